@@ -1,0 +1,1 @@
+from cnnkit.training.networks import create_model

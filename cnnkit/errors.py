@@ -1,0 +1,129 @@
+"""Every error that cnnkit raises on purpose.
+
+CnnkitError                    exit 1
+├── UsageError                 exit 2: the command or call itself makes no sense
+├── UnknownNameError           a model or data set that nobody registered
+├── DataError                  a data set that is absent, empty or does not fit
+├── ImageError                 bytes that are not an acceptable image
+│   └── ImageTooLargeError     over the byte or pixel cap
+├── CheckpointError            weights that are damaged or belong to another network
+├── ZooError                   a models_zoo file that is absent or damaged
+├── OnnxError                  a file that onnxruntime cannot run as an image classifier
+├── DeviceError                a device that was asked for and cannot be had
+├── OutputError                a result that could not be written
+├── MissingDependencyError     an optional library that this installation lacks
+├── TrainingDivergedError      the loss is no longer a number
+└── CheckFailedError           exit 3: it ran, and the check failed
+    ├── ParityError            the exported file differs from the PyTorch model
+    └── AccuracyError          below the asked-for accuracy
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class CnnkitError(Exception):
+    """Base of the tree. The message says what was expected, what came, and what to do."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(CnnkitError):
+    """The command or call makes no sense, whatever the files say."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class UnknownNameError(CnnkitError):
+    """A name that is not registered; the message carries the close matches."""
+
+    code = "unknown-name"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}." if known else ""
+        super().__init__(f"there is no {kind} {name!r}.{guess}{' ' + hint if hint else ''}")
+        self.close_matches = tuple(close)
+
+
+class DataError(CnnkitError):
+    """A data set that is absent, empty, or does not fit the network."""
+
+    code = "data"
+
+
+class ImageError(CnnkitError):
+    """Bytes that are not an acceptable image."""
+
+    code = "image"
+
+
+class ImageTooLargeError(ImageError):
+    """An image over the byte or pixel cap."""
+
+    code = "image-too-large"
+
+
+class CheckpointError(CnnkitError):
+    """Weights that are damaged, carry no card, or belong to another network."""
+
+    code = "checkpoint"
+
+
+class ZooError(CnnkitError):
+    """A models_zoo file that is absent or damaged."""
+
+    code = "zoo"
+
+
+class OnnxError(CnnkitError):
+    """A file that onnxruntime cannot run as an image classifier."""
+
+    code = "onnx"
+
+
+class DeviceError(CnnkitError):
+    """A device that was asked for and cannot be had."""
+
+    code = "device"
+
+
+class OutputError(CnnkitError):
+    """A result that could not be written; what stood there before is untouched."""
+
+    code = "output"
+
+
+class MissingDependencyError(CnnkitError):
+    """A library that this installation lacks; the message has the pip line."""
+
+    code = "missing-dependency"
+
+
+class TrainingDivergedError(CnnkitError):
+    """The loss is no longer a finite number."""
+
+    code = "diverged"
+
+
+class CheckFailedError(CnnkitError):
+    """The command ran, and the check that it was asked for failed."""
+
+    code = "check-failed"
+    exit_code = 3
+
+
+class ParityError(CheckFailedError):
+    """The exported file and the PyTorch model disagree beyond the tolerance."""
+
+    code = "parity"
+
+
+class AccuracyError(CheckFailedError):
+    """The accuracy is below the asked-for bar."""
+
+    code = "accuracy"

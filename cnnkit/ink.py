@@ -1,0 +1,185 @@
+"""One drawn symbol on a plain ground: find the ink, and put it in the box that MNIST's digits stand in.
+
+MNIST's images are light on black, scaled into a 20×20 box with the aspect ratio kept, and shifted so that the centre
+of mass is the centre of 28×28 (LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document
+recognition", 1998). People draw dark on white, thin, small and off-centre.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+SHAPE = (28, 28)
+"""Height and width of a boxed symbol in pixels."""
+
+_BOX = 20
+_CENTRE = 14.0
+# Strokes thinner than this share of the box fade when scaled down; MNIST's own are about an eighth.
+_MIN_STROKE = 1.9 / _BOX
+# Large drawings are first reduced to this side in pixels: all that follows costs time by the pixel.
+_WORKING_SIDE = 400
+
+Grey = NDArray[np.uint8]
+Ink = NDArray[np.float32]
+
+
+def is_boxed(images: Grey) -> NDArray[np.bool_]:
+    """Tell which images, uint8 [N, H, W], already are light symbols on black, boxed and centred; bool [N]."""
+    if images.shape[1:] != SHAPE:
+        return np.zeros(len(images), bool)
+    mass = images.sum((1, 2), dtype=np.float64)
+    marked = images > 0
+    side = np.maximum(_extent(marked.any(2)), _extent(marked.any(1)))
+    steps = np.arange(28, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        row = images.sum(2, dtype=np.float64) @ steps / mass
+        column = images.sum(1, dtype=np.float64) @ steps / mass
+    # Scale 1 and a shift of less than half a pixel: boxing such an image again would change nothing.
+    centred = (np.abs(row - _CENTRE) <= 0.5) & (np.abs(column - _CENTRE) <= 0.5)
+    return np.asarray(centred & ((side == _BOX) | (side == _BOX - 1)))
+
+
+def is_light_on_dark(grey: Grey) -> bool:
+    """Tell whether the ink of a drawing, uint8 [H, W], is lighter than the ground that its border shows."""
+    difference = grey.astype(np.float32) - np.median(_border(grey))
+    strong = np.abs(difference) > 0.4 * np.abs(difference).max()
+    return bool(difference[strong].sum() >= 0)
+
+
+def box(image: Grey, *, recolour: bool) -> tuple[Grey, list[str]]:
+    """Bring a drawing to MNIST's form.
+
+    Args:
+        image: uint8 [H, W] or [H, W, 3].
+        recolour: take whatever differs from the ground as ink; otherwise only what is lighter.
+
+    Returns:
+        uint8 [28, 28], light on black, and what was done.
+    """
+    grey = np.asarray(Image.fromarray(image).convert("L")) if image.ndim == 3 else image
+    inverted = recolour and not is_light_on_dark(grey)
+    steps = ["inverted"] if inverted else []
+    plain = 255 - grey if inverted else grey
+    if is_boxed(plain[None])[0]:
+        return plain, steps
+    drawing, stroke = _find_ink(image, recolour)
+    if drawing is None:
+        return np.zeros(SHAPE, np.uint8), ["blank: nothing is drawn on it"]
+    if stroke < _MIN_STROKE:
+        drawing = _thicken(drawing, stroke)
+        steps.append("thin strokes thickened")
+    steps.append("cropped to the ink, boxed to 20×20, centred by mass")
+    return _centre(_scale(drawing)), steps
+
+
+def _find_ink(image: Grey, recolour: bool) -> tuple[Ink | None, float]:
+    """Return the ink in [0, 1], cropped to itself, and its mean stroke width as a share of the longer side."""
+    picture = Image.fromarray(image)
+    if max(picture.size) > _WORKING_SIDE:
+        # Reducing averages a thin line away; halving what the median would remove keeps it.
+        factor = -(-max(picture.size) // _WORKING_SIDE)
+        picture = picture.reduce(factor)
+    values = np.asarray(picture, np.float32)
+    difference = values - _ground(values)
+    if difference.ndim == 3:
+        # Coloured ink can be as bright as its ground, so the strongest channel counts, not the luminance.
+        strongest = np.abs(difference).argmax(-1, keepdims=True)
+        difference = np.take_along_axis(difference, strongest, -1)[..., 0]
+    strength = np.abs(difference) if recolour else np.maximum(difference, 0)
+    peak = float(np.percentile(strength, 99.9)) if strength.size > 4000 else float(strength.max())
+    peak = max(peak, 0.6 * float(strength.max()))
+    noise = float(np.median(_border(strength)))
+    if peak < 12:
+        return None, 0.0
+    floor = max(0.2 * peak, min(4 * noise, 0.5 * peak))
+    ink = np.clip((strength - floor) / (peak - floor), 0, 1).astype(np.float32)
+    mask = _without_specks(ink > 0.25)
+    if not mask.any():
+        return None, 0.0
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    mask, ink = mask[window], ink[window] * _grown(mask)[window]
+    padded = np.pad(mask, 1)
+    inner = padded[1:-1, :-2] & padded[1:-1, 2:] & padded[:-2, 1:-1] & padded[2:, 1:-1]
+    # A stroke has two edges: its width is twice its area by the length of its outline.
+    outline = max(int((mask & ~inner).sum()), 1)
+    width = max(2 * float(mask.sum()) / outline - 1, 1.0)
+    return ink, width / max(mask.shape)
+
+
+def _ground(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the plane through the border's values: paper is rarely lit evenly. Same shape as `values`."""
+    height, width = values.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    plane = np.stack([np.ones_like(x), x / width, y / height], -1)
+    where, seen = _border(plane), _border(values).reshape(-1, *values.shape[2:])
+    channels = seen.reshape(len(seen), -1)
+    # Ink that touches the border must not tilt the plane, so only what is near the median takes part.
+    distance = np.abs(channels - np.median(channels, 0)).max(1)
+    near = distance <= max(40.0, float(np.median(distance)) * 2)
+    coefficients = np.linalg.lstsq(where[near], channels[near], rcond=None)[0]
+    return np.asarray((plane @ coefficients).reshape(values.shape), np.float32)
+
+
+def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop marks whose neighbourhood holds almost nothing else: dust and compression noise, not strokes."""
+    if min(mask.shape) < 40:
+        return mask
+    reach = max(3, max(mask.shape) // 40 * 2 + 1)
+    crowd = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(reach))
+    kept = mask & (np.asarray(crowd) > 255 * 3 / (2 * reach + 1) ** 2)
+    return kept if kept.sum() > 0.5 * mask.sum() else mask
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))) > 0
+
+
+def _thicken(ink: Ink, stroke: float) -> Ink:
+    """Dilate strokes to a width that survives scaling down; the box grows with them."""
+    side = max(ink.shape)
+    # Below 80 pixels a dilation by whole pixels would be too coarse.
+    factor = max(1.0, 80 / side)
+    size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
+    picture = Image.fromarray((ink * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    grow = max(1, round((_MIN_STROKE - stroke) * max(size) / 2))
+    wide = Image.new("L", (size[0] + 2 * grow, size[1] + 2 * grow))
+    wide.paste(picture, (grow, grow))
+    return np.asarray(wide.filter(ImageFilter.MaxFilter(2 * grow + 1)), np.float32) / 255
+
+
+def _scale(ink: Ink) -> Ink:
+    """Scale so that the longer side is 20 pixels, and the strongest ink is 1 again."""
+    height, width = ink.shape
+    factor = _BOX / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = np.asarray(Image.fromarray(ink, "F").resize(size, Image.Resampling.BOX if factor < 1 else _SMOOTH))
+    return np.asarray(np.clip(small / max(float(np.percentile(small, 99)), 1e-6), 0, 1), np.float32)
+
+
+_SMOOTH = Image.Resampling.BICUBIC
+
+
+def _centre(ink: Ink) -> Grey:
+    """Paste onto 28×28 black so that the centre of mass is at (14, 14)."""
+    mass = max(float(ink.sum()), 1e-6)
+    height, width = ink.shape
+    row = float(ink.sum(1) @ np.arange(height)) / mass
+    column = float(ink.sum(0) @ np.arange(width)) / mass
+    top = min(max(round(_CENTRE - row), 0), SHAPE[0] - height)
+    left = min(max(round(_CENTRE - column), 0), SHAPE[1] - width)
+    canvas = np.zeros(SHAPE, np.uint8)
+    canvas[top : top + height, left : left + width] = np.round(ink * 255).astype(np.uint8)
+    return canvas
+
+
+def _border(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the outermost rows and columns of [H, W] or [H, W, C] as one list of values."""
+    edges = [values[0], values[-1], values[:, 0], values[:, -1]]
+    return np.concatenate(edges).astype(np.float32)
+
+
+def _extent(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the distance from the first to after the last True of each row of bool [N, L]; 0 where none is."""
+    length = marked.shape[1] - marked[:, ::-1].argmax(1) - marked.argmax(1)
+    return np.where(marked.any(1), length, 0)

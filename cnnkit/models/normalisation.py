@@ -1,0 +1,25 @@
+"""From stored pixels to what a network sees, as a module, so that it can be exported with the network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """Scale uint8 [N, H, W, C] pixels to [0, 1], subtract `mean`, divide by `std`; gives float32 [N, C, H, W]."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        deviation = torch.tensor(std, dtype=torch.float64).view(-1, 1, 1)
+        # One multiplication and one addition do the work of the three operations.
+        self.register_buffer("scale", (1 / (255 * deviation)).float(), persistent=False)
+        offset = -torch.tensor(mean, dtype=torch.float64).view(-1, 1, 1) / deviation
+        self.register_buffer("offset", offset.float(), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise uint8 [N, H, W, C] to float32 [N, C, H, W]; the result is channels-last in memory."""
+        return image.permute(0, 3, 1, 2).float() * self.scale + self.offset

@@ -1,0 +1,199 @@
+"""What can be named on the command line: the registered networks, and what a model reference means.
+
+The registry is data: a factory is a `module:function` text, imported only when the network is built, so that listing
+and completing names never pays for PyTorch.
+"""
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from cnnkit import zoo
+from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.recipe import Recipe
+
+ENTRY_POINTS = "cnnkit.models"
+"""Packages register a `ModelSpec` under this entry-point group."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network that can be built by name.
+
+    Attributes:
+        name: as written on the command line.
+        factory: `module:function`; called with `num_classes`.
+        input_shape: channels, height, width.
+        num_classes: of the reference.
+        parameters: exact count with `num_classes` outputs.
+        recipe: of the course or paper that it comes from.
+        source: where the network and its recipe come from.
+        reference_accuracy: what the source reports on the test set of the recipe's data.
+    """
+
+    name: str
+    factory: str
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    parameters: int
+    recipe: Recipe
+    source: str
+    reference_accuracy: float | None = None
+
+
+def _spec(
+    name: str,
+    factory: str,
+    input_shape: tuple[int, int, int],
+    parameters: int,
+    source: str,
+    reference_accuracy: float | None,
+    num_classes: int = 10,
+    **recipe: Any,
+) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        factory=f"cnnkit.models.{factory}",
+        input_shape=input_shape,
+        num_classes=num_classes,
+        parameters=parameters,
+        recipe=Recipe(model=name, **recipe),
+        source=source,
+        reference_accuracy=reference_accuracy,
+    )
+
+
+_OWN = (
+    _spec(
+        "softmax-regression", "dense:softmax_regression", (1, 28, 28), 7_850, "lecture", 0.90,
+        data="mnist", optimizer="sgd", learning_rate=0.05, momentum=0.9, batch_size=60, epochs=1,
+    ),
+    _spec(
+        "mlp", "dense:mlp", (1, 28, 28), 218_058, "notebook", 0.975,
+        data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=10,
+    ),
+    _spec(
+        "mnist-cnn", "mnist:mnist_cnn", (1, 28, 28), 21_578, "notebook", 0.9864,
+        data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=5, validation_fraction=0.2,
+    ),
+    _spec(
+        "dropout-cnn", "mnist:dropout_cnn", (1, 28, 28), 1_199_882, "lecture", 0.98,
+        data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=2, validation_fraction=0.1,
+    ),
+    _spec(
+        "lenet", "lenet:lenet", (1, 28, 28), 61_706, "notebook; LeCun, Bottou, Bengio, Haffner 1998", None,
+        data="fashion-mnist", optimizer="sgd", learning_rate=0.15, batch_size=256, epochs=100,
+        initialisation="xavier", validation_fraction=0.1,
+    ),
+    _spec(
+        "alexnet", "alexnet:alexnet", (1, 224, 224), 46_764_746, "notebook; Krizhevsky, Sutskever, Hinton 2012", None,
+        data="fashion-mnist", optimizer="sgd", learning_rate=0.01, batch_size=128, epochs=10,
+        initialisation="xavier", validation_fraction=0.1,
+    ),
+    _spec(
+        "shapes-cnn", "shapes:shapes_cnn", (3, 28, 28), 174_243, "article", 0.878, 3,
+        data="shapes", optimizer="rmsprop", learning_rate=1e-3, batch_size=16, epochs=30, test_fraction=0.3,
+    ),
+    _spec(
+        "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 96_554, "cnnkit", None,
+        data="mnist", optimizer="adamw", learning_rate=3e-3, schedule="one-cycle", weight_decay=0.01, batch_size=128,
+        epochs=30, validation_fraction=0.1, augmentation="digits",
+    ),
+)  # fmt: skip
+
+
+@cache
+def models() -> dict[str, ModelSpec]:
+    """Return every registered network by name: cnnkit's own first, then those of installed packages."""
+    found = {spec.name: spec for spec in _OWN}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        spec = point.load()
+        if not isinstance(spec, ModelSpec):
+            raise UsageError(
+                f"the installed package behind {point.value!r} registers {type(spec).__name__} under {ENTRY_POINTS}; "
+                "expected a cnnkit.registry.ModelSpec."
+            )
+        found.setdefault(spec.name, spec)
+    return found
+
+
+def model(name: str) -> ModelSpec:
+    """Return a registered network.
+
+    Raises:
+        UnknownNameError: with the close matches.
+    """
+    try:
+        return models()[name]
+    except KeyError:
+        raise UnknownNameError("model", name, models()) from None
+
+
+def import_factory(factory: str) -> Any:
+    """Import what `module:attribute` names.
+
+    Raises:
+        UsageError: no such module or attribute, or it is not callable.
+    """
+    module_name, _, attribute = factory.partition(":")
+    try:
+        found = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"cannot import {factory!r}: {error}. Expected package.module:factory.") from error
+    if not callable(found):
+        raise UsageError(f"{factory!r} is not callable; expected a class or function that returns an nn.Module.")
+    return found
+
+
+Kind = Literal["architecture", "zoo", "checkpoint", "onnx", "torchvision", "factory"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a model reference means. `path` is set for checkpoints and ONNX files."""
+
+    text: str
+    kind: Kind
+    path: Path | None = None
+
+    @property
+    def is_architecture(self) -> bool:
+        """Whether it names a network to build, not weights."""
+        return self.kind in {"architecture", "torchvision", "factory"}
+
+
+def resolve(text: str) -> Reference:
+    """Find out what a model reference means; nothing is loaded.
+
+    Raises:
+        UnknownNameError: nothing of that name, with the close matches.
+        CheckpointError: a path that is not there, or a run folder without a checkpoint.
+    """
+    path = Path(text)
+    if path.suffix.lower() in {".onnx", ".safetensors"}:
+        if not path.is_file():
+            raise CheckpointError(f"there is no file {text}.")
+        return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)
+    if text in models():
+        return Reference(text, "architecture")
+    if text in zoo.entries():
+        return Reference(text, "zoo")
+    if path.is_dir():
+        checkpoint = path / "best.safetensors"
+        if not checkpoint.is_file():
+            raise CheckpointError(f"{text} is a folder without a best.safetensors: not a finished run.")
+        return Reference(text, "checkpoint", checkpoint)
+    if text.startswith("torchvision/"):
+        return Reference(text, "torchvision")
+    if path.suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl"}:
+        raise CheckpointError(f"{text} is a pickle, and cnnkit loads none: they can run code. Use safetensors or ONNX.")
+    if ":" in text:
+        return Reference(text, "factory")
+    raise UnknownNameError(
+        "model", text, [*models(), *zoo.entries()], hint="A run folder, a file, torchvision/NAME or module:factory do."
+    )

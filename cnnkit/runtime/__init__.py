@@ -1,0 +1,1 @@
+"""Running exported networks on onnxruntime. PyTorch is never imported here."""

@@ -1,0 +1,140 @@
+"""A classifier over an exported network: images in, labels and probabilities out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image
+
+from cnnkit.card import ModelCard
+from cnnkit.errors import ImageError, UsageError
+from cnnkit.images import Pixels, Prepared, prepare
+from cnnkit.results import ClassScore, Prediction
+from cnnkit.runtime.session import device_of
+
+ImageSource = bytes | Path | str | Image.Image | Pixels
+
+
+class Network(Protocol):
+    """Pixels in, logits out: an exported network, or one of PyTorch."""
+
+    card: ModelCard
+    engine: str
+
+    def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
+
+
+class OnnxNetwork:
+    """An ONNX network with the card that says how to use it."""
+
+    def __init__(self, session: ort.InferenceSession, card: ModelCard, *, channels_last: bool = False) -> None:
+        self.card = card
+        self.engine = f"onnxruntime {device_of(session)}"
+        self._session = session
+        self._channels_last = channels_last
+        first = session.get_inputs()[0]
+        self._input = first.name
+        # A file may fix its batch; then images go through in groups of exactly that size.
+        self._batch = first.shape[0] if isinstance(first.shape[0], int) else None
+        names = [output.name for output in session.get_outputs()]
+        self._output = "logits" if "logits" in names else names[0]
+
+    def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
+        if self._batch is None:
+            return self._run(pixels)
+        parts = []
+        for start in range(0, len(pixels), self._batch):
+            part = pixels[start : start + self._batch]
+            padding = [(0, self._batch - len(part))] + [(0, 0)] * 3
+            parts.append(self._run(np.pad(part, padding))[: len(part)])
+        return np.concatenate(parts)
+
+    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
+        inputs: NDArray[np.uint8] | NDArray[np.float32] = pixels
+        if self.card.raw_input:
+            form = self.card.preprocessing
+            mean, std = np.array(form.mean, np.float32), np.array(form.std, np.float32)
+            inputs = (pixels.astype(np.float32) / 255 - mean) / std
+            if not self._channels_last:
+                inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        output = self._session.run([self._output], {self._input: inputs})[0]
+        return np.asarray(output, np.float32).reshape(len(pixels), -1)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return probabilities [N, classes] for logits [N, classes]."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
+
+
+class Classifier:
+    """Predicts the class of images with everything that the model card knows.
+
+    >>> from cnnkit import load
+    >>> import numpy as np
+    >>> classifier = load("digits")
+    >>> drawing = np.full((90, 60), 255, np.uint8)
+    >>> drawing[20:70, 28:33] = 0  # a dark vertical bar on white
+    >>> classifier.predict([drawing])[0].label
+    '1'
+    """
+
+    def __init__(self, network: Network, name: str, *, assumptions: Sequence[str] = ()) -> None:
+        self.network = network
+        self.name = name
+        self.assumptions = tuple(assumptions)
+
+    @property
+    def card(self) -> ModelCard:
+        """Labels, preprocessing and origin of the network."""
+        return self.network.card
+
+    def predict(self, images: Iterable[ImageSource], *, top: int = 5, batch_size: int = 64) -> list[Prediction]:
+        """Classify images.
+
+        Args:
+            images: paths, contents of files, Pillow images or uint8 arrays [H, W], [H, W, 1] or [H, W, 3].
+            top: number of classes to return for each image.
+            batch_size: images that go through the network together.
+
+        Raises:
+            ImageError: one of the images is not acceptable.
+        """
+        results = []
+        for result in self.stream(images, top=top, batch_size=batch_size):
+            if isinstance(result, ImageError):
+                raise result
+            results.append(result)
+        return results
+
+    def stream(
+        self, images: Iterable[ImageSource], *, top: int = 5, batch_size: int = 64
+    ) -> Iterator[Prediction | ImageError]:
+        """Classify images as `predict` does, yielding results in order; a bad image yields its error in its place."""
+        if top < 1 or batch_size < 1:
+            raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}.")
+        remaining = enumerate(images)
+        while group := list(islice(remaining, batch_size)):
+            prepared: list[tuple[str, Prepared] | ImageError] = []
+            for index, image in group:
+                source = Path(image) if isinstance(image, str) else image
+                try:
+                    name = str(source) if isinstance(source, Path) else f"image {index + 1}"
+                    prepared.append((name, prepare(source, self.card.preprocessing)))
+                except ImageError as error:
+                    prepared.append(error)
+            good = [item for item in prepared if not isinstance(item, ImageError)]
+            rows = iter(softmax(self.network.logits(np.stack([p.pixels for _, p in good]))) if good else [])
+            for item in prepared:
+                yield item if isinstance(item, ImageError) else self._prediction(*item, next(rows), top)
+
+    def _prediction(self, name: str, image: Prepared, row: NDArray[np.float64], top: int) -> Prediction:
+        best = np.argsort(-row, kind="stable")[:top]
+        scores = tuple(ClassScore(self.card.labels[index], float(row[index])) for index in best)
+        return Prediction(name, scores, image.steps)

@@ -1,0 +1,135 @@
+"""ONNX files: reading the card of ours, and working out how to use somebody else's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime as ort
+
+from cnnkit.card import ModelCard
+from cnnkit.errors import DataError, OnnxError, UsageError
+from cnnkit.images import Preprocessing
+from cnnkit.runtime.classifier import Classifier, OnnxNetwork
+from cnnkit.runtime.session import open_session
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ForeignOptions:
+    """What the user says about a file without a card; None where nothing was said."""
+
+    labels: Path | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    preprocess: Literal["imagenet"] | None = None
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in (self.labels, self.mean, self.std, self.preprocess))
+
+
+def open_onnx(
+    model: Path | bytes, name: str, *, device: str = "auto", options: ForeignOptions | None = None
+) -> Classifier:
+    """Open an ONNX file, ours or anybody's, as a classifier.
+
+    Raises:
+        OnnxError: not an image classifier that onnxruntime can run.
+        DeviceError: the device cannot be had.
+        UsageError: options that contradict the file or its card.
+    """
+    session = open_session(model, name, device=device)
+    options = options or ForeignOptions()
+    card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
+    if card is not None:
+        if options:
+            raise UsageError(
+                f"{name} carries a model card that says its labels and preprocessing; leave out --labels, --mean, "
+                "--std and --preprocess."
+            )
+        _check_card(session, card, name)
+        return Classifier(OnnxNetwork(session, card), name)
+    return _foreign(session, name, options)
+
+
+def _check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> None:
+    inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
+    form = card.preprocessing
+    expected = [form.channels, form.height, form.width] if card.raw_input else list(form.shape)
+    classes = outputs["logits"].shape[-1] if "logits" in outputs else None
+    if len(inputs) != 1 or list(inputs[0].shape[1:]) != expected or classes != len(card.labels):
+        raise OnnxError(f"{name} does not match its model card: the input or the number of classes differs.")
+
+
+def _foreign(session: ort.InferenceSession, name: str, options: ForeignOptions) -> Classifier:
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        found = "; ".join(f"{i.name} {i.shape}" for i in inputs)
+        raise OnnxError(f"{name} is not an image classifier: expected one input of four dimensions, found {found}.")
+    kind = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}.get(inputs[0].type)
+    if kind is None:
+        raise OnnxError(f"{name} takes {inputs[0].type}; expected float32 or uint8 images.")
+    shape, assumed = list(inputs[0].shape), [f"input {inputs[0].name}: {kind} {inputs[0].shape}"]
+    channels_last = shape[3] in {1, 3} and shape[1] not in {1, 3}
+    if kind == "uint8" and not channels_last:
+        raise OnnxError(f"{name} takes uint8 {shape}; expected uint8 images as [N, H, W, C].")
+    channels, height, width = (shape[3], shape[1], shape[2]) if channels_last else shape[1:]
+    if channels not in {1, 3}:
+        raise OnnxError(f"{name} takes {shape}; expected 1 or 3 channels in second or last place.")
+    assumed.append(f"layout {'NHWC' if channels_last else 'NCHW'}")
+    if not isinstance(height, int) or not isinstance(width, int):
+        height = width = 224
+        assumed.append("size 224×224: the graph leaves it open")
+    labels = _labels(session, name, options, assumed)
+    preprocessing = _preprocessing(channels, height, width, options, assumed, kind)
+    card = ModelCard(model=name, labels=labels, preprocessing=preprocessing, raw_input=kind == "float32")
+    return Classifier(OnnxNetwork(session, card, channels_last=channels_last), name, assumptions=assumed)
+
+
+def _labels(
+    session: ort.InferenceSession, name: str, options: ForeignOptions, assumed: list[str]
+) -> tuple[str, ...]:
+    outputs = {o.name: o.shape for o in session.get_outputs()}
+    output = "logits" if "logits" in outputs else next(iter(outputs))
+    count = outputs[output][-1] if outputs[output] else None
+    if not isinstance(count, int) or count < 2 or len([d for d in outputs[output][1:] if d != 1]) != 1:
+        raise OnnxError(f"{name} gives {output} {outputs[output]}; expected one score for each class.")
+    assumed.append(f"output {output} holds the logits of {count} classes")
+    if options.labels is None:
+        assumed.append("no labels given: classes are numbered")
+        return tuple(map(str, range(count)))
+    try:
+        labels = tuple(line.strip() for line in options.labels.read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the labels in {options.labels}: {error}.") from error
+    if len(labels) != count or len(set(labels)) != count:
+        raise DataError(f"{options.labels} has {len(set(labels))} distinct labels; {name} has {count} classes.")
+    return labels
+
+
+def _preprocessing(
+    channels: int, height: int, width: int, options: ForeignOptions, assumed: list[str], kind: str
+) -> Preprocessing:
+    mean, std, fit, crop = (0.0,) * channels, (1.0,) * channels, "contain", 1.0
+    if options.preprocess == "imagenet":
+        if channels != 3:
+            raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
+        mean, std, fit, crop = IMAGENET_MEAN, IMAGENET_STD, "cover", 0.875
+        assumed.append("ImageNet preprocessing: shorter side to 8/7 of the input, centre crop, mean and deviation")
+    elif kind == "float32" and options.mean is None and options.std is None:
+        assumed.append("pixels scaled to [0, 1], not normalised: see --mean, --std, --preprocess")
+    for option, given in (("--mean", options.mean), ("--std", options.std)):
+        if given is not None and (kind == "uint8" or len(given) != channels):
+            raise UsageError(f"{option} needs {channels} values and a float32 network; got {len(given)} for {kind}.")
+    if options.std is not None and min(options.std) <= 0:
+        raise UsageError("--std must be positive.")
+    return Preprocessing(
+        3 if channels == 3 else 1,
+        height,
+        width,
+        options.mean or mean,
+        options.std or std,
+        "cover" if fit == "cover" else "contain",
+        crop=crop,
+    )

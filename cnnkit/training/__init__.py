@@ -1,0 +1,1 @@
+"""Training and evaluation on PyTorch: data sets, augmentation, the loop, checkpoints."""

@@ -1,0 +1,101 @@
+"""Random variations of a batch, on its device. What happens to image i in epoch e depends on (seed, e, i) only."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a batch is varied; angles in degrees, shifts and warps as shares of half the image side."""
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    aspect: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    warp: float = 0.0
+    stroke: float = 0.0
+    blur: float = 0.0
+    contrast: float = 0.0
+    mirror: bool = False
+
+    def draw(self, images: int, *, seed: int, epoch: int) -> Tensor:
+        """Return the random numbers of an epoch: float32 [images, K] in [-1, 1)."""
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+        return torch.rand(images, 11 + 2 * _KNOTS**2, generator=generator) * 2 - 1
+
+    def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Vary a batch.
+
+        Args:
+            images: float32 [N, C, H, W] in [0, 1].
+            numbers: the rows of `draw` that belong to these images, [N, K].
+
+        Returns:
+            float32 [N, C, H, W] in [0, 1].
+        """
+        images = F.grid_sample(images, self._grid(images, numbers), padding_mode="border", align_corners=False)
+        if self.stroke:
+            images = _restroke(images, numbers[:, 7] * self.stroke)
+        if self.blur:
+            share = (numbers[:, 8].clamp(min=0) * self.blur).view(-1, 1, 1, 1)
+            images = images + share * (F.avg_pool2d(images, 3, 1, 1, count_include_pad=False) - images)
+        if self.contrast:
+            gain = 1 + (numbers[:, 9].clamp(max=0) * self.contrast).view(-1, 1, 1, 1)
+            # Towards the brightest value, so that white paper stays white and black stays black.
+            ground = torch.where(images.mean((1, 2, 3), keepdim=True) > 0.5, 1.0, 0.0)
+            images = ground + (images - ground) * gain
+        return images.clamp(0, 1)
+
+    def _grid(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Return where each output pixel looks in the input: [N, H, W, 2] in [-1, 1]."""
+        angle = numbers[:, 0] * math.radians(self.rotation)
+        scale = torch.exp(numbers[:, 1] * math.log1p(self.scale))
+        aspect = torch.exp(numbers[:, 2] * math.log1p(self.aspect) / 2)
+        shear = numbers[:, 3] * self.shear
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        across, down = scale * aspect, scale / aspect
+        if self.mirror:
+            across = across * torch.where(numbers[:, 6] < 0, -1.0, 1.0)
+        theta = torch.stack(
+            [
+                torch.stack([cos * across, (shear * cos - sin) * down, numbers[:, 4] * self.shift], 1),
+                torch.stack([sin * across, (shear * sin + cos) * down, numbers[:, 5] * self.shift], 1),
+            ],
+            1,
+        )
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        if self.warp:
+            knots = numbers[:, 11:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
+            field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
+            grid = grid + field.permute(0, 2, 3, 1)
+        return grid
+
+
+def _restroke(images: Tensor, amount: Tensor) -> Tensor:
+    """Thicken (amount > 0) or thin (< 0) light strokes on dark, or dark on light, by mixing in a dilation."""
+    light = images.mean((1, 2, 3), keepdim=True) <= 0.5
+    ink = torch.where(light, images, 1 - images)
+    amount = amount.view(-1, 1, 1, 1)
+    thick = F.max_pool2d(ink, 3, 1, 1)
+    thin = -F.max_pool2d(-ink, 3, 1, 1)
+    ink = torch.where(amount > 0, ink + amount * (thick - ink), ink - amount * (thin - ink))
+    return torch.where(light, ink, 1 - ink)
+
+
+_KNOTS = 4
+
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    "affine": Augmentation(rotation=12, scale=0.15, aspect=0.1, shear=0.15, shift=0.1),
+    "digits": Augmentation(
+        rotation=16, scale=0.2, aspect=0.3, shear=0.3, shift=0.12, warp=0.12, stroke=0.8, blur=0.8, contrast=0.5
+    ),
+    "drawings": Augmentation(
+        rotation=180, scale=0.3, aspect=0.2, shear=0.15, shift=0.2, warp=0.06, stroke=0.7, contrast=0.4, mirror=True
+    ),
+}

@@ -1,0 +1,192 @@
+"""Data sets in memory: uint8 tensors, already in the form that the network expects, in three splits."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cnnkit import datasets
+from cnnkit.errors import DataError, UnknownNameError
+from cnnkit.images import Pixels, Preprocessing, prepare_arrays
+from cnnkit.recipe import Recipe
+from cnnkit.results import LoadProgress
+from cnnkit.training import folders, shapes
+
+SplitName = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 [N, H, W, C] and their class indices int64 [N]."""
+
+    images: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set that is loaded: `preprocessing` is the form of its images."""
+
+    name: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+
+    def split(self, name: SplitName) -> Split:
+        """Return a split; `all` is the three together."""
+        if name != "all":
+            return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+        parts = (self.train, self.validation, self.test)
+        return Split(torch.cat([p.images for p in parts]), torch.cat([p.targets for p in parts]))
+
+
+def load(
+    recipe: Recipe,
+    form: Preprocessing | tuple[int, int, int],
+    *,
+    data_dir: Path | None = None,
+    only: tuple[SplitName, ...] = ("train", "validation", "test"),
+) -> Generator[LoadProgress, None, ImageData]:
+    """Load the recipe's data set; yields progress and returns the data.
+
+    Args:
+        recipe: names the data set and how it is split and normalised.
+        form: the preprocessing of a model card, or channels, height and width to derive one for these images.
+        data_dir: where to look for the files first.
+        only: the splits to decode of an image folder; the others come back empty.
+
+    Raises:
+        UnknownNameError: no such data set.
+        DataError: absent and not to be had, or unusable.
+    """
+    if recipe.data in datasets.DATASETS:
+        spec = datasets.dataset(recipe.data)
+        shape = _form(form, spec)
+        train, test = _arrays(spec, data_dir)
+        order = np.random.default_rng(recipe.seed).permutation(len(train[1]))
+        held = max(1, round(recipe.validation_fraction * len(order)))
+        parts = {
+            "validation": (train[0][order[:held]], train[1][order[:held]]),
+            "train": (train[0][order[held:]], train[1][order[held:]]),
+            "test": test,
+        }
+        splits = {
+            name: _split(prepare_arrays(images, shape), targets)
+            if name in only or "all" in only
+            else _split(np.empty((0, *shape.shape), np.uint8), np.empty(0, np.int64))
+            for name, (images, targets) in parts.items()
+        }
+        data = ImageData(spec.name, spec.classes, shape, fingerprint=spec.name, **splits)
+    else:
+        data = yield from _folder(recipe, form, only)
+    if isinstance(form, Preprocessing):
+        return data
+    return replace(data, preprocessing=_normalisation(data, recipe))
+
+
+def finish(steps: Generator[Any, None, ImageData]) -> ImageData:
+    """Run `load` to its end without looking at its progress."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+
+def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec | None) -> Preprocessing:
+    if isinstance(form, Preprocessing):
+        return form
+    channels, height, width = form
+    if channels not in {1, 3}:
+        raise DataError(f"images have 1 or 3 channels; the network expects {channels}.")
+    fit = spec.fit if spec else "contain"
+    if fit == "mnist-box" and form != (1, 28, 28):
+        fit = "contain"
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    return Preprocessing(
+        3 if channels == 3 else 1, height, width, zeros, ones, fit, spec.polarity if spec else "as-is"
+    )
+
+
+def _folder(
+    recipe: Recipe, form: Preprocessing | tuple[int, int, int], only: tuple[SplitName, ...]
+) -> Generator[LoadProgress, None, ImageData]:
+    folder = Path(recipe.data).expanduser()
+    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
+        raise UnknownNameError(
+            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
+        )
+    listing = folders.list_folder(
+        folder,
+        validation_fraction=recipe.validation_fraction,
+        test_fraction=recipe.test_fraction,
+        seed=recipe.seed,
+    )
+    shape = _form(form, None)
+    splits = {}
+    for name, pairs in listing.splits.items():
+        wanted = pairs if name in only or "all" in only else []
+        images = yield from folders.decode_files(wanted, shape, f"{name} images")
+        splits[name] = _split(images, np.array([target for _, target in wanted], np.int64))
+    return ImageData(folder.resolve().name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
+
+
+def _split(images: Pixels, targets: NDArray[np.int64]) -> Split:
+    return Split(torch.from_numpy(images), torch.from_numpy(np.asarray(targets, np.int64)))
+
+
+def _arrays(
+    spec: datasets.DatasetSpec, data_dir: Path | None
+) -> tuple[tuple[Pixels, NDArray[np.int64]], tuple[Pixels, NDArray[np.int64]]]:
+    if spec.name == "shapes":
+        train = shapes.draw_shapes(spec.train // len(spec.classes), seed=0)
+        return train, shapes.draw_shapes(spec.test // len(spec.classes), seed=1)
+    where = datasets.locate(spec, data_dir)
+    # CIFAR-10 comes as pickles; torchvision opens them only after checking each against a pinned hash.
+    kind = {
+        "mnist": torchvision.datasets.MNIST,
+        "fashion-mnist": torchvision.datasets.FashionMNIST,
+        "cifar10": torchvision.datasets.CIFAR10,
+    }[spec.name]
+    missing = [file for file in spec.files if where.folder is not None and not (where.folder / file).is_file()]
+    try:
+        loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        if missing:
+            raise DataError(
+                f"{spec.name} is not under {where.folder} ({where.origin}) and could not be downloaded ({reason}). "
+                f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
+                f"or ${datasets.DATA_VARIABLE}."
+            ) from error
+        raise DataError(f"{spec.name} under {where.folder} is damaged: {reason}. Delete it to load it again.") from error
+    train_set, test_set = ((np.asarray(d.data), np.asarray(d.targets, np.int64)) for d in loaded)
+    return train_set, test_set
+
+
+def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:
+    """Return the data's preprocessing with the mean and deviation that the recipe asks for."""
+    channels = data.preprocessing.channels
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    if recipe.normalisation == "standard":
+        # From counts of the 256 values: exact, and without a float copy of the data.
+        values = np.arange(256) / 255
+        counts = np.stack([np.bincount(c.reshape(-1), minlength=256) for c in np.moveaxis(data.train.images.numpy(), -1, 0)])
+        total = counts.sum(1)
+        centre = counts @ values / total
+        deviation = np.sqrt(np.maximum(counts @ values**2 / total - centre**2, 1e-4))
+        mean = tuple(round(float(m), 4) for m in centre)
+        std = tuple(round(float(d), 4) for d in deviation)
+    return replace(data.preprocessing, mean=mean, std=std)

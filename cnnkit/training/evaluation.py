@@ -1,0 +1,116 @@
+"""How well a network does on a data set, by torchmetrics; on PyTorch and onnxruntime alike."""
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torchmetrics.functional import classification as metrics
+
+from cnnkit.errors import DataError
+from cnnkit.recipe import Recipe
+from cnnkit.results import ClassMetrics, Evaluation, LoadProgress
+from cnnkit.runtime.classifier import Network
+from cnnkit.training import data as data_module
+from cnnkit.training.data import ImageData, SplitName
+
+CALIBRATION_BINS = 15
+
+
+def evaluate_network(
+    network: Network,
+    name: str,
+    *,
+    data: str | None = None,
+    split: SplitName | None = None,
+    data_dir: Path | None = None,
+    batch_size: int = 256,
+    top_k: int = 5,
+) -> Generator[LoadProgress, None, Evaluation]:
+    """Measure a network; yields progress of loading and returns the evaluation.
+
+    Args:
+        network: what to measure.
+        name: what to call it in the result.
+        data: a data set or image folder; None for the one that the network was trained on.
+        split: None for the held-back `test` split of the training data, and for the whole of any other folder.
+        data_dir: where to look for data sets first.
+        batch_size: images that go through the network together.
+        top_k: for the top-k accuracy; at most the number of classes.
+
+    Raises:
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+    """
+    started = time.monotonic()
+    loaded, used = yield from load_for(network, data=data, split=split, data_dir=data_dir)
+    chosen = loaded.split(used)
+    if not len(chosen):
+        raise DataError(f"the {used} split of {loaded.name} is empty.")
+    logits = torch.from_numpy(
+        np.concatenate([network.logits(part.numpy()) for part in chosen.images.split(batch_size)])
+    )
+    targets, classes = chosen.targets, len(loaded.classes)
+    top_k = min(top_k, classes)
+    confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
+    by_class = [
+        function(logits, targets, classes, average="none").tolist()
+        for function in (metrics.multiclass_precision, metrics.multiclass_recall, metrics.multiclass_f1_score)
+    ]
+    return Evaluation(
+        model=name,
+        data=loaded.name,
+        split=used,
+        engine=network.engine,
+        images=len(targets),
+        accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro").item(),
+        top_k=top_k,
+        top_k_accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro", top_k=top_k).item(),
+        loss=F.cross_entropy(logits, targets).item(),
+        calibration_error=metrics.multiclass_calibration_error(
+            logits.softmax(1), targets, classes, n_bins=CALIBRATION_BINS
+        ).item(),
+        classes=tuple(
+            ClassMetrics(label, precision, recall, f1, support)
+            for label, precision, recall, f1, support in zip(
+                loaded.classes, *by_class, confusion.sum(1).tolist(), strict=True
+            )
+        ),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        seconds=time.monotonic() - started,
+    )
+
+
+def load_for(
+    network: Network, *, data: str | None, split: SplitName | None, data_dir: Path | None
+) -> Generator[LoadProgress, None, tuple[ImageData, SplitName]]:
+    """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
+
+    Raises:
+        DataError: no data set named by anything, or other classes than the network's.
+    """
+    card = network.card
+    recipe = card.recipe or Recipe()
+    source = data or (card.recipe.data if card.recipe else None)
+    if source is None:
+        raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
+    recipe = recipe.override({"data": source})
+    every: tuple[SplitName, ...] = ("train", "validation", "test")
+    loaded = yield from data_module.load(
+        recipe, card.preprocessing, data_dir=data_dir, only=(split,) if split and split != "all" else every
+    )
+    if loaded.classes != card.labels:
+        raise DataError(
+            f"{loaded.name} has the classes {_shown(loaded.classes)}; the network knows {_shown(card.labels)}."
+        )
+    if split is not None:
+        return loaded, split
+    folder = Path(source).expanduser()
+    own_test = not folder.is_dir() or (folder / "train").is_dir()
+    # Of the folder it was trained on, only the held-back part is fair; a folder it never saw counts whole.
+    return loaded, "test" if own_test or loaded.fingerprint == card.fingerprint else "all"
+
+
+def _shown(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:10]) + (" …" if len(labels) > 10 else "")

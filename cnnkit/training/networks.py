@@ -1,0 +1,207 @@
+"""Building networks, and keeping their weights with their card in one safetensors file."""
+
+import hashlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnnkit import registry, zoo
+from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.errors import CheckpointError, DeviceError, UnknownNameError, UsageError
+from cnnkit.files import write_atomic
+from cnnkit.models.normalisation import Normalise
+
+
+def create_model(name: str, num_classes: int | None = None) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        name: a registered architecture, `torchvision/NAME` or `package.module:factory`.
+        num_classes: outputs; None for the network's own number.
+
+    Returns:
+        An `nn.Module` from float32 [N, C, H, W] to logits [N, num_classes].
+
+    Raises:
+        UnknownNameError: no such network.
+        UsageError: the factory cannot be imported or does not return a module.
+
+    >>> from cnnkit import create_model
+    >>> sum(p.numel() for p in create_model("lenet").parameters())
+    61706
+    """
+    reference = registry.resolve(name)
+    if reference.kind == "architecture":
+        spec = registry.model(name)
+        return _call(spec.factory, num_classes or spec.num_classes)
+    if reference.kind == "torchvision":
+        return _torchvision(name.removeprefix("torchvision/"), num_classes)
+    if reference.kind == "factory":
+        return _call(name, num_classes)
+    raise UsageError(f"{name} names trained weights, not a network to build; cnnkit.load({name!r}) opens it.")
+
+
+def input_shape(name: str) -> tuple[int, int, int] | None:
+    """Return the channels, height and width that a network was made for; None where nothing says it."""
+    kind = registry.resolve(name).kind
+    if kind == "architecture":
+        return registry.model(name).input_shape
+    if kind == "torchvision":
+        return (3, 299, 299) if name == "torchvision/inception_v3" else (3, 224, 224)
+    shape = getattr(registry.import_factory(name), "input_shape", None)
+    return tuple(shape) if shape is not None else None
+
+
+def _torchvision(name: str, num_classes: int | None) -> nn.Module:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise UnknownNameError("torchvision classification model", name, known)
+    arguments: dict[str, Any] = {"weights": None}
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    if name in {"googlenet", "inception_v3"}:
+        # Their auxiliary heads make the output a tuple in training mode, and play no part in inference.
+        arguments |= {"aux_logits": False, "init_weights": True}
+    network: nn.Module = torchvision.models.get_model(name, **arguments)
+    return network
+
+
+def _call(factory: str, num_classes: int | None) -> nn.Module:
+    function = registry.import_factory(factory)
+    takes = inspect.signature(function).parameters
+    counted = "num_classes" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    network = function(num_classes=num_classes) if counted and num_classes is not None else function()
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{factory} returned {type(network).__name__}; expected an nn.Module.")
+    return network
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is there.
+
+    Raises:
+        DeviceError: CUDA was asked for and PyTorch cannot use it.
+        UsageError: not one of these.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = wanted.partition(":")
+    if kind not in {"cpu", "cuda"} or (index and not index.isdigit()):
+        raise UsageError(f"there is no device {wanted!r}; expected auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        built = torch.version.cuda
+        reason = f"built for CUDA {built}, found no usable GPU or driver" if built else "built without CUDA"
+        raise DeviceError(
+            f"--device {wanted}: PyTorch {torch.__version__} is {reason}. Use --device cpu, or see that nvidia-smi "
+            "works and run: pip install --force-reinstall torch torchvision"
+        )
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {wanted}: this machine has {torch.cuda.device_count()} CUDA devices.")
+    return torch.device(wanted)
+
+
+def weights_hash(state: dict[str, Tensor]) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of the tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, network: nn.Module, card: ModelCard) -> ModelCard:
+    """Write weights and card to one safetensors file, atomically; return the card with the hash of the weights.
+
+    Raises:
+        OutputError: the file cannot be written; an older one is left as it was.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    card = card.model_copy(update={"weights_sha256": weights_hash(state)})
+    write_atomic(path, safetensors.torch.save(state, {CARD_KEY: card.to_json()}))
+    return card
+
+
+def load_checkpoint(source: Path | bytes, name: str) -> tuple[nn.Module, ModelCard]:
+    """Read a checkpoint, check its hash, and build its network in evaluation mode on the CPU.
+
+    Args:
+        source: the file or its content.
+        name: what to call it in errors.
+
+    Raises:
+        CheckpointError: not a safetensors file, without a card, damaged, or of another network than its card says.
+    """
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+        state = safetensors.torch.load(data)
+        metadata = _metadata(data)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
+    card = ModelCard.from_metadata(metadata, name)
+    if card is None:
+        raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
+    if weights_hash(state) != card.weights_sha256:
+        raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
+    try:
+        network = create_model(card.model, len(card.labels))
+    except (UnknownNameError, UsageError) as error:
+        raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise CheckpointError(f"{name} does not fit the network {card.model!r} that its card names: {detail}") from error
+    return network.eval(), card
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return dict(header.get("__metadata__", {}))
+
+
+def load_network(text: str) -> tuple[nn.Module, ModelCard]:
+    """Return the trained network behind a reference to a checkpoint, a run folder or the zoo.
+
+    Raises:
+        CheckpointError: an architecture without zoo entry, an ONNX file, or a damaged file.
+    """
+    reference = registry.resolve(text)
+    if reference.kind == "checkpoint" and reference.path is not None:
+        return load_checkpoint(reference.path, str(reference.path))
+    if reference.kind in {"zoo", "architecture"}:
+        try:
+            entry = zoo.entry(text)
+        except UnknownNameError as error:
+            raise CheckpointError(
+                f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}"
+            ) from error
+        return load_checkpoint(zoo.read(entry.name, "model.safetensors"), entry.name)
+    raise CheckpointError(f"{text} has no PyTorch weights. Expected a run folder, a .safetensors file or a zoo entry.")
+
+
+class TorchNetwork:
+    """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out."""
+
+    engine = "PyTorch"
+
+    def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto") -> None:
+        self.card = card
+        self._device = choose_device(device)
+        normalise = Normalise(card.preprocessing.mean, card.preprocessing.std)
+        self._network = nn.Sequential(normalise, network).eval().to(self._device)
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
+        with torch.inference_mode():
+            return np.asarray(self._network(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy())

@@ -22,7 +22,7 @@ class ParityCertificate(BaseModel):
     max_absolute_difference: float = Field(description="of the logits")
     max_relative_difference: float = Field(description="of the logits, against the largest logit of the image")
     top1_agreement: float = Field(description="fraction of the images with the same first class")
-    tolerance: float = Field(description="absolute, plus the same relative to the largest logit of the image")
+    tolerance: float = Field(description="absolute for logits up to 10, beyond in proportion to the largest of the image")
     versions: dict[str, str]
     max_tolerance_ratio: float = Field(description="largest difference as a multiple of what is tolerated")
 

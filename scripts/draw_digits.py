@@ -192,7 +192,8 @@ def _cover(strokes: list[Array], size: tuple[int, int], pen: float, aliased: boo
             draw.line([*p, *q], fill=255, width=round(w))
         for p, w in zip(path, wide, strict=True):
             if w > 2:
-                (draw.rectangle if tool == "square" else draw.ellipse)([*(p - w / 2), *(p + w / 2)], fill=255)
+                stamp = draw.rectangle if tool == "square" else draw.ellipse
+                stamp([*(p - (w - 1) / 2), *(p + (w - 1) / 2)], fill=255)
     return np.asarray(sheet.resize(size, Image.Resampling.BOX), dtype=np.float64) / 255
 
 
@@ -265,8 +266,7 @@ def _stored(image: Image.Image, jpeg: bool, rng: np.random.Generator) -> Image.I
         image.save(buffer, "JPEG", quality=int(rng.integers(35 if min(image.size) > 80 else 65, 90)))
         image = Image.open(buffer)
         return image.copy() if max(image.size) < 90 and rng.random() < 0.5 else image
-    colours = image.getcolors(2)
-    if colours and {c for _, c in colours} == {0, 255} and rng.random() < 0.5:
+    if {colour for _, colour in image.getcolors(2) or ()} == {0, 255} and rng.random() < 0.5:
         return image.convert("1")
     # A palette made for the many shades of noise would have no place for the few pixels of ink.
     few = image.getcolors(2000) is not None and not grey and rng.random() < 0.85

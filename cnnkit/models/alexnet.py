@@ -1,30 +1,34 @@
 """AlexNet: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012."""
 
+from collections import OrderedDict
+
 from torch import nn
 
 
 def alexnet(num_classes: int = 10) -> nn.Module:
     """AlexNet on one GPU and one channel, for 1×224×224 images: 46,764,746 parameters for 10 classes."""
     return nn.Sequential(
-        nn.Conv2d(1, 96, 11, stride=4, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(96, 256, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(256, 384, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(384, 384, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(384, 256, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(3, stride=2),
-        nn.Flatten(),
-        nn.Linear(6400, 4096),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(4096, 4096),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(4096, num_classes),
+        OrderedDict(
+            conv1=nn.Conv2d(1, 96, 11, stride=4, padding=1),
+            relu1=nn.ReLU(),
+            pool1=nn.MaxPool2d(3, stride=2),
+            conv2=nn.Conv2d(96, 256, 5, padding=2),
+            relu2=nn.ReLU(),
+            pool2=nn.MaxPool2d(3, stride=2),
+            conv3=nn.Conv2d(256, 384, 3, padding=1),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(384, 384, 3, padding=1),
+            relu4=nn.ReLU(),
+            conv5=nn.Conv2d(384, 256, 3, padding=1),
+            relu5=nn.ReLU(),
+            pool3=nn.MaxPool2d(3, stride=2),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(6400, 4096),
+            relu6=nn.ReLU(),
+            dropout1=nn.Dropout(0.5),
+            fc2=nn.Linear(4096, 4096),
+            relu7=nn.ReLU(),
+            dropout2=nn.Dropout(0.5),
+            fc3=nn.Linear(4096, num_classes),
+        )
     )

@@ -32,11 +32,14 @@ class Network(Protocol):
 class OnnxNetwork:
     """An ONNX network with the card that says how to use it."""
 
-    def __init__(self, session: ort.InferenceSession, card: ModelCard, *, channels_last: bool = False) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, card: ModelCard, *, channels_last: bool = False, probabilities: bool = False
+    ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
         self._session = session
         self._channels_last = channels_last
+        self._probabilities = probabilities
         first = session.get_inputs()[0]
         self._input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
@@ -64,7 +67,9 @@ class OnnxNetwork:
             if not self._channels_last:
                 inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
         output = self._session.run([self._output], {self._input: inputs})[0]
-        return np.asarray(output, np.float32).reshape(len(pixels), -1)
+        scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
+        # Logarithms of probabilities are logits: their softmax is the probabilities again.
+        return np.log(np.maximum(scores, np.float32(1e-30))) if self._probabilities else scores
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnxruntime as ort
 
 from cnnkit.card import ModelCard
@@ -84,7 +85,22 @@ def _foreign(session: ort.InferenceSession, name: str, options: ForeignOptions) 
     labels = _labels(session, name, options, assumed)
     preprocessing = _preprocessing(channels, height, width, options, assumed, kind)
     card = ModelCard(model=name, labels=labels, preprocessing=preprocessing, raw_input=kind == "float32")
-    return Classifier(OnnxNetwork(session, card, channels_last=channels_last), name, assumptions=assumed)
+    network = OnnxNetwork(session, card, channels_last=channels_last)
+    output, probabilities = session.get_outputs()[0].name, _gives_probabilities(network, name)
+    assumed.append(f"output {output}: {'probabilities' if probabilities else 'logits'} of {len(labels)} classes")
+    if probabilities:
+        network = OnnxNetwork(session, card, channels_last=channels_last, probabilities=True)
+    return Classifier(network, name, assumptions=assumed)
+
+
+def _gives_probabilities(network: OnnxNetwork, name: str) -> bool:
+    """Try the network on noise: scores that are never negative and sum to one are probabilities already."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, *network.card.preprocessing.shape), np.uint8)
+    try:
+        scores = network.logits(noise)
+    except Exception as error:  # onnxruntime raises its own types
+        raise OnnxError(f"{name} does not run on {list(noise.shape)}: {' '.join(str(error).split())[:300]}") from error
+    return bool((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3))
 
 
 def _labels(
@@ -95,7 +111,6 @@ def _labels(
     count = outputs[output][-1] if outputs[output] else None
     if not isinstance(count, int) or count < 2 or len([d for d in outputs[output][1:] if d != 1]) != 1:
         raise OnnxError(f"{name} gives {output} {outputs[output]}; expected one score for each class.")
-    assumed.append(f"output {output} holds the logits of {count} classes")
     if options.labels is None:
         assumed.append("no labels given: classes are numbered")
         return tuple(map(str, range(count)))

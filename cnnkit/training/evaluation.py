@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional import classification as metrics
 
+from cnnkit.card import ModelCard
 from cnnkit.errors import DataError
 from cnnkit.recipe import Recipe
 from cnnkit.results import ClassMetrics, Evaluation, LoadProgress
@@ -44,7 +45,7 @@ def evaluate_network(
         DataError: no data set named by anything, an empty split, or other classes than the network's.
     """
     started = time.monotonic()
-    loaded, used = yield from load_for(network, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
     chosen = loaded.split(used)
     if not len(chosen):
         raise DataError(f"the {used} split of {loaded.name} is empty.")
@@ -83,14 +84,13 @@ def evaluate_network(
 
 
 def load_for(
-    network: Network, *, data: str | None, split: SplitName | None, data_dir: Path | None
+    card: ModelCard, *, data: str | None, split: SplitName | None, data_dir: Path | None
 ) -> Generator[LoadProgress, None, tuple[ImageData, SplitName]]:
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
     Raises:
         DataError: no data set named by anything, or other classes than the network's.
     """
-    card = network.card
     recipe = card.recipe or Recipe()
     source = data or (card.recipe.data if card.recipe else None)
     if source is None:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import TrainingDivergedError, UsageError
 from cnnkit.files import require_writable, write_atomic
@@ -220,16 +219,13 @@ class _Run:
         )
 
     def _save(self, metrics: dict[str, float]) -> None:
-        recipe = self.recipe
-        if recipe.data not in datasets.DATASETS:
-            recipe = recipe.override({"data": str(Path(recipe.data).expanduser().resolve())})
         card = ModelCard(
-            model=recipe.model,
+            model=self.recipe.model,
             labels=self.data.classes,
             preprocessing=self.data.preprocessing,
             dataset=self.data.name,
             fingerprint=self.data.fingerprint,
-            recipe=recipe,
+            recipe=self.recipe,
             metrics=metrics,
             versions=versions(),
         )

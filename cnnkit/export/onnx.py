@@ -1,0 +1,216 @@
+"""Export to ONNX: images in, logits and probabilities out, the card inside, written only once it is proven."""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from cnnkit import datasets, registry
+from cnnkit.card import CARD_KEY, ModelCard, ParityCertificate
+from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, ParityError, UsageError
+from cnnkit.export.parity import certify, draw_batches
+from cnnkit.files import require_writable, write_atomic
+from cnnkit.images import Pixels, Preprocessing, prepare_arrays
+from cnnkit.models.normalisation import Normalise
+from cnnkit.results import ExportResult
+from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
+from cnnkit.runtime.session import open_session
+from cnnkit.training import data as data_module
+from cnnkit.training import networks, shapes
+from cnnkit.training.evaluation import load_for
+from cnnkit.training.runs import versions
+
+# A protobuf holds 2 GB at most; beyond this the weights would need a second file.
+MAX_WEIGHT_BYTES = 1_500_000_000
+
+
+class _Deployed(nn.Module):
+    """The network as it is served: from the file's input to logits and probabilities."""
+
+    def __init__(self, network: nn.Module, normalise: nn.Module) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(self.normalise(image))
+        return logits, logits.softmax(1)
+
+
+def export_onnx(
+    ref: str,
+    output: Path | None = None,
+    *,
+    raw_input: bool = False,
+    shape: tuple[int, int, int] | None = None,
+    data_dir: Path | None = None,
+) -> ExportResult:
+    """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
+
+    Args:
+        ref: a run, a checkpoint, a zoo entry, or an architecture, which is exported with random weights where the zoo
+            has none.
+        output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one.
+        raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
+        shape: channels, height and width for an architecture that does not say its input.
+        data_dir: where to look for the images of the comparison first.
+
+    Raises:
+        ParityError: they disagree; nothing is written.
+        OnnxError: PyTorch cannot export this network.
+        OutputError: the file cannot be written.
+    """
+    network, card = _load(ref, shape)
+    path = output or _default_output(ref)
+    require_writable(path.parent)
+    size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    if size > MAX_WEIGHT_BYTES:
+        raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
+    form = card.preprocessing
+    normalise = Normalise(form.mean, form.std).eval()
+    pixels, source = _comparison_images(card, data_dir)
+    batches = draw_batches(pixels)
+    deployed = _Deployed(network, nn.Identity() if raw_input else normalise).eval()
+    if raw_input:
+        batches = [normalise(batch).contiguous() for batch in batches]
+    model = _convert(deployed, batches[1], ref)
+    content = model.SerializeToString(deterministic=True)
+    reference = nn.Sequential(deployed.normalise, network)
+    certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
+    if not certificate.passed:
+        raise ParityError(_failure(ref, certificate))
+    card = card.model_copy(
+        update={
+            "raw_input": raw_input,
+            "parity": certificate,
+            "versions": {**card.versions, "onnx": onnx.__version__, **certificate.versions},
+        }
+    )
+    model.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    content = model.SerializeToString(deterministic=True)
+    write_atomic(path, content)
+    return ExportResult(
+        path=path,
+        size_mb=len(content) / 1e6,
+        opset=next(o.version for o in model.opset_import if o.domain == ""),
+        trained=card.trained,
+        input_type="float32 [N, C, H, W]" if raw_input else "uint8 [N, H, W, C]",
+        certificate=certificate,
+        card=card,
+    )
+
+
+def _failure(ref: str, found: ParityCertificate) -> str:
+    return (
+        f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
+        f"{found.max_absolute_difference:.3g} (tolerated: {found.tolerance:g}), the first class agrees on "
+        f"{found.top1_agreement:.1%}. No file was written."
+    )
+
+
+def _default_output(ref: str) -> Path:
+    reference = registry.resolve(ref)
+    if reference.path is not None:
+        return reference.path.with_name("model.onnx" if reference.path.stem == "best" else f"{reference.path.stem}.onnx")
+    return Path(f"{ref.rpartition('/')[2].rpartition(':')[2]}.onnx")
+
+
+def _load(ref: str, shape: tuple[int, int, int] | None) -> tuple[nn.Module, ModelCard]:
+    """Return the network, in evaluation mode, and its card; with random weights where there are no others."""
+    reference = registry.resolve(ref)
+    if reference.kind == "onnx":
+        raise UsageError(f"{ref} is an ONNX file already.")
+    if not reference.is_architecture:
+        return networks.load_network(ref)
+    if reference.kind == "architecture":
+        with contextlib.suppress(CheckpointError):
+            return networks.load_network(ref)
+    shape = shape or networks.input_shape(ref)
+    if shape is None:
+        raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
+    torch.manual_seed(0)
+    network = networks.create_model(ref).eval()
+    with torch.inference_mode():
+        try:
+            classes = network(torch.zeros(1, *shape)).shape[1]
+        except (RuntimeError, ValueError) as error:
+            raise UsageError(f"{ref} cannot take images of {shape}: {' '.join(str(error).split())}.") from error
+    card = ModelCard(
+        model=ref,
+        labels=_labels(ref, classes),
+        preprocessing=_form(ref, shape),
+        trained=False,
+        versions=versions(),
+        weights_sha256=networks.weights_hash(network.state_dict()),
+    )
+    return network, card
+
+
+def _labels(ref: str, classes: int) -> tuple[str, ...]:
+    spec = registry.models().get(ref)
+    known = datasets.DATASETS[spec.recipe.data].classes if spec and spec.recipe.data in datasets.DATASETS else ()
+    return known if len(known) == classes else tuple(map(str, range(classes)))
+
+
+def _form(ref: str, shape: tuple[int, int, int]) -> Preprocessing:
+    channels, height, width = shape
+    if channels not in {1, 3}:
+        raise UsageError(f"images have 1 or 3 channels; got {channels}.")
+    if ref.startswith("torchvision/") and channels == 3:
+        return Preprocessing(3, height, width, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
+    return Preprocessing(3 if channels == 3 else 1, height, width, (0.0,) * channels, (1.0,) * channels)
+
+
+def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, str]:
+    """Return uint8 images [N, H, W, C] for the comparison: of the network's own data if at hand, else drawn ones."""
+    spec = datasets.DATASETS.get(card.recipe.data) if card.recipe else None
+    if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
+        with contextlib.suppress(CnnkitError):
+            data, _ = data_module.finish(load_for(card, data=None, split="test", data_dir=data_dir))
+            count = min(10, len(data.test))
+            return data.test.images[:count].numpy(), f"{count} images of {data.name}"
+    drawn, _ = shapes.draw_shapes(4, seed=2)
+    return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
+
+
+def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:
+    """Run PyTorch's exporter with a dynamic batch, quietly, and check what it made.
+
+    Raises:
+        OnnxError: the network cannot be exported.
+    """
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                deployed,
+                (sample,),
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),
+                input_names=["image"],
+                output_names=["logits", "probabilities"],
+                external_data=False,
+                verbose=False,
+            )
+        assert program is not None
+        model: onnx.ModelProto = program.model_proto
+        # The exporter notes the source line of each operation, with the paths of this machine.
+        for node in model.graph.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+        for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+            value.ClearField("metadata_props")
+        model.graph.ClearField("metadata_props")
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the exporter raises whatever tracing the user's code raises
+        raise OnnxError(f"{ref} cannot be exported to ONNX: {' '.join(str(error).split())[:400]}") from error
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    return model

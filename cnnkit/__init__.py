@@ -1,1 +1,59 @@
-from cnnkit.training.networks import create_model
+"""Classic convolutional networks, from a name to a trained, proven and served ONNX file.
+
+The names below are loaded when first used, so that `import cnnkit` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CnnkitError": "cnnkit.errors",
+    "Classifier": "cnnkit.runtime.classifier",
+    "ModelCard": "cnnkit.card",
+    "ModelSpec": "cnnkit.registry",
+    "Preprocessing": "cnnkit.images",
+    "Recipe": "cnnkit.recipe",
+    "create_model": "cnnkit.api",
+    "default_recipe": "cnnkit.api",
+    "evaluate": "cnnkit.api",
+    "export": "cnnkit.api",
+    "list_datasets": "cnnkit.api",
+    "list_models": "cnnkit.api",
+    "load": "cnnkit.api",
+    "summarize": "cnnkit.api",
+    "train": "cnnkit.api",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from cnnkit.api import (
+        create_model as create_model,
+        default_recipe as default_recipe,
+        evaluate as evaluate,
+        export as export,
+        list_datasets as list_datasets,
+        list_models as list_models,
+        load as load,
+        summarize as summarize,
+        train as train,
+    )
+    from cnnkit.card import ModelCard as ModelCard
+    from cnnkit.errors import CnnkitError as CnnkitError
+    from cnnkit.images import Preprocessing as Preprocessing
+    from cnnkit.recipe import Recipe as Recipe
+    from cnnkit.registry import ModelSpec as ModelSpec
+    from cnnkit.runtime.classifier import Classifier as Classifier
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -116,6 +116,11 @@ class CheckFailedError(CnnkitError):
     code = "check-failed"
     exit_code = 3
 
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+        """What was found, for the JSON envelope."""
+
 
 class ParityError(CheckFailedError):
     """The exported file and the PyTorch model disagree beyond the tolerance."""

@@ -1,9 +1,23 @@
 """What commands find out, as frozen dataclasses: units are in the names. Nothing here prints; `cnnkit.render` does."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cnnkit.card import ModelCard, ParityCertificate
+
+T = TypeVar("T")
+
+
+def result_of(steps: Generator[object, None, T]) -> T:
+    """Run a generator that yields progress to its end, and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 @dataclass(frozen=True)

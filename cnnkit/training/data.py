@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -94,15 +94,6 @@ def load(
     if isinstance(form, Preprocessing):
         return data
     return replace(data, preprocessing=_normalisation(data, recipe))
-
-
-def finish(steps: Generator[Any, None, ImageData]) -> ImageData:
-    """Run `load` to its end without looking at its progress."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
 
 
 def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec | None) -> Preprocessing:

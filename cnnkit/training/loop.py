@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -31,7 +31,7 @@ _EVALUATION_BATCH = 1000
 
 def train_events(
     recipe: Recipe, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
-) -> Iterator[TrainingEvent]:
+) -> Generator[TrainingEvent]:
     """Train by a recipe; yields what happens as it happens.
 
     The run folder gets `run.toml`, `metrics.csv` and `best.safetensors`, the weights of the epoch with the highest

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from cnnkit import datasets, registry
 from cnnkit.card import CARD_KEY, ModelCard, ParityCertificate
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, ParityError, UsageError
-from cnnkit.export.parity import certify, draw_batches
+from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
 from cnnkit.models.normalisation import Normalise
-from cnnkit.results import ExportResult
+from cnnkit.results import ExportResult, result_of
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.session import open_session
-from cnnkit.training import data as data_module
 from cnnkit.training import networks, shapes
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
@@ -83,7 +82,7 @@ def export_onnx(
     reference = nn.Sequential(deployed.normalise, network)
     certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
     if not certificate.passed:
-        raise ParityError(_failure(ref, certificate))
+        raise ParityError(_failure(ref, certificate), result=certificate)
     card = card.model_copy(
         update={
             "raw_input": raw_input,
@@ -171,7 +170,7 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
     spec = datasets.DATASETS.get(card.recipe.data) if card.recipe else None
     if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
         with contextlib.suppress(CnnkitError):
-            data, _ = data_module.finish(load_for(card, data=None, split="test", data_dir=data_dir))
+            data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))
             count = min(10, len(data.test))
             return data.test.images[:count].numpy(), f"{count} images of {data.name}"
     drawn, _ = shapes.draw_shapes(4, seed=2)

@@ -1,0 +1,264 @@
+"""The same from Python as from the command line; `cnnkit` re-exports these names lazily."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from cnnkit import datasets, registry, zoo
+from cnnkit.errors import UsageError
+from cnnkit.recipe import Recipe
+from cnnkit.results import (
+    DatasetInfo,
+    EpochRecord,
+    Evaluation,
+    ExportResult,
+    LoadProgress,
+    ModelInfo,
+    ModelSummary,
+    TrainingEvent,
+    result_of,
+)
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+
+
+def load(ref: str | Path = zoo.DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
+    """Open a trained network as a classifier.
+
+    ONNX files and zoo entries run on onnxruntime and never import PyTorch; runs and checkpoints run on PyTorch.
+
+    Args:
+        ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        foreign: `labels`, `mean`, `std` and `preprocess` for an ONNX file without a card.
+
+    Raises:
+        UnknownNameError: nothing of that name.
+        CheckpointError, OnnxError, ZooError: the file is damaged or does not fit.
+        DeviceError: the device cannot be had.
+
+    >>> import cnnkit
+    >>> classifier = cnnkit.load("lenet")
+    >>> classifier.card.model, len(classifier.card.labels)
+    ('lenet', 10)
+    """
+    text = str(ref)
+    reference = registry.resolve(text)
+    if reference.kind == "onnx" and reference.path is not None:
+        return open_onnx(reference.path, text, device=device, options=ForeignOptions(**foreign))
+    if reference.kind in {"zoo", "architecture"}:
+        # An architecture without an entry gets the error that says how to train it, which needs no PyTorch.
+        entry = zoo.entry(text)
+        return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device)
+    from cnnkit.training.networks import TorchNetwork, load_network
+
+    network, card = load_network(text)
+    return Classifier(TorchNetwork(network, card, device), text)
+
+
+def create_model(name: str, num_classes: int | None = None) -> Any:
+    """Build a network, an `nn.Module`, with random weights; see `cnnkit.training.networks.create_model`.
+
+    >>> import cnnkit
+    >>> sum(p.numel() for p in cnnkit.create_model("lenet").parameters())
+    61706
+    """
+    from cnnkit.training import networks
+
+    return networks.create_model(name, num_classes)
+
+
+def train_events(
+    recipe: Recipe, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+) -> Generator[TrainingEvent]:
+    """Train by a recipe and yield everything that happens; `train` yields only the epochs.
+
+    However the run ends, the curves of the epochs so far are drawn into its folder.
+    """
+    from cnnkit.render import plots
+    from cnnkit.results import TrainingStarted
+    from cnnkit.training import loop
+
+    records: list[EpochRecord] = []
+    run: Path | None = None
+    with closing(loop.train_events(recipe, data_dir=data_dir, runs_dir=runs_dir, device=device)) as events:
+        try:
+            for event in events:
+                if isinstance(event, TrainingStarted):
+                    run = event.run
+                if isinstance(event, EpochRecord):
+                    records.append(event)
+                yield event
+        finally:
+            if run is not None and records:
+                plots.curves(records, run / "curves.png", title=run.name)
+
+
+def train(
+    recipe: Recipe | str, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+) -> Iterator[EpochRecord]:
+    """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.
+
+    Args:
+        recipe: what to do, or the name of an architecture, whose own recipe is then used.
+        data_dir: where to look for the data set first.
+        runs_dir: where the run folder goes.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        CnnkitError: before the first step, where the recipe, data, device or folder is no good.
+        TrainingDivergedError: the loss became NaN; the best checkpoint so far is kept.
+
+    >>> import cnnkit, tempfile, pathlib
+    >>> recipe = cnnkit.default_recipe("shapes-cnn", epochs=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = list(cnnkit.train(recipe, runs_dir=pathlib.Path(folder)))
+    >>> records[0].epoch, records[0].is_best
+    (1, True)
+    """
+    if isinstance(recipe, str):
+        recipe = default_recipe(recipe)
+    for event in train_events(recipe, data_dir=data_dir, runs_dir=runs_dir, device=device):
+        if isinstance(event, EpochRecord):
+            yield event
+
+
+def default_recipe(model: str, **changes: Any) -> Recipe:
+    """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
+
+    Raises:
+        UnknownNameError: no such network.
+        UsageError: it names weights, or a change is not valid.
+
+    >>> import cnnkit
+    >>> cnnkit.default_recipe("mnist-cnn", epochs=2).learning_rate
+    0.001
+    """
+    reference = registry.resolve(model)
+    if reference.kind == "architecture":
+        return registry.model(model).recipe.override(changes)
+    if reference.is_architecture:
+        return Recipe(model=model, normalisation="standard").override(changes)
+    raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
+
+
+def evaluate(
+    ref: str | Path,
+    *,
+    data: str | None = None,
+    split: Any = None,
+    data_dir: Path | None = None,
+    batch_size: int = 256,
+    top_k: int = 5,
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a trained network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
+
+    >>> import cnnkit
+    >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
+    300
+    """
+    return result_of(
+        evaluation_steps(ref, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k, device=device)
+    )
+
+
+def evaluation_steps(
+    ref: str | Path, *, device: str = "auto", **options: Any
+) -> Generator[LoadProgress, None, Evaluation]:
+    """Do what `evaluate` does, and yield how far the loading of the images is."""
+    from cnnkit.training.evaluation import evaluate_network
+
+    return evaluate_network(load(ref, device=device).network, str(ref), **options)
+
+
+def export(
+    ref: str | Path,
+    output: Path | None = None,
+    *,
+    raw_input: bool = False,
+    shape: tuple[int, int, int] | None = None,
+    data_dir: Path | None = None,
+) -> ExportResult:
+    """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
+
+    >>> import cnnkit, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = cnnkit.export("lenet", pathlib.Path(folder) / "lenet.onnx")
+    >>> result.certificate.top1_agreement
+    1.0
+    """
+    from cnnkit.exporting.onnx import export_onnx
+
+    return export_onnx(str(ref), output, raw_input=raw_input, shape=shape, data_dir=data_dir)
+
+
+def summarize(
+    ref: str | Path, *, batch: int = 1, shape: tuple[int, int, int] | None = None, depth: int | None = None
+) -> ModelSummary:
+    """Return the layers of a network; see `cnnkit.inspection.summary.summarize`.
+
+    >>> import cnnkit
+    >>> [layer.output_shape for layer in cnnkit.summarize("lenet").layers if layer.kind == "MaxPool2d"]
+    [(6, 14, 14), (16, 5, 5)]
+    """
+    from cnnkit.inspection import summary
+
+    return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth)
+
+
+def list_models() -> list[ModelInfo]:
+    """Return the registered networks and their zoo entries.
+
+    >>> import cnnkit
+    >>> [model.parameters for model in cnnkit.list_models() if model.name == "lenet"]
+    [61706]
+    """
+    found = []
+    for spec in registry.models().values():
+        entries = [entry for entry in zoo.entries().values() if entry.model == spec.name]
+        found.append(
+            ModelInfo(
+                name=spec.name,
+                input_shape=spec.input_shape,
+                parameters=spec.parameters,
+                dataset=spec.recipe.data,
+                zoo_entries=tuple(entry.name for entry in entries),
+                zoo_accuracy=entries[0].accuracy if entries else None,
+                reference_accuracy=spec.reference_accuracy,
+                source=spec.source,
+            )
+        )
+    return found
+
+
+def list_datasets(data_dir: Path | None = None) -> list[DatasetInfo]:
+    """Return the data sets by name, and where their files are.
+
+    >>> import cnnkit
+    >>> [data.present for data in cnnkit.list_datasets() if data.name == "shapes"]
+    [True]
+    """
+    found = []
+    for spec in datasets.DATASETS.values():
+        where = datasets.locate(spec, data_dir)
+        ways = {
+            "drawn": "drawn by cnnkit, always there",
+            "cache": "downloaded when first used, or --data-dir",
+            "--data-dir": "found under --data-dir" if where.present else "not under --data-dir; downloaded when first used",
+            "$CNNKIT_DATA": f"{'found' if where.present else 'not'} under $CNNKIT_DATA",
+        }
+        found.append(
+            DatasetInfo(
+                name=spec.name,
+                classes=len(spec.classes),
+                image_shape=spec.image_shape,
+                train=spec.train,
+                test=spec.test,
+                folder=where.folder,
+                present=where.present,
+                how_to_get=ways[where.origin],
+            )
+        )
+    return found

@@ -1,0 +1,129 @@
+"""What commands share: the one place where errors are caught, and the options that mean the same everywhere."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cnnkit.errors import CnnkitError, UsageError
+
+
+class Group(TyperGroup):
+    """Turns errors into messages and exit codes."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command; see `cnnkit.errors` for the exit codes."""
+        ctx.obj = {"json": False, "debug": False}
+        try:
+            return super().invoke(ctx)
+        except CnnkitError as error:
+            if ctx.obj["debug"]:
+                raise
+            _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
+            raise typer.Exit(error.exit_code) from None
+        except Exception as error:
+            usage = hasattr(error, "format_message")
+            if ctx.obj["debug"] or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
+                raise
+            if usage and not ctx.obj["json"]:
+                raise  # Typer shows wrong usage better, with the usage line
+            if usage:
+                _report(ctx, UsageError.code, error.format_message())
+                raise typer.Exit(UsageError.exit_code) from None
+            message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; run cnnkit --debug … to see where."
+            _report(ctx, "internal", message)
+            raise typer.Exit(1) from None
+
+
+def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
+    if ctx.obj["json"]:
+        from cnnkit.render import envelope
+
+        status = "failed" if failed else "error"
+        envelope.write(_command_name(ctx), result, errors=[(code, message)], status=status)
+    else:
+        from cnnkit.render import console
+
+        console.error(message)
+
+
+def _command_name(ctx: typer.Context) -> str:
+    return ctx.invoked_subcommand or ""
+
+
+def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
+    """Show a result: as JSON where `--json` asked for it, else drawn by `draw`."""
+    if ctx.obj["json"]:
+        from cnnkit.render import envelope
+
+        envelope.write(ctx.info_name or "", result)
+    else:
+        draw(result)
+
+
+def _remember_json(ctx: typer.Context, value: bool) -> bool:
+    if value and ctx.obj is not None:
+        ctx.obj["json"] = True
+    return value
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Parse `3x32x32`, channels × height × width."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 3 or not all(p.isdigit() and int(p) > 0 for p in parts):
+        raise typer.BadParameter(f"{text!r} is not channels × height × width, as in 3x32x32")
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Offer models, zoo entries, runs and ONNX files; nothing here imports PyTorch."""
+    from cnnkit import registry, zoo
+
+    runs = [str(path.parent) for path in Path("runs").glob("*/best.safetensors")]
+    files = [str(path) for path in Path().glob("*.onnx")]
+    return [name for name in [*registry.models(), *zoo.entries(), *sorted(runs), *sorted(files)] if name.startswith(incomplete)]
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """Offer data sets and the folders here."""
+    from cnnkit.datasets import DATASETS
+
+    folders = sorted(f"./{path.name}" for path in Path().iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [name for name in [*DATASETS, *folders] if name.startswith(incomplete)]
+
+
+def positive_class_count(value: int) -> int:
+    """Reject a top-k below one."""
+    if value < 1:
+        raise typer.BadParameter("must be at least 1")
+    return value
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON envelope instead of tables.", callback=_remember_json, is_eager=True),
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model reference.", autocompletion=complete_model)]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with MNIST/, FashionMNIST/ … Default: $CNNKIT_DATA, else the cache folder."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Shape = Annotated[
+    str | None,
+    typer.Option("--input", metavar="CxHxW", help="Input shape, as in 3x32x32. Default: the network's own."),
+]
+
+
+def shape_of(text: str | None) -> tuple[int, int, int] | None:
+    """Parse an `--input` that may be absent."""
+    return None if text is None else parse_shape(text)
+
+
+def interactive() -> bool:
+    """Whether somebody sees progress on standard error."""
+    return sys.stderr.isatty()

@@ -1,0 +1,95 @@
+"""`cnnkit predict`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import Device, Json, complete_model
+from cnnkit.errors import ImageError, UsageError
+from cnnkit.zoo import DEFAULT_CLASSIFIER
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers separated by commas, one for each channel.") from None
+
+
+def command(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders, globs, or - for stdin.")],
+    *,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Model reference.", autocompletion=complete_model)
+    ] = DEFAULT_CLASSIFIER,
+    top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
+    batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
+    labels: Annotated[
+        Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, typer.Option(help="For an ONNX file without a card.")] = None,
+    preprocess: Annotated[str | None, typer.Option(help="imagenet, for an ONNX file without a card.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Classify images; the default model reads digits as people draw them."""
+    from cnnkit import api
+    from cnnkit.render import console, envelope, predictions
+
+    if preprocess not in {None, "imagenet"}:
+        raise UsageError(f"--preprocess {preprocess!r}: expected imagenet.")
+    sources = [sys.stdin.buffer.read() if path is None else path for path in find_images(images)]
+    classifier = api.load(
+        model,
+        device=device,
+        labels=labels,
+        mean=_numbers(mean, "--mean"),
+        std=_numbers(std, "--std"),
+        preprocess=preprocess,
+    )
+    found, bad = predictions.collect(classifier.stream(sources, top=top, batch_size=batch_size), len(sources))
+    about = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
+    if context.obj["json"]:
+        errors = [(error.code, str(error)) for error in bad]
+        envelope.write("predict", {**about, "predictions": found}, errors=errors, status="error" if bad else "ok")
+    else:
+        predictions.show(found, **about)
+        for error in bad:
+            console.error(str(error))
+    if bad:
+        raise typer.Exit(ImageError.exit_code)
+
+
+def find_images(arguments: list[str]) -> list[Path | None]:
+    """Turn files, folders and globs into image files, in order; `-` becomes None.
+
+    Raises:
+        ImageError: a folder or glob without images. A single file is not looked at yet.
+    """
+    from cnnkit.images import SUFFIXES
+
+    found: list[Path | None] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            found.append(None)
+        elif path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ImageError(f"the folder {argument} has no images ({', '.join(sorted(SUFFIXES))}).")
+            found += inside
+        elif not path.exists() and any(character in argument for character in "*?["):
+            # The shell leaves a quoted glob, and on Windows every glob, to the program.
+            matched = sorted(p for p in Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))) if p.is_file())
+            if not matched:
+                raise ImageError(f"nothing matches {argument}.")
+            found += matched
+        else:
+            found.append(path)
+    return found

@@ -1,0 +1,53 @@
+"""The JSON envelope that every command prints with `--json`, failures included.
+
+    {"cnnkit": 1, "command": "evaluate", "status": "ok", "data": {...}, "errors": []}
+
+`status` is `ok`, `failed` (it ran, and the check failed: exit 3) or `error`.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+VERSION = 1
+
+
+def write(
+    command: str,
+    data: Any,
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    status: Literal["ok", "failed", "error"] = "ok",
+) -> None:
+    """Print one envelope; `errors` are (code, message) pairs."""
+    envelope = {
+        "cnnkit": VERSION,
+        "command": command,
+        "status": status,
+        "data": plain(data),
+        "errors": [{"code": code, "message": message} for code, message in errors],
+    }
+    sys.stdout.write(json.dumps(envelope, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Turn results into what JSON has; numbers that JSON lacks become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump())
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

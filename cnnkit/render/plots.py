@@ -1,0 +1,82 @@
+"""Plots as PNG files, written atomically. matplotlib is loaded when the first one is drawn."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnkit.files import write_atomic
+from cnnkit.results import EpochRecord, Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TRAIN, _VALIDATION = "#8a8f98", "#1668b8"
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=144)
+    write_atomic(path, content.getvalue())
+
+
+def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
+    """Draw loss and accuracy over the epochs to a PNG, the best epoch marked.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    epochs = [record.epoch for record in records]
+    best = [record for record in records if record.is_best][-1]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    pairs = (
+        ("loss", [r.train_loss for r in records], [r.validation_loss for r in records], best.validation_loss),
+        ("accuracy", [r.train_accuracy for r in records], [r.validation_accuracy for r in records], best.validation_accuracy),
+    )
+    for axes, (name, train, validation, at_best) in zip(figure.subplots(1, 2), pairs, strict=True):
+        marker = "o" if len(records) < 15 else None
+        axes.plot(epochs, train, color=_TRAIN, marker=marker, markersize=4, label="training")
+        axes.plot(epochs, validation, color=_VALIDATION, marker=marker, markersize=4, label="validation")
+        axes.plot([best.epoch], [at_best], "*", color="#c2410c", markersize=11, label=f"best, epoch {best.epoch}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def confusion(result: Evaluation, path: Path) -> None:
+    """Draw the confusion matrix to a PNG, coloured by the share of each true class.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    labels = [row.label for row in result.classes]
+    count = len(labels)
+    shares = [[cell / max(sum(row), 1) for cell in row] for row in result.confusion]
+    side = max(4.5, 1.6 + 0.5 * count)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    axes.set_xticks(range(count), labels, rotation=45 if max(map(len, labels)) > 2 else 0, ha="right" if max(map(len, labels)) > 2 else "center")
+    axes.set_yticks(range(count), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{result.model} on {result.data}: {result.accuracy:.2%} of {result.images:,}", fontsize=10)
+    if count <= 30:
+        for row, cells in enumerate(result.confusion):
+            for column, cell in enumerate(cells):
+                colour = "white" if shares[row][column] > 0.5 else "#5a5f68" if cell else "#c8ccd2"
+                axes.text(column, row, str(cell), ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)

@@ -1,0 +1,89 @@
+"""Predictions as they come: one table for one image, a row an image for many."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from cnnkit.errors import ImageError
+from cnnkit.render import console, progress
+from cnnkit.results import Prediction
+
+_BAR = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar(fraction: float, width: int = _BAR) -> str:
+    """Draw a fraction as a bar of block characters, an eighth of a character exact."""
+    eighths = round(fraction * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def collect(
+    results: Iterable[Prediction | ImageError], total: int
+) -> tuple[list[Prediction], list[ImageError]]:
+    """Gather predictions under a progress bar; bad images are reported by name at once."""
+    found: list[Prediction] = []
+    bad: list[ImageError] = []
+    with progress.bar() as shown:
+        task = shown.add_task("predicting", total=total, visible=total > 1)
+        for result in results:
+            if isinstance(result, ImageError):
+                bad.append(result)
+            else:
+                found.append(result)
+            shown.advance(task)
+    return found, bad
+
+
+def show(found: Sequence[Prediction], *, model: str, engine: str, assumptions: Sequence[str]) -> None:
+    """Draw predictions, the model that made them, and what was assumed of it."""
+    out = console.out()
+    if len(found) == 1:
+        _one(found[0])
+    elif found:
+        _many(found)
+    out.print(Text(f"model {model}, {engine}", "dim"), soft_wrap=True)
+    for assumption in assumptions:
+        out.print(Text(f"assumed: {assumption}", "dim"), soft_wrap=True)
+
+
+def _one(prediction: Prediction) -> None:
+    table = console.table(_name(prediction))
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right")
+    table.add_column("", width=_BAR)
+    for rank, score in enumerate(prediction.scores):
+        style = "bold green" if rank == 0 else ""
+        table.add_row(score.label, f"{score.probability:.2%}", bar(score.probability), style=style)
+    out = console.out()
+    out.print(table)
+    if prediction.steps:
+        out.print(Text(f"seen as: {'; '.join(prediction.steps)}", "dim"), soft_wrap=True)
+
+
+def _many(found: Sequence[Prediction]) -> None:
+    table = console.table()
+    table.add_column("image", overflow="fold")
+    table.add_column("class", style="bold", overflow="fold")
+    table.add_column("probability", justify="right")
+    table.add_column("", width=10)
+    if len(found[0].scores) > 1:
+        table.add_column("then", style="dim")
+    for prediction in found:
+        rest = ", ".join(f"{s.label} {s.probability:.1%}" for s in prediction.scores[1:3])
+        cells = [
+            _name(prediction),
+            prediction.label,
+            f"{prediction.probability:.2%}",
+            bar(prediction.probability, 10),
+        ]
+        table.add_row(*cells, *([rest] if len(prediction.scores) > 1 else []))
+    console.out().print(table)
+
+
+def _name(prediction: Prediction) -> str:
+    path = Path(prediction.source)
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)

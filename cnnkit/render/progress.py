@@ -1,0 +1,52 @@
+"""Progress on standard error; nothing is drawn where nobody sees it."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cnnkit.render import console
+from cnnkit.results import LoadProgress
+
+T = TypeVar("T")
+
+
+def bar() -> Progress:
+    """Return a progress bar with a count and the time left."""
+    terminal = console.err()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    )
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show a spinner while something without measurable progress runs."""
+    terminal = console.err()
+    if terminal.is_terminal:
+        with terminal.status(what):
+            yield
+    else:
+        yield
+
+
+def follow(steps: Generator[LoadProgress, None, T], what: str) -> T:
+    """Run a generator of loading progress to its end under a bar, and return its result."""
+    with bar() as progress:
+        task = progress.add_task(what, total=None)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
+            if step.done == step.total:
+                progress.update(task, description=what, completed=0, total=None)

@@ -1,0 +1,132 @@
+"""A training run as it happens: a bar while an epoch runs, a row when it is done."""
+
+import math
+from collections.abc import Iterable
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from cnnkit.recipe import Recipe
+from cnnkit.render import console, envelope
+from cnnkit.render.tables import percent, shape
+from cnnkit.results import (
+    EpochRecord,
+    LoadProgress,
+    StepProgress,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+)
+
+_HEADER = f"{'epoch':>5}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>10}  {'accuracy':>8}  {'images/s':>9}  {'seconds':>7}"
+
+
+def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> None:
+    """Draw the events of a run on standard error and its result on standard output."""
+    display = _Display(recipe)
+    records: list[EpochRecord] = []
+    try:
+        with display.progress:
+            for event in events:
+                display.draw(event)
+                if isinstance(event, EpochRecord):
+                    records.append(event)
+                if isinstance(event, TrainingFinished):
+                    finished = event
+    except KeyboardInterrupt:
+        display.stopped(records)
+        raise
+    if as_json:
+        envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
+        return
+    out = console.out()
+    out.print(
+        Text.assemble(
+            "best epoch ",
+            (str(finished.best_epoch), "bold"),
+            f": validation {percent(finished.validation_accuracy)}",
+            *([", test ", (percent(finished.test_accuracy), "bold green")] if finished.test_accuracy is not None else []),
+            f", {finished.seconds:.1f} s",
+        )
+    )
+    out.print(Text(str(finished.checkpoint)), soft_wrap=True)
+
+
+class _Display:
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.console = console.err()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task("loading", total=None, numbers="")
+        self.steps = 0
+        self.run = ""
+
+    def draw(self, event: TrainingEvent) -> None:
+        match event:
+            case LoadProgress():
+                self.progress.update(
+                    self.task, description=f"reading {event.what}", completed=event.done, total=event.total
+                )
+            case TrainingStarted():
+                self._started(event)
+            case StepProgress():
+                rate = self._rate(event)
+                self.progress.update(
+                    self.task,
+                    description=f"epoch {event.epoch}/{self.recipe.epochs}",
+                    completed=(event.epoch - 1) * self.steps + event.step,
+                    numbers=f"loss {event.loss:.4f}  {percent(event.accuracy)}  {rate}",
+                )
+            case EpochRecord():
+                self._epoch(event)
+
+    def _rate(self, event: StepProgress) -> str:
+        speed = self.progress.tasks[self.task].speed
+        return f"{speed * self.recipe.batch_size:,.0f} images/s" if speed and math.isfinite(speed) else ""
+
+    def _started(self, event: TrainingStarted) -> None:
+        self.steps = event.steps_per_epoch
+        self.run = str(event.run)
+        recipe = self.recipe
+        self.console.print(
+            Text.assemble(
+                (recipe.model, "bold"),
+                f" ({event.parameters:,} parameters) on {recipe.data}: {event.train_images:,} images to train, "
+                f"{event.validation_images:,} to validate, {event.test_images:,} to test; {event.device}",
+            ),
+            soft_wrap=True,
+        )
+        details = [recipe.optimizer, f"learning rate {recipe.learning_rate:g}", f"batch {recipe.batch_size}"]
+        details += [f"{recipe.schedule} schedule"] if recipe.schedule != "constant" else []
+        details += [f"{recipe.augmentation} augmentation"] if recipe.augmentation != "none" else []
+        details += [f"input {shape(recipe.input_shape)}"] if recipe.input_shape else []
+        self.console.print(Text(", ".join(details) + f" → {event.run}", "dim"), soft_wrap=True)
+        self.console.print(Text(_HEADER, "bold cyan"), soft_wrap=True)
+        self.progress.update(self.task, total=self.steps * recipe.epochs, completed=0)
+
+    def _epoch(self, event: EpochRecord) -> None:
+        row = (
+            f"{event.epoch:>5}  {event.train_loss:>10.4f}  {percent(event.train_accuracy):>8}  "
+            f"{event.validation_loss:>10.4f}  {percent(event.validation_accuracy):>8}  "
+            f"{event.images_per_second:>9,.0f}  {event.seconds:>7.1f}"
+        )
+        self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green")), soft_wrap=True)
+
+    def stopped(self, records: list[EpochRecord]) -> None:
+        best = [record for record in records if record.is_best]
+        if best:
+            kept = f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
+        elif self.run:
+            kept = f"no epoch was finished; the weights as they were are in {self.run}"
+        else:
+            kept = "training had not begun"
+        self.console.print(Text(f"stopped: {kept}", "yellow"), soft_wrap=True)

@@ -30,13 +30,29 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 if TYPE_CHECKING:
     from cnnkit.api import (
         create_model as create_model,
+    )
+    from cnnkit.api import (
         default_recipe as default_recipe,
+    )
+    from cnnkit.api import (
         evaluate as evaluate,
+    )
+    from cnnkit.api import (
         export as export,
+    )
+    from cnnkit.api import (
         list_datasets as list_datasets,
+    )
+    from cnnkit.api import (
         list_models as list_models,
+    )
+    from cnnkit.api import (
         load as load,
+    )
+    from cnnkit.api import (
         summarize as summarize,
+    )
+    from cnnkit.api import (
         train as train,
     )
     from cnnkit.card import ModelCard as ModelCard

@@ -17,6 +17,7 @@ from cnnkit.results import (
     ModelInfo,
     ModelSummary,
     TrainingEvent,
+    ZooInfo,
     result_of,
 )
 from cnnkit.runtime.classifier import Classifier
@@ -160,7 +161,9 @@ def evaluate(
     300
     """
     return result_of(
-        evaluation_steps(ref, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k, device=device)
+        evaluation_steps(
+            ref, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k, device=device
+        )
     )
 
 
@@ -224,10 +227,9 @@ def list_models() -> list[ModelInfo]:
                 input_shape=spec.input_shape,
                 parameters=spec.parameters,
                 dataset=spec.recipe.data,
-                zoo_entries=tuple(entry.name for entry in entries),
-                zoo_accuracy=entries[0].accuracy if entries else None,
                 reference_accuracy=spec.reference_accuracy,
                 source=spec.source,
+                zoo=tuple(ZooInfo(entry.name, entry.dataset, entry.accuracy) for entry in entries),
             )
         )
     return found
@@ -244,10 +246,10 @@ def list_datasets(data_dir: Path | None = None) -> list[DatasetInfo]:
     for spec in datasets.DATASETS.values():
         where = datasets.locate(spec, data_dir)
         ways = {
-            "drawn": "drawn by cnnkit, always there",
-            "cache": "downloaded when first used, or --data-dir",
-            "--data-dir": "found under --data-dir" if where.present else "not under --data-dir; downloaded when first used",
-            "$CNNKIT_DATA": f"{'found' if where.present else 'not'} under $CNNKIT_DATA",
+            "drawn": "drawn by cnnkit",
+            "cache": "in the cache folder" if where.present else "downloads on first use",
+            "--data-dir": "under --data-dir" if where.present else "not under --data-dir",
+            "$CNNKIT_DATA": "under $CNNKIT_DATA" if where.present else "not under $CNNKIT_DATA",
         }
         found.append(
             DatasetInfo(

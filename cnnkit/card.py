@@ -7,29 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
+from cnnkit.results import ParityCertificate
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""
-
-
-class ParityCertificate(BaseModel):
-    """What the comparison of PyTorch and onnxruntime on the same images found."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
-
-    images: str = Field(description="which images were compared")
-    batch_sizes: tuple[int, ...]
-    max_absolute_difference: float = Field(description="of the logits")
-    max_relative_difference: float = Field(description="of the logits, against the largest logit of the image")
-    top1_agreement: float = Field(description="fraction of the images with the same first class")
-    tolerance: float = Field(description="absolute for logits up to 10, beyond in proportion to the largest of the image")
-    versions: dict[str, str]
-    max_tolerance_ratio: float = Field(description="largest difference as a multiple of what is tolerated")
-
-    @property
-    def passed(self) -> bool:
-        """Whether every image has the same first class and every logit is within the tolerance."""
-        return self.top1_agreement == 1.0 and self.max_tolerance_ratio <= 1.0
 
 
 class ModelCard(BaseModel):

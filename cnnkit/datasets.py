@@ -16,7 +16,7 @@ DATA_VARIABLE = "CNNKIT_DATA"
 _IDX = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
-_CIFAR = tuple(f"data_batch_{number}" for number in range(1, 6)) + ("test_batch", "batches.meta")
+_CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 
 @dataclass(frozen=True)

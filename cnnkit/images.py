@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnkit import ink
 from cnnkit.errors import ImageError, ImageTooLargeError
@@ -93,7 +93,7 @@ def decode(source: bytes | Path) -> tuple[Image.Image, list[str]]:
         return _to_grey_or_rgb(image)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image in one of the formats {', '.join(FORMATS)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {MAX_PIXELS:,} pixels. Make it smaller.") from error

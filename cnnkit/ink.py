@@ -28,7 +28,7 @@ def is_boxed(images: Grey) -> NDArray[np.bool_]:
     if images.shape[1:] != SHAPE:
         return np.zeros(len(images), bool)
     mass = images.sum((1, 2), dtype=np.float64)
-    marked = images > 0
+    marked = np.greater(images, 0)
     side = np.maximum(_extent(marked.any(2)), _extent(marked.any(1)))
     steps = np.arange(28, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -145,7 +145,8 @@ def _thicken(ink: Ink, stroke: float) -> Ink:
     grow = max(1, round((_MIN_STROKE - stroke) * max(size) / 2))
     wide = Image.new("L", (size[0] + 2 * grow, size[1] + 2 * grow))
     wide.paste(picture, (grow, grow))
-    return np.asarray(wide.filter(ImageFilter.MaxFilter(2 * grow + 1)), np.float32) / 255
+    thick = np.asarray(wide.filter(ImageFilter.MaxFilter(2 * grow + 1)), np.float32)
+    return np.asarray(thick / 255, np.float32)
 
 
 def _scale(ink: Ink) -> Ink:

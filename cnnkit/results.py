@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cnnkit.card import ModelCard, ParityCertificate
-
 T = TypeVar("T")
 
 
@@ -159,6 +157,36 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class ParityCertificate:
+    """What the comparison of PyTorch and onnxruntime on the same images found; part of the model card.
+
+    Attributes:
+        images: which images were compared.
+        batch_sizes: images in each batch.
+        max_absolute_difference: of the logits.
+        max_relative_difference: of the logits, against the largest logit of the image.
+        max_tolerance_ratio: the largest difference as a multiple of what is tolerated.
+        top1_agreement: fraction of the images with the same first class.
+        tolerance: absolute for logits up to 10, beyond in proportion to the largest of the image.
+        versions: of the two engines.
+    """
+
+    images: str
+    batch_sizes: tuple[int, ...]
+    max_absolute_difference: float
+    max_relative_difference: float
+    max_tolerance_ratio: float
+    top1_agreement: float
+    tolerance: float
+    versions: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every image has the same first class and every logit is within the tolerance."""
+        return self.top1_agreement == 1.0 and self.max_tolerance_ratio <= 1.0
+
+
+@dataclass(frozen=True)
 class ExportResult:
     """An exported file and its proof."""
 
@@ -168,7 +196,6 @@ class ExportResult:
     trained: bool
     input_type: str
     certificate: ParityCertificate
-    card: ModelCard
 
 
 @dataclass(frozen=True)
@@ -202,17 +229,25 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class ZooInfo:
+    """A trained network of the zoo; `accuracy` is that of the data set's test split."""
+
+    name: str
+    dataset: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class ModelInfo:
-    """A line of the list of models; `zoo_entries` are the trained ones."""
+    """A line of the list of models; `reference_accuracy` is what its course or article reports on `dataset`."""
 
     name: str
     input_shape: tuple[int, int, int]
     parameters: int
     dataset: str
-    zoo_entries: tuple[str, ...]
-    zoo_accuracy: float | None
     reference_accuracy: float | None
     source: str
+    zoo: tuple[ZooInfo, ...]
 
 
 @dataclass(frozen=True)

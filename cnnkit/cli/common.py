@@ -25,15 +25,17 @@ class Group(TyperGroup):
             _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
-            usage = hasattr(error, "format_message")
+            usage = getattr(error, "format_message", None)
             if ctx.obj["debug"] or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
             if usage and not ctx.obj["json"]:
                 raise  # Typer shows wrong usage better, with the usage line
             if usage:
-                _report(ctx, UsageError.code, error.format_message())
+                _report(ctx, UsageError.code, usage())
                 raise typer.Exit(UsageError.exit_code) from None
-            message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; run cnnkit --debug … to see where."
+            message = (
+                f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; run cnnkit --debug … to see where."
+            )
             _report(ctx, "internal", message)
             raise typer.Exit(1) from None
 
@@ -42,16 +44,13 @@ def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, 
     if ctx.obj["json"]:
         from cnnkit.render import envelope
 
-        status = "failed" if failed else "error"
-        envelope.write(_command_name(ctx), result, errors=[(code, message)], status=status)
+        envelope.write(
+            ctx.invoked_subcommand or "", result, errors=[(code, message)], status="failed" if failed else "error"
+        )
     else:
         from cnnkit.render import console
 
         console.error(message)
-
-
-def _command_name(ctx: typer.Context) -> str:
-    return ctx.invoked_subcommand or ""
 
 
 def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
@@ -85,7 +84,11 @@ def complete_model(incomplete: str) -> list[str]:
 
     runs = [str(path.parent) for path in Path("runs").glob("*/best.safetensors")]
     files = [str(path) for path in Path().glob("*.onnx")]
-    return [name for name in [*registry.models(), *zoo.entries(), *sorted(runs), *sorted(files)] if name.startswith(incomplete)]
+    return [
+        name
+        for name in [*registry.models(), *zoo.entries(), *sorted(runs), *sorted(files)]
+        if name.startswith(incomplete)
+    ]
 
 
 def complete_data(incomplete: str) -> list[str]:
@@ -110,7 +113,9 @@ Json = Annotated[
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model reference.", autocompletion=complete_model)]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder with MNIST/, FashionMNIST/ … Default: $CNNKIT_DATA, else the cache folder."),
+    typer.Option(
+        "--data-dir", help="Folder with MNIST/, FashionMNIST/ … Default: $CNNKIT_DATA, else the cache folder."
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Shape = Annotated[

@@ -46,5 +46,7 @@ def command(
     if min_accuracy is not None and result.accuracy < min_accuracy:
         if not context.obj["json"]:
             tables.evaluation(result)
-        raise AccuracyError(f"the accuracy is {result.accuracy:.4f}, below the {min_accuracy:g} asked for.", result=result)
+        raise AccuracyError(
+            f"the accuracy is {result.accuracy:.4f}, below the {min_accuracy:g} asked for.", result=result
+        )
     emit(context, result, tables.evaluation)

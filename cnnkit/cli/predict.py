@@ -54,12 +54,12 @@ def command(
         preprocess=preprocess,
     )
     found, bad = predictions.collect(classifier.stream(sources, top=top, batch_size=batch_size), len(sources))
-    about = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
     if context.obj["json"]:
         errors = [(error.code, str(error)) for error in bad]
-        envelope.write("predict", {**about, "predictions": found}, errors=errors, status="error" if bad else "ok")
+        data = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
+        envelope.write("predict", {**data, "predictions": found}, errors=errors, status="error" if bad else "ok")
     else:
-        predictions.show(found, **about)
+        predictions.show(found, classifier.name, classifier.network.engine, classifier.assumptions)
         for error in bad:
             console.error(str(error))
     if bad:
@@ -86,7 +86,9 @@ def find_images(arguments: list[str]) -> list[Path | None]:
             found += inside
         elif not path.exists() and any(character in argument for character in "*?["):
             # The shell leaves a quoted glob, and on Windows every glob, to the program.
-            matched = sorted(p for p in Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))) if p.is_file())
+            matched = sorted(
+                p for p in Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))) if p.is_file()
+            )
             if not matched:
                 raise ImageError(f"nothing matches {argument}.")
             found += matched

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit import datasets, registry
-from cnnkit.card import CARD_KEY, ModelCard, ParityCertificate
+from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, ParityError, UsageError
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
 from cnnkit.models.normalisation import Normalise
-from cnnkit.results import ExportResult, result_of
+from cnnkit.results import ExportResult, ParityCertificate, result_of
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.session import open_session
 from cnnkit.training import networks, shapes
@@ -100,7 +100,6 @@ def export_onnx(
         trained=card.trained,
         input_type="float32 [N, C, H, W]" if raw_input else "uint8 [N, H, W, C]",
         certificate=certificate,
-        card=card,
     )
 
 
@@ -115,7 +114,9 @@ def _failure(ref: str, found: ParityCertificate) -> str:
 def _default_output(ref: str) -> Path:
     reference = registry.resolve(ref)
     if reference.path is not None:
-        return reference.path.with_name("model.onnx" if reference.path.stem == "best" else f"{reference.path.stem}.onnx")
+        return reference.path.with_name(
+            "model.onnx" if reference.path.stem == "best" else f"{reference.path.stem}.onnx"
+        )
     return Path(f"{ref.rpartition('/')[2].rpartition(':')[2]}.onnx")
 
 
@@ -198,8 +199,7 @@ def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:
                 external_data=False,
                 verbose=False,
             )
-        assert program is not None
-        model: onnx.ModelProto = program.model_proto
+        model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
         # The exporter notes the source line of each operation, with the paths of this machine.
         for node in model.graph.node:
             node.ClearField("metadata_props")

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnnkit.card import ParityCertificate
 from cnnkit.images import Pixels
+from cnnkit.results import ParityCertificate
 
 BATCH_SIZES = (1, 2, 7)
 TOLERANCE = 1e-4
@@ -62,4 +62,4 @@ def draw_batches(images: Pixels) -> list[torch.Tensor]:
     """Cut uint8 images [N, H, W, C], repeated if they are few, into batches of 1, 2 and 7."""
     needed = sum(BATCH_SIZES)
     chosen = np.resize(images, (needed, *images.shape[1:]))
-    return list(torch.from_numpy(np.ascontiguousarray(chosen)).split(BATCH_SIZES))
+    return list(torch.from_numpy(np.ascontiguousarray(chosen)).split(BATCH_SIZES))  # type: ignore[no-untyped-call]

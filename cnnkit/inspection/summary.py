@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnnkit import registry
-from cnnkit.card import ModelCard
 from cnnkit.errors import UsageError
 from cnnkit.results import LayerRow, ModelSummary
 from cnnkit.training import networks
+
+if TYPE_CHECKING:
+    from cnnkit.card import ModelCard
 
 
 def summarize(
@@ -73,7 +75,9 @@ def summarize_module(
             network(torch.zeros(batch, *shape, device=device))
     except (RuntimeError, ValueError, TypeError) as error:
         size = "×".join(map(str, shape))
-        raise UsageError(f"{name or 'the network'} cannot take an input of {size}: {' '.join(str(error).split())}.") from error
+        raise UsageError(
+            f"{name or 'the network'} cannot take an input of {size}: {' '.join(str(error).split())}."
+        ) from error
     finally:
         for module, training in modes.items():
             module.training = training

@@ -1,5 +1,6 @@
 """The two consoles: results go to standard output, progress and errors to standard error."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,18 +26,13 @@ def note(message: str) -> None:
     err().print(Text(message, style="dim"), soft_wrap=True)
 
 
-def table(title: str = "", *, caption: str = "") -> Table:
+def table() -> Table:
     """Return an empty table in the style that all of cnnkit's tables share."""
-    from rich import box
+    return Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold cyan", padding=(0, 1, 0, 0))
 
-    return Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        caption=caption or None,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        header_style="bold cyan",
-        pad_edge=False,
-        padding=(0, 1),
-    )
+
+def titled(console: Console, title: str, table: Table) -> None:
+    """Print a table under a title that may be wider than it, with a blank line after both."""
+    console.print(Text(title, "bold"), soft_wrap=True)
+    console.print(table)
+    console.print()

@@ -35,7 +35,12 @@ def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
     figure.suptitle(title)
     pairs = (
         ("loss", [r.train_loss for r in records], [r.validation_loss for r in records], best.validation_loss),
-        ("accuracy", [r.train_accuracy for r in records], [r.validation_accuracy for r in records], best.validation_accuracy),
+        (
+            "accuracy",
+            [r.train_accuracy for r in records],
+            [r.validation_accuracy for r in records],
+            best.validation_accuracy,
+        ),
     )
     for axes, (name, train, validation, at_best) in zip(figure.subplots(1, 2), pairs, strict=True):
         marker = "o" if len(records) < 15 else None
@@ -69,7 +74,12 @@ def confusion(result: Evaluation, path: Path) -> None:
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    axes.set_xticks(range(count), labels, rotation=45 if max(map(len, labels)) > 2 else 0, ha="right" if max(map(len, labels)) > 2 else "center")
+    axes.set_xticks(
+        range(count),
+        labels,
+        rotation=45 if max(map(len, labels)) > 2 else 0,
+        ha="right" if max(map(len, labels)) > 2 else "center",
+    )
     axes.set_yticks(range(count), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")

@@ -20,9 +20,7 @@ def bar(fraction: float, width: int = _BAR) -> str:
     return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
-def collect(
-    results: Iterable[Prediction | ImageError], total: int
-) -> tuple[list[Prediction], list[ImageError]]:
+def collect(results: Iterable[Prediction | ImageError], total: int) -> tuple[list[Prediction], list[ImageError]]:
     """Gather predictions under a progress bar; bad images are reported by name at once."""
     found: list[Prediction] = []
     bad: list[ImageError] = []
@@ -37,7 +35,7 @@ def collect(
     return found, bad
 
 
-def show(found: Sequence[Prediction], *, model: str, engine: str, assumptions: Sequence[str]) -> None:
+def show(found: Sequence[Prediction], model: str, engine: str, assumptions: Sequence[str]) -> None:
     """Draw predictions, the model that made them, and what was assumed of it."""
     out = console.out()
     if len(found) == 1:
@@ -50,7 +48,7 @@ def show(found: Sequence[Prediction], *, model: str, engine: str, assumptions: S
 
 
 def _one(prediction: Prediction) -> None:
-    table = console.table(_name(prediction))
+    table = console.table()
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right")
     table.add_column("", width=_BAR)
@@ -58,7 +56,7 @@ def _one(prediction: Prediction) -> None:
         style = "bold green" if rank == 0 else ""
         table.add_row(score.label, f"{score.probability:.2%}", bar(score.probability), style=style)
     out = console.out()
-    out.print(table)
+    console.titled(out, _name(prediction), table)
     if prediction.steps:
         out.print(Text(f"seen as: {'; '.join(prediction.steps)}", "dim"), soft_wrap=True)
 
@@ -80,7 +78,7 @@ def _many(found: Sequence[Prediction]) -> None:
             bar(prediction.probability, 10),
         ]
         table.add_row(*cells, *([rest] if len(prediction.scores) > 1 else []))
-    console.out().print(table)
+    console.titled(console.out(), f"{len(found)} images", table)
 
 
 def _name(prediction: Prediction) -> str:

@@ -8,8 +8,6 @@ from rich.text import Text
 from cnnkit.render import console
 from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ModelInfo, ModelSummary
 
-_WIDE_CONFUSION = 24
-
 
 def shape(dimensions: Sequence[int]) -> str:
     """Write a shape as 6×28×28."""
@@ -23,7 +21,7 @@ def percent(fraction: float | None) -> str:
 
 def summary(result: ModelSummary) -> None:
     """Draw the layers of a network and their totals."""
-    table = console.table(f"{result.model}  input {shape(result.input_shape)}, batch {result.batch}")
+    table = console.table()
     table.add_column("layer", overflow="fold")
     table.add_column("type")
     for name in ("output shape", "parameters", "multiply-adds"):
@@ -42,7 +40,7 @@ def summary(result: ModelSummary) -> None:
     table.add_row("total", "", "", f"{result.parameters:,}", f"{result.multiply_adds:,}", style="bold")
     frozen = result.parameters - result.trainable_parameters
     out = console.out()
-    out.print(table)
+    console.titled(out, f"{result.model}, input {shape(result.input_shape)}, batch {result.batch}", table)
     out.print(
         f"{result.trainable_parameters:,} parameters are trainable{f', {frozen:,} are not' if frozen else ''}; "
         f"{result.size_mb:.2f} MB of weights."
@@ -50,29 +48,27 @@ def summary(result: ModelSummary) -> None:
 
 
 def models(found: list[ModelInfo]) -> None:
-    """Draw the list of networks."""
+    """Draw the list of networks, each with its entries in the zoo below it."""
     table = console.table()
-    table.add_column("name", style="bold", no_wrap=True)
+    table.add_column("name", no_wrap=True)
     table.add_column("input", justify="right", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("data")
-    table.add_column("zoo entry", overflow="fold")
-    table.add_column("accuracy", justify="right")
-    table.add_column("reference", justify="right")
+    table.add_column("data", no_wrap=True)
+    table.add_column("accuracy", justify="right", no_wrap=True)
     for model in found:
-        table.add_row(
-            model.name,
-            shape(model.input_shape),
-            f"{model.parameters:,}",
-            model.dataset,
-            ", ".join(model.zoo_entries) or "–",
-            percent(model.zoo_accuracy),
-            percent(model.reference_accuracy),
-        )
+        reference = Text(percent(model.reference_accuracy), "dim")
+        name = Text(model.name, "bold")
+        table.add_row(name, shape(model.input_shape), f"{model.parameters:,}", model.dataset, reference)
+        for entry in model.zoo:
+            table.add_row(f"  {entry.name}", "", "", entry.dataset, Text(percent(entry.accuracy), "green"))
     out = console.out()
     out.print(table)
-    out.print("accuracy: of the zoo entry, on its test split. reference: as its course or article reports it.", style="dim")
-    out.print("Also: torchvision/NAME, package.module:factory, a run folder, a .safetensors or .onnx file.", style="dim")
+    out.print(
+        "\nIndented: zoo entries, trained, with their accuracy on the test split.\n"
+        "Above them: architectures, with their recipe's data and the accuracy that its source reports.\n"
+        "Also: torchvision/NAME, package.module:factory, run folders, .safetensors, .onnx files.",
+        style="dim",
+    )
 
 
 def datasets(found: list[DatasetInfo]) -> None:
@@ -92,14 +88,14 @@ def datasets(found: list[DatasetInfo]) -> None:
     out = console.out()
     out.print(table)
     for folder in sorted({str(data.folder) for data in found if data.folder is not None}):
-        out.print(f"Looked in {folder}.", style="dim", soft_wrap=True)
-    out.print("Also: any image folder, DIR/<class>/… or DIR/train and DIR/test, by its path.", style="dim")
+        out.print(f"\nLooked in {folder}", style="dim", soft_wrap=True)
+    out.print("Also: any image folder by its path, DIR/<class>/… or DIR/train and DIR/test.", style="dim")
 
 
 def evaluation(result: Evaluation) -> None:
     """Draw the scores, the classes and the confusion matrix of an evaluation."""
     out = console.out()
-    table = console.table(f"{result.model} on {result.data} ({result.split}: {result.images:,} images, {result.engine})")
+    table = console.table()
     for name in ("accuracy", f"top-{result.top_k}", "loss", "calibration error"):
         table.add_column(name, justify="right")
     table.add_row(
@@ -108,53 +104,66 @@ def evaluation(result: Evaluation) -> None:
         f"{result.loss:.4f}",
         percent(result.calibration_error),
     )
-    out.print(table)
+    measured = f"{result.data}, {result.split}: {result.images:,} images, {result.engine}"
+    console.titled(out, f"{result.model} on {measured}", table)
     table = console.table()
     table.add_column("class", style="bold", overflow="fold")
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for row in result.classes:
         table.add_row(row.label, percent(row.precision), percent(row.recall), percent(row.f1), f"{row.support:,}")
-    out.print(table)
+    console.titled(out, "By class", table)
     _confusion(result, out)
 
 
 def _confusion(result: Evaluation, out: Console) -> None:
     labels = [row.label for row in result.classes]
-    cells = max(len(str(max(map(max, result.confusion)))), max(map(len, labels)))
-    columns = labels if len(labels) * (cells + 2) <= out.width - 20 else [str(i) for i in range(len(labels))]
-    cells = max(len(str(max(map(max, result.confusion)))), max(map(len, columns)))
-    if len(labels) > _WIDE_CONFUSION or len(labels) * (cells + 2) > out.width - max(map(len, labels)) - 8:
+    numbers = [str(index) for index in range(len(labels))]
+    widest_count = max(len(str(count)) for row in result.confusion for count in row)
+
+    def fits(names: list[str], heads: list[str]) -> bool:
+        cells = max(widest_count, *map(len, heads)) + 2
+        return max(map(len, names)) + len(heads) * cells <= out.width
+
+    # Labels head the columns where they fit; otherwise their numbers do, and the rows say which is which.
+    named = [f"{number} {label}" for number, label in zip(numbers, labels, strict=True)]
+    for rows, heads in ((labels, labels), (named, numbers)):
+        if fits(rows, heads):
+            break
+    else:
         out.print("The confusion matrix is too wide for this terminal: --plot FILE.png draws it.", style="dim")
         return
-    table = console.table("rows: true class, columns: predicted")
+    table = console.table()
     table.add_column("", style="bold", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for index, row in enumerate(result.confusion):
-        name = labels[index] if columns is labels else f"{index} {labels[index]}" if columns[index] != labels[index] else labels[index]
-        cells_drawn = [
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for index, (name, row) in enumerate(zip(rows, result.confusion, strict=True)):
+        cells = [
             Text(str(count) if count else "·", "green" if i == index else "red" if count else "dim")
             for i, count in enumerate(row)
         ]
-        table.add_row(name, *cells_drawn)
-    out.print(table)
+        table.add_row(name, *cells)
+    console.titled(out, "Confusion matrix: rows are true classes, columns predicted ones", table)
 
 
 def export(result: ExportResult) -> None:
     """Draw what was written and its certificate."""
     found = result.certificate
-    table = console.table(f"{result.path}  {result.size_mb:.2f} MB, opset {result.opset}, input {result.input_type}")
-    for name in ("parity on", "batches", "largest difference", "relative", "top-1 agreement"):
-        table.add_column(name, justify="right" if name != "parity on" else "left")
+    table = console.table()
+    table.show_header = False
+    table.add_column(style="cyan")
+    table.add_column(overflow="fold")
+    table.add_row("size", f"{result.size_mb:.2f} MB, opset {result.opset}")
+    table.add_row("input", f"image: {result.input_type}")
+    table.add_row("compared on", f"{found.images}, in batches of {', '.join(map(str, found.batch_sizes))}")
+    table.add_row("engines", ", ".join(f"{name} {version}" for name, version in found.versions.items()))
     table.add_row(
-        found.images,
-        ", ".join(map(str, found.batch_sizes)),
-        f"{found.max_absolute_difference:.2g} ({found.tolerance:g} allowed)",
-        f"{found.max_relative_difference:.2g}",
-        Text(f"{found.top1_agreement:.0%}", "bold green"),
+        "logits differ by",
+        f"at most {found.max_absolute_difference:.2g} ({found.tolerance:g} allowed), "
+        f"relatively {found.max_relative_difference:.2g}",
     )
+    table.add_row("same first class", Text(f"{found.top1_agreement:.0%}", "bold green"))
     out = console.out()
-    out.print(table)
+    console.titled(out, str(result.path), table)
     if not result.trained:
         out.print(Text("The weights are random: this network was never trained.", "yellow"))

@@ -18,7 +18,7 @@ from cnnkit.results import (
     TrainingStarted,
 )
 
-_HEADER = f"{'epoch':>5}  {'train loss':>10}  {'accuracy':>8}  {'val. loss':>10}  {'accuracy':>8}  {'images/s':>9}  {'seconds':>7}"
+_HEADER = "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
 
 
 def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> None:
@@ -40,15 +40,12 @@ def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> N
         envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
         return
     out = console.out()
-    out.print(
-        Text.assemble(
-            "best epoch ",
-            (str(finished.best_epoch), "bold"),
-            f": validation {percent(finished.validation_accuracy)}",
-            *([", test ", (percent(finished.test_accuracy), "bold green")] if finished.test_accuracy is not None else []),
-            f", {finished.seconds:.1f} s",
-        )
+    line = Text.assemble(
+        "best epoch ", (str(finished.best_epoch), "bold"), f": validation {percent(finished.validation_accuracy)}"
     )
+    if finished.test_accuracy is not None:
+        line.append(", test ").append(percent(finished.test_accuracy), "bold green")
+    out.print(line.append(f", {finished.seconds:.1f} s"))
     out.print(Text(str(finished.checkpoint)), soft_wrap=True)
 
 
@@ -124,7 +121,9 @@ class _Display:
     def stopped(self, records: list[EpochRecord]) -> None:
         best = [record for record in records if record.is_best]
         if best:
-            kept = f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
+            kept = (
+                f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
+            )
         elif self.run:
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -33,7 +33,12 @@ class OnnxNetwork:
     """An ONNX network with the card that says how to use it."""
 
     def __init__(
-        self, session: ort.InferenceSession, card: ModelCard, *, channels_last: bool = False, probabilities: bool = False
+        self,
+        session: ort.InferenceSession,
+        card: ModelCard,
+        *,
+        channels_last: bool = False,
+        probabilities: bool = False,
     ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
@@ -59,7 +64,7 @@ class OnnxNetwork:
         return np.concatenate(parts)
 
     def _run(self, pixels: Pixels) -> NDArray[np.float32]:
-        inputs: NDArray[np.uint8] | NDArray[np.float32] = pixels
+        inputs: NDArray[Any] = pixels
         if self.card.raw_input:
             form = self.card.preprocessing
             mean, std = np.array(form.mean, np.float32), np.array(form.std, np.float32)
@@ -135,7 +140,8 @@ class Classifier:
                 except ImageError as error:
                     prepared.append(error)
             good = [item for item in prepared if not isinstance(item, ImageError)]
-            rows = iter(softmax(self.network.logits(np.stack([p.pixels for _, p in good]))) if good else [])
+            logits = self.network.logits(np.stack([p.pixels for _, p in good])) if good else None
+            rows = iter(softmax(logits) if logits is not None else ())
             for item in prepared:
                 yield item if isinstance(item, ImageError) else self._prediction(*item, next(rows), top)
 

@@ -103,9 +103,7 @@ def _gives_probabilities(network: OnnxNetwork, name: str) -> bool:
     return bool((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3))
 
 
-def _labels(
-    session: ort.InferenceSession, name: str, options: ForeignOptions, assumed: list[str]
-) -> tuple[str, ...]:
+def _labels(session: ort.InferenceSession, name: str, options: ForeignOptions, assumed: list[str]) -> tuple[str, ...]:
     outputs = {o.name: o.shape for o in session.get_outputs()}
     output = "logits" if "logits" in outputs else next(iter(outputs))
     count = outputs[output][-1] if outputs[output] else None

@@ -29,7 +29,9 @@ def open_session(model: Path | bytes, name: str, *, device: str = "auto") -> ort
         )
     if match[1] == "cuda" or (match[1] == "auto" and available and _gpu_present()):
         ort.preload_dlls()
-        session = _open(model, name, [("CUDAExecutionProvider", {"device_id": match[2] or "0"}), "CPUExecutionProvider"])
+        session = _open(
+            model, name, [("CUDAExecutionProvider", {"device_id": match[2] or "0"}), "CPUExecutionProvider"]
+        )
         if "CUDAExecutionProvider" in session.get_providers() or match[1] == "auto":
             return session
         raise DeviceError(

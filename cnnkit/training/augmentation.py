@@ -96,6 +96,6 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
         rotation=16, scale=0.2, aspect=0.3, shear=0.3, shift=0.12, warp=0.12, stroke=0.8, blur=0.8, contrast=0.5
     ),
     "drawings": Augmentation(
-        rotation=180, scale=0.3, aspect=0.2, shear=0.15, shift=0.2, warp=0.06, stroke=0.7, contrast=0.4, mirror=True
+        rotation=20, scale=0.2, aspect=0.15, shear=0.15, shift=0.15, warp=0.05, stroke=0.5, contrast=0.3, mirror=True
     ),
 }

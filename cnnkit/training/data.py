@@ -106,9 +106,7 @@ def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec
     if fit == "mnist-box" and form != (1, 28, 28):
         fit = "contain"
     zeros, ones = (0.0,) * channels, (1.0,) * channels
-    return Preprocessing(
-        3 if channels == 3 else 1, height, width, zeros, ones, fit, spec.polarity if spec else "as-is"
-    )
+    return Preprocessing(3 if channels == 3 else 1, height, width, zeros, ones, fit, spec.polarity if spec else "as-is")
 
 
 def _folder(
@@ -162,7 +160,9 @@ def _arrays(
                 f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
                 f"or ${datasets.DATA_VARIABLE}."
             ) from error
-        raise DataError(f"{spec.name} under {where.folder} is damaged: {reason}. Delete it to load it again.") from error
+        raise DataError(
+            f"{spec.name} under {where.folder} is damaged: {reason}. Delete it to load it again."
+        ) from error
     train_set, test_set = ((np.asarray(d.data), np.asarray(d.targets, np.int64)) for d in loaded)
     return train_set, test_set
 
@@ -174,7 +174,9 @@ def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:
     if recipe.normalisation == "standard":
         # From counts of the 256 values: exact, and without a float copy of the data.
         values = np.arange(256) / 255
-        counts = np.stack([np.bincount(c.reshape(-1), minlength=256) for c in np.moveaxis(data.train.images.numpy(), -1, 0)])
+        counts = np.stack(
+            [np.bincount(c.reshape(-1), minlength=256) for c in np.moveaxis(data.train.images.numpy(), -1, 0)]
+        )
         total = counts.sum(1)
         centre = counts @ values / total
         deviation = np.sqrt(np.maximum(counts @ values**2 / total - centre**2, 1e-4))

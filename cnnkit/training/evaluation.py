@@ -50,7 +50,7 @@ def evaluate_network(
     if not len(chosen):
         raise DataError(f"the {used} split of {loaded.name} is empty.")
     logits = torch.from_numpy(
-        np.concatenate([network.logits(part.numpy()) for part in chosen.images.split(batch_size)])
+        np.concatenate([network.logits(part.numpy()) for part in torch.split(chosen.images, batch_size)])
     )
     targets, classes = chosen.targets, len(loaded.classes)
     top_k = min(top_k, classes)

@@ -39,7 +39,10 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
     by_class = _classes(train_folder)
     classes = tuple(by_class)
     splits: dict[str, list[tuple[Path, int]]] = {"train": [], "validation": [], "test": []}
-    given = {"test": folder / "test", "validation": next((folder / v for v in _VALIDATION if (folder / v).is_dir()), None)}
+    given = {
+        "test": folder / "test",
+        "validation": next((folder / v for v in _VALIDATION if (folder / v).is_dir()), None),
+    }
     for split, place in given.items():
         if train_folder is folder or place is None or not place.is_dir():
             continue

@@ -45,7 +45,9 @@ def train_events(
     require_writable(runs_dir)
     shape = recipe.input_shape or input_shape(recipe.model)
     if shape is None:
-        raise UsageError(f"{recipe.model} does not say its input; give channels × height × width, as in --input 3x32x32.")
+        raise UsageError(
+            f"{recipe.model} does not say its input; give channels × height × width, as in --input 3x32x32."
+        )
     data = yield from data_module.load(recipe, shape, data_dir=data_dir)
     torch.manual_seed(recipe.seed)
     network = create_model(recipe.model, len(data.classes))
@@ -120,19 +122,23 @@ class _Run:
             if self.best is None and stepped:
                 self._save({})
             raise
-        assert self.best is not None
+        yield self._finished(time.monotonic() - started)
+
+    def _finished(self, seconds: float) -> TrainingFinished:
+        """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
+        best = self.best if self.best is not None else self.records[-1]
         test_accuracy = None
         if len(self.data.test):
             self.network.load_state_dict(load_checkpoint(self.checkpoint, str(self.checkpoint))[0].state_dict())
             _, test_accuracy = self._measure(self.data.test)
-            self._save({**_metrics(self.best), "test_accuracy": test_accuracy})
-        yield TrainingFinished(
+            self._save({**_metrics(best), "test_accuracy": test_accuracy})
+        return TrainingFinished(
             run=self.run,
             checkpoint=self.checkpoint,
-            best_epoch=self.best.epoch,
-            validation_accuracy=self.best.validation_accuracy,
+            best_epoch=best.epoch,
+            validation_accuracy=best.validation_accuracy,
             test_accuracy=test_accuracy,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
         )
 
     def _epoch(self, epoch: int) -> Iterator[TrainingEvent]:
@@ -167,7 +173,7 @@ class _Run:
             learning_rate=learning_rate,
             seconds=time.monotonic() - started,
             images_per_second=totals.images / seconds,
-            is_best=self.best is None or self._beats_best(validation_accuracy, validation_loss),
+            is_best=self._beats_best(validation_accuracy, validation_loss),
         )
         if record.is_best:
             self.best = record
@@ -177,9 +183,9 @@ class _Run:
         yield record
 
     def _beats_best(self, accuracy: float, loss: float) -> bool:
-        assert self.best is not None
         # With few validation images accuracies tie often; the lower loss then tells them apart.
-        return (accuracy, -loss) > (self.best.validation_accuracy, -self.best.validation_loss)
+        best = self.best
+        return best is None or (accuracy, -loss) > (best.validation_accuracy, -best.validation_loss)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + epoch) % 2**63)
@@ -187,7 +193,7 @@ class _Run:
         numbers = None
         if self.augmentation is not None:
             numbers = self.augmentation.draw(len(self.train), seed=self.recipe.seed, epoch=epoch).to(self.device)
-        for chosen in order.split(self.recipe.batch_size):
+        for chosen in torch.split(order, self.recipe.batch_size):
             pixels, targets = self.train.images[chosen], self.train.targets[chosen]
             if self.augmentation is not None and numbers is not None:
                 varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[chosen])
@@ -201,7 +207,7 @@ class _Run:
         self.network.eval()
         totals = _Totals.on(self.device)
         for images, targets in zip(
-            split.images.split(_EVALUATION_BATCH), split.targets.split(_EVALUATION_BATCH), strict=True
+            torch.split(split.images, _EVALUATION_BATCH), torch.split(split.targets, _EVALUATION_BATCH), strict=True
         ):
             there = targets.to(self.device)
             logits = self.network(self.normalise(images.to(self.device)))

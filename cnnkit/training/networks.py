@@ -115,7 +115,7 @@ def weights_hash(state: dict[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -160,7 +160,9 @@ def load_checkpoint(source: Path | bytes, name: str) -> tuple[nn.Module, ModelCa
         network.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())
-        raise CheckpointError(f"{name} does not fit the network {card.model!r} that its card names: {detail}") from error
+        raise CheckpointError(
+            f"{name} does not fit the network {card.model!r} that its card names: {detail}"
+        ) from error
     return network.eval(), card
 
 

@@ -15,7 +15,9 @@ def new_run_folder(runs: Path, model: str, data: str) -> Path:
         OutputError: it cannot be created.
     """
     stem = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in (model, data))
-    taken = [int(m[1]) for m in (re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name) for p in runs.glob(f"{stem}-*")) if m]
+    taken = [
+        int(m[1]) for m in (re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name) for p in runs.glob(f"{stem}-*")) if m
+    ]
     number = max(taken, default=0) + 1
     while True:
         folder = runs / f"{stem}-{number}"

@@ -1,0 +1,74 @@
+"""The project's checks. `nox --no-venv` runs them in the environment at hand, otherwise each session makes its own."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10"
+nox.options.sessions = ["lint", "types", "tests", "tests_without_torch"]
+nox.options.reuse_venv = "yes"
+
+# A server image without PyTorch: cnnkit itself without its dependencies, and what predicting needs.
+WITHOUT_TORCH = (
+    "numpy",
+    "onnxruntime",
+    "pillow",
+    "platformdirs",
+    "pydantic",
+    "rich",
+    "safetensors",
+    "tomli-w",
+    "typer",
+)
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install unless the session runs in the caller's environment."""
+    if session.virtualenv.is_sandboxed:
+        session.install(*packages)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, banned imports and the import contracts."""
+    install(session, "-e", ".[dev]")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install(session, "-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests and require their coverage."""
+    install(session, "-e", ".[dev]")
+    for old in Path().glob(".coverage*"):
+        old.unlink()
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--skip-covered")
+
+
+@nox.session(venv_backend="venv")
+def tests_without_torch(session: nox.Session) -> None:
+    """Build the wheel, install it without PyTorch, and predict with it."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("build", "pytest")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
+    session.install("--no-deps", "--force-reinstall", *map(str, dist.glob("*.whl")))
+    session.install(*WITHOUT_TORCH)
+    # Away from the source tree, so that the installed package is the one that is tested.
+    tests = Path("tests/without_torch").resolve()
+    drawings = Path("tests/data/drawings").resolve()
+    session.chdir(session.create_tmp())
+    options = ("-q", "-c", os.devnull, "--rootdir", str(tests), "--confcutdir", str(tests), "-p", "no:cacheprovider")
+    session.run("python", "-m", "pytest", *options, str(tests), env={"DRAWINGS": str(drawings)})

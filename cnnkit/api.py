@@ -3,11 +3,10 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cnnkit import datasets, registry, zoo
+from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
-from cnnkit.recipe import Recipe
 from cnnkit.results import (
     DatasetInfo,
     EpochRecord,
@@ -22,6 +21,9 @@ from cnnkit.results import (
 )
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+
+if TYPE_CHECKING:
+    from cnnkit.recipe import Recipe
 
 
 def load(ref: str | Path = zoo.DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
@@ -51,7 +53,7 @@ def load(ref: str | Path = zoo.DEFAULT_CLASSIFIER, *, device: str = "auto", **fo
     if reference.kind in {"zoo", "architecture"}:
         # An architecture without an entry gets the error that says how to train it, which needs no PyTorch.
         entry = zoo.entry(text)
-        return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device)
+        return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device, verified=True)
     from cnnkit.training.networks import TorchNetwork, load_network
 
     network, card = load_network(text)
@@ -71,7 +73,7 @@ def create_model(name: str, num_classes: int | None = None) -> Any:
 
 
 def train_events(
-    recipe: Recipe, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+    recipe: "Recipe", *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
 ) -> Generator[TrainingEvent]:
     """Train by a recipe and yield everything that happens; `train` yields only the epochs.
 
@@ -97,7 +99,7 @@ def train_events(
 
 
 def train(
-    recipe: Recipe | str, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+    recipe: "Recipe | str", *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
 ) -> Iterator[EpochRecord]:
     """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.
 
@@ -125,7 +127,7 @@ def train(
             yield event
 
 
-def default_recipe(model: str, **changes: Any) -> Recipe:
+def default_recipe(model: str, **changes: Any) -> "Recipe":
     """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
 
     Raises:
@@ -140,6 +142,8 @@ def default_recipe(model: str, **changes: Any) -> Recipe:
     if reference.kind == "architecture":
         return registry.model(model).recipe.override(changes)
     if reference.is_architecture:
+        from cnnkit.recipe import Recipe
+
         return Recipe(model=model, normalisation="standard").override(changes)
     raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
 
@@ -242,6 +246,8 @@ def list_datasets(data_dir: Path | None = None) -> list[DatasetInfo]:
     >>> [data.present for data in cnnkit.list_datasets() if data.name == "shapes"]
     [True]
     """
+    from cnnkit import datasets
+
     found = []
     for spec in datasets.DATASETS.values():
         where = datasets.locate(spec, data_dir)

@@ -1,59 +1,82 @@
 """The model card: what a file of weights needs to say about itself to be used without anything else."""
 
-from typing import Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Self
 
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
-from cnnkit.recipe import Recipe
 from cnnkit.results import ParityCertificate
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""
 
 
-class ModelCard(BaseModel):
-    """Labels, preprocessing, origin and proof, stored as JSON beside the weights in one file."""
+@dataclass(frozen=True)
+class ModelCard:
+    """Labels, preprocessing, origin and proof, stored as JSON beside the weights in one file.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    Attributes:
+        model: model reference that rebuilds the network.
+        labels: of the classes, in the order of the logits; distinct.
+        preprocessing: what the network expects of its input.
+        trained: False where the weights are random.
+        dataset: name of the data set, or of the image folder.
+        fingerprint: hash of the data set's files, to recognise its splits.
+        recipe: fields of the `Recipe` that it was trained by.
+        metrics: of the checkpoint, by name.
+        versions: of the software that made it.
+        weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
+        raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
+        parity: of an exported file with its PyTorch network.
+    """
 
-    format: Literal[1] = 1
-    model: str = Field(description="model reference that rebuilds the network")
-    labels: tuple[str, ...] = Field(min_length=1)
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+
+    model: str
+    labels: tuple[str, ...]
     preprocessing: Preprocessing
     trained: bool = True
-    dataset: str | None = Field(None, description="name of the data set, or of the image folder")
-    fingerprint: str | None = Field(None, description="hash of the data set's files, to recognise its splits")
-    recipe: Recipe | None = None
-    metrics: dict[str, float] = {}
-    versions: dict[str, str] = {}
+    dataset: str | None = None
+    fingerprint: str | None = None
+    recipe: dict[str, Any] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
-    raw_input: bool = Field(False, description="an ONNX file with float32 NCHW input in place of uint8 NHWC")
+    raw_input: bool = False
     parity: ParityCertificate | None = None
+    format: Literal[1] = 1
 
-    @model_validator(mode="after")
-    def _labels_are_distinct(self) -> Self:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be distinct")
-        return self
+    def __post_init__(self) -> None:
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be distinct, and at least one")
 
     def to_json(self) -> str:
         """Return the card as compact JSON."""
-        return self.model_dump_json()
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
-    def from_metadata(cls, metadata: dict[str, Any] | None, source: str) -> Self | None:
+    def from_metadata(cls, metadata: dict[str, str], source: str, *, verified: bool = False) -> Self | None:
         """Return the card found in a file's metadata, or None where there is none.
+
+        Args:
+            metadata: of the file.
+            source: what to call the file in errors.
+            verified: the file is one of ours by its hash, so that its card need not be validated.
 
         Raises:
             CheckpointError: there is a card, and it is not valid.
         """
-        text = (metadata or {}).get(CARD_KEY)
+        text = metadata.get(CARD_KEY)
         if text is None:
             return None
+        if verified:
+            return cls._rebuild(json.loads(text))
+        # Importing pydantic and building a validator takes longer than opening a small network.
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            return cls.model_validate_json(text)
+            return TypeAdapter(cls).validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "card"
@@ -61,3 +84,12 @@ class ModelCard(BaseModel):
                 f"the model card in {source} is not valid ({where}: {first['msg']}). Was the file changed by hand, "
                 "or made by a newer cnnkit?"
             ) from error
+
+    @classmethod
+    def _rebuild(cls, fields: dict[str, Any]) -> Self:
+        form, parity = fields["preprocessing"], fields["parity"]
+        form = {name: tuple(value) if isinstance(value, list) else value for name, value in form.items()}
+        if parity is not None:
+            parity = ParityCertificate(**{**parity, "batch_sizes": tuple(parity["batch_sizes"])})
+        rebuilt = {"labels": tuple(fields["labels"]), "preprocessing": Preprocessing(**form), "parity": parity}
+        return cls(**{**fields, **rebuilt})

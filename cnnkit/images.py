@@ -248,7 +248,7 @@ def _contain(image: Image.Image, to: Preprocessing) -> Image.Image:
         return _stretch(image, to)
     pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(int(value) for value in np.atleast_1d(np.median(border, axis=0)))
+    colour = tuple(int(value) for value in np.atleast_1d(np.quantile(border, 0.5, axis=0)))
     return ImageOps.pad(image, (to.width, to.height), _RESAMPLING, color=colour if len(colour) > 1 else colour[0])
 
 

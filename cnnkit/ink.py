@@ -41,7 +41,7 @@ def is_boxed(images: Grey) -> NDArray[np.bool_]:
 
 def is_light_on_dark(grey: Grey) -> bool:
     """Tell whether the ink of a drawing, uint8 [H, W], is lighter than the ground that its border shows."""
-    difference = grey.astype(np.float32) - np.median(_border(grey))
+    difference = grey.astype(np.float32) - _median(_border(grey))
     strong = np.abs(difference) > 0.4 * np.abs(difference).max()
     return bool(difference[strong].sum() >= 0)
 
@@ -88,7 +88,7 @@ def _find_ink(image: Grey, recolour: bool) -> tuple[Ink | None, float]:
     strength = np.abs(difference) if recolour else np.maximum(difference, 0)
     peak = float(np.percentile(strength, 99.9)) if strength.size > 4000 else float(strength.max())
     peak = max(peak, 0.6 * float(strength.max()))
-    noise = float(np.median(_border(strength)))
+    noise = float(_median(_border(strength)))
     if peak < 12:
         return None, 0.0
     floor = max(0.2 * peak, min(4 * noise, 0.5 * peak))
@@ -115,8 +115,8 @@ def _ground(values: NDArray[np.float32]) -> NDArray[np.float32]:
     where, seen = _border(plane), _border(values).reshape(-1, *values.shape[2:])
     channels = seen.reshape(len(seen), -1)
     # Ink that touches the border must not tilt the plane, so only what is near the median takes part.
-    distance = np.abs(channels - np.median(channels, 0)).max(1)
-    near = distance <= max(40.0, float(np.median(distance)) * 2)
+    distance = np.abs(channels - _median(channels)).max(1)
+    near = distance <= max(40.0, float(_median(distance)) * 2)
     coefficients = np.linalg.lstsq(where[near], channels[near], rcond=None)[0]
     return np.asarray((plane @ coefficients).reshape(values.shape), np.float32)
 
@@ -178,6 +178,11 @@ def _border(values: NDArray[np.generic]) -> NDArray[np.float32]:
     """Return the outermost rows and columns of [H, W] or [H, W, C] as one list of values."""
     edges = [values[0], values[-1], values[:, 0], values[:, -1]]
     return np.concatenate(edges).astype(np.float32)
+
+
+def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median over the first axis; numpy's own imports its masked arrays, which takes 10 ms."""
+    return np.asarray(np.quantile(values, 0.5, axis=0), np.float32)
 
 
 def _extent(marked: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -5,15 +5,17 @@ and completing names never pays for PyTorch.
 """
 
 import importlib
-import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit import zoo
 from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
-from cnnkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cnnkit.recipe import Recipe
 
 ENTRY_POINTS = "cnnkit.models"
 """Packages register a `ModelSpec` under this entry-point group."""
@@ -29,7 +31,7 @@ class ModelSpec:
         input_shape: channels, height, width.
         num_classes: of the reference.
         parameters: exact count with `num_classes` outputs.
-        recipe: of the course or paper that it comes from.
+        recipe_fields: fields of the recipe of the course or paper that it comes from.
         source: where the network and its recipe come from.
         reference_accuracy: what the source reports on the test set of the recipe's data.
     """
@@ -39,9 +41,16 @@ class ModelSpec:
     input_shape: tuple[int, int, int]
     num_classes: int
     parameters: int
-    recipe: Recipe
+    recipe_fields: Mapping[str, Any]
     source: str
     reference_accuracy: float | None = None
+
+    @property
+    def recipe(self) -> "Recipe":
+        """The recipe, checked; made on demand because naming a model must not pay for pydantic."""
+        from cnnkit.recipe import Recipe
+
+        return Recipe(model=self.name).override(dict(self.recipe_fields))
 
 
 def _spec(
@@ -60,7 +69,7 @@ def _spec(
         input_shape=input_shape,
         num_classes=num_classes,
         parameters=parameters,
-        recipe=Recipe(model=name, **recipe),
+        recipe_fields=recipe,
         source=source,
         reference_accuracy=reference_accuracy,
     )
@@ -99,9 +108,9 @@ _OWN = (
         initialisation="xavier", normalisation="standard", augmentation="drawings", test_fraction=0.3,
     ),
     _spec(
-        "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 96_554, "cnnkit", None,
+        "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 60_322, "cnnkit", None,
         data="mnist", optimizer="adamw", learning_rate=3e-3, schedule="one-cycle", weight_decay=0.01, batch_size=128,
-        epochs=30, validation_fraction=0.1, augmentation="digits",
+        epochs=12, validation_fraction=0.1, normalisation="standard", augmentation="digits",
     ),
 )  # fmt: skip
 
@@ -109,6 +118,8 @@ _OWN = (
 @cache
 def models() -> dict[str, ModelSpec]:
     """Return every registered network by name: cnnkit's own first, then those of installed packages."""
+    import importlib.metadata
+
     found = {spec.name: spec for spec in _OWN}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         spec = point.load()
@@ -180,10 +191,13 @@ def resolve(text: str) -> Reference:
         if not path.is_file():
             raise CheckpointError(f"there is no file {text}.")
         return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)
-    if text in models():
+    # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
+    if any(text == spec.name for spec in _OWN):
         return Reference(text, "architecture")
     if text in zoo.entries():
         return Reference(text, "zoo")
+    if text in models():
+        return Reference(text, "architecture")
     if path.is_dir():
         checkpoint = path / "best.safetensors"
         if not checkpoint.is_file():

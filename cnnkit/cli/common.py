@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError, MissingDependencyError, UsageError
+
+# What an installation for prediction only does without.
+_TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib"}
 
 
 class Group(TyperGroup):
@@ -24,6 +27,14 @@ class Group(TyperGroup):
                 raise
             _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
+        except ModuleNotFoundError as error:
+            if ctx.obj["debug"] or error.name not in _TRAINING_LIBRARIES:
+                raise
+            missing = MissingDependencyError(
+                f"this command needs {error.name}, which this installation lacks. Run: pip install cnnkit"
+            )
+            _report(ctx, missing.code, str(missing))
+            raise typer.Exit(missing.exit_code) from None
         except Exception as error:
             usage = getattr(error, "format_message", None)
             if ctx.obj["debug"] or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):

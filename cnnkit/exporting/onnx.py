@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -83,13 +84,8 @@ def export_onnx(
     certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
     if not certificate.passed:
         raise ParityError(_failure(ref, certificate), result=certificate)
-    card = card.model_copy(
-        update={
-            "raw_input": raw_input,
-            "parity": certificate,
-            "versions": {**card.versions, "onnx": onnx.__version__, **certificate.versions},
-        }
-    )
+    tools = {**card.versions, "onnx": onnx.__version__, **certificate.versions}
+    card = replace(card, raw_input=raw_input, parity=certificate, versions=tools)
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
@@ -168,7 +164,7 @@ def _form(ref: str, shape: tuple[int, int, int]) -> Preprocessing:
 
 def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, str]:
     """Return uint8 images [N, H, W, C] for the comparison: of the network's own data if at hand, else drawn ones."""
-    spec = datasets.DATASETS.get(card.recipe.data) if card.recipe else None
+    spec = datasets.DATASETS.get(card.recipe["data"]) if card.recipe else None
     if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
         with contextlib.suppress(CnnkitError):
             data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))

@@ -43,9 +43,9 @@ def dropout_cnn(num_classes: int = 10) -> nn.Module:
 
 
 def digit_cnn(num_classes: int = 10) -> nn.Module:
-    """Two blocks of two batch-normalised 3×3 convolutions, 32 and 64 channels, then one linear layer.
+    """Two blocks of two batch-normalised 3×3 convolutions, 24 and 48 channels, then one linear layer.
 
-    Batch normalisation: Ioffe and Szegedy, 2015. 96,554 parameters for 10 classes.
+    Batch normalisation: Ioffe and Szegedy, 2015. 60,322 parameters for 10 classes.
     """
 
     def block(inputs: int, outputs: int) -> nn.Module:
@@ -63,10 +63,10 @@ def digit_cnn(num_classes: int = 10) -> nn.Module:
 
     return nn.Sequential(
         OrderedDict(
-            block1=block(1, 32),
-            block2=block(32, 64),
+            block1=block(1, 24),
+            block2=block(24, 48),
             dropout=nn.Dropout(0.3),
             flatten=nn.Flatten(),
-            fc=nn.Linear(64 * 7 * 7, num_classes),
+            fc=nn.Linear(48 * 7 * 7, num_classes),
         )
     )

@@ -70,7 +70,7 @@ def _many(found: Sequence[Prediction]) -> None:
     if len(found[0].scores) > 1:
         table.add_column("then", style="dim")
     for prediction in found:
-        rest = ", ".join(f"{s.label} {s.probability:.1%}" for s in prediction.scores[1:3])
+        rest = ", ".join(f"{s.label} {s.probability:.1%}" for s in prediction.scores[1:3] if s.probability >= 0.001)
         cells = [
             _name(prediction),
             prediction.label,

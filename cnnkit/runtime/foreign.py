@@ -31,9 +31,14 @@ class ForeignOptions:
 
 
 def open_onnx(
-    model: Path | bytes, name: str, *, device: str = "auto", options: ForeignOptions | None = None
+    model: Path | bytes,
+    name: str,
+    *,
+    device: str = "auto",
+    options: ForeignOptions | None = None,
+    verified: bool = False,
 ) -> Classifier:
-    """Open an ONNX file, ours or anybody's, as a classifier.
+    """Open an ONNX file, ours or anybody's, as a classifier; `verified` says that its hash is that of the zoo.
 
     Raises:
         OnnxError: not an image classifier that onnxruntime can run.
@@ -42,7 +47,7 @@ def open_onnx(
     """
     session = open_session(model, name, device=device)
     options = options or ForeignOptions()
-    card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
+    card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=verified)
     if card is not None:
         if options:
             raise UsageError(

@@ -65,7 +65,7 @@ def evaluate_network(
         split=used,
         engine=network.engine,
         images=len(targets),
-        accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro").item(),
+        accuracy=confusion.trace().item() / len(targets),
         top_k=top_k,
         top_k_accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro", top_k=top_k).item(),
         loss=F.cross_entropy(logits, targets).item(),
@@ -91,8 +91,8 @@ def load_for(
     Raises:
         DataError: no data set named by anything, or other classes than the network's.
     """
-    recipe = card.recipe or Recipe()
-    source = data or (card.recipe.data if card.recipe else None)
+    recipe = Recipe().override(card.recipe or {})
+    source = data or (recipe.data if card.recipe else None)
     if source is None:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
     recipe = recipe.override({"data": source})

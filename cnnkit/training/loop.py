@@ -231,7 +231,7 @@ class _Run:
             preprocessing=self.data.preprocessing,
             dataset=self.data.name,
             fingerprint=self.data.fingerprint,
-            recipe=self.recipe,
+            recipe=self.recipe.model_dump(mode="json"),
             metrics=metrics,
             versions=versions(),
         )

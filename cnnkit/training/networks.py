@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def save_checkpoint(path: Path, network: nn.Module, card: ModelCard) -> ModelCar
         OutputError: the file cannot be written; an older one is left as it was.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    card = card.model_copy(update={"weights_sha256": weights_hash(state)})
+    card = replace(card, weights_sha256=weights_hash(state))
     write_atomic(path, safetensors.torch.save(state, {CARD_KEY: card.to_json()}))
     return card
 

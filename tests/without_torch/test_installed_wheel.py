@@ -1,0 +1,53 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRAWINGS = Path(os.environ.get("DRAWINGS", ""))
+
+
+def cnnkit(*arguments, stdin=None):
+    return subprocess.run(
+        [sys.executable, "-m", "cnnkit", *map(str, arguments)], input=stdin, capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("command", [["--help"], ["models"], ["datasets"], ["predict", "--help"], ["train", "--help"]])
+def test_a_command_that_needs_no_torch_works(command):
+    done = cnnkit(*command)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_wheel_brings_the_zoo_and_reads_drawings():
+    done = cnnkit("predict", DRAWINGS, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)["data"]["predictions"]
+    right = [Path(p["source"]).parent.name == p["scores"][0]["label"] for p in found]
+    assert len(right) == 200
+    assert sum(right) / len(right) >= 0.97
+
+
+def test_an_image_on_standard_input_is_read():
+    done = cnnkit("predict", "-", "--json", stdin=next((DRAWINGS / "7").iterdir()).read_bytes())
+    assert json.loads(done.stdout)["data"]["predictions"][0]["scores"][0]["label"] == "7"
+
+
+@pytest.mark.parametrize("command", [["train", "mnist-cnn"], ["summary", "lenet"], ["export", "lenet", "--onnx"]])
+def test_a_command_that_needs_torch_says_so(command):
+    done = cnnkit(*command)
+    assert done.returncode == 1
+    message = done.stderr.decode()
+    assert "torch" in message
+    assert "pip install" in message
+    assert "Traceback" not in message
+
+
+def test_the_python_api_predicts():
+    import cnnkit as package
+
+    classifier = package.load("lenet-mnist")
+    assert classifier.predict([next((DRAWINGS / "1").iterdir())])[0].label in package.load().card.labels
+    assert "torch" not in sys.modules

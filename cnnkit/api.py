@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from cnnkit.recipe import Recipe
 
 
-def load(ref: str | Path = zoo.DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
+DEFAULT_CLASSIFIER = "digits"
+"""The zoo entry that is used where no model is named: it reads digits as people draw them."""
+
+
+def load(ref: str | Path = DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
     """Open a trained network as a classifier.
 
     ONNX files and zoo entries run on onnxruntime and never import PyTorch; runs and checkpoints run on PyTorch.

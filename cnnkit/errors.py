@@ -18,7 +18,6 @@ CnnkitError                    exit 1
     └── AccuracyError          below the asked-for accuracy
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -43,6 +42,8 @@ class UnknownNameError(CnnkitError):
     code = "unknown-name"
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        import difflib
+
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         guess = f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}." if known else ""

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 from cnnkit.errors import OutputError
@@ -14,6 +13,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be written or the disk is full; an older `path` is left as it was.
     """
+    import tempfile  # slow to load, and reading needs none of it
+
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,8 @@ def require_writable(folder: Path) -> None:
     Raises:
         OutputError: they cannot.
     """
+    import tempfile
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

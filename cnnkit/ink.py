@@ -28,8 +28,8 @@ def is_boxed(images: Grey) -> NDArray[np.bool_]:
     if images.shape[1:] != SHAPE:
         return np.zeros(len(images), bool)
     mass = images.sum((1, 2), dtype=np.float64)
-    marked = np.greater(images, 0)
-    side = np.maximum(_extent(marked.any(2)), _extent(marked.any(1)))
+    marked: NDArray[np.bool_] = np.greater(images, 0, dtype=np.bool_)
+    side = np.maximum(_extent(marked.any(axis=2)), _extent(marked.any(axis=1)))
     steps = np.arange(28, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         row = images.sum(2, dtype=np.float64) @ steps / mass
@@ -181,8 +181,9 @@ def _border(values: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median over the first axis; numpy's own imports its masked arrays, which takes 10 ms."""
-    return np.asarray(np.quantile(values, 0.5, axis=0), np.float32)
+    """Return the upper median over the first axis; numpy's own loads its masked arrays, which takes 10 ms."""
+    middle = len(values) // 2
+    return np.asarray(np.partition(values, middle, axis=0)[middle])
 
 
 def _extent(marked: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -8,9 +8,6 @@ from pathlib import Path
 from cnnkit.errors import UnknownNameError, ZooError
 from cnnkit.files import sha256
 
-DEFAULT_CLASSIFIER = "digits"
-"""The entry that `predict` uses when no model is named: it reads digits as people draw them."""
-
 
 @dataclass(frozen=True)
 class ZooEntry:

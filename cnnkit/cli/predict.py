@@ -8,7 +8,6 @@ import typer
 
 from cnnkit.cli.common import Device, Json, complete_model
 from cnnkit.errors import ImageError, UsageError
-from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
@@ -25,8 +24,11 @@ def command(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders, globs, or - for stdin.")],
     *,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Model reference.", autocompletion=complete_model)
-    ] = DEFAULT_CLASSIFIER,
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model reference. Default: digits, of the zoo.", autocompletion=complete_model
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
     labels: Annotated[
@@ -46,7 +48,7 @@ def command(
         raise UsageError(f"--preprocess {preprocess!r}: expected imagenet.")
     sources = [sys.stdin.buffer.read() if path is None else path for path in find_images(images)]
     classifier = api.load(
-        model,
+        model or api.DEFAULT_CLASSIFIER,
         device=device,
         labels=labels,
         mean=_numbers(mean, "--mean"),

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
 VERSION = 1
 
 
@@ -40,7 +38,7 @@ def plain(value: Any) -> Any:
     """Turn results into what JSON has; numbers that JSON lacks become null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):  # a pydantic model, told without importing pydantic
         return plain(value.model_dump())
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

@@ -1,12 +1,12 @@
 """Predictions as they come: one table for one image, a row an image for many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
 from cnnkit.errors import ImageError
-from cnnkit.render import console, progress
+from cnnkit.render import console
 from cnnkit.results import Prediction
 
 _BAR = 24
@@ -24,15 +24,22 @@ def collect(results: Iterable[Prediction | ImageError], total: int) -> tuple[lis
     """Gather predictions under a progress bar; bad images are reported by name at once."""
     found: list[Prediction] = []
     bad: list[ImageError] = []
-    with progress.bar() as shown:
-        task = shown.add_task("predicting", total=total, visible=total > 1)
-        for result in results:
-            if isinstance(result, ImageError):
-                bad.append(result)
-            else:
-                found.append(result)
-            shown.advance(task)
+    for result in results if total == 1 else _with_bar(results, total):
+        if isinstance(result, ImageError):
+            bad.append(result)
+        else:
+            found.append(result)
     return found, bad
+
+
+def _with_bar(results: Iterable[Prediction | ImageError], total: int) -> Iterator[Prediction | ImageError]:
+    from cnnkit.render import progress  # a single image is done before a bar would be loaded
+
+    with progress.bar() as shown:
+        task = shown.add_task("predicting", total=total)
+        for result in results:
+            yield result
+            shown.advance(task)
 
 
 def show(found: Sequence[Prediction], model: str, engine: str, assumptions: Sequence[str]) -> None:

@@ -30,6 +30,10 @@ DEFAULT_CLASSIFIER = "digits"
 """The zoo entry that is used where no model is named: it reads digits as people draw them."""
 
 
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given).expanduser()
+
+
 def load(ref: str | Path = DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
     """Open a trained network as a classifier.
 
@@ -77,7 +81,7 @@ def create_model(name: str, num_classes: int | None = None) -> Any:
 
 
 def train_events(
-    recipe: "Recipe", *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+    recipe: "Recipe", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
 ) -> Generator[TrainingEvent]:
     """Train by a recipe and yield everything that happens; `train` yields only the epochs.
 
@@ -89,7 +93,8 @@ def train_events(
 
     records: list[EpochRecord] = []
     run: Path | None = None
-    with closing(loop.train_events(recipe, data_dir=data_dir, runs_dir=runs_dir, device=device)) as events:
+    steps = loop.train_events(recipe, data_dir=_path(data_dir), runs_dir=Path(runs_dir), device=device)
+    with closing(steps) as events:
         try:
             for event in events:
                 if isinstance(event, TrainingStarted):
@@ -103,7 +108,7 @@ def train_events(
 
 
 def train(
-    recipe: "Recipe | str", *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+    recipe: "Recipe | str", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
 ) -> Iterator[EpochRecord]:
     """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.
 
@@ -157,7 +162,7 @@ def evaluate(
     *,
     data: str | None = None,
     split: Any = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     batch_size: int = 256,
     top_k: int = 5,
     device: str = "auto",
@@ -170,7 +175,7 @@ def evaluate(
     """
     return result_of(
         evaluation_steps(
-            ref, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k, device=device
+            ref, data=data, split=split, data_dir=_path(data_dir), batch_size=batch_size, top_k=top_k, device=device
         )
     )
 
@@ -186,11 +191,11 @@ def evaluation_steps(
 
 def export(
     ref: str | Path,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     raw_input: bool = False,
     shape: tuple[int, int, int] | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> ExportResult:
     """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
 
@@ -202,7 +207,7 @@ def export(
     """
     from cnnkit.exporting.onnx import export_onnx
 
-    return export_onnx(str(ref), output, raw_input=raw_input, shape=shape, data_dir=data_dir)
+    return export_onnx(str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir))
 
 
 def summarize(
@@ -243,7 +248,7 @@ def list_models() -> list[ModelInfo]:
     return found
 
 
-def list_datasets(data_dir: Path | None = None) -> list[DatasetInfo]:
+def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
     """Return the data sets by name, and where their files are.
 
     >>> import cnnkit
@@ -254,7 +259,7 @@ def list_datasets(data_dir: Path | None = None) -> list[DatasetInfo]:
 
     found = []
     for spec in datasets.DATASETS.values():
-        where = datasets.locate(spec, data_dir)
+        where = datasets.locate(spec, _path(data_dir))
         ways = {
             "drawn": "drawn by cnnkit",
             "cache": "in the cache folder" if where.present else "downloads on first use",

@@ -210,5 +210,8 @@ def resolve(text: str) -> Reference:
     if ":" in text:
         return Reference(text, "factory")
     raise UnknownNameError(
-        "model", text, [*models(), *zoo.entries()], hint="A run folder, a file, torchvision/NAME or module:factory do."
+        "model",
+        text,
+        [*models(), *zoo.entries()],
+        hint="Also possible: a run folder, a file, torchvision/NAME, module:factory.",
     )

@@ -1,5 +1,6 @@
 """Data sets in memory: uint8 tensors, already in the form that the network expects, in three splits."""
 
+import contextlib
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -154,7 +155,8 @@ def _arrays(
         loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        if missing:
+        if missing and where.folder is not None:
+            _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0])
             raise DataError(
                 f"{spec.name} is not under {where.folder} ({where.origin}) and could not be downloaded ({reason}). "
                 f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
@@ -165,6 +167,13 @@ def _arrays(
         ) from error
     train_set, test_set = ((np.asarray(d.data), np.asarray(d.targets, np.int64)) for d in loaded)
     return train_set, test_set
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    """Take away what torchvision created before its download failed."""
+    for place in (*sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True), folder, folder.parent):
+        with contextlib.suppress(OSError):
+            place.rmdir()
 
 
 def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:

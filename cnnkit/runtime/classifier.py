@@ -138,7 +138,8 @@ class Classifier:
                     name = str(source) if isinstance(source, Path) else f"image {index + 1}"
                     prepared.append((name, prepare(source, self.card.preprocessing)))
                 except ImageError as error:
-                    prepared.append(error)
+                    named = isinstance(source, Path)
+                    prepared.append(error if named else type(error)(f"image {index + 1}: {error}"))
             good = [item for item in prepared if not isinstance(item, ImageError)]
             logits = self.network.logits(np.stack([p.pixels for _, p in good])) if good else None
             rows = iter(softmax(logits) if logits is not None else ())

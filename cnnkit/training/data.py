@@ -19,6 +19,9 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import LoadProgress
 from cnnkit.training import folders, shapes
 
+_CHUNK = 2000
+"""Images that are brought to the network's form between two reports of progress."""
+
 SplitName = Literal["train", "validation", "test", "all"]
 
 
@@ -83,12 +86,11 @@ def load(
             "train": (train[0][order[held:]], train[1][order[held:]]),
             "test": test,
         }
-        splits = {
-            name: _split(prepare_arrays(images, shape), targets)
-            if name in only or "all" in only
-            else _split(np.empty((0, *shape.shape), np.uint8), np.empty(0, np.int64))
-            for name, (images, targets) in parts.items()
-        }
+        splits = {}
+        for name, (images, targets) in parts.items():
+            wanted = name in only or "all" in only
+            pixels = yield from _prepare(images if wanted else images[:0], shape, f"{name} images")
+            splits[name] = _split(pixels, targets if wanted else targets[:0])
         data = ImageData(spec.name, spec.classes, shape, fingerprint=spec.name, **splits)
     else:
         data = yield from _folder(recipe, form, only)
@@ -131,6 +133,15 @@ def _folder(
         images = yield from folders.decode_files(wanted, shape, f"{name} images")
         splits[name] = _split(images, np.array([target for _, target in wanted], np.int64))
     return ImageData(folder.resolve().name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
+
+
+def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadProgress, None, Pixels]:
+    result = np.empty((len(images), *form.shape), np.uint8)
+    for start in range(0, len(images), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        result[part] = prepare_arrays(images[part], form)
+        yield LoadProgress(what, min(start + _CHUNK, len(images)), len(images))
+    return result
 
 
 def _split(images: Pixels, targets: NDArray[np.int64]) -> Split:

@@ -194,6 +194,8 @@ class _Run:
         if self.augmentation is not None:
             numbers = self.augmentation.draw(len(self.train), seed=self.recipe.seed, epoch=epoch).to(self.device)
         for chosen in torch.split(order, self.recipe.batch_size):
+            if len(chosen) == 1 < self.recipe.batch_size:
+                continue  # a left-over image alone has no batch statistics; the next epoch leaves another one over
             pixels, targets = self.train.images[chosen], self.train.targets[chosen]
             if self.augmentation is not None and numbers is not None:
                 varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[chosen])

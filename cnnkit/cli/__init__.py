@@ -1,6 +1,9 @@
 """The command line: one file a command. A command parses, calls `cnnkit.api`, renders, and sets the exit code."""
 
-from typing import Annotated
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +20,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+
+def _help(function: Callable[..., Any]) -> str:
+    # Typer keeps the line breaks of a docstring; paragraphs read better filled to the terminal.
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
+
+
 for module in (summary, train, evaluate, export, predict, models, datasets):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    app.command(module.__name__.rpartition(".")[2], help=_help(module.command))(module.command)
 
 
 def _version(wanted: bool) -> None:
@@ -27,7 +36,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     *,
@@ -42,6 +50,9 @@ def options(
     file, torchvision/NAME, or your own package.module:factory.
     """
     context.obj["debug"] = debug
+
+
+app.callback(help=_help(options))(options)
 
 
 def main() -> None:

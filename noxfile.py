@@ -20,7 +20,7 @@ WITHOUT_TORCH = (
     "rich",
     "safetensors",
     "tomli-w",
-    "typer",
+    "typer<0.28",
 )
 
 

@@ -31,7 +31,8 @@ class Group(TyperGroup):
             if ctx.obj["debug"] or error.name not in _TRAINING_LIBRARIES:
                 raise
             missing = MissingDependencyError(
-                f"this command needs {error.name}, which this installation lacks. Run: pip install cnnkit"
+                f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks {error.name}. "
+                "Run: pip install cnnkit"
             )
             _report(ctx, missing.code, str(missing))
             raise typer.Exit(missing.exit_code) from None

@@ -93,7 +93,7 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,
     "affine": Augmentation(rotation=12, scale=0.15, aspect=0.1, shear=0.15, shift=0.1),
     "digits": Augmentation(
-        rotation=16, scale=0.2, aspect=0.3, shear=0.3, shift=0.12, warp=0.12, stroke=0.8, blur=0.8, contrast=0.5
+        rotation=12, scale=0.2, aspect=0.25, shear=0.15, shift=0.12, warp=0.08, stroke=0.8, blur=0.8, contrast=0.5
     ),
     "drawings": Augmentation(
         rotation=20, scale=0.2, aspect=0.15, shear=0.15, shift=0.15, warp=0.05, stroke=0.5, contrast=0.3, mirror=True

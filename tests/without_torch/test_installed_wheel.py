@@ -40,7 +40,7 @@ def test_a_command_that_needs_torch_says_so(command):
     done = cnnkit(*command)
     assert done.returncode == 1
     message = done.stderr.decode()
-    assert "torch" in message
+    assert "PyTorch" in message
     assert "pip install" in message
     assert "Traceback" not in message
 

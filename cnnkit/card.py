@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
-from cnnkit.errors import CheckpointError
+from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results import ParityCertificate
 
@@ -75,8 +75,14 @@ class ModelCard:
         # Importing pydantic and building a validator takes longer than opening a small network.
         from pydantic import TypeAdapter, ValidationError
 
+        from cnnkit.recipe import Recipe
+
         try:
-            return TypeAdapter(cls).validate_json(text)
+            card = TypeAdapter(cls).validate_json(text)
+            Recipe().override(card.recipe or {})
+            return card
+        except UsageError as error:
+            raise CheckpointError(f"the model card in {source} is not valid: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "card"

@@ -6,6 +6,7 @@ pixels everywhere. Images of a data set that already have the network's form pas
 """
 
 import io
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ Pixels = NDArray[np.uint8]
 Fit = Literal["stretch", "contain", "cover", "mnist-box"]
 Polarity = Literal["as-is", "light-on-dark", "dark-on-light"]
 
+# What Pillow finds odd about a file's EXIF data is no business of whoever wants its pixels.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # Pillow warns between its own two limits, both above MAX_PIXELS; an error can be caught in any thread.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
@@ -55,8 +58,12 @@ class Preprocessing:
             raise ValueError(f"height and width must be positive, got {self.height}×{self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise ValueError(f"mean and std need {self.channels} values each, std positive")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError("mean and std must be finite numbers")
         if self.fit == "mnist-box" and (self.channels != 1 or (self.height, self.width) != ink.SHAPE):
             raise ValueError("mnist-box makes 1×28×28 images")
+        if self.fit == "mnist-box" and self.polarity == "dark-on-light":
+            raise ValueError("mnist-box makes light symbols on black; polarity dark-on-light contradicts it")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be in (0, 1], got {self.crop}")
 
@@ -91,7 +98,7 @@ def decode(source: bytes | Path) -> tuple[Image.Image, list[str]]:
             )
         image.load()
         return _to_grey_or_rgb(image)
-    except ImageError:
+    except ImageTooLargeError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image in one of the formats {', '.join(FORMATS)}.") from error
@@ -114,9 +121,11 @@ def prepare(source: bytes | Path | Image.Image | Pixels, preprocessing: Preproce
     if isinstance(source, bytes | Path):
         image, steps = decode(source)
     elif isinstance(source, Image.Image):
-        image, steps = _to_grey_or_rgb(source)
-    else:
+        image, steps = _from_pillow(source)
+    elif isinstance(source, np.ndarray):
         image, steps = _from_array(source), []
+    else:
+        raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
     if preprocessing.channels == 1 and preprocessing.fit == "mnist-box":
         grey, done = ink.box(np.asarray(image), recolour=preprocessing.polarity == "light-on-dark")
         return Prepared(grey[..., None], (*steps, *done))
@@ -156,7 +165,7 @@ def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
     if images.shape[1:] == preprocessing.shape:
         if preprocessing.fit == "mnist-box":
             todo = ~ink.is_boxed(images[..., 0])
-        elif preprocessing.polarity == "as-is":
+        elif preprocessing.polarity == "as-is" and not (preprocessing.fit == "cover" and preprocessing.crop < 1):
             todo[:] = False
         result[~todo] = images[~todo]
     for index in np.flatnonzero(todo):
@@ -172,13 +181,23 @@ def _read(source: bytes | Path) -> bytes:
         try:
             with source.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ImageError(f"cannot read {name}: {error.strerror or error}.") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise ImageError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
     if not data:
         raise ImageError(f"{name} is empty.")
     if len(data) > MAX_BYTES:
         raise ImageTooLargeError(f"{name} has more than {MAX_BYTES // 2**20} MiB.")
     return data
+
+
+def _from_pillow(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    if not image.width or not image.height:
+        raise ImageError(f"the image has no pixels: {image.width}×{image.height}.")
+    try:
+        image.load()
+        return _to_grey_or_rgb(image)
+    except Exception as error:  # a file that is read only now, or a mode that Pillow does not convert
+        raise ImageError(f"the image is damaged: {error}.") from error
 
 
 def _from_array(array: Pixels) -> Image.Image:
@@ -192,7 +211,7 @@ def _from_array(array: Pixels) -> Image.Image:
 def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     steps = []
     upright = ImageOps.exif_transpose(image)
-    if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
+    if image.getexif().get(0x0112) in range(2, 9):
         steps.append("turned upright by its EXIF orientation")
     image = upright
     if image.mode.startswith("I") or image.mode == "F":
@@ -211,7 +230,7 @@ def _high_depth_to_grey(image: Image.Image) -> Image.Image:
     # Pillow's own conversion clips at 255 where it should scale.
     values = np.asarray(image, np.float64)
     if not np.isfinite(values).all():
-        raise ImageError("the image has pixels that are not finite numbers.")
+        raise ValueError("it has pixels that are not finite numbers")
     if image.mode == "F" and values.max() <= 1:
         top = 1.0
     else:

@@ -27,16 +27,25 @@ def is_boxed(images: Grey) -> NDArray[np.bool_]:
     """Tell which images, uint8 [N, H, W], already are light symbols on black, boxed and centred; bool [N]."""
     if images.shape[1:] != SHAPE:
         return np.zeros(len(images), bool)
-    mass = images.sum((1, 2), dtype=np.float64)
     marked = np.greater(images, 0)
-    side = np.maximum(_extent(np.asarray(marked.any(axis=2))), _extent(np.asarray(marked.any(axis=1))))
-    steps = np.arange(28, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        row = images.sum(2, dtype=np.float64) @ steps / mass
-        column = images.sum(1, dtype=np.float64) @ steps / mass
+    (top, height), (left, width) = _extent(np.asarray(marked.any(axis=2))), _extent(np.asarray(marked.any(axis=1)))
+    side = np.maximum(height, width)
     # Scale 1 and a shift of less than half a pixel: boxing such an image again would change nothing.
-    centred = (np.abs(row - _CENTRE) <= 0.5) & (np.abs(column - _CENTRE) <= 0.5)
+    centred = _stays(images.sum(2, dtype=np.float64), top, height, side)
+    centred &= _stays(images.sum(1, dtype=np.float64), left, width, side)
     return np.asarray(centred & ((side == _BOX) | (side == _BOX - 1)))
+
+
+def _stays(
+    ink: NDArray[np.float64], first: NDArray[np.int64], extent: NDArray[np.int64], side: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell where ink by row or column, [N, 28], is centred by mass, or as near to it as the canvas allows; bool [N]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = ink @ np.arange(28, dtype=np.float64) / ink.sum(1) - _CENTRE
+    # The outermost line of the box may have faded to black.
+    faded = np.where(extent == side, _BOX - side, 0)
+    at_start, at_end = first <= faded, first + extent >= ink.shape[1] - faded
+    return np.asarray((np.abs(off) <= 0.5 + 1e-9) | ((off > 0) & at_start) | ((off < 0) & at_end))
 
 
 def is_light_on_dark(grey: Grey) -> bool:
@@ -168,14 +177,16 @@ _SMOOTH = Image.Resampling.BICUBIC
 
 def _centre(ink: Ink) -> Grey:
     """Paste onto 28×28 black so that the centre of mass is at (14, 14)."""
-    mass = max(float(ink.sum()), 1e-6)
-    height, width = ink.shape
-    row = float(ink.sum(1) @ np.arange(height)) / mass
-    column = float(ink.sum(0) @ np.arange(width)) / mass
+    # Of the values as they are stored, so that `is_boxed` finds the same centre.
+    small = np.round(ink * 255).astype(np.uint8)
+    mass = max(float(small.sum(dtype=np.float64)), 1e-6)
+    height, width = small.shape
+    row = float(small.sum(1, dtype=np.float64) @ np.arange(height)) / mass
+    column = float(small.sum(0, dtype=np.float64) @ np.arange(width)) / mass
     top = min(max(round(_CENTRE - row), 0), SHAPE[0] - height)
     left = min(max(round(_CENTRE - column), 0), SHAPE[1] - width)
     canvas = np.zeros(SHAPE, np.uint8)
-    canvas[top : top + height, left : left + width] = np.round(ink * 255).astype(np.uint8)
+    canvas[top : top + height, left : left + width] = small
     return canvas
 
 
@@ -191,7 +202,8 @@ def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.partition(values, middle, axis=0)[middle])
 
 
-def _extent(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the distance from the first to after the last True of each row of bool [N, L]; 0 where none is."""
-    length = marked.shape[1] - marked[:, ::-1].argmax(1) - marked.argmax(1)
-    return np.where(marked.any(1), length, 0)
+def _extent(marked: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first True of each row of bool [N, L], and the distance to after the last one; 0 where none is."""
+    first = marked.argmax(1)
+    length = marked.shape[1] - marked[:, ::-1].argmax(1) - first
+    return first, np.where(marked.any(1), length, 0)

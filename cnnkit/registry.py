@@ -5,6 +5,7 @@ and completing names never pays for PyTorch.
 """
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -122,7 +123,13 @@ def models() -> dict[str, ModelSpec]:
 
     found = {spec.name: spec for spec in _OWN}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        spec = point.load()
+        try:
+            spec = point.load()
+        except Exception as error:  # whatever importing somebody's package raises
+            raise UsageError(
+                f"an installed package registers {point.value!r} under {ENTRY_POINTS}, which cannot be imported: "
+                f"{error}. Repair or uninstall it."
+            ) from error
         if not isinstance(spec, ModelSpec):
             raise UsageError(
                 f"the installed package behind {point.value!r} registers {type(spec).__name__} under {ENTRY_POINTS}; "
@@ -151,11 +158,14 @@ def import_factory(factory: str) -> Any:
         UsageError: no such module or attribute, or it is not callable.
     """
     module_name, _, attribute = factory.partition(":")
+    # The console script, unlike `python -m`, does not find modules in the current folder.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         found = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever importing the user's module raises
         raise UsageError(f"cannot import {factory!r}: {error}. Expected package.module:factory.") from error
     if not callable(found):
         raise UsageError(f"{factory!r} is not callable; expected a class or function that returns an nn.Module.")
@@ -186,18 +196,17 @@ def resolve(text: str) -> Reference:
         UnknownNameError: nothing of that name, with the close matches.
         CheckpointError: a path that is not there, or a run folder without a checkpoint.
     """
+    if not text:
+        raise UnknownNameError("model", text, [*models(), *zoo.entries()])
     path = Path(text)
     if path.suffix.lower() in {".onnx", ".safetensors"}:
         if not path.is_file():
             raise CheckpointError(f"there is no file {text}.")
         return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)
-    # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
     if any(text == spec.name for spec in _OWN):
         return Reference(text, "architecture")
     if text in zoo.entries():
         return Reference(text, "zoo")
-    if text in models():
-        return Reference(text, "architecture")
     if path.is_dir():
         checkpoint = path / "best.safetensors"
         if not checkpoint.is_file():
@@ -209,6 +218,9 @@ def resolve(text: str) -> Reference:
         raise CheckpointError(f"{text} is a pickle, and cnnkit loads none: they can run code. Use safetensors or ONNX.")
     if ":" in text:
         return Reference(text, "factory")
+    # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
+    if text in models():
+        return Reference(text, "architecture")
     raise UnknownNameError(
         "model",
         text,

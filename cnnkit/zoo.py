@@ -51,7 +51,8 @@ def entry(name: str) -> ZooEntry:
     """
     found = entries().get(name) or next((e for e in entries().values() if e.model == name), None)
     if found is None:
-        raise UnknownNameError("zoo entry", name, entries())
+        hint = f"If {name} is an architecture, train it first: cnnkit train {name}"
+        raise UnknownNameError("zoo entry", name, entries(), hint=hint)
     return found
 
 
@@ -67,6 +68,8 @@ def read(name: str, file: str) -> bytes:
         ZooError: the file is absent or damaged.
     """
     found = entry(name)
+    if file not in found.files:
+        raise ZooError(f"the index of the zoo lists no {file} of {found.name}. Reinstall cnnkit.")
     path = folder() / found.name / file
     try:
         data = path.read_bytes()

@@ -129,6 +129,8 @@ class Classifier:
         """Classify images as `predict` does, yielding results in order; a bad image yields its error in its place."""
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}.")
+        if isinstance(images, str | bytes | Path | Image.Image):
+            raise UsageError(f"images must be a list of images; got one {type(images).__name__}. Put it in [ ].")
         remaining = enumerate(images)
         while group := list(islice(remaining, batch_size)):
             prepared: list[tuple[str, Prepared] | ImageError] = []

@@ -1,6 +1,8 @@
 """ONNX files: reading the card of ours, and working out how to use somebody else's."""
 
+from collections import Counter
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +66,9 @@ def _check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> No
     form = card.preprocessing
     expected = [form.channels, form.height, form.width] if card.raw_input else list(form.shape)
     classes = outputs["logits"].shape[-1] if "logits" in outputs else None
-    if len(inputs) != 1 or list(inputs[0].shape[1:]) != expected or classes != len(card.labels):
+    kind = "tensor(float)" if card.raw_input else "tensor(uint8)"
+    fits = len(inputs) == 1 and inputs[0].type == kind and list(inputs[0].shape[1:]) == expected
+    if not fits or classes != len(card.labels):
         raise OnnxError(f"{name} does not match its model card: the input or the number of classes differs.")
 
 
@@ -85,8 +89,8 @@ def _foreign(session: ort.InferenceSession, name: str, options: ForeignOptions) 
         raise OnnxError(f"{name} takes {shape}; expected 1 or 3 channels in second or last place.")
     assumed.append(f"layout {'NHWC' if channels_last else 'NCHW'}")
     if not isinstance(height, int) or not isinstance(width, int):
-        height = width = 224
-        assumed.append("size 224×224: the graph leaves it open")
+        height, width = (side if isinstance(side, int) else 224 for side in (height, width))
+        assumed.append(f"size {height}×{width}: the graph leaves it open")
     labels = _labels(session, name, options, assumed)
     preprocessing = _preprocessing(channels, height, width, options, assumed, kind)
     card = ModelCard(model=name, labels=labels, preprocessing=preprocessing, raw_input=kind == "float32")
@@ -111,19 +115,28 @@ def _gives_probabilities(network: OnnxNetwork, name: str) -> bool:
 def _labels(session: ort.InferenceSession, name: str, options: ForeignOptions, assumed: list[str]) -> tuple[str, ...]:
     outputs = {o.name: o.shape for o in session.get_outputs()}
     output = "logits" if "logits" in outputs else next(iter(outputs))
-    count = outputs[output][-1] if outputs[output] else None
-    if not isinstance(count, int) or count < 2 or len([d for d in outputs[output][1:] if d != 1]) != 1:
+    sizes = [size for size in outputs[output][1:] if size != 1]
+    count = sizes[0] if len(sizes) == 1 else None
+    if not isinstance(count, int) or count < 2:
         raise OnnxError(f"{name} gives {output} {outputs[output]}; expected one score for each class.")
     if options.labels is None:
         assumed.append("no labels given: classes are numbered")
         return tuple(map(str, range(count)))
     try:
-        labels = tuple(line.strip() for line in options.labels.read_text("utf-8").splitlines() if line.strip())
+        lines = [line.strip() for line in options.labels.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the labels in {options.labels}: {error}.") from error
-    if len(labels) != count or len(set(labels)) != count:
-        raise DataError(f"{options.labels} has {len(set(labels))} distinct labels; {name} has {count} classes.")
-    return labels
+    if len(lines) != count:
+        raise DataError(f"{options.labels} has {len(lines)} labels; {name} has {count} classes.")
+    # ImageNet's own list has two cranes.
+    seen: Counter[str] = Counter()
+    labels = []
+    for line in lines:
+        seen[line] += 1
+        labels.append(line if seen[line] == 1 else f"{line} ({seen[line]})")
+    if len(set(labels)) != count:
+        raise DataError(f"{options.labels} has labels that cannot be told apart.")
+    return tuple(labels)
 
 
 def _preprocessing(
@@ -134,12 +147,17 @@ def _preprocessing(
         if channels != 3:
             raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
         mean, std, fit, crop = IMAGENET_MEAN, IMAGENET_STD, "cover", 0.875
-        assumed.append("ImageNet preprocessing: shorter side to 8/7 of the input, centre crop, mean and deviation")
+        normalised = ", mean and deviation" if kind == "float32" else "; a uint8 network normalises by itself"
+        assumed.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
     elif kind == "float32" and options.mean is None and options.std is None:
         assumed.append("pixels scaled to [0, 1], not normalised: see --mean, --std, --preprocess")
+    elif kind == "float32" and (options.mean is None or options.std is None):
+        assumed.append("std 1: no --std given" if options.std is None else "mean 0: no --mean given")
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         if given is not None and (kind == "uint8" or len(given) != channels):
             raise UsageError(f"{option} needs {channels} values and a float32 network; got {len(given)} for {kind}.")
+        if given is not None and not all(map(isfinite, given)):
+            raise UsageError(f"{option} needs finite numbers; got {given}.")
     if options.std is not None and min(options.std) <= 0:
         raise UsageError("--std must be positive.")
     return Preprocessing(

@@ -21,6 +21,11 @@ def open_session(model: Path | bytes, name: str, *, device: str = "auto") -> ort
     match = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", device)
     if match is None or (match[2] and match[1] != "cuda"):
         raise UsageError(f"there is no device {device!r}; expected auto, cpu, cuda or cuda:N.")
+    if match[1] == "cuda" and not _gpu_present():
+        raise DeviceError(
+            f"--device {device}: no NVIDIA driver was found on this machine. Use --device cpu; or install the driver, "
+            f"and the libraries of onnxruntime's CUDA provider: {GPU_PACKAGE}"
+        )
     available = "CUDAExecutionProvider" in ort.get_available_providers()
     if match[1] == "cuda" and not available:
         raise DeviceError(
@@ -48,7 +53,9 @@ def device_of(session: ort.InferenceSession) -> str:
 
 def _gpu_present() -> bool:
     # Asking for CUDA without a GPU makes onnxruntime print an error; the driver's file tells without it.
-    return Path("/proc/driver/nvidia/version").exists() or Path("C:/Windows/System32/nvcuda.dll").exists()
+    # Under WSL the driver is Windows' own, and shows as a device.
+    places = ("/proc/driver/nvidia/version", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")
+    return any(Path(place).exists() for place in places)
 
 
 def _open(model: Path | bytes, name: str, providers: list[str | tuple[str, dict[str, str]]]) -> ort.InferenceSession:

@@ -1,0 +1,276 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
+from cnnkit.images import Preprocessing, prepare
+from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD, ForeignOptions, open_onnx
+
+NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
+NUMBERED = "no labels given: classes are numbered"
+NOT_NORMALISED = "pixels scaled to [0, 1], not normalised: see --mean, --std, --preprocess"
+
+
+@pytest.fixture
+def opened(make_onnx):
+    """Make a file and open it: `opened(shape, dtype, mean=…, **of_make_onnx)`."""
+
+    def do(*arguments, labels=None, mean=None, std=None, preprocess=None, **made):
+        options = ForeignOptions(labels, mean, std, preprocess)
+        return open_onnx(make_onnx(*arguments, **made), "net.onnx", device="cpu", options=options)
+
+    return do
+
+
+def probabilities(classifier, images):
+    rows = [sorted(p.scores, key=lambda s: classifier.card.labels.index(s.label)) for p in classifier.predict(images)]
+    return np.array([[score.probability for score in row] for row in rows])
+
+
+KINDS = {
+    "float NCHW": (
+        (NCHW, "float32"),
+        lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
+        ["input picture: float32 ['batch', 3, 6, 5]", "layout NCHW", NUMBERED, NOT_NORMALISED],
+    ),
+    "float NHWC": (
+        (NHWC, "float32"),
+        lambda pixels: pixels / 255,
+        ["input picture: float32 ['batch', 6, 5, 3]", "layout NHWC", NUMBERED, NOT_NORMALISED],
+    ),
+    "uint8 NHWC": (
+        (NHWC, "uint8"),
+        lambda pixels: pixels,
+        ["input picture: uint8 ['batch', 6, 5, 3]", "layout NHWC", NUMBERED],
+    ),
+    "fixed batch": (
+        ((2, 3, 6, 5), "float32"),
+        lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
+        ["input picture: float32 [2, 3, 6, 5]", "layout NCHW", NUMBERED, NOT_NORMALISED],
+    ),
+}
+
+
+@pytest.mark.parametrize("softmax", [False, True], ids=["logits", "probabilities"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_input_is_worked_out_and_the_answer_is_that_of_numpy(opened, answer, pictures, kind, softmax):
+    (shape, dtype), inputs, assumed = KINDS[kind]
+    classifier = opened(shape, dtype, softmax=softmax, output=(shape[0], 4))
+    images = pictures // (50 if dtype == "uint8" else 1)
+    assert probabilities(classifier, images) == pytest.approx(answer(inputs(images)), abs=1e-5)
+    given = "probabilities" if softmax else "logits"
+    assert classifier.assumptions == (*assumed, f"output scores: {given} of 4 classes")
+    assert classifier.card.labels == ("0", "1", "2", "3")
+    assert classifier.card.preprocessing.fit == "contain"
+
+
+def test_probabilities_that_round_to_nothing_stay_probabilities(opened, pictures):
+    found = probabilities(opened(NHWC, "uint8", softmax=True), pictures)
+    assert np.isfinite(found).all()
+    assert found.sum(1) == pytest.approx(1)
+
+
+def test_an_open_size_is_taken_as_224(opened, answer):
+    classifier = opened(("batch", 3, "height", "width"))
+    assert "size 224×224: the graph leaves it open" in classifier.assumptions
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    expected = answer((image[None] / 255).transpose(0, 3, 1, 2), pooled=True)
+    assert probabilities(classifier, [image]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_side_that_is_fixed_is_kept_where_the_other_is_open(opened):
+    assert opened(("batch", 3, 32, "width")).card.preprocessing.height == 32
+
+
+def test_a_grey_network_gets_grey_images(opened, answer, pictures):
+    classifier = opened(("batch", 1, 6, 5))
+    grey = np.stack([prepare(p, classifier.card.preprocessing).pixels for p in pictures])
+    assert grey.shape == (3, 6, 5, 1)
+    assert probabilities(classifier, pictures) == pytest.approx(answer((grey / 255).transpose(0, 3, 1, 2)), abs=1e-5)
+
+
+def test_scores_with_a_size_of_one_by_one_are_scores(opened, pictures):
+    classifier = opened(NCHW, output=("batch", 4, 1, 1), spatial=True)
+    assert probabilities(classifier, pictures) == pytest.approx(probabilities(opened(NCHW), pictures))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"shape": ("batch", 784)}, "expected one input of four dimensions, found picture ['batch', 784]"),
+        ({"more_inputs": ["threshold"]}, "expected one input of four dimensions, found picture"),
+        ({"dtype": "int64"}, "takes tensor(int64); expected float32 or uint8"),
+        ({"dtype": "uint8"}, "takes uint8 ['batch', 3, 6, 5]; expected uint8 images as [N, H, W, C]"),
+        ({"shape": ("batch", 4, 6, 5)}, "expected 1 or 3 channels"),
+        ({"shape": ("batch", 7, 6, 5)}, "expected 1 or 3 channels"),
+    ],
+    ids=["rank 2", "two inputs", "int64", "uint8 NCHW", "four channels", "no channels"],
+)
+def test_what_is_no_image_classifier_is_refused_with_what_was_found(opened, made, said):
+    with pytest.raises(OnnxError, match=rf"^net\.onnx .*{re.escape(said)}"):
+        opened(**made)
+
+
+@pytest.mark.parametrize(
+    ("operation", "attributes", "output"),
+    [("Relu", {}, ("batch", 1, 6, 5)), ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, ("batch", 1))],
+    ids=["a picture", "one score"],
+)
+def test_what_gives_no_score_for_each_class_is_refused_with_what_it_gives(operation, attributes, output):
+    given = helper.make_tensor_value_info("picture", TensorProto.FLOAT, ("batch", 1, 6, 5))
+    gives = helper.make_tensor_value_info("result", TensorProto.FLOAT, output)
+    node = helper.make_node(operation, ["picture"], ["result"], **attributes)
+    graph = helper.make_graph([node], "net", [given], [gives])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(OnnxError, match=re.escape(f"gives result {list(output)}; expected one score for each class")):
+        open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
+
+
+@pytest.fixture
+def label_file(tmp_path):
+    def write(content):
+        path = tmp_path / "labels.txt"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["cat\ndog\nfish\nno owl\n", "cat\r\ndog\r\nfish\r\nno owl", "\n cat \ndog\n\nfish\nno owl\n\n"],
+    ids=["lines", "Windows lines", "blanks"],
+)
+def test_a_label_file_names_the_classes_in_their_order(opened, label_file, pictures, content):
+    classifier = opened(NCHW, labels=label_file(content.encode()))
+    assert classifier.card.labels == ("cat", "dog", "fish", "no owl")
+    assert NUMBERED not in classifier.assumptions
+    assert probabilities(classifier, pictures) == pytest.approx(probabilities(opened(NCHW), pictures))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"cat\ndog\nfish\n", r"labels\.txt has 3 .*labels; net\.onnx has 4 classes"),
+        (b"a\nb\nc\nd\ne\n", "has 5 .*labels"),
+        (b"", "has 0 .*labels"),
+        (b"cat\ndog\nfish\n\xff\n", r"cannot read the labels in .*labels\.txt"),
+    ],
+)
+def test_a_label_file_that_does_not_fit_is_a_data_error(opened, label_file, content, said):
+    with pytest.raises(DataError, match=said):
+        opened(NCHW, labels=label_file(content))
+
+
+def test_a_missing_label_file_is_a_data_error(opened, tmp_path):
+    with pytest.raises(DataError, match=r"cannot read the labels in .*missing\.txt"):
+        opened(NCHW, labels=tmp_path / "missing.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_label(opened, label_file):
+    assert opened(NCHW, labels=label_file("\ufeffcat\ndog\nfish\nowl\n".encode())).card.labels[0] == "cat"
+
+
+def test_labels_that_are_written_twice_are_told_apart(opened, label_file):
+    labels = opened(NCHW, labels=label_file(b"crane\nmaillot\ncrane\nowl\n")).card.labels
+    assert len(set(labels)) == 4
+    assert labels[1] == "maillot"
+
+
+def test_mean_and_deviation_are_applied_to_each_channel(opened, answer, pictures):
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    classifier = opened(NCHW, mean=mean, std=std)
+    inputs = ((pictures / 255 - mean) / std).transpose(0, 3, 1, 2)
+    assert probabilities(classifier, pictures) == pytest.approx(answer(inputs), abs=1e-5)
+    assert NOT_NORMALISED not in classifier.assumptions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "said"),
+    [
+        ((NCHW,), {"mean": (0.5,)}, "--mean needs 3 values"),
+        ((NCHW,), {"std": (0.5, 0.5)}, "--std needs 3 values"),
+        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 values"),
+        ((NCHW,), {"std": (0.5, 0.0, 0.5)}, "--std must be positive"),
+        ((NCHW,), {"std": (0.5, -1.0, 0.5)}, "--std must be positive"),
+        ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean needs .* a float32 network; got 3 for uint8"),
+        ((NHWC, "uint8"), {"std": (0.5, 0.5, 0.5)}, "--std needs .* a float32 network"),
+        ((("n", 1, 6, 5),), {"preprocess": "imagenet"}, "imagenet is for 3 channels; this network has 1"),
+    ],
+)
+def test_options_that_do_not_fit_the_network_are_a_usage_error(opened, arguments, options, said):
+    with pytest.raises(UsageError, match=said):
+        opened(*arguments, **options)
+
+
+@pytest.mark.parametrize("option", ["mean", "std"])
+def test_a_normalisation_that_is_no_number_is_a_usage_error(opened, option):
+    with pytest.raises(UsageError, match=f"--{option}"):
+        opened(NCHW, **{option: (0.5, float("nan"), 0.5)})
+
+
+def test_imagenet_is_mean_deviation_and_the_centre(opened, answer):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    classifier = opened(("n", 3, 20, 20), preprocess="imagenet")
+    form = Preprocessing(3, 20, 20, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
+    assert classifier.card.preprocessing == form
+    assert any(said.startswith("ImageNet preprocessing: shorter side to 8/7") for said in classifier.assumptions)
+    pixels = prepare(image, form).pixels[None]
+    inputs = ((pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2)
+    assert probabilities(classifier, [image]) == pytest.approx(answer(inputs), abs=1e-5)
+
+
+def test_imagenet_of_a_uint8_network_does_not_claim_a_normalisation(opened):
+    assert not any("deviation" in said for said in opened(NHWC, "uint8", preprocess="imagenet").assumptions)
+
+
+def card(**changes):
+    form = changes.pop("form", Preprocessing(3, 6, 5, (0.0,) * 3, (1.0,) * 3))
+    return ModelCard(**{"model": "own:net", "labels": ("a", "b", "c", "d"), "preprocessing": form, **changes})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mean": (0.0,) * 3}, {"std": (1.0,) * 3}, {"preprocess": "imagenet"}, {"labels": "labels.txt"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_that_a_card_answers_are_a_usage_error(opened, options):
+    with pytest.raises(UsageError, match=r"net\.onnx carries a model card .*leave out --labels"):
+        opened(NHWC, "uint8", name="logits", metadata={CARD_KEY: card().to_json()}, **options)
+
+
+OTHER = {
+    "size": (NHWC, "uint8", card(form=Preprocessing(3, 5, 6, (0.0,) * 3, (1.0,) * 3))),
+    "channels": (NHWC, "uint8", card(form=Preprocessing(1, 6, 5, (0.0,), (1.0,)))),
+    "classes": (NHWC, "uint8", card(labels=("a", "b", "c"))),
+    "layout": (NHWC, "float32", card(raw_input=True)),
+    "type": (NHWC, "float32", card()),
+    "raw type": (NCHW, "uint8", card(raw_input=True)),
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_card_of_another_network_is_an_onnx_error(opened, what):
+    shape, dtype, wrong = OTHER[what]
+    with pytest.raises(OnnxError, match=r"net\.onnx does not match its model card"):
+        opened(shape, dtype, name="logits", metadata={CARD_KEY: wrong.to_json()})
+
+
+def test_a_card_without_its_output_is_an_onnx_error(opened):
+    with pytest.raises(OnnxError, match="does not match its model card"):
+        opened(NHWC, "uint8", name="scores", metadata={CARD_KEY: card().to_json()})
+
+
+@pytest.mark.parametrize("text", ["", "{}", json.dumps({"model": "x"})])
+def test_a_card_that_is_damaged_is_a_checkpoint_error_by_name(opened, text):
+    with pytest.raises(CheckpointError, match=r"the model card in net\.onnx is not valid"):
+        opened(NHWC, "uint8", name="logits", metadata={CARD_KEY: text})
+
+
+def test_options_know_whether_anything_was_said():
+    assert not ForeignOptions()
+    assert ForeignOptions(preprocess="imagenet")

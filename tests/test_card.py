@@ -1,0 +1,164 @@
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.errors import CheckpointError
+from cnnkit.images import Preprocessing
+from cnnkit.results import ParityCertificate
+
+GREY = Preprocessing(1, 28, 28, (0.1307,), (0.3081,), "mnist-box", "light-on-dark")
+RGB = Preprocessing(3, 224, 192, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "cover", crop=0.875)
+FULL = ModelCard(
+    model="lenet",
+    labels=("null", "eins", "zwei – zwo", "三"),
+    preprocessing=GREY,
+    dataset="mnist",
+    fingerprint="abc",
+    recipe={"model": "lenet", "data": "mnist", "epochs": 3},
+    metrics={"test_accuracy": 0.9875},
+    versions={"torch": "2.15.0"},
+    weights_sha256="0" * 64,
+    parity=ParityCertificate("10 drawn shapes", (1, 2, 7), 1e-6, 1e-7, 0.01, 1.0, 1e-4, {"torch": "2.15.0"}),
+)
+
+
+def read(text):
+    return ModelCard.from_metadata({CARD_KEY: text, "other": "x"}, "lenet.onnx")
+
+
+@pytest.mark.parametrize("card", [FULL, ModelCard(model="a.b:C", labels=("x",), preprocessing=RGB)])
+def test_a_card_survives_its_json_exactly(card):
+    assert read(card.to_json()) == card
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    labels=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, unique=True),
+    mean=st.floats(allow_nan=False, allow_infinity=False),
+    std=st.floats(0, exclude_min=True, allow_infinity=False),
+    accuracy=st.floats(0, 1),
+)
+def test_any_labels_and_numbers_survive(labels, mean, std, accuracy):
+    form = Preprocessing(1, 3, 5, (mean,), (std,))
+    card = ModelCard(model="lenet", labels=tuple(labels), preprocessing=form, metrics={"accuracy": accuracy})
+    assert read(card.to_json()) == card
+
+
+def test_a_card_of_the_zoo_is_the_same_without_being_validated():
+    assert ModelCard.from_metadata({CARD_KEY: FULL.to_json()}, "lenet.onnx", verified=True) == FULL
+
+
+@pytest.mark.parametrize("metadata", [{}, {"other": "x"}])
+def test_a_file_without_a_card_has_none(metadata):
+    assert ModelCard.from_metadata(metadata, "lenet.onnx") is None
+
+
+def changed(path, value):
+    """Return the JSON of the full card with one field, a dotted path, changed, or removed where value is `...`."""
+    card = json.loads(FULL.to_json())
+    place = card
+    *way, last = path.split(".")
+    for key in way:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(card)
+
+
+WRONG = [
+    ("model", ..., "model"),
+    ("labels", [], "labels"),
+    ("labels", ["a", "b", "a"], "labels must be distinct"),
+    ("labels", [1, 2], "labels.0"),
+    ("format", 2, "format"),
+    ("colour", "red", "colour"),
+    ("metrics.test_accuracy", "good", "metrics.test_accuracy"),
+    ("recipe", "fast", "recipe"),
+    ("parity.images", ..., "parity.images"),
+    ("preprocessing", ..., "preprocessing"),
+    ("preprocessing.channels", 2, "preprocessing.channels"),
+    ("preprocessing.channels", 3, "mean and std need 3 values"),
+    ("preprocessing.height", 0, "height and width must be positive, got 0×28"),
+    ("preprocessing.width", -1, "height and width must be positive, got 28×-1"),
+    ("preprocessing.height", 32, "mnist-box makes 1×28×28"),
+    ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 values"),
+    ("preprocessing.std", [0.0], "std positive"),
+    ("preprocessing.std", [-1.0], "std positive"),
+    ("preprocessing.fit", "squeeze", "preprocessing.fit"),
+    ("preprocessing.polarity", "dark", "preprocessing.polarity"),
+    ("preprocessing.crop", 0.0, "crop must be in (0, 1], got 0.0"),
+    ("preprocessing.crop", 1.5, "crop must be in (0, 1], got 1.5"),
+    ("preprocessing.padding", 3, "preprocessing.padding"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "said"), WRONG)
+def test_a_wrong_card_is_refused_with_the_file_and_the_field(path, value, said):
+    with pytest.raises(CheckpointError) as caught:
+        read(changed(path, value))
+    assert "lenet.onnx" in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("recipe", [{"epochs": 0}, {"epoch": 5}, {"data": 7}], ids=str)
+def test_a_recipe_that_could_not_have_been_run_is_refused(recipe):
+    with pytest.raises(CheckpointError, match="recipe"):
+        read(changed("recipe", {"model": "lenet", "data": "mnist", **recipe}))
+
+
+NOT_FINITE = [("mean", math.nan), ("mean", math.inf), ("mean", -math.inf), ("std", math.nan), ("std", math.inf)]
+
+
+@pytest.mark.parametrize(("field", "number"), NOT_FINITE)
+def test_a_normalisation_that_would_make_every_answer_nan_is_refused(field, number):
+    with pytest.raises(CheckpointError, match=field):
+        read(changed(f"preprocessing.{field}", [number]))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"card"', "\ud800"])
+def test_what_is_no_card_at_all_is_refused(text):
+    with pytest.raises(CheckpointError, match=r"lenet\.onnx"):
+        read(text)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, len(FULL.to_json()) - 1), st.characters(exclude_categories=["Cs"]))
+def test_a_card_that_was_changed_by_hand_is_read_or_refused(index, character):
+    text = FULL.to_json()
+    try:
+        card = read(text[:index] + character + text[index + 1 :])
+    except CheckpointError:
+        return
+    assert len(card.preprocessing.mean) == card.preprocessing.channels
+
+
+def test_a_card_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FULL.model = "alexnet"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((1, 0, 28, (0.0,), (1.0,)), "positive"),
+        ((3, 28, 28, (0.0,), (1.0,)), "3 values"),
+        ((1, 28, 28, (0.0,), (0.0,)), "std positive"),
+        ((3, 28, 28, (0.0,) * 3, (1.0,) * 3, "mnist-box"), "1×28×28"),
+        ((1, 32, 32, (0.0,), (1.0,), "mnist-box"), "1×28×28"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", math.nan), "crop"),
+    ],
+)
+def test_a_preprocessing_that_makes_no_sense_cannot_be_made(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        Preprocessing(*arguments)
+
+
+def test_the_shape_of_a_preprocessing_is_that_of_the_pixels():
+    assert RGB.shape == (224, 192, 3)

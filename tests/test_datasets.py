@@ -1,0 +1,84 @@
+import pytest
+
+from cnnkit import datasets
+from cnnkit.datasets import DATASETS, dataset, locate
+from cnnkit.errors import UnknownNameError
+from cnnkit.images import Preprocessing
+
+ON_DISK = [spec for spec in DATASETS.values() if spec.files]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Give each test a cache folder of its own, and no data folder in the environment."""
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    monkeypatch.delenv("CNNKIT_DATA", raising=False)
+    return tmp_path / "cache" / "cnnkit" / "data"
+
+
+def put(spec, folder):
+    for file in spec.files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"x")
+
+
+@pytest.mark.parametrize("spec", ON_DISK, ids=lambda spec: spec.name)
+def test_the_data_folder_comes_from_the_option_then_the_environment_then_the_cache(spec, tmp_path, monkeypatch, cache):
+    option, variable = tmp_path / "option", tmp_path / "variable"
+    for folder in (option, variable, cache):
+        put(spec, folder)
+    assert locate(spec) == datasets.Location(cache, True, "cache")
+    monkeypatch.setenv("CNNKIT_DATA", str(variable))
+    assert locate(spec) == datasets.Location(variable, True, "$CNNKIT_DATA")
+    assert locate(spec, option) == datasets.Location(option, True, "--data-dir")
+
+
+def test_the_first_folder_that_is_named_counts_even_where_another_has_the_files(tmp_path, monkeypatch, cache):
+    spec = dataset("mnist")
+    put(spec, cache)
+    monkeypatch.setenv("CNNKIT_DATA", str(tmp_path / "variable"))
+    assert locate(spec) == datasets.Location(tmp_path / "variable", False, "$CNNKIT_DATA")
+    assert locate(spec, tmp_path / "option") == datasets.Location(tmp_path / "option", False, "--data-dir")
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    monkeypatch.setenv("CNNKIT_DATA", "")
+    assert locate(dataset("mnist")).origin == "cache"
+
+
+def test_a_tilde_in_the_variable_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("CNNKIT_DATA", "~/data")
+    assert locate(dataset("mnist")).folder == tmp_path / "data"
+
+
+@pytest.mark.parametrize("spec", ON_DISK, ids=lambda spec: spec.name)
+def test_a_data_set_is_present_only_when_every_file_is_there(spec, tmp_path):
+    assert not locate(spec, tmp_path / "nowhere").present
+    put(spec, tmp_path)
+    assert locate(spec, tmp_path).present
+    for file in spec.files:
+        (tmp_path / file).rename(tmp_path / "aside")
+        assert not locate(spec, tmp_path).present
+        (tmp_path / file).mkdir()  # a folder of that name is no file
+        assert not locate(spec, tmp_path).present
+        (tmp_path / file).rmdir()
+        (tmp_path / "aside").rename(tmp_path / file)
+
+
+def test_a_drawn_data_set_is_always_present(tmp_path):
+    assert locate(dataset("shapes"), tmp_path) == datasets.Location(None, True, "drawn")
+
+
+@pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
+def test_the_form_of_a_data_set_is_one_that_images_can_be_brought_to(spec):
+    height, width, channels = spec.image_shape
+    form = Preprocessing(channels, height, width, (0.0,) * channels, (1.0,) * channels, spec.fit, spec.polarity)
+    assert form.shape == spec.image_shape
+    assert len(set(spec.classes)) == len(spec.classes)
+
+
+def test_an_unknown_data_set_is_answered_with_the_close_matches_and_how_to_give_a_folder():
+    with pytest.raises(UnknownNameError, match=r"no data set 'fashion'. Did you mean fashion-mnist\?.* \./photos"):
+        dataset("fashion")

@@ -1,0 +1,109 @@
+import hashlib
+import os
+import stat
+
+import pytest
+
+from cnnkit.errors import OutputError
+from cnnkit.files import require_writable, sha256, write_atomic
+
+
+@pytest.fixture
+def umask():
+    def change(value):
+        old.append(os.umask(value))
+
+    old = []
+    yield change
+    for value in reversed(old):
+        os.umask(value)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"short", bytes(range(256)) * 10_000], ids=["empty", "short", "long"])
+def test_what_is_written_is_what_is_read_and_nothing_else_is_left(tmp_path, data):
+    write_atomic(tmp_path / "model.onnx", data)
+    assert (tmp_path / "model.onnx").read_bytes() == data
+    assert names(tmp_path) == ["model.onnx"]
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    write_atomic(tmp_path / "runs" / "lenet-1" / "run.toml", b"x")
+    assert (tmp_path / "runs" / "lenet-1" / "run.toml").read_bytes() == b"x"
+
+
+def test_an_older_file_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"old and longer")
+    with target.open("rb") as reader:
+        write_atomic(target, b"new")
+        # Whoever had it open keeps reading the old one: it was renamed over, not written into.
+        assert reader.read() == b"old and longer"
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == ["model.onnx"]
+
+
+def test_a_target_that_is_a_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "model.onnx").mkdir()
+    (tmp_path / "model.onnx" / "inside").write_bytes(b"kept")
+    with pytest.raises(OutputError, match=r"model\.onnx"):
+        write_atomic(tmp_path / "model.onnx", b"new")
+    assert names(tmp_path) == ["model.onnx"]
+    assert names(tmp_path / "model.onnx") == ["inside"]
+
+
+def test_a_target_below_a_file_is_refused_and_the_file_left_alone(tmp_path):
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_atomic(tmp_path / "file" / "model.onnx", b"new")
+    assert (tmp_path / "file").read_bytes() == b"kept"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_disk_that_fills_up_halfway_leaves_the_old_file_whole_and_no_temporary(tmp_path):
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*model\.onnx: File too large"):
+            write_atomic(target, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["model.onnx"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_of_a_file_follows_the_umask(tmp_path, umask, mask, mode):
+    umask(mask)
+    write_atomic(tmp_path / "model.onnx", b"x")
+    assert stat.S_IMODE((tmp_path / "model.onnx").stat().st_mode) == mode
+    assert os.umask(mask) == mask, "the umask itself is left as it was"
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
+    name = "n" * 250 + ".onnx"
+    write_atomic(tmp_path / name, b"x")
+    assert names(tmp_path) == [name]
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    require_writable(tmp_path / "runs" / "new")
+    assert names(tmp_path / "runs" / "new") == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        require_writable(tmp_path / "file" / "runs")
+
+
+def test_sha256_is_that_of_everybody_else():
+    assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
+    assert sha256(b"abc").startswith("ba7816bf")

@@ -1,0 +1,263 @@
+"""From an image to the pixels that a network sees: fit, polarity, and the same for files, images and arrays."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cnnkit.errors import ImageError
+from cnnkit.images import Preprocessing, prepare, prepare_arrays
+
+DATA = Path(__file__).parent / "data"
+FITS = ("stretch", "contain", "cover")
+
+
+def form(channels=1, height=28, width=28, fit="stretch", polarity="as-is", crop=1.0):
+    return Preprocessing(channels, height, width, (0.0,) * channels, (1.0,) * channels, fit, polarity, crop)
+
+
+BOX = form(fit="mnist-box", polarity="light-on-dark")
+
+
+def scene(width, height, paper=(200, 180, 40)):
+    """Draw a plain picture with a red mark at each end of its longer side and a square in the middle."""
+    pixels = np.full((height, width, 3), paper, np.uint8)
+    side = min(width, height) // 2
+    top, left = (height - side) // 2, (width - side) // 2
+    pixels[top : top + side, left : left + side] = (0, 60, 200)
+    mark = max(width, height) // 16
+    for place in (slice(mark, 2 * mark), slice(-2 * mark, -mark)):
+        rows, columns = (slice(top, top + side), place) if width > height else (place, slice(left, left + side))
+        pixels[rows, columns] = (250, 0, 0)
+    return pixels
+
+
+def extent(mask):
+    """Return the height and width of what is marked."""
+    where = np.argwhere(mask)
+    return tuple(int(v) for v in where.max(0) - where.min(0) + 1)
+
+
+@pytest.mark.parametrize("size", [(320, 80), (80, 320), (96, 64)])
+def test_contain_keeps_everything_and_the_aspect_ratio(size):
+    prepared = prepare(scene(*size), form(3, 64, 64, "contain"))
+    pixels = prepared.pixels.astype(int)
+    red, blue = (pixels[..., 0] - pixels[..., 2]) > 170, (pixels[..., 2] - pixels[..., 0]) > 100
+    half = red.any(1) if size[1] > size[0] else red.any(0)
+    assert half[:16].any(), "the mark at one end is there"
+    assert half[-16:].any(), "and the one at the other end"
+    height, width = extent(blue)
+    assert height == pytest.approx(width, abs=1), "a square stays a square"
+    assert prepared.steps == (f"contain from {size[0]}×{size[1]} to 64×64",)
+
+
+@pytest.mark.parametrize("size", [(320, 80), (80, 320)])
+@pytest.mark.parametrize("paper", [(200, 180, 40), (0, 0, 0), (255, 255, 255)])
+def test_contain_pads_with_the_colour_of_the_border(size, paper):
+    pixels = prepare(scene(*size, paper=paper), form(3, 64, 64, "contain")).pixels
+    added = (
+        np.concatenate([pixels[:23], pixels[-23:]]) if size[0] > size[1] else pixels[:, [*range(23), *range(-23, 0)]]
+    )
+    assert (added == paper).all()
+
+
+def test_contain_pads_grey_images_with_their_grey():
+    pixels = prepare(np.full((10, 40), 77, np.uint8), form(fit="contain")).pixels
+    assert (pixels == 77).all()
+
+
+def test_stretch_fills_everything_and_keeps_nothing_of_the_aspect_ratio():
+    left = np.zeros((20, 200, 3), np.uint8)
+    left[:10, :100] = (255, 0, 0)
+    pixels = prepare(left, form(3, 32, 32)).pixels
+    assert (pixels[:14, :14] == (255, 0, 0)).all()
+    assert not pixels[18:].any()
+    assert not pixels[:, 18:].any()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320), (500, 100), (256, 256), (60, 45)])
+@pytest.mark.parametrize("crop", [1.0, 0.875, 0.5])
+def test_cover_is_the_published_evaluation_on_imagenet(size, crop):
+    x, y = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    image = Image.fromarray(np.stack([x, y, (x + y) / 2], -1).astype(np.uint8))
+    # Shorter side to 64 / crop, then the centre.
+    shorter = 64 / crop
+    scale = shorter / min(size)
+    resized = image.resize((round(size[0] * scale), round(size[1] * scale)), Image.Resampling.BILINEAR)
+    left, top = (resized.width - 64) / 2, (resized.height - 64) / 2
+    expected = np.asarray(resized.crop((round(left), round(top), round(left) + 64, round(top) + 64)), int)
+    found = prepare(image, form(3, 64, 64, "cover", crop=crop)).pixels
+    # They differ by the rounding of the crop to whole pixels.
+    assert np.abs(found - expected).mean() < 2
+    assert np.abs(prepare(image, form(3, 64, 64, "cover", crop=crop - 0.1)).pixels - expected).mean() > 2
+
+
+def test_cover_takes_the_centre_exactly():
+    pixels = np.zeros((40, 120), np.uint8)
+    pixels[:, 40:80] = 200
+    assert (prepare(pixels, form(1, 40, 40, "cover")).pixels == 200).all()
+    pixels[:5] = pixels[-5:] = pixels[:, :45] = pixels[:, 75:] = 9
+    assert (prepare(pixels, form(1, 30, 30, "cover", crop=0.75)).pixels == 200).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("polarity", ["as-is", "light-on-dark", "dark-on-light"])
+@pytest.mark.parametrize("light", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_polarity_inverts_what_is_the_other_way_round(fit, polarity, light, channels):
+    drawing = np.full((50, 50), 20 if light else 235, np.uint8)
+    drawing[20:30, 10:40] = 235 if light else 20
+    prepared = prepare(drawing, form(channels, 25, 25, fit, polarity))
+    inverted = polarity == ("dark-on-light" if light else "light-on-dark")
+    assert prepared.pixels[12, 12, 0] == (235 if light != inverted else 20)
+    assert prepared.pixels[0, 0, -1] == (20 if light != inverted else 235)
+    assert ("inverted" in prepared.steps) is inverted
+
+
+def test_polarity_is_judged_by_the_border_that_a_crop_takes_away():
+    drawing = np.full((60, 60), 255, np.uint8)
+    drawing[12:48, 12:48] = 0
+    pixels = prepare(drawing, form(1, 20, 20, "cover", "light-on-dark", crop=0.5)).pixels
+    assert (pixels == 255).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_an_image_of_the_right_form_passes_unchanged(fit):
+    image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    prepared = prepare(image, form(3, 30, 20, fit))
+    assert (prepared.pixels == image).all()
+    assert prepared.steps == ()
+
+
+def test_colour_becomes_grey_by_luminance_and_grey_becomes_three_equal_channels():
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    prepared = prepare(colours, form(1, 1, 3))
+    assert prepared.pixels.ravel().tolist() == [76, 150, 29]
+    assert prepared.steps == ("colour to grey",)
+    assert prepare(prepared.pixels, form(3, 1, 3)).pixels.tolist() == [[[76] * 3, [150] * 3, [29] * 3]]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    fit=st.sampled_from(FITS),
+    target=st.tuples(st.sampled_from([1, 3]), st.integers(1, 40), st.integers(1, 40)),
+    crop=st.floats(0, 1, exclude_min=True),
+    polarity=st.sampled_from(["as-is", "light-on-dark", "dark-on-light"]),
+)
+def test_every_size_gives_the_size_of_the_network(size, fit, target, crop, polarity):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    wanted = form(*target, fit, polarity, crop)
+    pixels = prepare(image, wanted).pixels
+    assert pixels.shape == wanted.shape
+    assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8)],
+    ids=["float", "two channels", "four channels", "one dimension"],
+)
+def test_an_array_of_another_kind_is_refused_by_its_type_and_shape(array):
+    with pytest.raises(ImageError, match=rf"expected uint8 .* got {array.dtype} \[4"):
+        prepare(array, form())
+
+
+def test_an_array_without_pixels_is_refused():
+    with pytest.raises(ImageError, match="no pixels"):
+        prepare(np.zeros((0, 4), np.uint8), form())
+
+
+def png(**changes):
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(file, "PNG")
+    return io.BytesIO(file.getvalue()[:1500])
+
+
+BAD = {
+    "truncated, not yet loaded": lambda: Image.open(png()),
+    "without pixels": lambda: Image.new("L", (0, 4)),
+    "of a mode that has no grey": lambda: Image.new("La", (4, 4)),
+    "None": lambda: None,
+    "a list": lambda: [[1, 2], [3, 4]],
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_from_the_caller_is_an_image_error_too(name):
+    with pytest.raises(ImageError):
+        prepare(BAD[name](), form())
+
+
+ARRAYS = [
+    (shape, target)
+    for shape in [(5, 28, 28), (3, 28, 28, 1), (3, 28, 28, 3), (3, 32, 40, 3), (0, 28, 28)]
+    for target in [
+        *(form(channels, 28, 28, fit) for channels in (1, 3) for fit in FITS),
+        form(3, 28, 28, "cover", crop=0.875),
+        form(1, 28, 28, "contain", "light-on-dark"),
+        form(3, 28, 28, "contain", "dark-on-light"),
+        BOX,
+    ]
+]
+
+
+@pytest.mark.parametrize(("shape", "target"), ARRAYS, ids=str)
+def test_arrays_are_prepared_as_one_by_one(shape, target):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images[:, 8:20, 8:14] = 255
+    images[2:3] //= 3
+    found = prepare_arrays(images, target)
+    expected = [prepare(image, target).pixels for image in images]
+    assert found.shape == (len(images), *target.shape)
+    assert all((one == other).all() for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("recolour", ["as-is", "light-on-dark"])
+def test_boxed_and_raw_drawings_are_prepared_together_as_one_by_one(recolour):
+    target = form(fit="mnist-box", polarity=recolour)
+    raw = np.zeros((6, 28, 28), np.uint8)
+    for index in range(6):
+        raw[index, 3 : 9 + 3 * index, 5 + index : 8 + 2 * index] = 200
+    raw[1] = 255 - raw[1]
+    mixed = np.concatenate([raw, [prepare(image, BOX).pixels[..., 0] for image in raw]])
+    kept = mixed.copy()
+    found = prepare_arrays(mixed, target)
+    assert (found == np.stack([prepare(image, target).pixels for image in mixed])).all()
+    assert (mixed == kept).all(), "the caller's arrays are left as they were"
+
+
+def made(name):
+    y, x = np.mgrid[:30, :90]
+    if name == "wide":
+        return np.stack([x * 2, y * 8, (x + y) % 64 * 4], -1).astype(np.uint8)
+    return Image.fromarray(((y + 3 * x).T * 200).astype(np.uint16))
+
+
+GOLDEN_IMAGES = ["2/000.png", "2/009.png", "3/000.png", "0/003.jpg", "wide", "deep"]
+GOLDEN_FORMS = {
+    "mnist-box": BOX,
+    "contain": form(3, 32, 32, "contain"),
+    "cover": form(3, 24, 40, "cover", crop=0.875),
+    "stretch": form(1, 28, 28, "stretch", "dark-on-light"),
+}
+
+
+@pytest.mark.parametrize("fit", GOLDEN_FORMS)
+@pytest.mark.parametrize("name", GOLDEN_IMAGES)
+def test_the_pixels_are_those_of_the_golden_files(name, fit):
+    source = DATA / "drawings" / name if "/" in name else made(name)
+    found = prepare(source, GOLDEN_FORMS[fit]).pixels
+    path = DATA / "golden_pixels" / f"{name.replace('/', '-').partition('.')[0]}-{fit}.png"
+    if os.environ.get("CNNKIT_UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(found if found.shape[2] == 3 else found[..., 0]).save(path)
+    assert path.is_file(), f"{path.name} is missing; CNNKIT_UPDATE_GOLDEN=1 writes it"
+    golden = np.asarray(Image.open(path), int).reshape(found.shape)
+    # Decoders and resamplers of other versions may round otherwise.
+    assert np.abs(found - golden).max() <= 1

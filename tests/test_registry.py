@@ -1,0 +1,239 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cnnkit import registry
+from cnnkit.datasets import DATASETS
+from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.recipe import Recipe
+
+# Of the references: the course, the notebooks and the article.
+PARAMETERS = {
+    "softmax-regression": 7_850,
+    "mlp": 218_058,
+    "mnist-cnn": 21_578,
+    "dropout-cnn": 1_199_882,
+    "lenet": 61_706,
+    "alexnet": 46_764_746,
+    "shapes-cnn": 174_243,
+}
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution that registers `acme_nets:spec`, as pip would: its files on the path."""
+
+    def put(module, entry="acme_nets:spec"):
+        info = tmp_path / "acme-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[cnnkit.models]\nacme = {entry}\n")
+        (tmp_path / "acme_nets.py").write_text(module)
+        monkeypatch.syspath_prepend(tmp_path)
+        registry.models.cache_clear()
+
+    yield put
+    registry.models.cache_clear()
+    sys.modules.pop("acme_nets", None)
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    def put(content):
+        (tmp_path / "own_nets.py").write_text(content)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield put
+    sys.modules.pop("own_nets", None)
+
+
+def build(spec, **arguments):
+    with torch.device("meta"):
+        return registry.import_factory(spec.factory)(**arguments)
+
+
+def test_the_networks_of_the_references_are_registered():
+    assert {name: registry.model(name).parameters for name in PARAMETERS} == PARAMETERS
+
+
+@pytest.mark.parametrize("name", registry.models())
+def test_a_network_has_exactly_the_parameters_that_are_registered(name):
+    spec = registry.model(name)
+    network = build(spec, num_classes=spec.num_classes)
+    assert sum(p.numel() for p in network.parameters()) == spec.parameters
+    assert sum(p.numel() for p in build(spec).parameters()) == spec.parameters
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+@pytest.mark.parametrize("name", registry.models())
+def test_a_network_gives_one_logit_a_class_for_its_input(name, classes):
+    spec = registry.model(name)
+    network = build(spec, num_classes=classes).eval()
+    assert network(torch.zeros(2, *spec.input_shape, device="meta")).shape == (2, classes)
+
+
+@pytest.mark.parametrize("name", registry.models())
+def test_a_recipe_is_valid_and_for_its_own_network(name):
+    spec = registry.model(name)
+    assert spec.recipe.model == name
+    assert len(DATASETS[spec.recipe.data].classes) == spec.num_classes
+    assert spec.source
+
+
+WEIGHTS = "best.safetensors"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, zoo_at):
+    """Change into a folder with a run, a checkpoint, ONNX files, and a folder called like a network; one zoo entry."""
+    for path in (
+        "runs/lenet-1/best.safetensors",
+        "m.safetensors",
+        "m.onnx",
+        "M.ONNX",
+        "old.pt",
+        "lenet/best.safetensors",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "index.json").write_text(
+        '{"entries": [{"name": "lenet-mnist", "model": "lenet", "dataset": "mnist", "accuracy": 0.9, "files": {}}]}'
+    )
+    zoo_at(tmp_path / "zoo")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "path", "architecture"),
+    [
+        ("lenet", "architecture", None, True),
+        ("lenet-mnist", "zoo", None, False),
+        ("runs/lenet-1", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
+        ("runs/lenet-1/", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
+        ("./lenet", "checkpoint", f"lenet/{WEIGHTS}", False),
+        (f"runs/lenet-1/{WEIGHTS}", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
+        ("m.safetensors", "checkpoint", "m.safetensors", False),
+        ("m.onnx", "onnx", "m.onnx", False),
+        ("M.ONNX", "onnx", "M.ONNX", False),
+        ("torchvision/resnet18", "torchvision", None, True),
+        ("mypackage.nets:MyNet", "factory", None, True),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_reference_is_understood(text, kind, path, architecture):
+    found = registry.resolve(text)
+    assert (found.text, found.kind) == (text, kind)
+    assert (found.path and found.path.as_posix()) == path
+    assert found.is_architecture is architecture
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("nowhere.onnx", CheckpointError, r"there is no file nowhere\.onnx"),
+        ("runs/best.safetensors", CheckpointError, "there is no file"),
+        ("empty", CheckpointError, r"empty is a folder without a best\.safetensors"),
+        ("old.pt", CheckpointError, "a pickle.*Use safetensors or ONNX"),
+        ("gone.PTH", CheckpointError, "a pickle"),
+        ("lenett", UnknownNameError, "no model 'lenett'. Did you mean lenet"),
+        ("lenet-mnst", UnknownNameError, "Did you mean lenet-mnist"),
+        ("zzzz", UnknownNameError, r"Known: alexnet, .*lenet-mnist.* module:factory\."),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_understood_is_refused_with_what_would_do(text, error, said):
+    with pytest.raises(error, match=said):
+        registry.resolve(text)
+
+
+def test_an_empty_reference_is_an_unknown_name():
+    with pytest.raises(UnknownNameError):
+        registry.resolve("")
+
+
+def test_a_model_that_is_not_registered_is_an_unknown_name():
+    with pytest.raises(UnknownNameError, match="Did you mean lenet"):
+        registry.model("lenet5")
+
+
+def test_a_factory_is_imported_by_module_and_attribute(own_module):
+    own_module("class Nets:\n    @staticmethod\n    def net():\n        return 7\n")
+    assert registry.import_factory("own_nets:Nets.net")() == 7
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("no_such_module:net", "cannot import 'no_such_module:net': No module named"),
+        ("own_nets:net", "has no attribute 'net'"),
+        ("own_nets:", "Expected package.module:factory"),
+        (":net", "Expected package.module:factory"),
+        ("own_nets:NUMBER", "'own_nets:NUMBER' is not callable"),
+    ],
+)
+def test_a_factory_that_cannot_be_had_is_a_usage_error(own_module, factory, said):
+    own_module("NUMBER = 3\n")
+    with pytest.raises(UsageError, match=said):
+        registry.import_factory(factory)
+
+
+@pytest.mark.parametrize(
+    ("factory", "content"),
+    [("own_nets:net", "def net(:\n"), ("own_nets:net", "1 / 0\n"), (".own_nets:net", ""), ("./own_nets:net", "")],
+    ids=["syntax error", "fails when imported", "relative", "path"],
+)
+def test_a_module_that_is_broken_is_a_usage_error(own_module, factory, content):
+    own_module(content)
+    with pytest.raises(UsageError, match="own_nets"):
+        registry.import_factory(factory)
+
+
+SPEC = """
+from cnnkit.registry import ModelSpec
+spec = ModelSpec("{name}", "acme_nets:net", (1, 8, 8), 2, 130, {{"data": "shapes", "epochs": 3}}, "Acme")
+def net(num_classes=2):
+    from torch import nn
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+"""
+
+
+def test_an_installed_package_can_register_a_network(install):
+    install(SPEC.format(name="acmenet"))
+    spec = registry.model("acmenet")
+    assert registry.resolve("acmenet").kind == "architecture"
+    assert spec.recipe == Recipe(model="acmenet", data="shapes", epochs=3)
+    assert sum(p.numel() for p in build(spec).parameters()) == spec.parameters
+    assert list(registry.models())[-1] == "acmenet", "after cnnkit's own"
+
+
+def test_an_installed_package_cannot_take_the_name_of_an_own_network(install):
+    install(SPEC.format(name="lenet"))
+    assert registry.model("lenet").source != "Acme"
+    assert registry.model("lenet").parameters == PARAMETERS["lenet"]
+
+
+def test_a_package_that_registers_something_else_is_named(install):
+    install("spec = {'name': 'acmenet'}\n")
+    with pytest.raises(UsageError, match=r"'acme_nets:spec' registers dict under cnnkit\.models; expected .*ModelSpec"):
+        registry.models()
+
+
+@pytest.mark.parametrize("module", ["import no_such_module\n", "def broken(:\n", "other = 1\n"])
+def test_a_package_that_cannot_be_imported_is_named(install, module):
+    install(module)
+    with pytest.raises(UsageError, match="acme"):
+        registry.models()
+
+
+def test_nothing_of_the_registry_imports_torch():
+    code = (
+        "import sys; from cnnkit import registry; registry.models(); registry.resolve('lenet'); "
+        "registry.resolve('torchvision/resnet18'); registry.resolve('a:b'); registry.model('alexnet').recipe; "
+        "print([m for m in ('torch', 'torchvision', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"

@@ -1,29 +1,29 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names lazily."""
 
-from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
-from cnnkit.results import (
-    DatasetInfo,
-    EpochRecord,
-    Evaluation,
-    ExportResult,
-    LoadProgress,
-    ModelInfo,
-    ModelSummary,
-    TrainingEvent,
-    ZooInfo,
-    result_of,
-)
+from cnnkit.results import result_of
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign import ForeignOptions, open_onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from cnnkit.recipe import Recipe
+    from cnnkit.results import (
+        DatasetInfo,
+        EpochRecord,
+        Evaluation,
+        ExportResult,
+        LoadProgress,
+        ModelInfo,
+        ModelSummary,
+        TrainingEvent,
+    )
 
 
 DEFAULT_CLASSIFIER = "digits"
@@ -82,13 +82,13 @@ def create_model(name: str, num_classes: int | None = None) -> Any:
 
 def train_events(
     recipe: "Recipe", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
-) -> Generator[TrainingEvent]:
+) -> "Generator[TrainingEvent]":
     """Train by a recipe and yield everything that happens; `train` yields only the epochs.
 
     However the run ends, the curves of the epochs so far are drawn into its folder.
     """
     from cnnkit.render import plots
-    from cnnkit.results import TrainingStarted
+    from cnnkit.results import EpochRecord, TrainingStarted
     from cnnkit.training import loop
 
     records: list[EpochRecord] = []
@@ -109,7 +109,7 @@ def train_events(
 
 def train(
     recipe: "Recipe | str", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
-) -> Iterator[EpochRecord]:
+) -> "Iterator[EpochRecord]":
     """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.
 
     Args:
@@ -129,6 +129,8 @@ def train(
     >>> records[0].epoch, records[0].is_best
     (1, True)
     """
+    from cnnkit.results import EpochRecord
+
     if isinstance(recipe, str):
         recipe = default_recipe(recipe)
     for event in train_events(recipe, data_dir=data_dir, runs_dir=runs_dir, device=device):
@@ -166,7 +168,7 @@ def evaluate(
     batch_size: int = 256,
     top_k: int = 5,
     device: str = "auto",
-) -> Evaluation:
+) -> "Evaluation":
     """Measure a trained network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
 
     >>> import cnnkit
@@ -182,7 +184,7 @@ def evaluate(
 
 def evaluation_steps(
     ref: str | Path, *, device: str = "auto", **options: Any
-) -> Generator[LoadProgress, None, Evaluation]:
+) -> "Generator[LoadProgress, None, Evaluation]":
     """Do what `evaluate` does, and yield how far the loading of the images is."""
     from cnnkit.training.evaluation import evaluate_network
 
@@ -196,7 +198,7 @@ def export(
     raw_input: bool = False,
     shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
-) -> ExportResult:
+) -> "ExportResult":
     """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
 
     >>> import cnnkit, tempfile, pathlib
@@ -212,7 +214,7 @@ def export(
 
 def summarize(
     ref: str | Path, *, batch: int = 1, shape: tuple[int, int, int] | None = None, depth: int | None = None
-) -> ModelSummary:
+) -> "ModelSummary":
     """Return the layers of a network; see `cnnkit.inspection.summary.summarize`.
 
     >>> import cnnkit
@@ -224,13 +226,15 @@ def summarize(
     return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth)
 
 
-def list_models() -> list[ModelInfo]:
+def list_models() -> "list[ModelInfo]":
     """Return the registered networks and their zoo entries.
 
     >>> import cnnkit
     >>> [model.parameters for model in cnnkit.list_models() if model.name == "lenet"]
     [61706]
     """
+    from cnnkit.results import ModelInfo, ZooInfo
+
     found = []
     for spec in registry.models().values():
         entries = [entry for entry in zoo.entries().values() if entry.model == spec.name]
@@ -248,7 +252,7 @@ def list_models() -> list[ModelInfo]:
     return found
 
 
-def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
+def list_datasets(data_dir: str | Path | None = None) -> "list[DatasetInfo]":
     """Return the data sets by name, and where their files are.
 
     >>> import cnnkit
@@ -256,6 +260,7 @@ def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
     [True]
     """
     from cnnkit import datasets
+    from cnnkit.results import DatasetInfo
 
     found = []
     for spec in datasets.DATASETS.values():

@@ -1,5 +1,7 @@
 """The command line: one file a command. A command parses, calls `cnnkit.api`, renders, and sets the exit code."""
 
+import atexit
+import gc
 import inspect
 import re
 from collections.abc import Callable
@@ -57,4 +59,7 @@ app.callback(help=_help(options))(options)
 
 def main() -> None:
     """Run the command line."""
+    # At exit the collector would search all that is loaded for cycles, only to free what the process gives back anyway:
+    # a tenth of the time of `predict`.
+    atexit.register(gc.freeze)
     app()

@@ -8,12 +8,12 @@ from rich.text import Text
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """Return the console for progress, notes and errors."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def error(message: str) -> None:

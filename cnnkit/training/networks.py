@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,9 @@ def load_checkpoint(source: Path | bytes, name: str) -> tuple[nn.Module, ModelCa
         raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
     if weights_hash(state) != card.weights_sha256:
         raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
+    # A card may name a module:factory to import; one from elsewhere must not reach what every Python has.
+    if card.model.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise CheckpointError(f"{name} names {card.model!r} as its network, which is part of Python: not a network.")
     try:
         network = create_model(card.model, len(card.labels))
     except (UnknownNameError, UsageError) as error:

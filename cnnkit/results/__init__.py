@@ -1,0 +1,67 @@
+"""What commands find out, as frozen dataclasses: units are in the names. Nothing here prints; `cnnkit.render` does.
+
+Each name is loaded from its module when first asked for: making a dataclass takes half a millisecond, and `predict`
+needs three of them.
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
+    from cnnkit.results.evaluation import Evaluation as Evaluation
+    from cnnkit.results.export import ExportResult as ExportResult
+    from cnnkit.results.export import ParityCertificate as ParityCertificate
+    from cnnkit.results.inspection import LayerRow as LayerRow
+    from cnnkit.results.inspection import ModelSummary as ModelSummary
+    from cnnkit.results.listing import DatasetInfo as DatasetInfo
+    from cnnkit.results.listing import ModelInfo as ModelInfo
+    from cnnkit.results.listing import ZooInfo as ZooInfo
+    from cnnkit.results.prediction import ClassScore as ClassScore
+    from cnnkit.results.prediction import Prediction as Prediction
+    from cnnkit.results.training import EpochRecord as EpochRecord
+    from cnnkit.results.training import LoadProgress as LoadProgress
+    from cnnkit.results.training import StepProgress as StepProgress
+    from cnnkit.results.training import TrainingEvent as TrainingEvent
+    from cnnkit.results.training import TrainingFinished as TrainingFinished
+    from cnnkit.results.training import TrainingStarted as TrainingStarted
+
+T = TypeVar("T")
+
+_HOMES = {
+    "ClassScore": "prediction",
+    "Prediction": "prediction",
+    "LoadProgress": "training",
+    "TrainingStarted": "training",
+    "StepProgress": "training",
+    "EpochRecord": "training",
+    "TrainingFinished": "training",
+    "TrainingEvent": "training",
+    "ClassMetrics": "evaluation",
+    "Evaluation": "evaluation",
+    "ParityCertificate": "export",
+    "ExportResult": "export",
+    "LayerRow": "inspection",
+    "ModelSummary": "inspection",
+    "ZooInfo": "listing",
+    "ModelInfo": "listing",
+    "DatasetInfo": "listing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cnnkit.results' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"cnnkit.results.{_HOMES[name]}"), name)
+
+
+def result_of(steps: Generator[object, None, T]) -> T:
+    """Run a generator that yields progress to its end, and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

@@ -1,0 +1,40 @@
+"""What can be named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ZooInfo:
+    """A trained network of the zoo; `accuracy` is that of the data set's test split."""
+
+    name: str
+    dataset: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A line of the list of models; `reference_accuracy` is what its course or article reports on `dataset`."""
+
+    name: str
+    input_shape: tuple[int, int, int]
+    parameters: int
+    dataset: str
+    reference_accuracy: float | None
+    source: str
+    zoo: tuple[ZooInfo, ...]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A line of the list of data sets."""
+
+    name: str
+    classes: int
+    image_shape: tuple[int, int, int]
+    train: int
+    test: int
+    folder: Path | None
+    present: bool
+    how_to_get: str

@@ -1,0 +1,33 @@
+"""What a network says about an image."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says about one image: the classes with the highest probability first.
+
+    `steps` is what preprocessing did to the image.
+    """
+
+    source: str
+    scores: tuple[ClassScore, ...]
+    steps: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.scores[0].label
+
+    @property
+    def probability(self) -> float:
+        """Its probability."""
+        return self.scores[0].probability

@@ -4,6 +4,7 @@ import atexit
 import gc
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -57,9 +58,14 @@ def options(
 app.callback(help=_help(options))(options)
 
 
+def _leave_quickly() -> None:
+    # At exit the collector would search all that is loaded for cycles, only to free what the process gives back anyway:
+    # a tenth of the time of `predict`. Under PyTorch some libraries complain of what was not freed.
+    if "torch" not in sys.modules:
+        gc.freeze()
+
+
 def main() -> None:
     """Run the command line."""
-    # At exit the collector would search all that is loaded for cycles, only to free what the process gives back anyway:
-    # a tenth of the time of `predict`.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_quickly)
     app()

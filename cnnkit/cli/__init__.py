@@ -3,6 +3,7 @@
 import atexit
 import gc
 import inspect
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -67,5 +68,9 @@ def _leave_quickly() -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # Bars and box lines exist in no Windows code page; a question mark is better than no result.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     atexit.register(_leave_quickly)
     app()

@@ -19,7 +19,8 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
-        ctx.obj = {"json": False, "debug": False}
+        # Wrong usage may be found before `--json` itself is looked at.
+        ctx.obj = {"json": "--json" in ctx.args, "debug": False}
         try:
             return super().invoke(ctx)
         except CnnkitError as error:
@@ -27,28 +28,24 @@ class Group(TyperGroup):
                 raise
             _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
-        except ModuleNotFoundError as error:
-            if ctx.obj["debug"] or error.name not in _TRAINING_LIBRARIES:
-                raise
-            missing = MissingDependencyError(
-                f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks {error.name}. "
-                "Run: pip install cnnkit"
-            )
-            _report(ctx, missing.code, str(missing))
-            raise typer.Exit(missing.exit_code) from None
         except Exception as error:
-            usage = getattr(error, "format_message", None)
             if ctx.obj["debug"] or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
+            usage = getattr(error, "format_message", None)
             if usage and not ctx.obj["json"]:
                 raise  # Typer shows wrong usage better, with the usage line
             if usage:
                 _report(ctx, UsageError.code, usage())
                 raise typer.Exit(UsageError.exit_code) from None
-            message = (
-                f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; run cnnkit --debug … to see where."
-            )
-            _report(ctx, "internal", message)
+            if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING_LIBRARIES:
+                message = (
+                    f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks "
+                    f"{error.name}. Run: pip install cnnkit"
+                )
+                _report(ctx, MissingDependencyError.code, message)
+            else:
+                message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
+                _report(ctx, "internal", message)
             raise typer.Exit(1) from None
 
 

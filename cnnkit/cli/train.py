@@ -52,7 +52,7 @@ def command(
 
     given = read_recipe_table(config) if config else {}
     name = model or given.get("model")
-    if not name:
+    if not isinstance(name, str) or not name:
         raise UsageError("say what to train: cnnkit train MODEL, or --config with a recipe that names a model.")
     changes = {
         "data": data,

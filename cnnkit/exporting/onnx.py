@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def export_onnx(
     """
     network, card = _load(ref, shape)
     path = output or _default_output(ref)
-    require_writable(path.parent)
+    # The folder itself is made by the write, which comes after the comparison.
+    require_writable(next(folder for folder in path.absolute().parents if folder.exists()))
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     if size > MAX_WEIGHT_BYTES:
         raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
@@ -183,7 +185,11 @@ def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 deployed,
@@ -205,7 +211,12 @@ def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:
         model.graph.ClearField("metadata_props")
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the exporter raises whatever tracing the user's code raises
-        raise OnnxError(f"{ref} cannot be exported to ONNX: {' '.join(str(error).split())[:400]}") from error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        # What the exporter wraps around it is advice to PyTorch's developers, in colour.
+        reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).split())[:400]
+        raise OnnxError(f"{ref} cannot be exported to ONNX: {reason}") from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     return model

@@ -40,6 +40,13 @@ def certify(
 def _compare(
     expected: NDArray[np.float64], found: NDArray[np.float64], sizes: Sequence[int], images: str
 ) -> ParityCertificate:
+    with np.errstate(invalid="ignore"):
+        return _certificate(expected, found, sizes, images)
+
+
+def _certificate(
+    expected: NDArray[np.float64], found: NDArray[np.float64], sizes: Sequence[int], images: str
+) -> ParityCertificate:
     difference = np.abs(expected - found)
     # A NaN on either side is a difference, never an agreement.
     difference[~np.isfinite(difference)] = np.inf

@@ -1,6 +1,7 @@
 """Plots as PNG files, written atomically. matplotlib is loaded when the first one is drawn."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ _TRAIN, _VALIDATION = "#8a8f98", "#1668b8"
 
 def _save(figure: "Figure", path: Path) -> None:
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=144)
+    with warnings.catch_warnings():
+        # Labels in a script that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(content, format="png", dpi=144)
     write_atomic(path, content.getvalue())
 
 
@@ -32,7 +36,7 @@ def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
     epochs = [record.epoch for record in records]
     best = [record for record in records if record.is_best][-1]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     pairs = (
         ("loss", [r.train_loss for r in records], [r.validation_loss for r in records], best.validation_loss),
         (
@@ -79,11 +83,14 @@ def confusion(result: Evaluation, path: Path) -> None:
         labels,
         rotation=45 if max(map(len, labels)) > 2 else 0,
         ha="right" if max(map(len, labels)) > 2 else "center",
+        parse_math=False,
     )
-    axes.set_yticks(range(count), labels)
+    axes.set_yticks(range(count), labels, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{result.model} on {result.data}: {result.accuracy:.2%} of {result.images:,}", fontsize=10)
+    axes.set_title(
+        f"{result.model} on {result.data}: {result.accuracy:.2%} of {result.images:,}", fontsize=10, parse_math=False
+    )
     if count <= 30:
         for row, cells in enumerate(result.confusion):
             for column, cell in enumerate(cells):

@@ -49,6 +49,10 @@ def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> N
     out.print(Text(str(finished.checkpoint)), soft_wrap=True)
 
 
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
+
+
 class _Display:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -66,6 +70,7 @@ class _Display:
         self.task = self.progress.add_task("loading", total=None, numbers="")
         self.steps = 0
         self.run = ""
+        self.stepped = False
 
     def draw(self, event: TrainingEvent) -> None:
         match event:
@@ -76,6 +81,7 @@ class _Display:
             case TrainingStarted():
                 self._started(event)
             case StepProgress():
+                self.stepped = True
                 rate = self._rate(event)
                 self.progress.update(
                     self.task,
@@ -112,8 +118,8 @@ class _Display:
 
     def _epoch(self, event: EpochRecord) -> None:
         row = (
-            f"{event.epoch:>5}  {event.train_loss:>10.4f}  {percent(event.train_accuracy):>8}  "
-            f"{event.validation_loss:>10.4f}  {percent(event.validation_accuracy):>8}  "
+            f"{event.epoch:>5}  {_loss(event.train_loss):>10}  {percent(event.train_accuracy):>8}  "
+            f"{_loss(event.validation_loss):>10}  {percent(event.validation_accuracy):>8}  "
             f"{event.images_per_second:>9,.0f}  {event.seconds:>7.1f}"
         )
         self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green")), soft_wrap=True)
@@ -124,8 +130,10 @@ class _Display:
             kept = (
                 f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
             )
-        elif self.run:
+        elif self.stepped:
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
+        elif self.run:
+            kept = "hardly a step was made"
         else:
             kept = "training had not begun"
         self.console.print(Text(f"stopped: {kept}", "yellow"), soft_wrap=True)

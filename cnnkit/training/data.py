@@ -80,7 +80,7 @@ def load(
         shape = _form(form, spec)
         train, test = _arrays(spec, data_dir)
         order = np.random.default_rng(recipe.seed).permutation(len(train[1]))
-        held = max(1, round(recipe.validation_fraction * len(order)))
+        held = min(max(1, round(recipe.validation_fraction * len(order))), len(order) - 1)
         parts = {
             "validation": (train[0][order[:held]], train[1][order[:held]]),
             "train": (train[0][order[held:]], train[1][order[held:]]),
@@ -161,13 +161,14 @@ def _arrays(
         "fashion-mnist": torchvision.datasets.FashionMNIST,
         "cifar10": torchvision.datasets.CIFAR10,
     }[spec.name]
+    was_there = where.folder is not None and where.folder.exists()
     missing = [file for file in spec.files if where.folder is not None and not (where.folder / file).is_file()]
     try:
         loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         if missing and where.folder is not None:
-            _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0])
+            _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0], and_parent=not was_there)
             raise DataError(
                 f"{spec.name} is not under {where.folder} ({where.origin}) and could not be downloaded ({reason}). "
                 f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
@@ -180,9 +181,13 @@ def _arrays(
     return train_set, test_set
 
 
-def _remove_empty_folders(folder: Path) -> None:
+def _remove_empty_folders(folder: Path, *, and_parent: bool) -> None:
     """Take away what torchvision created before its download failed."""
-    for place in (*sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True), folder, folder.parent):
+    for place in (
+        *sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True),
+        folder,
+        *([folder.parent] if and_parent else []),
+    ):
         with contextlib.suppress(OSError):
             place.rmdir()
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchmetrics.functional import classification as metrics
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import DataError
+from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import ClassMetrics, Evaluation, LoadProgress
 from cnnkit.runtime.classifier import Network
@@ -91,6 +91,8 @@ def load_for(
     Raises:
         DataError: no data set named by anything, or other classes than the network's.
     """
+    if split not in {None, "train", "validation", "test", "all"}:
+        raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
     recipe = Recipe().override(card.recipe or {})
     source = data or (recipe.data if card.recipe else None)
     if source is None:

@@ -58,8 +58,9 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
                 f"{train_folder / name} has {len(left)} images; at least {len(shares) + 1} are needed "
                 f"so that {' and '.join(s for s, _ in shares)} get one."
             )
-        for split, fraction in shares:
-            count = min(max(1, round(fraction * len(left))), len(left) - 1)
+        for later, (split, fraction) in zip(range(len(shares), 0, -1), shares, strict=True):
+            # Each split that is still to come keeps at least one image, and so does training.
+            count = min(max(1, round(fraction * len(left))), len(left) - later)
             splits[split] += [(file, index) for file in left[:count]]
             left = left[count:]
         splits["train"] += [(file, index) for file in left]

@@ -91,10 +91,13 @@ class _Run:
         self.augmentation: Augmentation | None = AUGMENTATIONS[recipe.augmentation]
         self.train = Split(data.train.images.to(device), data.train.targets.to(device))
         self.optimizer = make_optimizer(recipe, network)
-        self.steps = math.ceil(len(self.train) / recipe.batch_size)
+        # A left-over image alone has no batch statistics, and is left out; the next epoch leaves another one over.
+        whole, rest = divmod(len(self.train), recipe.batch_size)
+        self.steps = whole + (rest > 1 or not whole)
         self.schedule = make_schedule(recipe, self.optimizer, self.steps * recipe.epochs)
         self.records: list[EpochRecord] = []
         self.best: EpochRecord | None = None
+        self.stepped = False
 
     @property
     def checkpoint(self) -> Path:
@@ -111,15 +114,12 @@ class _Run:
             test_images=len(self.data.test),
             steps_per_epoch=self.steps,
         )
-        stepped = False
         try:
             for epoch in range(1, self.recipe.epochs + 1):
-                for event in self._epoch(epoch):
-                    stepped = True
-                    yield event
+                yield from self._epoch(epoch)
         except (KeyboardInterrupt, GeneratorExit):
             # Stopped inside the first epoch: its weights are the best there are.
-            if self.best is None and stepped:
+            if self.best is None and self.stepped:
                 self._save({})
             raise
         yield self._finished(time.monotonic() - started)
@@ -153,6 +153,7 @@ class _Run:
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+            self.stepped = True
             self.schedule.step()
             totals.add(logits, targets, loss)
             if time.monotonic() - shown >= _PROGRESS_SECONDS or step == self.steps:
@@ -193,9 +194,7 @@ class _Run:
         numbers = None
         if self.augmentation is not None:
             numbers = self.augmentation.draw(len(self.train), seed=self.recipe.seed, epoch=epoch).to(self.device)
-        for chosen in torch.split(order, self.recipe.batch_size):
-            if len(chosen) == 1 < self.recipe.batch_size:
-                continue  # a left-over image alone has no batch statistics; the next epoch leaves another one over
+        for chosen in torch.split(order, self.recipe.batch_size)[: self.steps]:
             pixels, targets = self.train.images[chosen], self.train.targets[chosen]
             if self.augmentation is not None and numbers is not None:
                 varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[chosen])
@@ -219,10 +218,10 @@ class _Run:
     def _require_finite(self, loss: float, epoch: int, which: str) -> None:
         if math.isfinite(loss):
             return
-        kept = f"The best checkpoint, of epoch {self.best.epoch}, is kept in {self.checkpoint}." if self.best else ""
+        kept = f"The best checkpoint, of epoch {self.best.epoch}, is kept in {self.checkpoint}. " if self.best else ""
         rate = f"{self.recipe.learning_rate / 10:g}"
         raise TrainingDivergedError(
-            f"the {which} loss became {loss} in epoch {epoch}. {kept} Lower the learning rate, as in "
+            f"the {which} loss became {loss} in epoch {epoch}. {kept}Lower the learning rate, as in "
             f"--learning-rate {rate}."
         )
 

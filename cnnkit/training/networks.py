@@ -58,15 +58,20 @@ def input_shape(name: str) -> tuple[int, int, int] | None:
     if kind == "architecture":
         return registry.model(name).input_shape
     if kind == "torchvision":
+        _require_torchvision(name.removeprefix("torchvision/"))
         return (3, 299, 299) if name == "torchvision/inception_v3" else (3, 224, 224)
     shape = getattr(registry.import_factory(name), "input_shape", None)
     return tuple(shape) if shape is not None else None
 
 
-def _torchvision(name: str, num_classes: int | None) -> nn.Module:
+def _require_torchvision(name: str) -> None:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise UnknownNameError("torchvision classification model", name, known)
+
+
+def _torchvision(name: str, num_classes: int | None) -> nn.Module:
+    _require_torchvision(name)
     arguments: dict[str, Any] = {"weights": None}
     if num_classes is not None:
         arguments["num_classes"] = num_classes
@@ -79,9 +84,12 @@ def _torchvision(name: str, num_classes: int | None) -> nn.Module:
 
 def _call(factory: str, num_classes: int | None) -> nn.Module:
     function = registry.import_factory(factory)
-    takes = inspect.signature(function).parameters
-    counted = "num_classes" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    network = function(num_classes=num_classes) if counted and num_classes is not None else function()
+    try:
+        takes = inspect.signature(function).parameters
+        counted = "num_classes" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
+        network = function(num_classes=num_classes) if counted and num_classes is not None else function()
+    except Exception as error:  # whatever the user's code raises
+        raise UsageError(f"{factory} cannot build its network: {type(error).__name__}: {error}.") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"{factory} returned {type(network).__name__}; expected an nn.Module.")
     return network
@@ -127,7 +135,11 @@ def save_checkpoint(path: Path, network: nn.Module, card: ModelCard) -> ModelCar
     Raises:
         OutputError: the file cannot be written; an older one is left as it was.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
     card = replace(card, weights_sha256=weights_hash(state))
     write_atomic(path, safetensors.torch.save(state, {CARD_KEY: card.to_json()}))
     return card

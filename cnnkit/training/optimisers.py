@@ -41,7 +41,9 @@ def make_schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) 
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, steps)
         case "one-cycle":
-            # One step more, because the schedule is stepped once after the last one too.
+            # One step more, because the schedule is stepped once after the last one too. A rise of no step at all
+            # would be a division by zero.
+            rise = max(0.2, 2 / (steps + 1))
             return lr_scheduler.OneCycleLR(
-                optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
+                optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=rise, cycle_momentum=False
             )

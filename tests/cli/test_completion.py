@@ -1,0 +1,69 @@
+"""Shell completion through the protocol that the installed scripts speak, and without PyTorch."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def offered(process: Process, line: str, *, shell: str = "bash", cwd: Path | None = None) -> str:
+    """What the shell is told when Tab is pressed at the end of `line`."""
+    words = line.split(" ")
+    env = {
+        "_CNNKIT_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": line.replace(" ", "\n") if shell == "bash" else line,
+        "COMP_CWORD": str(len(words) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "PYTHONPROFILEIMPORTTIME": "1",
+    }
+    result = process(cwd=cwd, env=env)
+    assert result.returncode == 0
+    imported = {part.rpartition("|")[2].strip().partition(".")[0] for part in result.stderr.splitlines()}
+    assert "cnnkit" in imported
+    assert not imported & {"torch", "torchvision", "onnxruntime", "onnx", "matplotlib"}
+    return result.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_models_are_offered(shell: str, process: Process) -> None:
+    out = offered(process, "cnnkit summary le", shell=shell)
+    assert "lenet" in out
+    assert "alexnet" not in out
+
+
+def test_commands_and_options_are_offered(process: Process) -> None:
+    assert offered(process, "cnnkit ev").split() == ["evaluate"]
+    assert {"--batch-size", "--schedule"} <= set(offered(process, "cnnkit train lenet --").split())
+
+
+def test_zoo_entries_runs_and_files_are_offered(process: Process, tmp_path: Path) -> None:
+    for name in ("lenet-mnist-1", "unfinished"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / "lenet-mnist-1" / "best.safetensors").write_bytes(b"")
+    (tmp_path / "mine.onnx").write_bytes(b"")
+    found = offered(process, "cnnkit evaluate ", cwd=tmp_path).split()
+    assert {"lenet", "lenet-mnist", "digits", str(Path("runs") / "lenet-mnist-1"), "mine.onnx"} <= set(found)
+    assert not [name for name in found if "unfinished" in name]
+
+
+def test_data_sets_and_folders_are_offered(process: Process, tmp_path: Path) -> None:
+    for name in ("photos", ".hidden"):
+        (tmp_path / name).mkdir()
+    everything = offered(process, "cnnkit train lenet --data ", cwd=tmp_path).split()
+    assert everything == ["mnist", "fashion-mnist", "cifar10", "shapes", "./photos"]
+    assert offered(process, "cnnkit train lenet --data ./p", cwd=tmp_path).split() == ["./photos"]
+
+
+def test_the_model_of_predict_is_offered(process: Process) -> None:
+    assert "digits" in offered(process, "cnnkit predict a.png --model dig").split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_the_shell_can_be_shown(shell: str, process: Process) -> None:
+    result = process(env={"_CNNKIT_COMPLETE": f"source_{shell}"})
+    assert result.returncode == 0
+    assert "_CNNKIT_COMPLETE" in result.stdout

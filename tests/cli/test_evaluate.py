@@ -1,0 +1,157 @@
+"""`cnnkit evaluate`: scores of checkpoints and ONNX files alike, and a bar that can be failed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from cnnkit.card import CARD_KEY
+from cnnkit.training import networks
+
+Cli = Callable[..., Any]
+
+
+def test_scores_classes_and_confusion_are_shown(photos_run: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_run, "--device", "cpu")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert "".join(lines).startswith(str(photos_run))
+    assert "photos, test: 4 images, PyTorch" in result.stdout
+    for part in ("accuracy", "top-2", "loss", "calibration error", "precision", "recall", "F1", "Confusion matrix"):
+        assert part in result.stdout
+    assert max(len(line) for line in lines[1:]) <= 80
+
+
+def test_json_has_every_score(photos_run: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_run, "--split", "all", "--top-k", "1", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, found["status"]) == (0, "", "ok")
+    data = found["data"]
+    assert set(data) == {
+        "model", "data", "split", "engine", "images", "accuracy", "top_k", "top_k_accuracy", "loss",
+        "calibration_error", "classes", "confusion", "seconds",
+    }  # fmt: skip
+    assert (data["split"], data["images"], data["accuracy"], data["top_k"]) == ("all", 20, 1.0, 1)
+    assert data["confusion"] == [[10, 0], [0, 10]]
+    assert data["classes"][0] == {"label": "dark", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 10}
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_a_run_and_its_onnx_file_get_the_same_scores(tiny_run: Path, tiny_onnx: Path, cli: Cli) -> None:
+    run, file = (json.loads(cli("evaluate", ref, "--json").stdout)["data"] for ref in (tiny_run, tiny_onnx))
+    assert run["accuracy"] == file["accuracy"]
+    assert run["confusion"] == file["confusion"]
+    assert run["loss"] == pytest.approx(file["loss"], abs=1e-5)
+    assert (run["engine"], file["engine"].split()[0]) == ("PyTorch", "onnxruntime")
+
+
+@pytest.mark.parametrize(("bar", "code"), [("0.5", 0), ("1", 0)])
+def test_an_accuracy_at_the_bar_passes(bar: str, code: int, photos_onnx: Path, cli: Cli) -> None:
+    assert cli("evaluate", photos_onnx, "--min-accuracy", bar).exit_code == code
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_an_accuracy_below_the_bar_exits_3_and_still_shows_the_scores(tiny_onnx: Path, cli: Cli) -> None:
+    result = cli("evaluate", tiny_onnx, "--min-accuracy", "0.999")
+    assert result.exit_code == 3
+    assert "Confusion matrix" in result.stdout
+    assert result.stderr.startswith("error: the accuracy is 0.")
+    assert "below the 0.999 asked for" in result.stderr
+    found = json.loads(cli("evaluate", tiny_onnx, "--min-accuracy", "0.999", "--json").stdout)
+    assert (found["status"], found["errors"][0]["code"]) == ("failed", "accuracy")
+    assert found["data"]["images"] == 30
+
+
+def test_the_confusion_matrix_is_plotted(photos_onnx: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_onnx, "--plot", tmp_path / "plots" / "confusion.png")
+    assert result.exit_code == 0
+    with Image.open(tmp_path / "plots" / "confusion.png") as image:
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_a_plot_that_cannot_be_written_is_an_error(photos_onnx: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = cli("evaluate", photos_onnx, "--plot", tmp_path / "file" / "confusion.png")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: cannot write {tmp_path / 'file' / 'confusion.png'}")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "all"])
+def test_a_split_can_be_named(split: str, photos_onnx: Path, cli: Cli) -> None:
+    assert f"photos, {split}: " in cli("evaluate", photos_onnx, "--split", split).stdout
+
+
+def test_a_split_that_nobody_knows_is_wrong_usage(photos_onnx: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_onnx, "--split", "tset")
+    assert result.exit_code == 2
+    assert "there is no split 'tset'; expected train, validation, test or all" in result.stderr
+
+
+def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, cli: Cli) -> None:
+    result = cli("evaluate", tiny_onnx, "--data", photos)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert (
+        result.stderr == "error: photos has the classes dark, light; the network knows circles, squares, triangles.\n"
+    )
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    _, card = networks.load_network(str(photos_run))
+    state = safetensors.torch.load_file(photos_run / "best.safetensors")
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(safetensors.torch.save(state, {CARD_KEY: replace(card, model="lenet").to_json()}))
+    result = cli("evaluate", path)
+    assert result.exit_code == 1
+    assert f"{path} does not fit the network 'lenet' that its card names" in result.stderr
+
+
+def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    run = Path(shutil.copytree(photos_run, tmp_path / "run"))
+    content = bytearray((run / "best.safetensors").read_bytes())
+    content[-5] ^= 1
+    (run / "best.safetensors").write_bytes(content)
+    result = cli("evaluate", run)
+    assert result.exit_code == 1
+    assert "is damaged: its weights are not those that its card was written for" in result.stderr
+
+
+@pytest.mark.usefixtures("no_zoo")
+@pytest.mark.parametrize(
+    ("ref", "message"),
+    [
+        ("lenett", "there is no model 'lenett'. Did you mean lenet"),
+        ("lenet", "there is no zoo entry 'lenet'"),
+        ("nowhere.onnx", "there is no file nowhere.onnx"),
+        ("net.pt", "is a pickle, and cnnkit loads none"),
+        ("tests", "is a folder without a best.safetensors: not a finished run"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(
+    ref: str, message: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = cli("evaluate", ref)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_zoo")
+def test_an_architecture_without_weights_says_how_to_get_them(cli: Cli) -> None:
+    assert "cnnkit train lenet" in cli("evaluate", "lenet").stderr
+
+
+@pytest.mark.usefixtures("offline")
+def test_data_that_is_absent_offline_names_folder_and_files(photos_onnx: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_onnx, "--data", "cifar10", "--data-dir", tmp_path)
+    assert result.exit_code == 1
+    assert f"cifar10 is not under {tmp_path} (--data-dir)" in result.stderr
+    assert "cifar-10-batches-py/data_batch_1" in result.stderr

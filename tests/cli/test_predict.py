@@ -1,0 +1,225 @@
+"""`cnnkit predict`: files, folders, globs and standard input, good images and bad ones."""
+
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def predict(cli: Cli, photos_onnx: Path) -> Cli:
+    """Predict with the network that tells dark photographs from light ones."""
+
+    def run(*arguments: object, input: bytes | None = None) -> Any:
+        return cli("predict", *arguments, "--model", photos_onnx, "--device", "cpu", input=input)
+
+    return run
+
+
+def labels(result: Any) -> list[str]:
+    return [found["scores"][0]["label"] for found in json.loads(result.stdout)["data"]["predictions"]]
+
+
+def test_one_image_gets_a_table_with_bars_and_the_model_is_named(predict: Cli, photos: Path, photos_onnx: Path) -> None:
+    result = predict(photos / "dark" / "00.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == str(photos / "dark" / "00.png")
+    assert lines[1].split() == ["class", "probability"]
+    assert lines[3].split()[0] == "dark"
+    assert "█" in lines[3]
+    assert lines[4].split()[0] == "light"
+    assert "seen as: colour to grey; contain from 12×10 to 28×28" in result.stdout
+    assert lines[-1] == f"model {photos_onnx}, onnxruntime CPU"
+
+
+def test_json_has_every_score_and_step(predict: Cli, photos: Path, photos_onnx: Path) -> None:
+    result = predict(photos / "light" / "00.png", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, found["status"], found["errors"]) == (0, "", "ok", [])
+    assert set(found["data"]) == {"model", "engine", "assumptions", "predictions"}
+    assert (found["data"]["model"], found["data"]["assumptions"]) == (str(photos_onnx), [])
+    (prediction,) = found["data"]["predictions"]
+    assert set(prediction) == {"source", "scores", "steps"}
+    assert [score["label"] for score in prediction["scores"]] == ["light", "dark"]
+    assert sum(score["probability"] for score in prediction["scores"]) == pytest.approx(1)
+
+
+def test_folders_and_files_come_in_order(predict: Cli, photos: Path) -> None:
+    result = predict(photos / "light" / "03.png", photos / "dark", "--json")
+    assert result.exit_code == 0
+    assert labels(result) == ["light"] + ["dark"] * 10
+    sources = [Path(p["source"]).name for p in json.loads(result.stdout)["data"]["predictions"]]
+    assert sources == ["03.png", *(f"{index:02}.png" for index in range(10))]
+
+
+def test_a_folder_is_searched_to_the_bottom(predict: Cli, photos: Path) -> None:
+    assert labels(predict(photos, "--json")) == ["dark"] * 10 + ["light"] * 10
+
+
+@pytest.mark.parametrize("pattern", ["*/0[12].png", "dark/0?.png", "**/05.png"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_quoted_glob_is_opened(
+    pattern: str, absolute: bool, predict: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    expected = sorted(photos.glob(pattern))
+    result = predict(photos / pattern if absolute else pattern, "--json")
+    assert labels(result) == [path.parent.name for path in expected]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(predict: Cli, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "dark" / "00.png", tmp_path / "a[1].png")
+    assert labels(predict(tmp_path / "a[1].png", "--json")) == ["dark"]
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_standard_input_is_an_image(format: str, predict: Cli, photos: Path) -> None:
+    content = io.BytesIO()
+    with Image.open(photos / "light" / "00.png") as image:
+        image.save(content, format)
+    result = predict("-", "--json", input=content.getvalue())
+    assert (result.exit_code, labels(result)) == (0, ["light"])
+
+
+def test_many_images_get_a_row_each(predict: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    result = predict("dark", "light", "--batch-size", 3)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "20 images"
+    assert [line.split()[1] for line in lines[3:23]] == ["dark"] * 10 + ["light"] * 10
+    assert lines[3].startswith(str(Path("dark") / "00.png"))
+
+
+@pytest.mark.parametrize(("top", "count"), [(1, 1), (2, 2), (9, 2)])
+def test_top_says_how_many_classes(top: int, count: int, predict: Cli, photos: Path) -> None:
+    found = json.loads(predict(photos / "dark" / "00.png", "--top", top, "--json").stdout)
+    assert len(found["data"]["predictions"][0]["scores"]) == count
+
+
+def noise(path: Path) -> str:
+    path.write_bytes(b"this is no image")
+    return "is not an image in one of the formats PNG"
+
+
+def half(path: Path) -> str:
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(content, "PNG")
+    path.write_bytes(content.getvalue()[:2000])
+    return "is damaged"
+
+
+def nothing(path: Path) -> str:
+    path.write_bytes(b"")
+    return "is empty"
+
+
+def huge(path: Path) -> str:
+    Image.new("1", (10_000, 6_000)).save(path)
+    return "has 10000×6000 pixels, more than 50,000,000"
+
+
+def absent(path: Path) -> str:
+    return f"cannot read {path}"
+
+
+@pytest.mark.parametrize("make", [noise, half, nothing, huge, absent])
+def test_a_bad_image_is_named_and_the_others_go_on(
+    make: Callable[[Path], str], predict: Cli, photos: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    message = make(bad)
+    images = (photos / "dark" / "00.png", bad, photos / "light" / "00.png")
+    result = predict(*images)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert str(bad) in result.stderr
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "00.png" in result.stdout
+    as_json = predict(*images, "--json")
+    found = json.loads(as_json.stdout)
+    assert (as_json.exit_code, as_json.stderr, found["status"]) == (1, "", "error")
+    assert labels(as_json) == ["dark", "light"]
+    assert len(found["errors"]) == 1
+    assert found["errors"][0]["code"] in {"image", "image-too-large"}
+    assert str(bad) in found["errors"][0]["message"]
+
+
+def test_nothing_but_bad_images_is_an_error(predict: Cli, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        noise(tmp_path / name)
+    result = predict(tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("empty", "the folder empty has no images"), ("*.jpeg", "nothing matches *.jpeg"), ("-", "the image is empty")],
+)
+def test_no_image_at_all_is_an_error(
+    argument: str, message: str, predict: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = predict(argument, input=b"")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+
+
+def test_a_run_predicts_as_its_file_does(cli: Cli, photos: Path, photos_run: Path, photos_onnx: Path) -> None:
+    found = [
+        json.loads(cli("predict", photos, "-m", ref, "--json").stdout)["data"] for ref in (photos_run, photos_onnx)
+    ]
+    assert found[0]["engine"] == "PyTorch"
+    for one, other in zip(*(data["predictions"] for data in found), strict=True):
+        assert one["scores"][0]["label"] == other["scores"][0]["label"]
+        assert one["scores"][0]["probability"] == pytest.approx(other["scores"][0]["probability"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--top", "0"], 2, "0 is not in the range x>=1"),
+        (["--batch-size", "0"], 2, "0 is not in the range x>=1"),
+        (["--preprocess", "imgnet"], 2, "--preprocess 'imgnet': expected imagenet"),
+        (["--mean", "a,b"], 2, "--mean 'a,b': expected numbers separated by commas"),
+        (["--std", ""], 2, "--std ''"),
+        (["--mean", "0.5"], 2, "carries a model card that says its labels and preprocessing"),
+        (["--device", "tpu"], 2, "there is no device 'tpu'; expected auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_wrong_usage_exits_2(
+    options: list[str], code: int, message: str, cli: Cli, photos: Path, photos_onnx: Path
+) -> None:
+    result = cli("predict", photos / "dark" / "00.png", "-m", photos_onnx, *options)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_pipe_of_another_encoding_gets_what_it_can_take(
+    encoding: str,
+    as_json: bool,
+    photos: Path,
+    photos_onnx: Path,
+    tmp_path: Path,
+    process: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    image = shutil.copy(photos / "dark" / "00.png", tmp_path / "東京.png")
+    arguments = ("predict", image, "-m", photos_onnx, *["--json"] * as_json)
+    result = process(*arguments, env={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "dark" in result.stdout

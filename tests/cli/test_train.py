@@ -1,0 +1,258 @@
+"""`cnnkit train`: what it says, what it leaves behind, and how it ends when it ends badly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cnnkit.recipe import Recipe
+from cnnkit.training import networks
+
+Cli = Callable[..., Any]
+FAST = ("softmax-regression", "--epochs", "2", "--device", "cpu")
+
+
+def card_of(run: Path) -> Any:
+    return networks.load_checkpoint(run / "best.safetensors", "best")[1]
+
+
+def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
+    photos: Path, tmp_path: Path, cli: Cli
+) -> None:
+    result = cli("train", *FAST, "--data", photos, "--runs-dir", tmp_path)
+    run = tmp_path / "softmax-regression-photos-1"
+    assert result.exit_code == 0
+    best, path = result.stdout.splitlines()
+    assert best.startswith("best epoch ")
+    assert "validation " in best
+    assert "test " in best
+    assert path == str(run / "best.safetensors")
+    rows = result.stderr.splitlines()
+    assert rows[0].startswith("softmax-regression (1,570 parameters) on ")
+    assert rows[0].endswith(": 12 images to train, 4 to validate, 4 to test; cpu")
+    assert rows[1].startswith("sgd, learning rate 0.05, batch 60")
+    assert rows[2] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
+    assert [row.split()[0] for row in rows[3:]] == ["1", "2"]
+    assert {p.name for p in run.iterdir()} == {"run.toml", "metrics.csv", "curves.png", "best.safetensors"}
+    with Image.open(run / "curves.png") as curves:
+        assert curves.convert("L").getextrema()[0] < 100
+
+
+def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", *FAST, "--data", photos, "--runs-dir", tmp_path, "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["status"], found["errors"]) == (0, "ok", [])
+    assert [epoch["epoch"] for epoch in found["data"]["epochs"]] == [1, 2]
+    assert set(found["data"]["epochs"][0]) == {
+        "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds",
+        "images_per_second", "is_best",
+    }  # fmt: skip
+    assert set(found["data"]["result"]) == {
+        "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds",
+    }  # fmt: skip
+    assert found["data"]["recipe"]["model"] == "softmax-regression"
+
+
+CHANGES = {
+    "epochs": 1, "batch_size": 7, "optimizer": "rmsprop", "learning_rate": 0.004, "schedule": "cosine", "momentum": 0.3,
+    "weight_decay": 0.01, "loss": "cross-entropy", "initialisation": "xavier", "normalisation": "standard",
+    "augmentation": "affine", "validation_fraction": 0.3, "test_fraction": 0.4, "seed": 11,
+}  # fmt: skip
+
+
+def test_every_field_of_the_recipe_can_be_overridden(photos: Path, tmp_path: Path, cli: Cli) -> None:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in CHANGES.items()]
+    result = cli("train", "mlp", "--data", photos, "--input", "1x28x28", *options, "--runs-dir", tmp_path)
+    assert result.exit_code == 0
+    recipe = Recipe.from_toml(tmp_path / "mlp-photos-1" / "run.toml")
+    assert recipe == Recipe(model="mlp", data=str(photos), input_shape=(1, 28, 28), **CHANGES)
+    assert set(CHANGES) | {"model", "data", "input_shape"} == set(Recipe.model_fields)
+
+
+def test_config_repeats_a_run_bit_for_bit_and_options_override_it(photos: Path, tmp_path: Path, cli: Cli) -> None:
+    assert cli("train", *FAST, "--data", photos, "--seed", 5, "--runs-dir", tmp_path).exit_code == 0
+    first, again, other = (tmp_path / f"softmax-regression-photos-{number}" for number in (1, 2, 3))
+    config = ("train", "--config", first / "run.toml", "--runs-dir", tmp_path, "--device", "cpu")
+    assert cli(*config).exit_code == 0
+    assert cli(*config, "--seed", 6).exit_code == 0
+    assert card_of(again).weights_sha256 == card_of(first).weights_sha256 != card_of(other).weights_sha256
+    assert Recipe.from_toml(other / "run.toml").seed == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[recipe]\nepochs = 3\n", "say what to train"),
+        ("[other]\n", "has no [recipe] table"),
+        ("epochs = ", "cannot read the recipe"),
+        ("[recipe]\nmodel = 'mlp'\nepochs = 0\n", "epochs: Input should be greater than or equal to 1"),
+        ("[recipe]\nmodel = 'mlp'\nepoch = 2\n", "epoch: Extra inputs are not permitted"),
+        ("[recipe]\nmodel = 5\n", "model"),
+        (None, "cannot read the recipe"),
+    ],
+)
+def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str, tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "run.toml"
+    if text is not None:
+        path.write_text(text)
+    result = cli("train", "--config", path, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--epochs=0", "epochs: Input should be greater than or equal to 1"),
+        ("--batch-size=-1", "batch_size"),
+        ("--optimizer=adma", "optimizer: Input should be 'sgd', 'adam', 'adamw' or 'rmsprop'"),
+        ("--lr=0", "learning_rate: Input should be greater than 0"),
+        ("--lr=nan", "learning_rate"),
+        ("--schedule=step", "schedule: Input should be"),
+        ("--loss=hinge", "loss: Input should be 'cross-entropy'"),
+        ("--validation-fraction=1", "validation_fraction: Input should be less than 1"),
+        ("--augmentation=flip", "augmentation: Input should be"),
+        ("--seed=-1", "seed"),
+        ("--input=4x28x28", "input_shape"),
+        ("--device=gpu", "there is no device 'gpu'; expected auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_a_value_outside_its_range_is_wrong_usage(option: str, message: str, tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", "mlp", option, "--runs-dir", tmp_path / "runs")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("few_shapes")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenett"], "error: there is no model 'lenett'. Did you mean lenet"),
+        (["torchvision/resnet81", "--data", "shapes"], "Did you mean"),
+        (["mlp", "--data", "mnits"], "error: there is no data set 'mnits'. Did you mean mnist"),
+        (["mlp", "--data", "./nowhere"], "error: there is no image folder nowhere"),
+        (["lenet", "--data", "shapes", "--input", "3x28x28"], "lenet cannot take images of 3×28×28"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(arguments: list[str], message: str, tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", *arguments, "--runs-dir", tmp_path)
+    assert result.exit_code in {1, 2}
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_network_that_torchvision_lacks_is_found_out_before_data_are_fetched(tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", "torchvision/resnet81", "--data-dir", tmp_path, "--runs-dir", tmp_path)
+    assert "no torchvision classification model 'resnet81'" in result.stderr
+
+
+def test_trained_weights_are_not_trained_again(tiny_run: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", tiny_run, "--runs-dir", tmp_path)
+    assert result.exit_code == 2
+    assert "names trained weights" in result.stderr
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_data_set_that_is_absent_offline_names_folder_and_files(as_json: bool, tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", "mnist-cnn", "--data-dir", tmp_path, "--runs-dir", tmp_path / "runs", *["--json"] * as_json)
+    message = json.loads(result.stdout)["errors"][0]["message"] if as_json else result.stderr
+    assert result.exit_code == 1
+    assert f"mnist is not under {tmp_path} (--data-dir) and could not be downloaded" in message
+    assert "MNIST/raw/train-images-idx3-ubyte" in message
+    assert (result.stderr if as_json else result.stdout) == ""
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def spoil_empty(folder: Path) -> str:
+    (folder / "empty").mkdir()
+    return str(folder / "empty")
+
+
+def spoil_text(folder: Path) -> str:
+    (folder / "dark" / "03.png").write_text("not an image")
+    return f"{folder / 'dark' / '03.png'} is not an image"
+
+
+def spoil_half(folder: Path) -> str:
+    path = folder / "light" / "01.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return f"{path} is damaged"
+
+
+def spoil_huge(folder: Path) -> str:
+    Image.new("1", (10_000, 6_000)).save(folder / "dark" / "huge.png")
+    return "has 10000×6000 pixels"
+
+
+@pytest.mark.parametrize("spoil", [spoil_empty, spoil_text, spoil_half, spoil_huge])
+def test_a_folder_that_is_no_good_is_named_and_nothing_is_written(
+    spoil: Callable[[Path], str], own_photos: Path, tmp_path: Path, cli: Cli
+) -> None:
+    message = spoil(own_photos)
+    result = cli("train", *FAST, "--data", own_photos, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_runs_folder_that_cannot_be_written_is_said_at_once(photos: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "runs").write_text("a file")
+    result = cli("train", *FAST, "--data", photos, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: cannot write into {tmp_path / 'runs'}")
+
+
+def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
+    photos: Path, tmp_path: Path, cli: Cli
+) -> None:
+    options = ("--optimizer", "sgd", "--lr", "1e10", "--epochs", "50", "--device", "cpu")
+    result = cli("train", "mlp", "--data", photos, *options, "--runs-dir", tmp_path)
+    run = tmp_path / "mlp-photos-1"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "loss became nan in epoch" in result.stderr
+    assert f"is kept in {run / 'best.safetensors'}" in result.stderr
+    assert card_of(run).metrics["epoch"] >= 1
+    assert (run / "curves.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot be sent Ctrl-C alone")
+def test_ctrl_c_exits_130_and_keeps_the_best(photos: Path, tmp_path: Path, program: str) -> None:
+    arguments = [program, "train", "softmax-regression", "--data", str(photos), "--epochs", "100000"]
+    with subprocess.Popen(
+        [*arguments, "--runs-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    ) as running:
+        deadline = time.monotonic() + 60
+        metrics = tmp_path / "softmax-regression-photos-1" / "metrics.csv"
+        while not metrics.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    run = metrics.parent
+    assert running.returncode == 130
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert lines[-1].startswith("stopped: the best so far, epoch ")
+    assert str(run) in lines[-1]
+    assert not [line for line in lines if "Traceback" in line or "Aborted" in line]
+    assert card_of(run).metrics["epoch"] >= 1
+    assert (run / "curves.png").is_file()
+    assert not list(run.glob(".*"))
+    assert out == ""

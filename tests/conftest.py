@@ -1,0 +1,178 @@
+"""What all tests share: a fixed terminal, the command line, few drawn shapes, small image folders, and tiny runs."""
+
+import dataclasses
+import difflib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit import datasets, zoo
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+# Typer and Rich read these when they are imported, so nothing above this imports them.
+for _name in (
+    "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERMINAL_WIDTH",
+    "LINES", "CNNKIT_DATA",
+):  # fmt: skip
+    os.environ.pop(_name, None)
+os.environ["COLUMNS"] = "80"
+# Networks this small lose more to waiting for a second thread than they gain from it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+GOLDEN = Path(__file__).parent / "golden"
+NETS = Path(__file__).parent / "nets"
+FEW = dataclasses.replace(datasets.DATASETS["shapes"], train=60, test=30)
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test the same terminal, whatever another one did to it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("CNNKIT_DATA", raising=False)
+
+
+@pytest.fixture
+def cli() -> "Callable[..., Result]":
+    """Run the command line in this process: `cli("summary", "lenet").stdout`."""
+    from typer.testing import CliRunner
+
+    from cnnkit.cli import app
+
+    def run(*arguments: object, input: bytes | str | None = None) -> "Result":
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
+
+    return run
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with `golden/<name>.txt`; CNNKIT_UPDATE_GOLDEN=1 rewrites the file instead."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        # Spaces at the ends of lines are what editors remove and nobody sees.
+        found = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+        if os.environ.get("CNNKIT_UPDATE_GOLDEN") == "1":
+            path.write_text(found, "utf-8", newline="\n")
+        assert path.is_file(), f"{path.name} is missing; CNNKIT_UPDATE_GOLDEN=1 writes it"
+        expected = path.read_text("utf-8")
+        assert found == expected, "\n".join(difflib.unified_diff(expected.splitlines(), found.splitlines()))
+
+    return check
+
+
+@pytest.fixture
+def few_shapes(monkeypatch: pytest.MonkeyPatch) -> datasets.DatasetSpec:
+    """Let `shapes` be 60 images to train and 30 to test."""
+    monkeypatch.setitem(datasets.DATASETS, "shapes", FEW)
+    return FEW
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every download fail at once, whether or not this machine has a network."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def nets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `tinynets:…` importable, as a user's own package is."""
+    monkeypatch.syspath_prepend(NETS)
+
+
+@pytest.fixture
+def zoo_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
+    """Put the zoo into another folder: `zoo_at(folder)`."""
+
+    def put(folder: Path) -> Path:
+        monkeypatch.setattr(zoo, "folder", lambda: folder)
+        zoo.entries.cache_clear()
+        return folder
+
+    yield put
+    zoo.entries.cache_clear()
+
+
+@pytest.fixture
+def no_zoo(zoo_at: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """An installation without a zoo."""
+    return zoo_at(tmp_path / "no-zoo")
+
+
+def make_photos(folder: Path, *, each: int = 10, size: tuple[int, int] = (12, 10)) -> Path:
+    """Draw a folder of noisy grey images that are easily told apart: `dark/` and `light/`."""
+    rng = np.random.default_rng(7)
+    for name, level in (("dark", 50), ("light", 205)):
+        (folder / name).mkdir(parents=True)
+        for index in range(each):
+            pixels = rng.normal(level, 20, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder of two classes, 10 images each; read only."""
+    return make_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture
+def own_photos(photos: Path, tmp_path: Path) -> Path:
+    """A copy of `photos` that a test may change."""
+    return Path(shutil.copytree(photos, tmp_path / "photos"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of shapes-cnn after two epochs on few shapes."""
+    from cnnkit import api
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(datasets.DATASETS, "shapes", FEW)
+        recipe = api.default_recipe("shapes-cnn", epochs=2)
+        runs = tmp_path_factory.mktemp("runs")
+        list(api.train(recipe, runs_dir=runs, device="cpu"))
+    return runs / "shapes-cnn-shapes-1"
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of `tiny_run`."""
+    from cnnkit import api
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(datasets.DATASETS, "shapes", FEW)
+        return api.export(tiny_run, tmp_path_factory.mktemp("onnx") / "tiny.onnx").path
+
+
+@pytest.fixture(scope="session")
+def photos_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of softmax-regression trained on `photos`, which it tells apart without a mistake."""
+    from cnnkit import api
+
+    recipe = api.default_recipe(
+        "softmax-regression", data=str(photos), epochs=10, learning_rate=0.002, normalisation="standard"
+    )
+    runs = tmp_path_factory.mktemp("runs")
+    records = list(api.train(recipe, runs_dir=runs, device="cpu"))
+    assert records[-1].validation_accuracy == 1.0
+    return runs / "softmax-regression-photos-1"
+
+
+@pytest.fixture(scope="session")
+def photos_onnx(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of `photos_run`."""
+    from cnnkit import api
+
+    return api.export(photos_run, tmp_path_factory.mktemp("onnx") / "photos.onnx").path

@@ -1,0 +1,246 @@
+"""Export: one file that runs by itself, proven before it is written, or no file at all."""
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import cnnkit
+from cnnkit import api
+from cnnkit.card import ModelCard
+from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
+from cnnkit.exporting import onnx as exporting
+from cnnkit.results import ExportResult
+from cnnkit.training import networks, shapes
+
+pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
+LINEAR = "tinynets:Linear"
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def card_in(path: Path) -> ModelCard:
+    card = ModelCard.from_metadata(session(path).get_modelmeta().custom_metadata_map, path.name)
+    assert card is not None
+    return card
+
+
+@pytest.fixture(scope="module")
+def raw(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    """The export of the tiny run with `raw_input`; its own data is elsewhere."""
+    return api.export(tiny_run, tmp_path_factory.mktemp("raw") / "raw.onnx", raw_input=True)
+
+
+def test_the_file_is_whole_and_alone(tiny_onnx: Path) -> None:
+    assert list(tiny_onnx.parent.iterdir()) == [tiny_onnx]
+    model = onnx.load(tiny_onnx, load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer)
+    assert {opset.domain for opset in model.opset_import} == {""}
+
+
+def test_images_go_in_and_logits_and_probabilities_come_out(tiny_onnx: Path) -> None:
+    opened = session(tiny_onnx)
+    (given,), outputs = opened.get_inputs(), opened.get_outputs()
+    assert (given.name, given.type, given.shape) == ("image", "tensor(uint8)", ["batch", 28, 28, 3])
+    assert [(o.name, o.type, o.shape) for o in outputs] == [
+        ("logits", "tensor(float)", ["batch", 3]),
+        ("probabilities", "tensor(float)", ["batch", 3]),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_any_batch_gives_what_pytorch_gives(size: int, tiny_run: Path, tiny_onnx: Path) -> None:
+    images = shapes.draw_shapes(22, seed=9)[0][:size]
+    logits, probabilities = session(tiny_onnx).run(["logits", "probabilities"], {"image": images})
+    expected = networks.TorchNetwork(*networks.load_network(str(tiny_run)), "cpu").logits(images)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(probabilities, torch.from_numpy(expected).softmax(1), atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(1), np.ones(size), atol=1e-5)
+
+
+def test_raw_input_takes_normalised_float32_nchw(raw: ExportResult, tiny_onnx: Path) -> None:
+    opened = session(raw.path)
+    (given,) = opened.get_inputs()
+    assert (given.name, given.type, given.shape) == ("image", "tensor(float)", ["batch", 3, 28, 28])
+    assert raw.input_type == "float32 [N, C, H, W]"
+    card = card_in(raw.path)
+    assert card.raw_input
+    assert not card_in(tiny_onnx).raw_input
+    images = shapes.draw_shapes(2, seed=9)[0]
+    form = card.preprocessing
+    floats = ((images / 255 - form.mean) / form.std).astype(np.float32).transpose(0, 3, 1, 2)
+    found = opened.run(["logits"], {"image": floats})[0]
+    np.testing.assert_allclose(found, session(tiny_onnx).run(["logits"], {"image": images})[0], atol=1e-5)
+
+
+def test_a_raw_file_predicts_like_the_other(raw: ExportResult, tiny_onnx: Path) -> None:
+    images = list(shapes.draw_shapes(3, seed=9)[0])
+    one, other = (cnnkit.load(path).predict(images) for path in (raw.path, tiny_onnx))
+    assert [p.label for p in one] == [p.label for p in other]
+    assert [p.probability for p in one] == pytest.approx([p.probability for p in other], abs=1e-5)
+
+
+def test_the_card_of_the_run_is_inside_with_the_certificate(tiny_run: Path, tiny_onnx: Path) -> None:
+    card, original = card_in(tiny_onnx), networks.load_network(str(tiny_run))[1]
+    certificate = card.parity
+    assert certificate is not None
+    assert certificate.passed
+    assert certificate.images == "10 images of shapes"
+    assert certificate.batch_sizes == (1, 2, 7)
+    assert certificate.tolerance == 1e-4
+    assert card.versions == {
+        **original.versions,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__,
+    }
+    assert replace(card, parity=None, versions={}) == replace(original, versions={})
+
+
+def test_the_result_is_what_was_written(raw: ExportResult) -> None:
+    assert raw.certificate == card_in(raw.path).parity
+    assert raw.size_mb == raw.path.stat().st_size / 1e6
+    assert raw.trained
+    assert raw.opset == onnx.load(raw.path).opset_import[0].version
+
+
+def test_the_same_run_gives_the_same_bytes(tiny_run: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    again = api.export(tiny_run, tmp_path / "again" / "other-name.onnx")
+    assert again.path.read_bytes() == tiny_onnx.read_bytes()
+
+
+def test_no_path_of_this_machine_is_in_the_file(tiny_run: Path, tiny_onnx: Path) -> None:
+    content = tiny_onnx.read_bytes()
+    places = (Path(cnnkit.__file__).parent, Path(torch.__file__).parent, Path.home(), Path.cwd(), tiny_run, sys.prefix)
+    assert [place for place in map(str, places) if len(place) > 5 and place.encode() in content] == []
+    assert b".py" not in content
+
+
+@pytest.mark.parametrize(("name", "difference"), [("Planted", r"\d\.\d+"), ("NotANumber", "inf")])
+def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"older")
+    with pytest.raises(ParityError, match=f"differ by up to {difference} .*tolerated: 0.0001.*No file") as caught:
+        api.export(f"tinynets:{name}", path)
+    assert caught.value.exit_code == 3
+    assert not caught.value.result.passed
+    assert path.read_bytes() == b"older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_difference_leaves_no_new_folder(tmp_path: Path) -> None:
+    with pytest.raises(ParityError):
+        api.export("tinynets:Planted", tmp_path / "new" / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_says_so_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OnnxError, match="tinynets:Branching cannot be exported to ONNX"):
+        api.export("tinynets:Branching", tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    with pytest.raises(OnnxError, match="data-dependent") as caught:
+        api.export("tinynets:Branching", tmp_path / "net.onnx")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_zoo")
+def test_an_untrained_network_is_exported_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = api.export("mnist-cnn")
+    card = card_in(tmp_path / "mnist-cnn.onnx")
+    assert result.path == Path("mnist-cnn.onnx")
+    assert not result.trained
+    assert not card.trained
+    assert (card.model, card.labels) == ("mnist-cnn", tuple("0123456789"))
+    assert card.metrics == {}
+    assert result.certificate.images == "10 drawn shapes"
+    assert result.certificate.passed
+
+
+def test_a_network_of_torchvision_is_exported(tmp_path: Path) -> None:
+    result = api.export("torchvision/squeezenet1_1", tmp_path / "net.onnx")
+    card = card_in(result.path)
+    assert not card.trained
+    assert len(card.labels) == 1000
+    form = card.preprocessing
+    assert (form.shape, form.fit, form.crop) == ((224, 224, 3), "cover", 0.875)
+    assert form.mean == (0.485, 0.456, 0.406)
+    assert form.std == (0.229, 0.224, 0.225)
+    assert result.certificate.passed
+
+
+def test_a_network_of_the_users_own_is_exported_at_the_size_asked_for(tmp_path: Path) -> None:
+    result = api.export("tinynets:silent", tmp_path / "net.onnx", shape=(3, 16, 4))
+    assert session(result.path).get_inputs()[0].shape == ["batch", 16, 4, 3]
+    assert card_in(result.path).labels == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("ref", "shape", "message"),
+    [
+        ("tinynets:silent", None, "does not say its input; give .*--input 3x32x32"),
+        (LINEAR, (3, 9, 9), "cannot take images of"),
+        ("tinynets:NotANumber", (2, 12, 8), "images have 1 or 3 channels; got 2"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_wrong_usage(
+    ref: str, shape: tuple[int, int, int] | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        api.export(ref, tmp_path / "net.onnx", shape=shape)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_onnx_file_is_not_exported_again(tiny_onnx: Path) -> None:
+    with pytest.raises(UsageError, match="is an ONNX file already"):
+        api.export(tiny_onnx)
+
+
+def test_a_folder_that_cannot_be_written_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write into"):
+        api.export(LINEAR, tmp_path / "file" / "net.onnx")
+
+
+def test_weights_beyond_what_one_file_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "MAX_WEIGHT_BYTES", 1000)
+    with pytest.raises(OnnxError, match="of weights; one ONNX file holds"):
+        api.export(LINEAR, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "expected"), [("best", "model.onnx"), ("mine", "mine.onnx")])
+def test_the_file_lies_beside_its_checkpoint(name: str, expected: str, photos_run: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / f"{name}.safetensors"
+    shutil.copy(photos_run / "best.safetensors", checkpoint)
+    assert api.export(tmp_path if name == "best" else checkpoint).path == tmp_path / expected
+    assert {path.name for path in tmp_path.iterdir()} == {checkpoint.name, expected}
+
+
+def test_drawn_images_stand_in_where_the_data_is_gone(own_photos: Path, tmp_path: Path) -> None:
+    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    run = tmp_path / "tinynets-Linear-photos-1"
+    assert api.export(run).certificate.images == "4 images of photos"
+    shutil.rmtree(own_photos)
+    result = api.export(run)
+    assert result.certificate.images == "10 drawn shapes"
+    assert result.trained
+    with pytest.raises(DataError):
+        api.evaluate(result.path)
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    api.export(LINEAR, tmp_path / "net.onnx")
+    assert capfd.readouterr() == ("", "")

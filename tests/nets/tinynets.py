@@ -1,0 +1,107 @@
+"""Networks such as users bring along, good ones and bad ones, for 3×8×8 images."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """One linear layer; says its input."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.fc = nn.Linear(192, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(images.flatten(1))
+
+
+class Planted(Linear):
+    """Computes something else in the exported file than in PyTorch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images + 1 if torch.compiler.is_exporting() else images)
+
+
+class NotANumber(Linear):
+    """Gives NaN for every class, in PyTorch and in the exported file alike."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.log(super().forward(images) * 0 - 1)
+
+
+class Branching(Linear):
+    """Decides by the values of the images, which no graph can hold."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.sum().item() > 0:
+            images = images + 1
+        return super().forward(images)
+
+
+class Tied(Linear):
+    """Two layers that share their weights."""
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+        self.again = nn.Linear(192, num_classes)
+        self.again.weight = self.fc.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + self.again(images.flatten(1))
+
+
+class Needy(Linear):
+    """Cannot be built without an argument that nobody gives."""
+
+    def __init__(self, width: int, num_classes: int = 2) -> None:
+        super().__init__(num_classes + width)
+
+
+def silent(num_classes: int = 2) -> nn.Module:
+    """Does not say its input."""
+    return Linear(num_classes)
+
+
+def fixed() -> nn.Module:
+    """Takes no number of classes: always five."""
+    return Linear(5)
+
+
+fixed.input_shape = (3, 8, 8)
+
+
+def anything(**options: int) -> nn.Module:
+    """Takes whatever it is given."""
+    return Linear(options["num_classes"])
+
+
+def text(num_classes: int = 2) -> str:
+    """Is no network at all."""
+    return f"a network of {num_classes} classes"
+
+
+def failing(num_classes: int = 2) -> nn.Module:
+    """Breaks while it is built."""
+    raise KeyError(num_classes)
+
+
+def two_outputs(num_classes: int = 2) -> nn.Module:
+    """Gives two tensors where one is expected."""
+
+    class Pair(Linear):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            return (super().forward(images),) * 2
+
+    return Pair(num_classes)
+
+
+NOT_CALLABLE = 3
+
+
+def lacking(num_classes: int = 2) -> nn.Module:
+    """Needs a library that is not installed."""
+    import no_such_library
+
+    return no_such_library.net(num_classes)

@@ -1,0 +1,74 @@
+"""The JSON envelope: its keys are a promise, and whatever a command finds fits into it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cnnkit.card import ModelCard
+from cnnkit.images import Preprocessing
+from cnnkit.recipe import Recipe
+from cnnkit.render import envelope
+
+Captured = pytest.CaptureFixture[str]
+
+
+@dataclass(frozen=True)
+class Inner:
+    path: Path
+    value: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: tuple[Inner, ...]
+    counts: dict[int, list[int]]
+    name: str | None = None
+
+
+def test_the_keys_and_their_order_are_fixed(capsys: Captured) -> None:
+    envelope.write("summary", {"a": 1})
+    out = capsys.readouterr().out
+    assert out == '{"cnnkit": 1, "command": "summary", "status": "ok", "data": {"a": 1}, "errors": []}\n'
+
+
+def test_errors_are_objects_of_code_and_message(capsys: Captured) -> None:
+    envelope.write("export", None, errors=[("parity", "they disagree")], status="failed")
+    assert json.loads(capsys.readouterr().out) == {
+        "cnnkit": 1,
+        "command": "export",
+        "status": "failed",
+        "data": None,
+        "errors": [{"code": "parity", "message": "they disagree"}],
+    }
+
+
+def test_it_is_one_line_in_the_words_of_the_user(capsys: Captured) -> None:
+    envelope.write("predict", {"label": "Köln\n東京"})
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert "Köln\\n東京" in out
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_lacks_become_null(value: float, capsys: Captured) -> None:
+    envelope.write("train", Outer((Inner(Path("x"), value),), {}))
+    assert json.loads(capsys.readouterr().out)["data"]["inner"] == [{"path": "x", "value": None}]
+
+
+def test_results_become_plain_values() -> None:
+    found = envelope.plain(Outer((Inner(Path("a") / "b", 0.5),), {3: [1, 2]}, None))
+    assert found == {"inner": [{"path": str(Path("a/b")), "value": 0.5}], "counts": {"3": [1, 2]}, "name": None}
+
+
+def test_recipes_and_cards_become_plain_values() -> None:
+    assert envelope.plain(Recipe(model="lenet", input_shape=(1, 28, 28)))["input_shape"] == [1, 28, 28]
+    card = envelope.plain(ModelCard("lenet", ("a", "b"), Preprocessing(1, 2, 2, (0.0,), (1.0,))))
+    assert (card["labels"], card["preprocessing"]["mean"]) == (["a", "b"], [0.0])
+    json.dumps(card, allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [True, 0, "text", None, 1.5])
+def test_what_json_has_stays(value: object) -> None:
+    assert envelope.plain(value) is value

@@ -1,0 +1,104 @@
+"""Tables, as they look in a terminal of 80 columns: see `tests/golden`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cnnkit import api
+from cnnkit.render import tables
+from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ParityCertificate
+
+Golden = Callable[[str, str], None]
+Make = Callable[..., Evaluation]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("name", ["lenet", "alexnet"])
+def test_summary(name: str, golden: Golden, capsys: Captured) -> None:
+    tables.summary(api.summarize(name))
+    golden(f"summary-{name}", capsys.readouterr().out)
+
+
+def test_summary_of_nested_layers_with_a_batch(golden: Golden, capsys: Captured) -> None:
+    tables.summary(replace(api.summarize("shapes-cnn", batch=8), trainable_parameters=174_000))
+    golden("summary-nested", capsys.readouterr().out)
+
+
+def test_models_with_their_zoo_entries(
+    golden: Golden, capsys: Captured, zoo_at: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    entries = [
+        {"name": "lenet-mnist", "model": "lenet", "dataset": "mnist", "accuracy": 0.9881, "files": {}},
+        {"name": "lenet-fashion", "model": "lenet", "dataset": "fashion-mnist", "accuracy": 0.9, "files": {}},
+    ]
+    (tmp_path / "index.json").write_text(json.dumps({"entries": entries}))
+    zoo_at(tmp_path)
+    tables.models(api.list_models())
+    golden("models", capsys.readouterr().out)
+
+
+def test_datasets(golden: Golden, capsys: Captured) -> None:
+    shape, place = (28, 28, 1), Path("data")
+    tables.datasets(
+        [
+            DatasetInfo("mnist", 10, shape, 60_000, 10_000, place, True, "under --data-dir"),
+            DatasetInfo("fashion-mnist", 10, shape, 60_000, 10_000, place, False, "not under --data-dir"),
+            DatasetInfo("shapes", 3, (28, 28, 3), 1_200, 300, None, True, "drawn by cnnkit"),
+        ]
+    )
+    golden("datasets", capsys.readouterr().out)
+
+
+def test_evaluation(golden: Golden, capsys: Captured, evaluation: Evaluation) -> None:
+    tables.evaluation(evaluation)
+    golden("evaluation", capsys.readouterr().out)
+
+
+def test_evaluation_of_long_labels_numbers_the_columns(golden: Golden, capsys: Captured, make_evaluation: Make) -> None:
+    tables.evaluation(make_evaluation(tuple(f"a rather long label {letter}" for letter in "abcdef")))
+    golden("evaluation-numbered", capsys.readouterr().out)
+
+
+def test_a_confusion_matrix_that_is_too_wide_points_to_the_plot(capsys: Captured, make_evaluation: Make) -> None:
+    tables.evaluation(make_evaluation(tuple(map(str, range(100)))))
+    out = capsys.readouterr().out
+    assert "The confusion matrix is too wide for this terminal: --plot FILE.png draws it." in out
+    assert "Confusion matrix: rows" not in out
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 14, 20])
+def test_no_line_is_wider_than_the_terminal(classes: int, capsys: Captured, make_evaluation: Make) -> None:
+    tables.evaluation(make_evaluation(tuple(f"class {index}" for index in range(classes)), images=1000))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(f"class {index}" in line for line in lines) for index in range(classes))
+
+
+def test_export(golden: Golden, capsys: Captured, certificate: ParityCertificate) -> None:
+    result = ExportResult(Path("lenet.onnx"), 0.25, 20, True, "uint8 [N, H, W, C]", certificate)
+    tables.export(result)
+    trained = capsys.readouterr().out
+    golden("export", trained)
+    tables.export(replace(result, trained=False))
+    untrained = capsys.readouterr().out
+    assert untrained == trained + "The weights are random: this network was never trained.\n"
+
+
+def test_brackets_in_names_are_shown_as_they_are(capsys: Captured, make_evaluation: Make) -> None:
+    labels = ("cats [old]", "dogs [/]")
+    tables.evaluation(make_evaluation(labels))
+    out = capsys.readouterr().out
+    assert [out.count(label) for label in labels] == [2 + 1, 2 + 1]
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.98643, "98.64%"), (0.0, "0.00%"), (1.0, "100.00%")])
+def test_percent(value: float | None, text: str) -> None:
+    assert tables.percent(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [((6, 28, 28), "6×28×28"), ((10,), "10"), ((), "–")])
+def test_shape(value: tuple[int, ...], text: str) -> None:
+    assert tables.shape(value) == text

@@ -1,0 +1,204 @@
+"""The public names: what `cnnkit` promises to Python programs."""
+
+import inspect
+import io
+from collections.abc import Callable
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnnkit
+from cnnkit import api
+from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageError, ZooError
+from cnnkit.results import EpochRecord
+
+PUBLIC = {
+    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "create_model", "default_recipe",
+    "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "__version__",
+}  # fmt: skip
+SIGNATURES = {
+    "load": "(ref='digits', *, device='auto', **foreign)",
+    "create_model": "(name, num_classes=None)",
+    "train": "(recipe, *, data_dir=None, runs_dir='runs', device='auto')",
+    "default_recipe": "(model, **changes)",
+    "evaluate": "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto')",
+    "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None)",
+    "summarize": "(ref, *, batch=1, shape=None, depth=None)",
+    "list_models": "()",
+    "list_datasets": "(data_dir=None)",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(cnnkit.__all__) == set(dir(cnnkit)) == PUBLIC
+    assert all(getattr(cnnkit, name) is not None for name in PUBLIC)
+    with pytest.raises(AttributeError, match="module 'cnnkit' has no attribute 'nosuch'"):
+        _ = cnnkit.nosuch
+
+
+@pytest.mark.parametrize("name", list(SIGNATURES))
+def test_the_signatures_are_these(name: str) -> None:
+    signature = inspect.signature(getattr(cnnkit, name))
+    bare = signature.replace(
+        parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+        return_annotation=signature.empty,
+    )
+    assert str(bare) == SIGNATURES[name]
+
+
+def test_the_package_is_typed() -> None:
+    assert files("cnnkit").joinpath("py.typed").is_file()
+
+
+def test_a_classifier_takes_images_in_any_form(photos_onnx: Path, photos: Path) -> None:
+    path = photos / "light" / "00.png"
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        given = [path, str(path), path.read_bytes(), content.getvalue(), image, pixels, pixels[..., 0], pixels[..., :1]]
+        found = cnnkit.load(photos_onnx, device="cpu").predict(given)
+    assert [prediction.label for prediction in found] == ["light"] * 8
+    assert found[0].scores == found[1].scores == found[2].scores == found[4].scores
+    assert [prediction.source for prediction in found[:3]] == [str(path), str(path), "image 3"]
+
+
+def test_predictions_are_sorted_and_sum_to_one(tiny_onnx: Path) -> None:
+    classifier = cnnkit.load(str(tiny_onnx))
+    images = list(np.random.default_rng(0).integers(0, 256, (5, 28, 28, 3), np.uint8))
+    for prediction in classifier.predict(images, batch_size=2):
+        probabilities = [score.probability for score in prediction.scores]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1)
+        assert {score.label for score in prediction.scores} == set(classifier.card.labels)
+
+
+def test_a_bad_image_raises_or_takes_its_place_in_the_stream(photos_onnx: Path, photos: Path) -> None:
+    classifier = cnnkit.load(photos_onnx)
+    images = [photos / "dark" / "00.png", b"no image", photos / "light" / "00.png"]
+    with pytest.raises(ImageError):
+        classifier.predict(images)
+    kinds = [type(result).__name__ for result in classifier.stream(images)]
+    assert kinds == ["Prediction", "ImageError", "Prediction"]
+
+
+def test_runs_checkpoints_and_files_are_opened_alike(photos_run: Path, photos_onnx: Path, photos: Path) -> None:
+    refs = (photos_run, photos_run / "best.safetensors", photos_onnx)
+    found = [cnnkit.load(ref, device="cpu").predict([photos / "dark" / "00.png"])[0] for ref in refs]
+    assert {prediction.label for prediction in found} == {"dark"}
+    assert [p.probability for p in found] == pytest.approx([found[0].probability] * 3, abs=1e-5)
+
+
+@pytest.mark.usefixtures("no_zoo")
+@pytest.mark.parametrize(
+    ("ref", "error"),
+    [
+        ("nosuch", UnknownNameError),
+        ("lenet", UnknownNameError),
+        ("nowhere.onnx", CheckpointError),
+        ("nowhere.safetensors", CheckpointError),
+        ("torchvision/resnet18", CheckpointError),
+    ],
+)
+def test_what_cannot_be_loaded_raises_one_of_our_errors(ref: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        cnnkit.load(ref)
+
+
+def test_a_damaged_index_is_a_zoo_error(tmp_path: Path, zoo_at: Callable[[Path], Path]) -> None:
+    (tmp_path / "index.json").write_text("{")
+    zoo_at(tmp_path)
+    with pytest.raises(ZooError, match=r"index\.json is damaged"):
+        cnnkit.load("digits")
+
+
+def test_default_recipes_are_those_of_the_registry_with_changes() -> None:
+    recipe = cnnkit.default_recipe("lenet", epochs=3, data="mnist", seed=None)
+    assert (recipe.model, recipe.epochs, recipe.data, recipe.seed) == ("lenet", 3, "mnist", 0)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size) == ("sgd", 0.15, 256)
+    other = cnnkit.default_recipe("torchvision/resnet18", data="cifar10")
+    assert (other.model, other.normalisation) == ("torchvision/resnet18", "standard")
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "error"),
+    [
+        ("lenett", {}, UnknownNameError),
+        ("lenet", {"epoch": 3}, UsageError),
+        ("lenet", {"epochs": 0}, UsageError),
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(model: str, changes: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        cnnkit.default_recipe(model, **changes)
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_training_yields_epochs_and_leaves_a_run_with_curves(tmp_path: Path) -> None:
+    recipe = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=2)
+    records = list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
+    assert [type(record) for record in records] == [EpochRecord] * 2
+    run = tmp_path / "softmax-regression-shapes-1"
+    assert (run / "curves.png").is_file()
+    result = cnnkit.evaluate(run, device="cpu")
+    assert (result.model, result.data, result.images) == (str(run), "shapes", 30)
+
+
+@pytest.mark.usefixtures("few_shapes")
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_training_that_is_closed_early_keeps_what_there_is(epochs: int, tmp_path: Path) -> None:
+    recipe = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=1000)
+    with closing(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu")) as records:
+        for _ in range(epochs):
+            next(records)
+    run = tmp_path / "softmax-regression-shapes-1"
+    assert run.exists() == (epochs > 0)
+    if epochs:
+        assert (run / "curves.png").is_file()
+        assert cnnkit.load(run).card.metrics["epoch"] <= epochs
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_folders_and_files_may_be_given_as_text(tmp_path: Path) -> None:
+    recipe = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=1)
+    list(cnnkit.train(recipe, runs_dir=str(tmp_path), data_dir=str(tmp_path), device="cpu"))
+    run = str(tmp_path / "softmax-regression-shapes-1")
+    assert cnnkit.export(run, str(tmp_path / "net.onnx"), data_dir=str(tmp_path)).path == tmp_path / "net.onnx"
+    assert cnnkit.evaluate(run, data_dir=str(tmp_path)).images == 30
+    assert cnnkit.list_datasets(str(tmp_path))[0].folder == tmp_path
+
+
+@pytest.mark.usefixtures("offline")
+def test_training_by_name_takes_the_recipe_of_that_name(tmp_path: Path) -> None:
+    with pytest.raises(cnnkit.CnnkitError, match="fashion-mnist is not under"):
+        list(cnnkit.train("lenet", data_dir=tmp_path, runs_dir=tmp_path))
+
+
+def test_export_and_summary_speak_of_the_same_network(photos_run: Path, tmp_path: Path) -> None:
+    result = cnnkit.export(photos_run, tmp_path / "net.onnx")
+    assert result.certificate.passed
+    assert cnnkit.summarize(photos_run).parameters == 785 * 2
+    assert cnnkit.load(result.path).card.parity == result.certificate
+
+
+def test_lists_are_those_of_the_command_line() -> None:
+    assert {"lenet", "alexnet", "digit-cnn"} <= {model.name for model in cnnkit.list_models()}
+    assert [data.name for data in cnnkit.list_datasets()] == ["mnist", "fashion-mnist", "cifar10", "shapes"]
+
+
+def test_networks_are_built_with_random_weights() -> None:
+    network = cnnkit.create_model("mnist-cnn", num_classes=4)
+    assert network.fc.out_features == 4
+
+
+def test_every_error_is_one_that_can_be_caught_at_once() -> None:
+    from cnnkit import errors
+
+    raised = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
+    assert len(raised) > 10
+    assert all(issubclass(error, cnnkit.CnnkitError) for error in raised)
+    assert api.DEFAULT_CLASSIFIER == "digits"

@@ -1,0 +1,228 @@
+"""Data sets in memory: how they are split and normalised, and what happens when they are absent or damaged."""
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cnnkit import datasets
+from cnnkit.errors import DataError, UnknownNameError
+from cnnkit.images import Preprocessing
+from cnnkit.recipe import Recipe
+from cnnkit.results import LoadProgress, result_of
+from cnnkit.training import data, shapes
+
+pytestmark = pytest.mark.usefixtures("few_shapes")
+GREY, RGB = (1, 28, 28), (3, 28, 28)
+
+
+def load(name: str = "shapes", form=RGB, *, data_dir: Path | None = None, only=("all",), **recipe) -> data.ImageData:
+    return result_of(data.load(Recipe(data=name, **recipe), form, data_dir=data_dir, only=only))
+
+
+def contents(split: data.Split) -> list[bytes]:
+    return [image.numpy().tobytes() for image in split.images]
+
+
+def write_idx(folder: Path, name: str, images: np.ndarray, labels: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, *images.shape) + images.tobytes())
+    (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+        struct.pack(">2i", 2049, len(labels)) + labels.astype(np.uint8).tobytes()
+    )
+
+
+@pytest.fixture
+def bars() -> np.ndarray:
+    """28×28 images that stand in MNIST's box already, so that they go through unchanged."""
+    images = np.zeros((10, 28, 28), np.uint8)
+    for index, image in enumerate(images):
+        image[4:24, 10:18] = 150 + 10 * index
+    return images
+
+
+def test_the_splits_are_disjoint_and_together_everything() -> None:
+    loaded = load()
+    drawn = [shapes.draw_shapes(20, seed=0)[0], shapes.draw_shapes(10, seed=1)[0]]
+    parts = [contents(split) for split in (loaded.train, loaded.validation, loaded.test)]
+    assert [len(part) for part in parts] == [48, 12, 30]
+    together = [image for part in parts for image in part]
+    assert sorted(together) == sorted(image.tobytes() for images in drawn for image in images)
+    assert len(set(together)) == 90
+    assert contents(loaded.split("all")) == together
+
+
+def test_images_keep_their_labels() -> None:
+    loaded = load(seed=3)
+    images, labels = shapes.draw_shapes(20, seed=0)
+    known = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    for split in (loaded.train, loaded.validation):
+        assert [known[image] for image in contents(split)] == split.targets.tolist()
+    assert loaded.classes == ("circles", "squares", "triangles")
+
+
+def test_the_seed_decides_what_is_held_back_and_the_test_split_is_always_the_same() -> None:
+    one, same, other = load(seed=1), load(seed=1), load(seed=2)
+    assert contents(one.validation) == contents(same.validation)
+    assert contents(one.train) == contents(same.train)
+    assert set(contents(one.validation)) != set(contents(other.validation))
+    assert contents(one.test) == contents(other.test)
+
+
+@pytest.mark.parametrize(("fraction", "held"), [(0.2, 12), (0.5, 30), (0.1, 6), (1e-9, 1)])
+def test_the_validation_fraction_is_of_the_training_images(fraction: float, held: int) -> None:
+    loaded = load(validation_fraction=fraction)
+    assert (len(loaded.validation), len(loaded.train)) == (held, 60 - held)
+
+
+def test_a_validation_fraction_leaves_something_to_train_on() -> None:
+    assert len(load(validation_fraction=0.9999).train) >= 1
+
+
+def test_splits_that_nobody_asked_for_stay_empty() -> None:
+    loaded = load(only=("test",))
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (0, 0, 30)
+    assert loaded.train.images.shape == (0, 28, 28, 3)
+
+
+def test_unit_leaves_the_pixels_and_standard_takes_mean_and_deviation_of_the_training_split() -> None:
+    unit, standard = load(), load(normalisation="standard")
+    assert (unit.preprocessing.mean, unit.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
+    pixels = standard.train.images.numpy() / 255
+    np.testing.assert_allclose(standard.preprocessing.mean, pixels.mean((0, 1, 2)), atol=5e-5)
+    np.testing.assert_allclose(standard.preprocessing.std, pixels.std((0, 1, 2)), atol=5e-5)
+
+
+def test_a_data_set_comes_in_the_channels_and_the_size_asked_for() -> None:
+    loaded = load(form=(1, 14, 20))
+    assert loaded.train.images.shape == (48, 14, 20, 1)
+    assert loaded.train.images.dtype == torch.uint8
+    assert loaded.preprocessing.polarity == "dark-on-light"
+
+
+def test_the_preprocessing_of_a_card_is_kept() -> None:
+    card = Preprocessing(3, 28, 28, (0.25,) * 3, (0.75,) * 3, "stretch")
+    assert load(form=card, normalisation="standard").preprocessing is card
+
+
+def test_two_or_four_channels_are_refused() -> None:
+    with pytest.raises(DataError, match="images have 1 or 3 channels; the network expects 2"):
+        load(form=(2, 28, 28))
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_idx_files_are_read_as_they_are(name: str, folder: str, bars: np.ndarray, tmp_path: Path) -> None:
+    labels = np.arange(10)
+    write_idx(tmp_path / folder / "raw", "train", bars[:6], labels[:6])
+    write_idx(tmp_path / folder / "raw", "t10k", bars[6:], labels[6:])
+    loaded = load(name, GREY, data_dir=tmp_path, validation_fraction=0.34)
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (4, 2, 4)
+    together = loaded.split("all")
+    order = together.targets.argsort()
+    assert together.targets[order].tolist() == list(range(10))
+    np.testing.assert_array_equal(together.images[order, ..., 0].numpy(), bars)
+    assert loaded.preprocessing.fit == datasets.DATASETS[name].fit
+    assert loaded.fingerprint == name
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize("origin", ["--data-dir", "$CNNKIT_DATA"])
+def test_absent_data_names_the_folder_and_the_files(
+    name: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if origin == "$CNNKIT_DATA":
+        monkeypatch.setenv("CNNKIT_DATA", str(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load(name, RGB, data_dir=tmp_path if origin == "--data-dir" else None)
+    message = str(caught.value)
+    assert f"{name} is not under {tmp_path} ({origin}) and could not be downloaded" in message
+    assert "--data-dir or $CNNKIT_DATA" in message
+    assert all(file in message for file in datasets.DATASETS[name].files)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "there",
+    [
+        False,
+        True,
+    ],
+)
+def test_a_download_that_fails_leaves_everything_as_it_was(there: bool, tmp_path: Path) -> None:
+    if there:
+        (tmp_path / "data").mkdir()
+    before = list(tmp_path.rglob("*"))
+    with pytest.raises(DataError):
+        load("mnist", GREY, data_dir=tmp_path / "data")
+    assert list(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("offline")
+def test_only_the_missing_files_are_named(bars: np.ndarray, tmp_path: Path) -> None:
+    write_idx(tmp_path / "MNIST" / "raw", "train", bars, np.arange(10))
+    with pytest.raises(DataError) as caught:
+        load("mnist", GREY, data_dir=tmp_path)
+    expected = str(caught.value).partition("Expected there: ")[2]
+    assert "t10k-labels-idx1-ubyte" in expected
+    assert "train-images" not in expected
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:-9], lambda _: b"", lambda content: b"\xff\xff" + content[2:]],
+    ids=["truncated", "empty", "noise"],
+)
+def test_damaged_idx_files_are_an_error(damage, bars: np.ndarray, tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    write_idx(folder, "train", bars, np.arange(10))
+    write_idx(folder, "t10k", bars, np.arange(10))
+    path = folder / "t10k-images-idx3-ubyte"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=f"mnist under {tmp_path} is damaged"):
+        load("mnist", GREY, data_dir=tmp_path)
+
+
+class Trap:
+    """What a hostile pickle would do."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_cifar_pickles_of_strangers_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in datasets.DATASETS["cifar10"].files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DataError, match="is damaged"):
+        load("cifar10", (3, 32, 32), data_dir=tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_unknown_name_gets_the_close_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"no data set 'mnits'\. Did you mean mnist.*given by its path"):
+        load("mnits")
+
+
+def test_a_path_that_is_not_there_is_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no image folder"):
+        load(str(tmp_path / "photos"))
+
+
+def test_an_image_folder_reports_progress_and_takes_the_name_of_the_folder(photos: Path) -> None:
+    steps = data.load(Recipe(data=str(photos)), RGB)
+    progress = []
+    try:
+        while True:
+            progress.append(next(steps))
+    except StopIteration as stop:
+        loaded = stop.value
+    assert LoadProgress("train images", 12, 12) in progress
+    assert (loaded.name, loaded.classes) == ("photos", ("dark", "light"))
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (12, 4, 4)
+    assert loaded.train.images.float().mean((1, 2, 3)).gt(128).tolist() == loaded.train.targets.bool().tolist()

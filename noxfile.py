@@ -50,8 +50,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and require their coverage."""
     install(session, "-e", ".[dev]")
-    for old in Path().glob(".coverage*"):
-        old.unlink()
+    for old in (Path(".coverage"), *Path().glob(".coverage.*")):
+        old.unlink(missing_ok=True)
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--skip-covered")

@@ -1,17 +1,18 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names lazily."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import registry, zoo
-from cnnkit.errors import UsageError
+from cnnkit.errors import CheckpointError, OutputError, UsageError
 from cnnkit.results import result_of
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign import ForeignOptions, open_onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
+    from typing import Literal
 
     from cnnkit.recipe import Recipe
     from cnnkit.results import (
@@ -34,7 +35,16 @@ def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given).expanduser()
 
 
-def load(ref: str | Path = DEFAULT_CLASSIFIER, *, device: str = "auto", **foreign: Any) -> Classifier:
+def load(
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    device: str = "auto",
+    trust_code: bool = False,
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Classifier:
     """Open a trained network as a classifier.
 
     ONNX files and zoo entries run on onnxruntime and never import PyTorch; runs and checkpoints run on PyTorch.
@@ -42,7 +52,10 @@ def load(ref: str | Path = DEFAULT_CLASSIFIER, *, device: str = "auto", **foreig
     Args:
         ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        foreign: `labels`, `mean`, `std` and `preprocess` for an ONNX file without a card.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        labels: text file with one label a line, for an ONNX file without a card; so are the following.
+        mean, std: one value a channel, for pixels in [0, 1].
+        preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
 
     Raises:
         UnknownNameError: nothing of that name.
@@ -56,15 +69,22 @@ def load(ref: str | Path = DEFAULT_CLASSIFIER, *, device: str = "auto", **foreig
     """
     text = str(ref)
     reference = registry.resolve(text)
+    values = [None if given is None else tuple(given) for given in (mean, std)]
+    options = ForeignOptions(_path(labels), *values, preprocess=preprocess)
     if reference.kind == "onnx" and reference.path is not None:
-        return open_onnx(reference.path, text, device=device, options=ForeignOptions(**foreign))
+        return open_onnx(reference.path, text, device=device, options=options)
+    if options:
+        raise UsageError(
+            f"{text} says itself what its labels and preprocessing are; the options for them are for ONNX."
+        )
+    if reference.kind == "architecture" and not zoo.has(text):
+        raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
     if reference.kind in {"zoo", "architecture"}:
-        # An architecture without an entry gets the error that says how to train it, which needs no PyTorch.
         entry = zoo.entry(text)
         return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device, verified=True)
     from cnnkit.training.networks import TorchNetwork, load_network
 
-    network, card = load_network(text)
+    network, card = load_network(text, trust_code=trust_code)
     return Classifier(TorchNetwork(network, card, device), text)
 
 
@@ -93,6 +113,11 @@ def train_events(
 
     records: list[EpochRecord] = []
     run: Path | None = None
+
+    def draw_curves() -> None:
+        if run is not None and records:
+            plots.curves(records, run / "curves.png", title=run.name)
+
     steps = loop.train_events(recipe, data_dir=_path(data_dir), runs_dir=Path(runs_dir), device=device)
     with closing(steps) as events:
         try:
@@ -102,9 +127,12 @@ def train_events(
                 if isinstance(event, EpochRecord):
                     records.append(event)
                 yield event
-        finally:
-            if run is not None and records:
-                plots.curves(records, run / "curves.png", title=run.name)
+        except BaseException:
+            # What stopped the run is the news, not that its curves could not be drawn.
+            with suppress(OutputError):
+                draw_curves()
+            raise
+        draw_curves()
 
 
 def train(
@@ -168,6 +196,7 @@ def evaluate(
     batch_size: int = 256,
     top_k: int = 5,
     device: str = "auto",
+    trust_code: bool = False,
 ) -> "Evaluation":
     """Measure a trained network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
 
@@ -177,18 +206,21 @@ def evaluate(
     """
     return result_of(
         evaluation_steps(
-            ref, data=data, split=split, data_dir=_path(data_dir), batch_size=batch_size, top_k=top_k, device=device
+            load(ref, device=device, trust_code=trust_code),
+            data=data,
+            split=split,
+            data_dir=_path(data_dir),
+            batch_size=batch_size,
+            top_k=top_k,
         )
     )
 
 
-def evaluation_steps(
-    ref: str | Path, *, device: str = "auto", **options: Any
-) -> "Generator[LoadProgress, None, Evaluation]":
-    """Do what `evaluate` does, and yield how far the loading of the images is."""
+def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress, None, Evaluation]":
+    """Do what `evaluate` does with a loaded classifier, and yield how far the loading of the images is."""
     from cnnkit.training.evaluation import evaluate_network
 
-    return evaluate_network(load(ref, device=device).network, str(ref), **options)
+    return evaluate_network(classifier.network, classifier.name, **options)
 
 
 def export(
@@ -198,6 +230,7 @@ def export(
     raw_input: bool = False,
     shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
+    trust_code: bool = False,
 ) -> "ExportResult":
     """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
 
@@ -209,11 +242,18 @@ def export(
     """
     from cnnkit.exporting.onnx import export_onnx
 
-    return export_onnx(str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir))
+    return export_onnx(
+        str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir), trust_code=trust_code
+    )
 
 
 def summarize(
-    ref: str | Path, *, batch: int = 1, shape: tuple[int, int, int] | None = None, depth: int | None = None
+    ref: str | Path,
+    *,
+    batch: int = 1,
+    shape: tuple[int, int, int] | None = None,
+    depth: int | None = None,
+    trust_code: bool = False,
 ) -> "ModelSummary":
     """Return the layers of a network; see `cnnkit.inspection.summary.summarize`.
 
@@ -223,7 +263,7 @@ def summarize(
     """
     from cnnkit.inspection import summary
 
-    return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth)
+    return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth, trust_code=trust_code)
 
 
 def list_models() -> "list[ModelInfo]":

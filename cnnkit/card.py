@@ -50,6 +50,8 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be distinct, and at least one")
+        if not all(label.isprintable() for label in self.labels):
+            raise ValueError("labels must not have control characters")
 
     def to_json(self) -> str:
         """Return the card as compact JSON."""

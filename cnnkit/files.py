@@ -38,7 +38,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Create `folder` and make sure, before any long work, that files can be made in it.
+    """Make sure, before any long work, that files can be made in `folder`, or it itself where it is not there yet.
 
     Raises:
         OutputError: they cannot.
@@ -46,8 +46,8 @@ def require_writable(folder: Path) -> None:
     import tempfile
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror or error}. Choose another folder.") from error

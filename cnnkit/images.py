@@ -24,6 +24,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 4096
+"""Of a network's input."""
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["stretch", "contain", "cover", "mnist-box"]
@@ -31,8 +33,6 @@ Polarity = Literal["as-is", "light-on-dark", "dark-on-light"]
 
 # What Pillow finds odd about a file's EXIF data is no business of whoever wants its pixels.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-# Pillow warns between its own two limits, both above MAX_PIXELS; an error can be caught in any thread.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Preprocessing:
     crop: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise ValueError(f"height and width must be positive, got {self.height}×{self.width}")
+        if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
+            raise ValueError(f"height and width must be from 1 to {MAX_SIDE}, got {self.height}×{self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise ValueError(f"mean and std need {self.channels} values each, std positive")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
@@ -79,6 +79,11 @@ class Prepared:
 
     pixels: Pixels
     steps: tuple[str, ...]
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a path is a file that is not hidden and is named like an image."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def decode(source: bytes | Path) -> tuple[Image.Image, list[str]]:
@@ -243,8 +248,9 @@ def _flatten(image: Image.Image, steps: list[str]) -> Image.Image:
     if alpha.getextrema() == (255, 255):
         return image.convert("RGB")
     # White ink on transparency vanishes on white paper; there, black paper shows it.
-    papers = [(colour, _over(image, colour)) for colour in ("white", "black")]
-    colour, flat = next((pair for pair in papers if _has_contrast(pair[1])), papers[0])
+    colour, flat = "white", _over(image, "white")
+    if not _has_contrast(flat) and _has_contrast(on_black := _over(image, "black")):
+        colour, flat = "black", on_black
     steps.append(f"transparency over {colour}")
     return flat
 

@@ -5,6 +5,7 @@ and completing names never pays for PyTorch.
 """
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -216,7 +217,8 @@ def resolve(text: str) -> Reference:
         return Reference(text, "torchvision")
     if path.suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl"}:
         raise CheckpointError(f"{text} is a pickle, and cnnkit loads none: they can run code. Use safetensors or ONNX.")
-    if ":" in text:
+    # Both sides are Python names, so that C:\\runs\\x is not taken for one.
+    if re.fullmatch(r"[\w.]+:[\w.]+", text):
         return Reference(text, "factory")
     # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
     if text in models():

@@ -51,9 +51,13 @@ def entry(name: str) -> ZooEntry:
     """
     found = entries().get(name) or next((e for e in entries().values() if e.model == name), None)
     if found is None:
-        hint = f"If {name} is an architecture, train it first: cnnkit train {name}"
-        raise UnknownNameError("zoo entry", name, entries(), hint=hint)
+        raise UnknownNameError("zoo entry", name, entries())
     return found
+
+
+def has(model: str) -> bool:
+    """Whether there is an entry of that architecture."""
+    return any(found.model == model for found in entries().values())
 
 
 def read(name: str, file: str) -> bytes:

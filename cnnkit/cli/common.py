@@ -1,14 +1,17 @@
 """What commands share: the one place where errors are caught, and the options that mean the same everywhere."""
 
-import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from cnnkit.errors import CnnkitError, MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.classifier import Classifier
 
 # What an installation for prediction only does without.
 _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib"}
@@ -23,13 +26,16 @@ class Group(TyperGroup):
         ctx.obj = {"json": "--json" in ctx.args, "debug": False}
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.obj["json"]:
+                _report(ctx, "interrupted", "stopped by Ctrl-C")
+            raise
         except CnnkitError as error:
-            if ctx.obj["debug"]:
-                raise
+            _trace(ctx)
             _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
-            if ctx.obj["debug"] or isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
+            if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
             usage = getattr(error, "format_message", None)
             if usage and not ctx.obj["json"]:
@@ -37,16 +43,24 @@ class Group(TyperGroup):
             if usage:
                 _report(ctx, UsageError.code, usage())
                 raise typer.Exit(UsageError.exit_code) from None
+            _trace(ctx)
             if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING_LIBRARIES:
                 message = (
                     f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks "
-                    f"{error.name}. Run: pip install cnnkit"
+                    f"{error.name}. Run: pip install torch torchvision torchmetrics onnx onnxscript matplotlib"
                 )
                 _report(ctx, MissingDependencyError.code, message)
+            elif isinstance(error, OSError):
+                _report(ctx, "os", f"{error.strerror or error}: {error.filename or 'a file'}.")
             else:
                 message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
                 _report(ctx, "internal", message)
             raise typer.Exit(1) from None
+
+
+def _trace(ctx: typer.Context) -> None:
+    if ctx.obj["debug"]:
+        traceback.print_exc()
 
 
 def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
@@ -108,13 +122,6 @@ def complete_data(incomplete: str) -> list[str]:
     return [name for name in [*DATASETS, *folders] if name.startswith(incomplete)]
 
 
-def positive_class_count(value: int) -> int:
-    """Reject a top-k below one."""
-    if value < 1:
-        raise typer.BadParameter("must be at least 1")
-    return value
-
-
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON envelope instead of tables.", callback=_remember_json, is_eager=True),
@@ -127,6 +134,13 @@ DataDir = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
+]
+Labels = Annotated[Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")]
+Mean = Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")]
+Std = Annotated[str | None, typer.Option(help="For an ONNX file without a card.")]
+Preprocess = Annotated[str | None, typer.Option(help="imagenet, for an ONNX file without a card.")]
 Shape = Annotated[
     str | None,
     typer.Option("--input", metavar="CxHxW", help="Input shape, as in 3x32x32. Default: the network's own."),
@@ -138,6 +152,24 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     return None if text is None else parse_shape(text)
 
 
-def interactive() -> bool:
-    """Whether somebody sees progress on standard error."""
-    return sys.stderr.isatty()
+def load_classifier(model: str, **options: Any) -> "Classifier":
+    """Open a model with the options of the command line: `mean` and `std` as text, `preprocess` unchecked.
+
+    Raises:
+        UsageError: one of them does not make sense.
+    """
+    from cnnkit import api
+
+    if options["preprocess"] not in {None, "imagenet"}:
+        raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
+    mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
+    return api.load(model, mean=mean, std=std, **options)
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers separated by commas, one for each channel.") from None

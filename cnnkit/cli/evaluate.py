@@ -5,8 +5,22 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import DataDir, Device, Json, ModelArgument, complete_data, emit
+from cnnkit.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Labels,
+    Mean,
+    ModelArgument,
+    Preprocess,
+    Std,
+    TrustCode,
+    complete_data,
+    emit,
+    load_classifier,
+)
 from cnnkit.errors import AccuracyError, UsageError
+from cnnkit.files import require_writable
 
 
 def command(
@@ -28,6 +42,11 @@ def command(
         float | None, typer.Option(help="Exit 3 below this accuracy, as in 0.98.", min=0, max=1)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the confusion matrix to this PNG.")] = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocess: Preprocess = None,
+    trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -37,13 +56,18 @@ def command(
 
     if split not in {None, "train", "validation", "test", "all"}:
         raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
-    steps = api.evaluation_steps(
-        model, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k, device=device
+    classifier = load_classifier(
+        model, device=device, labels=labels, mean=mean, std=std, preprocess=preprocess, trust_code=trust_code
     )
+    steps = api.evaluation_steps(
+        classifier, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k
+    )
+    if plot is not None:
+        require_writable(plot.parent)
     result = progress.follow(steps, f"evaluating {model}")
     if plot is not None:
         plots.confusion(result, plot)
-    if min_accuracy is not None and result.accuracy < min_accuracy:
+    if min_accuracy is not None and not result.accuracy >= min_accuracy:
         if not context.obj["json"]:
             tables.evaluation(result)
         raise AccuracyError(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import DataDir, Json, ModelArgument, Shape, emit, shape_of
+from cnnkit.cli.common import DataDir, Json, ModelArgument, Shape, TrustCode, emit, shape_of
 from cnnkit.errors import UsageError
 
 
@@ -23,6 +23,7 @@ def command(
     ] = False,
     input: Shape = None,
     data_dir: DataDir = None,
+    trust_code: TrustCode = False,
     json: Json = False,
 ) -> None:
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
@@ -36,5 +37,7 @@ def command(
     if not onnx:
         raise UsageError(f"say which format: cnnkit export {model} --onnx")
     with progress.working(f"exporting {model}"):
-        result = api.export(model, output, raw_input=raw_input, shape=shape_of(input), data_dir=data_dir)
+        result = api.export(
+            model, output, raw_input=raw_input, shape=shape_of(input), data_dir=data_dir, trust_code=trust_code
+        )
     emit(context, result, tables.export)

@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Device, Json, complete_model
+from cnnkit.cli.common import (
+    Device,
+    Json,
+    Labels,
+    Mean,
+    Preprocess,
+    Std,
+    TrustCode,
+    complete_model,
+    load_classifier,
+)
 from cnnkit.errors import ImageError, UsageError
-
-
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: expected numbers separated by commas, one for each channel.") from None
 
 
 def command(
@@ -31,12 +32,11 @@ def command(
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
-    labels: Annotated[
-        Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")
-    ] = None,
-    mean: Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")] = None,
-    std: Annotated[str | None, typer.Option(help="For an ONNX file without a card.")] = None,
-    preprocess: Annotated[str | None, typer.Option(help="imagenet, for an ONNX file without a card.")] = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocess: Preprocess = None,
+    trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -44,16 +44,15 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, envelope, predictions
 
-    if preprocess not in {None, "imagenet"}:
-        raise UsageError(f"--preprocess {preprocess!r}: expected imagenet.")
-    sources = [sys.stdin.buffer.read() if path is None else path for path in find_images(images)]
-    classifier = api.load(
+    sources = [_standard_input() if path is None else path for path in find_images(images)]
+    classifier = load_classifier(
         model or api.DEFAULT_CLASSIFIER,
         device=device,
         labels=labels,
-        mean=_numbers(mean, "--mean"),
-        std=_numbers(std, "--std"),
+        mean=mean,
+        std=std,
         preprocess=preprocess,
+        trust_code=trust_code,
     )
     found, bad = predictions.collect(classifier.stream(sources, top=top, batch_size=batch_size), len(sources))
     if context.obj["json"]:
@@ -68,21 +67,31 @@ def command(
         raise typer.Exit(ImageError.exit_code)
 
 
+def _standard_input() -> bytes:
+    from cnnkit.images import MAX_BYTES
+
+    # One byte over the cap is enough to be refused for it.
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
 def find_images(arguments: list[str]) -> list[Path | None]:
     """Turn files, folders and globs into image files, in order; `-` becomes None.
 
     Raises:
+        UsageError: `-` more than once.
         ImageError: a folder or glob without images. A single file is not looked at yet.
     """
-    from cnnkit.images import SUFFIXES
+    from cnnkit.images import SUFFIXES, is_image_file
 
+    if arguments.count("-") > 1:
+        raise UsageError("standard input can be read once only; give - once.")
     found: list[Path | None] = []
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
             found.append(None)
         elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if is_image_file(p))
             if not inside:
                 raise ImageError(f"the folder {argument} has no images ({', '.join(sorted(SUFFIXES))}).")
             found += inside

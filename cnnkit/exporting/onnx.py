@@ -12,9 +12,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cnnkit import datasets, registry
+from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, ParityError, UsageError
+from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
@@ -50,6 +50,7 @@ def export_onnx(
     raw_input: bool = False,
     shape: tuple[int, int, int] | None = None,
     data_dir: Path | None = None,
+    trust_code: bool = False,
 ) -> ExportResult:
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
 
@@ -60,16 +61,18 @@ def export_onnx(
         raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
         shape: channels, height and width for an architecture that does not say its input.
         data_dir: where to look for the images of the comparison first.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Raises:
         ParityError: they disagree; nothing is written.
         OnnxError: PyTorch cannot export this network.
         OutputError: the file cannot be written.
     """
-    network, card = _load(ref, shape)
+    network, card = _load(ref, shape, trust_code=trust_code)
     path = output or _default_output(ref)
-    # The folder itself is made by the write, which comes after the comparison.
-    require_writable(next(folder for folder in path.absolute().parents if folder.exists()))
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name the file to write, as in -o {path / 'model.onnx'}.")
+    require_writable(path.parent)
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     if size > MAX_WEIGHT_BYTES:
         raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
@@ -104,8 +107,8 @@ def export_onnx(
 def _failure(ref: str, found: ParityCertificate) -> str:
     return (
         f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
-        f"{found.max_absolute_difference:.3g} (tolerated: {found.tolerance:g}), the first class agrees on "
-        f"{found.top1_agreement:.1%}. No file was written."
+        f"{found.max_absolute_difference:.3g}, {found.max_tolerance_ratio:.1f} times what is allowed, "
+        f"the first class agrees on {found.top1_agreement:.1%}. No file was written."
     )
 
 
@@ -118,21 +121,21 @@ def _default_output(ref: str) -> Path:
     return Path(f"{ref.rpartition('/')[2].rpartition(':')[2]}.onnx")
 
 
-def _load(ref: str, shape: tuple[int, int, int] | None) -> tuple[nn.Module, ModelCard]:
+def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[nn.Module, ModelCard]:
     """Return the network, in evaluation mode, and its card; with random weights where there are no others."""
     reference = registry.resolve(ref)
     if reference.kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file already.")
-    if not reference.is_architecture:
-        return networks.load_network(ref)
-    if reference.kind == "architecture":
-        with contextlib.suppress(CheckpointError):
-            return networks.load_network(ref)
+    if not reference.is_architecture or (reference.kind == "architecture" and zoo.has(ref)):
+        if shape is not None:
+            raise UsageError(f"{ref} has trained weights, whose input is fixed; leave out --input.")
+        return networks.load_network(ref, trust_code=trust_code)
     shape = shape or networks.input_shape(ref)
     if shape is None:
         raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
-    torch.manual_seed(0)
-    network = networks.create_model(ref).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = networks.create_model(ref).eval()
     with torch.inference_mode():
         try:
             classes = network(torch.zeros(1, *shape)).shape[1]

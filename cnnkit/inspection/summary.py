@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,14 @@ from cnnkit.errors import UsageError
 from cnnkit.results import LayerRow, ModelSummary
 from cnnkit.training import networks
 
-if TYPE_CHECKING:
-    from cnnkit.card import ModelCard
-
 
 def summarize(
-    ref: str, *, batch: int = 1, shape: tuple[int, int, int] | None = None, depth: int | None = None
+    ref: str,
+    *,
+    batch: int = 1,
+    shape: tuple[int, int, int] | None = None,
+    depth: int | None = None,
+    trust_code: bool = False,
 ) -> ModelSummary:
     """Summarise the network behind a model reference.
 
@@ -28,6 +30,7 @@ def summarize(
         batch: images in the batch that the multiply-adds are for.
         shape: channels, height and width of the input; None for the network's own.
         depth: how many levels of modules to list; None for all.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Raises:
         UnknownNameError: no such network.
@@ -36,12 +39,11 @@ def summarize(
     reference = registry.resolve(ref)
     if reference.kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file; summary reads PyTorch networks: a name, a run or a checkpoint.")
-    card: ModelCard | None = None
     if reference.is_architecture:
         network = _build_without_weights(ref)
         own = networks.input_shape(ref)
     else:
-        network, card = networks.load_network(ref)
+        network, card = networks.load_network(ref, trust_code=trust_code)
         form = card.preprocessing
         own = (form.channels, form.height, form.width)
     shape = shape or own

@@ -18,12 +18,12 @@ def err() -> Console:
 
 def error(message: str) -> None:
     """Print an error to standard error."""
-    err().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    err().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
 
 
-def note(message: str) -> None:
-    """Print a remark to standard error."""
-    err().print(Text(message, style="dim"), soft_wrap=True)
+def printable(text: str) -> str:
+    """Replace what could steer the terminal: names of files and of what they hold come from outside."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
 
 
 def table() -> Table:

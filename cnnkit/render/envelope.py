@@ -31,7 +31,7 @@ def write(
         "data": plain(data),
         "errors": [{"code": code, "message": message} for code, message in errors],
     }
-    sys.stdout.write(json.dumps(envelope, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(envelope, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ def bar(fraction: float, width: int = _BAR) -> str:
 
 
 def collect(results: Iterable[Prediction | ImageError], total: int) -> tuple[list[Prediction], list[ImageError]]:
-    """Gather predictions under a progress bar; bad images are reported by name at once."""
+    """Gather predictions under a progress bar; bad images are kept apart."""
     found: list[Prediction] = []
     bad: list[ImageError] = []
     for result in results if total == 1 else _with_bar(results, total):
@@ -91,4 +91,5 @@ def _many(found: Sequence[Prediction]) -> None:
 def _name(prediction: Prediction) -> str:
     path = Path(prediction.source)
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
+    shown = path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+    return console.printable(str(shown))

@@ -159,8 +159,7 @@ def export(result: ExportResult) -> None:
     table.add_row("engines", ", ".join(f"{name} {version}" for name, version in found.versions.items()))
     table.add_row(
         "logits differ by",
-        f"at most {found.max_absolute_difference:.2g} ({found.tolerance:g} allowed), "
-        f"relatively {found.max_relative_difference:.2g}",
+        f"at most {found.max_absolute_difference:.2g}, {found.max_tolerance_ratio:.0%} of what is allowed",
     )
     table.add_row("same first class", Text(f"{found.top1_agreement:.0%}", "bold green"))
     out = console.out()

@@ -1,7 +1,8 @@
 """A training run as it happens: a bar while an epoch runs, a row when it is done."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Generator
+from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -21,7 +22,7 @@ from cnnkit.results import (
 _HEADER = "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
 
 
-def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> None:
+def show(events: Generator[TrainingEvent], recipe: Recipe, *, as_json: bool) -> None:
     """Draw the events of a run on standard error and its result on standard output."""
     display = _Display(recipe)
     records: list[EpochRecord] = []
@@ -34,6 +35,7 @@ def show(events: Iterable[TrainingEvent], recipe: Recipe, *, as_json: bool) -> N
                 if isinstance(event, TrainingFinished):
                     finished = event
     except KeyboardInterrupt:
+        events.close()  # saves what there is to save, before anything is said of it
         display.stopped(records)
         raise
     if as_json:
@@ -70,7 +72,6 @@ class _Display:
         self.task = self.progress.add_task("loading", total=None, numbers="")
         self.steps = 0
         self.run = ""
-        self.stepped = False
 
     def draw(self, event: TrainingEvent) -> None:
         match event:
@@ -81,7 +82,6 @@ class _Display:
             case TrainingStarted():
                 self._started(event)
             case StepProgress():
-                self.stepped = True
                 rate = self._rate(event)
                 self.progress.update(
                     self.task,
@@ -130,10 +130,8 @@ class _Display:
             kept = (
                 f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
             )
-        elif self.stepped:
+        elif self.run and (Path(self.run) / "best.safetensors").is_file():
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
-        elif self.run:
-            kept = "hardly a step was made"
         else:
-            kept = "training had not begun"
+            kept = "training had not begun, and nothing is left behind"
         self.console.print(Text(f"stopped: {kept}", "yellow"), soft_wrap=True)

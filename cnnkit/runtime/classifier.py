@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import ImageError, UsageError
+from cnnkit.errors import ImageError, OnnxError, UsageError
 from cnnkit.images import Pixels, Prepared, prepare
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.session import device_of
@@ -71,7 +71,11 @@ class OnnxNetwork:
             inputs = (pixels.astype(np.float32) / 255 - mean) / std
             if not self._channels_last:
                 inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-        output = self._session.run([self._output], {self._input: inputs})[0]
+        try:
+            output = self._session.run([self._output], {self._input: inputs})[0]
+        except Exception as error:  # onnxruntime raises its own types
+            reason = " ".join(str(error).split())[:300]
+            raise OnnxError(f"{self.card.model} failed on {list(inputs.shape)}: {reason}") from error
         scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
         # Logarithms of probabilities are logits: their softmax is the probabilities again.
         return np.log(np.maximum(scores, np.float32(1e-30))) if self._probabilities else scores
@@ -144,6 +148,8 @@ class Classifier:
                     prepared.append(error if named else type(error)(f"image {index + 1}: {error}"))
             good = [item for item in prepared if not isinstance(item, ImageError)]
             logits = self.network.logits(np.stack([p.pixels for _, p in good])) if good else None
+            if logits is not None and not np.isfinite(logits).all():
+                raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
             rows = iter(softmax(logits) if logits is not None else ())
             for item in prepared:
                 yield item if isinstance(item, ImageError) else self._prediction(*item, next(rows), top)

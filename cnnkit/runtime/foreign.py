@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, UsageError
-from cnnkit.images import Preprocessing
+from cnnkit.images import MAX_SIDE, Preprocessing
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.session import open_session
 
@@ -91,6 +91,8 @@ def _foreign(session: ort.InferenceSession, name: str, options: ForeignOptions) 
     if not isinstance(height, int) or not isinstance(width, int):
         height, width = (side if isinstance(side, int) else 224 for side in (height, width))
         assumed.append(f"size {height}×{width}: the graph leaves it open")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise OnnxError(f"{name} takes images of {height}×{width}; expected sides from 1 to {MAX_SIDE}.")
     labels = _labels(session, name, options, assumed)
     preprocessing = _preprocessing(channels, height, width, options, assumed, kind)
     card = ModelCard(model=name, labels=labels, preprocessing=preprocessing, raw_input=kind == "float32")

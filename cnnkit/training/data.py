@@ -115,24 +115,35 @@ def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec
 def _folder(
     recipe: Recipe, form: Preprocessing | tuple[int, int, int], only: tuple[SplitName, ...]
 ) -> Generator[LoadProgress, None, ImageData]:
-    folder = Path(recipe.data).expanduser()
-    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
-        raise UnknownNameError(
-            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
-        )
-    listing = folders.list_folder(
-        folder,
-        validation_fraction=recipe.validation_fraction,
-        test_fraction=recipe.test_fraction,
-        seed=recipe.seed,
-    )
+    listing = list_images(recipe)
     shape = _form(form, None)
     splits = {}
     for name, pairs in listing.splits.items():
         wanted = pairs if name in only or "all" in only else []
         images = yield from folders.decode_files(wanted, shape, f"{name} images")
         splits[name] = _split(images, np.array([target for _, target in wanted], np.int64))
-    return ImageData(folder.resolve().name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
+    name = Path(recipe.data).expanduser().resolve().name
+    return ImageData(name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
+
+
+def list_images(recipe: Recipe) -> folders.Listing:
+    """List and split the image folder that a recipe names.
+
+    Raises:
+        UnknownNameError: it is no path, and no data set either.
+        DataError: no such folder, or one without images in class folders.
+    """
+    folder = Path(recipe.data).expanduser()
+    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
+        raise UnknownNameError(
+            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
+        )
+    return folders.list_folder(
+        folder,
+        validation_fraction=recipe.validation_fraction,
+        test_fraction=recipe.test_fraction,
+        seed=recipe.seed,
+    )
 
 
 def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadProgress, None, Pixels]:

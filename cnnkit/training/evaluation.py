@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional import classification as metrics
 
+from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
@@ -98,20 +99,26 @@ def load_for(
     if source is None:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
     recipe = recipe.override({"data": source})
+    used = split or _fair_split(card, recipe, given=data is not None)
     every: tuple[SplitName, ...] = ("train", "validation", "test")
     loaded = yield from data_module.load(
-        recipe, card.preprocessing, data_dir=data_dir, only=(split,) if split and split != "all" else every
+        recipe, card.preprocessing, data_dir=data_dir, only=every if used == "all" else (used,)
     )
     if loaded.classes != card.labels:
         raise DataError(
             f"{loaded.name} has the classes {_shown(loaded.classes)}; the network knows {_shown(card.labels)}."
         )
-    if split is not None:
-        return loaded, split
-    folder = Path(source).expanduser()
-    own_test = not folder.is_dir() or (folder / "train").is_dir()
-    # Of the folder it was trained on, only the held-back part is fair; a folder it never saw counts whole.
-    return loaded, "test" if own_test or loaded.fingerprint == card.fingerprint else "all"
+    return loaded, used
+
+
+def _fair_split(card: ModelCard, recipe: Recipe, *, given: bool) -> SplitName:
+    """Return `all` only for an image folder that the network cannot have been trained on, and `test` otherwise."""
+    if not given or recipe.data in datasets.DATASETS:
+        return "test"
+    listing = data_module.list_images(recipe)
+    # A folder of the same name may be the one of the training, moved or with images added since.
+    known = listing.fingerprint == card.fingerprint or Path(recipe.data).resolve().name == card.dataset
+    return "test" if known or listing.has_test_folder else "all"
 
 
 def _shown(labels: tuple[str, ...]) -> str:

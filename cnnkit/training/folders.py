@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.errors import DataError, ImageError
 from cnnkit.files import sha256
-from cnnkit.images import SUFFIXES, Pixels, Preprocessing, prepare
+from cnnkit.images import SUFFIXES, Pixels, Preprocessing, is_image_file, prepare
 from cnnkit.results import LoadProgress
 
 _VALIDATION = ("val", "valid", "validation")
@@ -18,11 +18,19 @@ _VALIDATION = ("val", "valid", "validation")
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of an image folder: `splits` maps train, validation and test to (file, class index) pairs."""
+    """The files of an image folder.
+
+    Attributes:
+        classes: names of the class folders, sorted.
+        splits: maps train, validation and test to (file, class index) pairs.
+        fingerprint: hash of the files' names and sizes.
+        has_test_folder: the test split is a folder of its own, not one held back by seed.
+    """
 
     classes: tuple[str, ...]
     splits: dict[str, list[tuple[Path, int]]]
     fingerprint: str
+    has_test_folder: bool
 
 
 def list_folder(folder: Path, *, validation_fraction: float, test_fraction: float, seed: int) -> Listing:
@@ -34,7 +42,7 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
         DataError: no such folder, fewer than two classes, an empty class, or splits with other classes.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no image folder {folder}.")
+        raise DataError(f"there is no image folder {folder}. Name it by its path with --data.")
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     by_class = _classes(train_folder)
     classes = tuple(by_class)
@@ -50,6 +58,7 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
         if tuple(found) != classes:
             raise DataError(f"{place} has the classes {_names(found)}, {train_folder} has {_names(classes)}.")
         splits[split] = [(file, classes.index(name)) for name, files in found.items() for file in files]
+    has_test_folder = bool(splits["test"])
     shares = [(s, f) for s, f in (("test", test_fraction), ("validation", validation_fraction)) if not splits[s]]
     for index, (name, files) in enumerate(by_class.items()):
         left = sorted(files, key=lambda f: sha256(f"{seed} {f.relative_to(train_folder).as_posix()}".encode()))
@@ -64,7 +73,7 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
             splits[split] += [(file, index) for file in left[:count]]
             left = left[count:]
         splits["train"] += [(file, index) for file in left]
-    return Listing(classes, splits, _fingerprint(folder, splits))
+    return Listing(classes, splits, _fingerprint(folder, splits), has_test_folder)
 
 
 def decode_files(
@@ -100,7 +109,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
         raise DataError(f"{folder} has {len(names)} class folders; expected at least two, one folder a class.")
     found = {}
     for name in names:
-        files = [f for f in (folder / name).rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+        files = [f for f in (folder / name).rglob("*") if is_image_file(f)]
         if not files:
             raise DataError(f"the class folder {folder / name} has no images ({', '.join(sorted(SUFFIXES))}).")
         found[name] = sorted(files)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import TrainingDivergedError, UsageError
 from cnnkit.files import require_writable, write_atomic
@@ -26,7 +28,8 @@ from cnnkit.training.optimisers import initialise, make_optimizer, make_schedule
 from cnnkit.training.runs import new_run_folder, versions
 
 _PROGRESS_SECONDS = 0.1
-_EVALUATION_BATCH = 1000
+_EVALUATION_PIXELS = 1000 * 28 * 28
+"""Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
 
 
 def train_events(
@@ -54,7 +57,11 @@ def train_events(
     initialise(network, recipe.initialisation)
     _check_fits(network, shape, len(data.classes), recipe)
     run = new_run_folder(runs_dir, recipe.model, data.name)
-    recipe.write(run / "run.toml")
+    repeatable = recipe
+    if recipe.data not in datasets.DATASETS:
+        # Only the whole path repeats the run from another folder; the card, which travels, keeps what was given.
+        repeatable = recipe.override({"data": str(Path(recipe.data).expanduser().resolve())})
+    repeatable.write(run / "run.toml")
     yield from _Run(recipe, network, data, run, place).events()
 
 
@@ -104,7 +111,7 @@ class _Run:
         return self.run / "best.safetensors"
 
     def events(self) -> Iterator[TrainingEvent]:
-        started = time.monotonic()
+        started = time.perf_counter()
         yield TrainingStarted(
             run=self.run,
             device=str(self.device),
@@ -117,19 +124,23 @@ class _Run:
         try:
             for epoch in range(1, self.recipe.epochs + 1):
                 yield from self._epoch(epoch)
-        except (KeyboardInterrupt, GeneratorExit):
-            # Stopped inside the first epoch: its weights are the best there are.
-            if self.best is None and self.stepped:
+        except (KeyboardInterrupt, GeneratorExit, TrainingDivergedError) as stop:
+            # Stopped inside the first epoch: its weights are the best there are, unless they are no numbers.
+            if self.best is None and self.stepped and not isinstance(stop, TrainingDivergedError):
                 self._save({})
+            elif not self.checkpoint.is_file():
+                shutil.rmtree(self.run, ignore_errors=True)
             raise
-        yield self._finished(time.monotonic() - started)
+        yield self._finished(time.perf_counter() - started)
 
     def _finished(self, seconds: float) -> TrainingFinished:
         """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
         best = self.best if self.best is not None else self.records[-1]
         test_accuracy = None
         if len(self.data.test):
-            self.network.load_state_dict(load_checkpoint(self.checkpoint, str(self.checkpoint))[0].state_dict())
+            self.network.load_state_dict(
+                load_checkpoint(self.checkpoint, str(self.checkpoint), trust_code=True)[0].state_dict()
+            )
             _, test_accuracy = self._measure(self.data.test)
             self._save({**_metrics(best), "test_accuracy": test_accuracy})
         return TrainingFinished(
@@ -142,7 +153,7 @@ class _Run:
         )
 
     def _epoch(self, epoch: int) -> Iterator[TrainingEvent]:
-        started = shown = time.monotonic()
+        started = shown = time.perf_counter()
         totals = _Totals.on(self.device)
         learning_rate = self.optimizer.param_groups[0]["lr"]
         self.network.train()
@@ -156,12 +167,12 @@ class _Run:
             self.stepped = True
             self.schedule.step()
             totals.add(logits, targets, loss)
-            if time.monotonic() - shown >= _PROGRESS_SECONDS or step == self.steps:
+            if time.perf_counter() - shown >= _PROGRESS_SECONDS or step == self.steps:
                 mean_loss, accuracy = totals.means()
                 self._require_finite(mean_loss, epoch, "training")
                 yield StepProgress(epoch, step, totals.images, mean_loss, accuracy)
-                shown = time.monotonic()
-        seconds = time.monotonic() - started
+                shown = time.perf_counter()
+        seconds = time.perf_counter() - started
         mean_loss, accuracy = totals.means()
         validation_loss, validation_accuracy = self._measure(self.data.validation)
         self._require_finite(validation_loss, epoch, "validation")
@@ -172,13 +183,14 @@ class _Run:
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             learning_rate=learning_rate,
-            seconds=time.monotonic() - started,
+            seconds=time.perf_counter() - started,
             images_per_second=totals.images / seconds,
             is_best=self._beats_best(validation_accuracy, validation_loss),
         )
         if record.is_best:
-            self.best = record
+            # Saved before it counts as best: an interrupt in between must not leave a best epoch without a file.
             self._save(_metrics(record))
+            self.best = record
         self.records.append(record)
         write_metrics(self.run / "metrics.csv", self.records)
         yield record
@@ -189,7 +201,7 @@ class _Run:
         return best is None or (accuracy, -loss) > (best.validation_accuracy, -best.validation_loss)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + epoch) % 2**63)
+        generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + 2 * epoch + 1) % 2**63)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
         numbers = None
         if self.augmentation is not None:
@@ -207,9 +219,9 @@ class _Run:
         """Return mean loss and accuracy on a split."""
         self.network.eval()
         totals = _Totals.on(self.device)
-        for images, targets in zip(
-            torch.split(split.images, _EVALUATION_BATCH), torch.split(split.targets, _EVALUATION_BATCH), strict=True
-        ):
+        form = self.data.preprocessing
+        batch = max(1, _EVALUATION_PIXELS // (form.height * form.width))
+        for images, targets in zip(torch.split(split.images, batch), torch.split(split.targets, batch), strict=True):
             there = targets.to(self.device)
             logits = self.network(self.normalise(images.to(self.device)))
             totals.add(logits, there, F.cross_entropy(logits, there))

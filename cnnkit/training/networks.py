@@ -3,13 +3,11 @@
 import hashlib
 import inspect
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 import torchvision
@@ -145,12 +143,14 @@ def save_checkpoint(path: Path, network: nn.Module, card: ModelCard) -> ModelCar
     return card
 
 
-def load_checkpoint(source: Path | bytes, name: str) -> tuple[nn.Module, ModelCard]:
+def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False) -> tuple[nn.Module, ModelCard]:
     """Read a checkpoint, check its hash, and build its network in evaluation mode on the CPU.
 
     Args:
         source: the file or its content.
         name: what to call it in errors.
+        trust_code: import the network that the card names as `module:factory`; a card is data from outside, and what
+            it names could be any code on this machine.
 
     Raises:
         CheckpointError: not a safetensors file, without a card, damaged, or of another network than its card says.
@@ -159,16 +159,18 @@ def load_checkpoint(source: Path | bytes, name: str) -> tuple[nn.Module, ModelCa
         data = source.read_bytes() if isinstance(source, Path) else source
         state = safetensors.torch.load(data)
         metadata = _metadata(data)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
     card = ModelCard.from_metadata(metadata, name)
     if card is None:
         raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
     if weights_hash(state) != card.weights_sha256:
         raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
-    # A card may name a module:factory to import; one from elsewhere must not reach what every Python has.
-    if card.model.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
-        raise CheckpointError(f"{name} names {card.model!r} as its network, which is part of Python: not a network.")
+    if ":" in card.model and not trust_code:
+        raise CheckpointError(
+            f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
+            "(trust_code=True)."
+        )
     try:
         network = create_model(card.model, len(card.labels))
     except (UnknownNameError, UsageError) as error:
@@ -189,7 +191,7 @@ def _metadata(data: bytes) -> dict[str, str]:
     return dict(header.get("__metadata__", {}))
 
 
-def load_network(text: str) -> tuple[nn.Module, ModelCard]:
+def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, ModelCard]:
     """Return the trained network behind a reference to a checkpoint, a run folder or the zoo.
 
     Raises:
@@ -197,7 +199,7 @@ def load_network(text: str) -> tuple[nn.Module, ModelCard]:
     """
     reference = registry.resolve(text)
     if reference.kind == "checkpoint" and reference.path is not None:
-        return load_checkpoint(reference.path, str(reference.path))
+        return load_checkpoint(reference.path, str(reference.path), trust_code=trust_code)
     if reference.kind in {"zoo", "architecture"}:
         try:
             entry = zoo.entry(text)
@@ -212,11 +214,10 @@ def load_network(text: str) -> tuple[nn.Module, ModelCard]:
 class TorchNetwork:
     """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out."""
 
-    engine = "PyTorch"
-
     def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto") -> None:
         self.card = card
         self._device = choose_device(device)
+        self.engine = f"PyTorch {self._device.type.upper()}"
         normalise = Normalise(card.preprocessing.mean, card.preprocessing.std)
         self._network = nn.Sequential(normalise, network).eval().to(self._device)
 

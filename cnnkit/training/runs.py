@@ -22,7 +22,7 @@ def new_run_folder(runs: Path, model: str, data: str) -> Path:
     while True:
         folder = runs / f"{stem}-{number}"
         try:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         except FileExistsError:
             number += 1
         except OSError as error:

@@ -18,7 +18,6 @@ WITHOUT_TORCH = (
     "platformdirs",
     "pydantic",
     "rich",
-    "safetensors",
     "tomli-w",
     "typer<0.28",
 )

@@ -69,14 +69,13 @@ def load(
     """
     text = str(ref)
     reference = registry.resolve(text)
-    values = [None if given is None else tuple(given) for given in (mean, std)]
-    options = ForeignOptions(_path(labels), *values, preprocess=preprocess)
+    options = ForeignOptions(
+        _path(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
+    )
     if reference.kind == "onnx" and reference.path is not None:
         return open_onnx(reference.path, text, device=device, options=options)
     if options:
-        raise UsageError(
-            f"{text} says itself what its labels and preprocessing are; the options for them are for ONNX."
-        )
+        raise UsageError(f"{text} knows its labels and preprocessing; the options for them are for foreign ONNX files.")
     if reference.kind == "architecture" and not zoo.has(text):
         raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
     if reference.kind in {"zoo", "architecture"}:

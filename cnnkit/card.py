@@ -1,6 +1,7 @@
 """The model card: what a file of weights needs to say about itself to be used without anything else."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,6 +11,8 @@ from cnnkit.results import ParityCertificate
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be distinct, and at least one")
-        if not all(label.isprintable() for label in self.labels):
+        if any(_CONTROL.search(label) for label in self.labels):
             raise ValueError("labels must not have control characters")
 
     def to_json(self) -> str:

@@ -105,7 +105,7 @@ _OWN = (
         initialisation="xavier", validation_fraction=0.1,
     ),
     _spec(
-        "shapes-cnn", "shapes:shapes_cnn", (3, 28, 28), 174_243, "article", 0.878, 3,
+        "shapes-cnn", "shapes:shapes_cnn", (3, 28, 28), 174_243, "article, with another recipe", 0.878, 3,
         data="shapes", optimizer="adam", learning_rate=2e-3, schedule="one-cycle", batch_size=16, epochs=160,
         initialisation="xavier", normalisation="standard", augmentation="drawings", test_fraction=0.3,
     ),

@@ -70,7 +70,7 @@ def build(plan: Plan, data_dir: Path) -> ZooEntry:
     certificate = exported.certificate
     readme = f"""# {plan.name}
 
-{plan.about or f"`{plan.model}` trained by its reference recipe ({spec.source})."}
+{plan.about or f"`{plan.model}` trained by the recipe below ({spec.source})."}
 
 | | |
 | --- | --- |

@@ -100,6 +100,9 @@ def main() -> None:
             results = [r for r in results if (r["model"], r["seed"]) != (model, seed)] + [result]
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     write_table(results)
+    below = [r for r in results if float(r["test_accuracy"]) < BARS[str(r["model"])][0]]
+    if below:
+        raise SystemExit(f"below the bar: {below}")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,15 @@ PUBLIC = {
     "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "__version__",
 }  # fmt: skip
 SIGNATURES = {
-    "load": "(ref='digits', *, device='auto', **foreign)",
+    "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
     "create_model": "(name, num_classes=None)",
     "train": "(recipe, *, data_dir=None, runs_dir='runs', device='auto')",
     "default_recipe": "(model, **changes)",
-    "evaluate": "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto')",
-    "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None)",
-    "summarize": "(ref, *, batch=1, shape=None, depth=None)",
+    "evaluate": (
+        "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
+    ),
+    "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False)",
+    "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
     "list_models": "()",
     "list_datasets": "(data_dir=None)",
 }
@@ -98,7 +100,7 @@ def test_runs_checkpoints_and_files_are_opened_alike(photos_run: Path, photos_on
     ("ref", "error"),
     [
         ("nosuch", UnknownNameError),
-        ("lenet", UnknownNameError),
+        ("lenet", CheckpointError),
         ("nowhere.onnx", CheckpointError),
         ("nowhere.safetensors", CheckpointError),
         ("torchvision/resnet18", CheckpointError),

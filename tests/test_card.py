@@ -38,7 +38,7 @@ def test_a_card_survives_its_json_exactly(card):
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
-    labels=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, unique=True),
+    labels=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), min_size=1, unique=True),
     mean=st.floats(allow_nan=False, allow_infinity=False),
     std=st.floats(0, exclude_min=True, allow_infinity=False),
     accuracy=st.floats(0, 1),
@@ -85,8 +85,8 @@ WRONG = [
     ("preprocessing", ..., "preprocessing"),
     ("preprocessing.channels", 2, "preprocessing.channels"),
     ("preprocessing.channels", 3, "mean and std need 3 values"),
-    ("preprocessing.height", 0, "height and width must be positive, got 0×28"),
-    ("preprocessing.width", -1, "height and width must be positive, got 28×-1"),
+    ("preprocessing.height", 0, "height and width must be from 1 to 4096, got 0×28"),
+    ("preprocessing.width", -1, "height and width must be from 1 to 4096, got 28×-1"),
     ("preprocessing.height", 32, "mnist-box makes 1×28×28"),
     ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 values"),
     ("preprocessing.std", [0.0], "std positive"),
@@ -129,7 +129,7 @@ def test_what_is_no_card_at_all_is_refused(text):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(0, len(FULL.to_json()) - 1), st.characters(exclude_categories=["Cs"]))
+@given(st.integers(0, len(FULL.to_json()) - 1), st.characters(exclude_categories=["Cs", "Cc"]))
 def test_a_card_that_was_changed_by_hand_is_read_or_refused(index, character):
     text = FULL.to_json()
     try:
@@ -147,7 +147,7 @@ def test_a_card_cannot_be_changed():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((1, 0, 28, (0.0,), (1.0,)), "positive"),
+        ((1, 0, 28, (0.0,), (1.0,)), "from 1 to 4096"),
         ((3, 28, 28, (0.0,), (1.0,)), "3 values"),
         ((1, 28, 28, (0.0,), (0.0,)), "std positive"),
         ((3, 28, 28, (0.0,) * 3, (1.0,) * 3, "mnist-box"), "1×28×28"),

@@ -1,5 +1,7 @@
 """The two consoles: results go to standard output, progress and errors to standard error."""
 
+import re
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +25,7 @@ def error(message: str) -> None:
 
 def printable(text: str) -> str:
     """Replace what could steer the terminal: names of files and of what they hold come from outside."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "�", text)
 
 
 def table() -> Table:

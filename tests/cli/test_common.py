@@ -128,7 +128,7 @@ def test_an_installation_without_pytorch_says_what_it_lacks(process: Process, tm
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
     result = process("summary", "lenet", env={"PYTHONPATH": str(tmp_path)})
     assert (result.returncode, result.stdout) == (1, "")
-    assert "this installation lacks torch. Run: pip install cnnkit" in " ".join(result.stderr.split())
+    assert "this installation lacks torch. Run: pip install torch " in " ".join(result.stderr.split())
     as_json = process("summary", "lenet", "--json", env={"PYTHONPATH": str(tmp_path)})
     assert json.loads(as_json.stdout)["errors"][0]["code"] == "missing-dependency"
 
@@ -140,6 +140,8 @@ def test_a_traceback_is_shown_on_demand_only(process: Process) -> None:
     assert (debug.returncode, debug.stdout) == (1, "")
     assert debug.stderr.startswith("Traceback (most recent call last)")
     assert "UnknownNameError: there is no model 'nosuch'." in debug.stderr
+    assert process("--debug", "train", "lenet", "--epochs", "0").returncode == 2
+    assert json.loads(process("--debug", "train", "lenet", "--epochs", "0", "--json").stdout)["status"] == "error"
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback(program: str) -> None:

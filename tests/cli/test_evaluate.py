@@ -49,7 +49,7 @@ def test_a_run_and_its_onnx_file_get_the_same_scores(tiny_run: Path, tiny_onnx: 
     assert run["accuracy"] == file["accuracy"]
     assert run["confusion"] == file["confusion"]
     assert run["loss"] == pytest.approx(file["loss"], abs=1e-5)
-    assert (run["engine"], file["engine"].split()[0]) == ("PyTorch", "onnxruntime")
+    assert (run["engine"], file["engine"].split()[0]) == ("PyTorch CPU", "onnxruntime")
 
 
 @pytest.mark.parametrize(("bar", "code"), [("0.5", 0), ("1", 0)])
@@ -80,7 +80,18 @@ def test_a_plot_that_cannot_be_written_is_an_error(photos_onnx: Path, tmp_path: 
     (tmp_path / "file").write_text("in the way")
     result = cli("evaluate", photos_onnx, "--plot", tmp_path / "file" / "confusion.png")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: cannot write {tmp_path / 'file' / 'confusion.png'}")
+    assert result.stderr.startswith(f"error: cannot write into {tmp_path / 'file'}")
+
+
+def test_a_bar_that_is_no_number_is_not_passed(photos_onnx: Path, cli: Cli) -> None:
+    assert cli("evaluate", photos_onnx, "--min-accuracy", "nan").exit_code == 3
+
+
+@pytest.mark.parametrize("option", ["--labels", "--mean", "--std", "--preprocess"])
+def test_an_option_for_foreign_files_is_not_ignored(option: str, photos_run: Path, cli: Cli) -> None:
+    result = cli("evaluate", photos_run, option, "imagenet" if option == "--preprocess" else "1")
+    assert result.exit_code == 2
+    assert "foreign ONNX files" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test", "all"])
@@ -127,7 +138,7 @@ def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: 
     ("ref", "message"),
     [
         ("lenett", "there is no model 'lenett'. Did you mean lenet"),
-        ("lenet", "there is no zoo entry 'lenet'"),
+        ("lenet", "lenet has no trained weights in the zoo. Train it first"),
         ("nowhere.onnx", "there is no file nowhere.onnx"),
         ("net.pt", "is a pickle, and cnnkit loads none"),
         ("tests", "is a folder without a best.safetensors: not a finished run"),

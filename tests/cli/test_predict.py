@@ -182,7 +182,7 @@ def test_a_run_predicts_as_its_file_does(cli: Cli, photos: Path, photos_run: Pat
     found = [
         json.loads(cli("predict", photos, "-m", ref, "--json").stdout)["data"] for ref in (photos_run, photos_onnx)
     ]
-    assert found[0]["engine"] == "PyTorch"
+    assert found[0]["engine"] == "PyTorch CPU"
     for one, other in zip(*(data["predictions"] for data in found), strict=True):
         assert one["scores"][0]["label"] == other["scores"][0]["label"]
         assert one["scores"][0]["probability"] == pytest.approx(other["scores"][0]["probability"], abs=1e-5)

@@ -70,9 +70,9 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        (0, "stopped: training had not begun"),
-        (1, "stopped: training had not begun"),
-        (3, "stopped: no epoch was finished; the weights as they were are in net-photos-1"),
+        (0, "stopped: training had not begun, and nothing is left behind"),
+        (1, "stopped: training had not begun, and nothing is left behind"),
+        (3, "stopped: training had not begun, and nothing is left behind"),
         (4, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
         (6, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
     ],

@@ -148,6 +148,26 @@ def test_a_strange_folder_counts_whole_and_its_own_only_in_the_part_held_back(
     assert (other.split, other.images, other.data) == ("all", 19, "moved")
 
 
+def test_a_folder_that_changed_since_the_training_still_holds_its_training_images_back(
+    own_photos: Path, tmp_path: Path
+) -> None:
+    recipe = api.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
+    list(api.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
+    run = tmp_path / "runs" / "softmax-regression-photos-1"
+    shutil.copy(own_photos / "dark" / "00.png", own_photos / "dark" / "new.png")
+    for found in (api.evaluate(run), api.evaluate(run, data=str(own_photos))):
+        assert (found.split, found.images) == ("test", 4)
+
+
+def test_a_folder_that_is_named_like_a_data_set_changes_nothing(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shapes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = api.evaluate(tiny_run.resolve(), data="shapes")
+    assert (found.split, found.data) == ("test", "shapes")
+
+
 def test_of_a_strange_folder_with_a_test_split_that_split_counts(
     photos: Path, photos_run: Path, tmp_path: Path
 ) -> None:
@@ -166,7 +186,7 @@ def test_a_split_can_be_named(split: str, images: int, photos_run: Path) -> None
 @pytest.mark.usefixtures("few_shapes")
 def test_a_checkpoint_and_its_onnx_file_score_the_same(tiny_run: Path, tiny_onnx: Path) -> None:
     torch, onnx = api.evaluate(tiny_run, device="cpu"), api.evaluate(tiny_onnx, device="cpu")
-    assert (torch.engine, onnx.engine) == ("PyTorch", "onnxruntime CPU")
+    assert (torch.engine, onnx.engine) == ("PyTorch CPU", "onnxruntime CPU")
     assert (onnx.images, onnx.accuracy, onnx.confusion) == (30, torch.accuracy, torch.confusion)
     assert onnx.loss == pytest.approx(torch.loss, abs=1e-5)
     assert onnx.calibration_error == pytest.approx(torch.calibration_error, abs=1e-4)

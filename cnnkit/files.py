@@ -10,31 +10,33 @@ from cnnkit.errors import OutputError
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place.
 
-    Raises:
-        OutputError: the folder cannot be written or the disk is full; an older `path` is left as it was.
-    """
-    import tempfile  # slow to load, and reading needs none of it
+    A link is followed; what it names is replaced.
 
-    temporary: str | None = None
+    Raises:
+        OutputError: the folder cannot be written, the disk is full, or `path` is something else than a file; an older
+            `path` is left as it was.
+    """
+    import uuid  # slow to load, and reading needs none of it
+
+    temporary: Path | None = None
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: it is there, and not a file. Choose another name.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".cnnkit.", suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as file:
+        temporary = path.parent / f".cnnkit.{uuid.uuid4().hex}.tmp"
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private to the user; a result gets the mode that the user's umask gives any file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}. Choose a folder that exists and has space."
         ) from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path) -> None:

@@ -62,7 +62,8 @@ def train_events(
         # Only the whole path repeats the run from another folder; the card, which travels, keeps what was given.
         repeatable = recipe.override({"data": str(Path(recipe.data).expanduser().resolve())})
     repeatable.write(run / "run.toml")
-    yield from _Run(recipe, network, data, run, place).events()
+    why = f" ({'the GPU that PyTorch found' if place.type == 'cuda' else 'PyTorch finds no GPU'})"
+    yield from _Run(recipe, network, data, run, place, f"{place}{why if device == 'auto' else ''}").events()
 
 
 @dataclass
@@ -89,8 +90,10 @@ class _Totals:
 class _Run:
     """What one run holds; `events` runs it."""
 
-    def __init__(self, recipe: Recipe, network: nn.Module, data: ImageData, run: Path, device: torch.device) -> None:
-        self.recipe, self.data, self.run, self.device = recipe, data, run, device
+    def __init__(
+        self, recipe: Recipe, network: nn.Module, data: ImageData, run: Path, device: torch.device, device_name: str
+    ) -> None:
+        self.recipe, self.data, self.run, self.device, self.device_name = recipe, data, run, device, device_name
         # Channels-last is the order in which pixels arrive, and the faster one for small convolutions.
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         form = data.preprocessing
@@ -114,7 +117,7 @@ class _Run:
         started = time.perf_counter()
         yield TrainingStarted(
             run=self.run,
-            device=str(self.device),
+            device=self.device_name,
             parameters=sum(p.numel() for p in self.network.parameters()),
             train_images=len(self.train),
             validation_images=len(self.data.validation),

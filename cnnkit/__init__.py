@@ -18,8 +18,8 @@ _HOMES = {
     "default_recipe": "cnnkit.api",
     "evaluate": "cnnkit.api",
     "export": "cnnkit.api",
-    "list_datasets": "cnnkit.api",
-    "list_models": "cnnkit.api",
+    "list_datasets": "cnnkit.listing",
+    "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
@@ -28,36 +28,18 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from cnnkit.api import (
-        create_model as create_model,
-    )
-    from cnnkit.api import (
-        default_recipe as default_recipe,
-    )
-    from cnnkit.api import (
-        evaluate as evaluate,
-    )
-    from cnnkit.api import (
-        export as export,
-    )
-    from cnnkit.api import (
-        list_datasets as list_datasets,
-    )
-    from cnnkit.api import (
-        list_models as list_models,
-    )
-    from cnnkit.api import (
-        load as load,
-    )
-    from cnnkit.api import (
-        summarize as summarize,
-    )
-    from cnnkit.api import (
-        train as train,
-    )
+    from cnnkit.api import create_model as create_model
+    from cnnkit.api import default_recipe as default_recipe
+    from cnnkit.api import evaluate as evaluate
+    from cnnkit.api import export as export
+    from cnnkit.api import load as load
+    from cnnkit.api import summarize as summarize
+    from cnnkit.api import train as train
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.images import Preprocessing as Preprocessing
+    from cnnkit.listing import list_datasets as list_datasets
+    from cnnkit.listing import list_models as list_models
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
     from cnnkit.runtime.classifier import Classifier as Classifier

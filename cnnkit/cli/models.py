@@ -7,7 +7,7 @@ from cnnkit.cli.common import Json, emit
 
 def command(context: typer.Context, *, json: Json = False) -> None:
     """List the networks that can be named."""
-    from cnnkit import api
+    from cnnkit import listing
     from cnnkit.render import tables
 
-    emit(context, api.list_models(), tables.models)
+    emit(context, listing.list_models(), tables.models)

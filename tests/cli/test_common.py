@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import cnnkit
-from cnnkit import api
+from cnnkit import listing
 
 COMMANDS = ("summary", "train", "evaluate", "export", "predict", "models", "datasets")
 Cli = Callable[..., Any]
@@ -107,7 +107,7 @@ def test_an_error_of_our_own_making_is_one_line_that_says_so(
     def broken() -> None:
         raise LookupError("nowhere")
 
-    monkeypatch.setattr(api, "list_models", broken)
+    monkeypatch.setattr(listing, "list_models", broken)
     result = cli("models", *["--json"] * as_json)
     message = "cnnkit broke: LookupError: nowhere. This is a bug; cnnkit --debug … shows where."
     assert result.exit_code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import api
+from cnnkit import api, listing
 from cnnkit.render import tables
 from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ParityCertificate
 
@@ -36,7 +36,7 @@ def test_models_with_their_zoo_entries(
     ]
     (tmp_path / "index.json").write_text(json.dumps({"entries": entries}))
     zoo_at(tmp_path)
-    tables.models(api.list_models())
+    tables.models(listing.list_models())
     golden("models", capsys.readouterr().out)
 
 

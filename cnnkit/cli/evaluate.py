@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Measure a trained network: accuracy, loss, per-class scores, confusion matrix, calibration."""
     from cnnkit import api
-    from cnnkit.render import plots, progress, tables
+    from cnnkit.render import console, plots, progress, tables
 
     if split not in {None, "train", "validation", "test", "all"}:
         raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
@@ -67,6 +67,7 @@ def command(
     result = progress.follow(steps, f"evaluating {model}")
     if plot is not None:
         plots.confusion(result, plot)
+        console.note(f"confusion matrix: {plot}")
     if min_accuracy is not None and not result.accuracy >= min_accuracy:
         if not context.obj["json"]:
             tables.evaluation(result)

@@ -34,7 +34,7 @@ def command(
     from cnnkit import api
     from cnnkit.render import progress, tables
 
-    if not onnx:
+    if not onnx and (output is None or output.suffix != ".onnx"):
         raise UsageError(f"say which format: cnnkit export {model} --onnx")
     with progress.working(f"exporting {model}"):
         result = api.export(

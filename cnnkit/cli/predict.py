@@ -60,7 +60,9 @@ def command(
         data = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
         envelope.write("predict", {**data, "predictions": found}, errors=errors, status="error" if bad else "ok")
     else:
-        predictions.show(found, classifier.name, classifier.network.engine, classifier.assumptions)
+        predictions.show(
+            found, classifier.name, classifier.network.engine, classifier.assumptions, trained=classifier.card.trained
+        )
         for error in bad:
             console.error(str(error))
     if bad:

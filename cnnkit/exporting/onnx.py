@@ -99,6 +99,7 @@ def export_onnx(
         size_mb=len(content) / 1e6,
         opset=next(o.version for o in model.opset_import if o.domain == ""),
         trained=card.trained,
+        weights=f"{card.model} trained on {card.dataset}" if card.trained else "random",
         input_type="float32 [N, C, H, W]" if raw_input else "uint8 [N, H, W, C]",
         certificate=certificate,
     )

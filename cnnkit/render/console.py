@@ -20,7 +20,17 @@ def err() -> Console:
 
 def error(message: str) -> None:
     """Print an error to standard error."""
-    err().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    say(err(), Text.assemble(("error: ", "bold red"), printable(message)))
+
+
+def note(message: str) -> None:
+    """Print a remark to standard error."""
+    say(err(), Text(printable(message), "dim"))
+
+
+def say(console: Console, text: Text) -> None:
+    """Print a line of prose: filled to a terminal, left whole in a file or pipe."""
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def printable(text: str) -> str:
@@ -35,6 +45,6 @@ def table() -> Table:
 
 def titled(console: Console, title: str, table: Table) -> None:
     """Print a table under a title that may be wider than it, with a blank line after both."""
-    console.print(Text(title, "bold"), soft_wrap=True)
+    say(console, Text(title, "bold"))
     console.print(table)
     console.print()

@@ -53,7 +53,8 @@ def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
         axes.plot([best.epoch], [at_best], "*", color="#c2410c", markersize=11, label=f"best, epoch {best.epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, max(epochs) + 0.5)
         if name == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.25)

@@ -42,16 +42,20 @@ def _with_bar(results: Iterable[Prediction | ImageError], total: int) -> Iterato
             shown.advance(task)
 
 
-def show(found: Sequence[Prediction], model: str, engine: str, assumptions: Sequence[str]) -> None:
+def show(
+    found: Sequence[Prediction], model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
+) -> None:
     """Draw predictions, the model that made them, and what was assumed of it."""
     out = console.out()
     if len(found) == 1:
         _one(found[0])
     elif found:
         _many(found)
-    out.print(Text(f"model {model}, {engine}", "dim"), soft_wrap=True)
+    console.say(out, Text(f"model {model}, {engine}", "dim"))
+    if not trained:
+        out.print(Text("The weights are random: this network was never trained.", "yellow"))
     for assumption in assumptions:
-        out.print(Text(f"assumed: {assumption}", "dim"), soft_wrap=True)
+        console.say(out, Text(f"assumed: {assumption}", "dim"))
 
 
 def _one(prediction: Prediction) -> None:
@@ -65,7 +69,7 @@ def _one(prediction: Prediction) -> None:
     out = console.out()
     console.titled(out, _name(prediction), table)
     if prediction.steps:
-        out.print(Text(f"seen as: {'; '.join(prediction.steps)}", "dim"), soft_wrap=True)
+        console.say(out, Text(f"seen as: {'; '.join(prediction.steps)}", "dim"))
 
 
 def _many(found: Sequence[Prediction]) -> None:
@@ -75,7 +79,7 @@ def _many(found: Sequence[Prediction]) -> None:
     table.add_column("probability", justify="right")
     table.add_column("", width=10)
     if len(found[0].scores) > 1:
-        table.add_column("then", style="dim")
+        table.add_column("next", style="dim")
     for prediction in found:
         rest = ", ".join(f"{s.label} {s.probability:.1%}" for s in prediction.scores[1:3] if s.probability >= 0.001)
         cells = [
@@ -85,7 +89,11 @@ def _many(found: Sequence[Prediction]) -> None:
             bar(prediction.probability, 10),
         ]
         table.add_row(*cells, *([rest] if len(prediction.scores) > 1 else []))
-    console.titled(console.out(), f"{len(found)} images", table)
+    out = console.out()
+    console.titled(out, f"{len(found)} images", table)
+    for prediction in found:
+        if any(step.startswith("blank") for step in prediction.steps):
+            console.say(out, Text(f"{_name(prediction)}: nothing is drawn on it", "yellow"))
 
 
 def _name(prediction: Prediction) -> str:

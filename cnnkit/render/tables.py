@@ -154,6 +154,7 @@ def export(result: ExportResult) -> None:
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
     table.add_row("size", f"{result.size_mb:.2f} MB, opset {result.opset}")
+    table.add_row("weights", result.weights)
     table.add_row("input", f"image: {result.input_type}")
     table.add_row("compared on", f"{found.images}, in batches of {', '.join(map(str, found.batch_sizes))}")
     table.add_row("engines", ", ".join(f"{name} {version}" for name, version in found.versions.items()))

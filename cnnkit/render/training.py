@@ -64,12 +64,12 @@ class _Display:
             BarColumn(bar_width=20),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = self.progress.add_task("loading", total=None, numbers="")
+        self.task = self.progress.add_task("loading", total=None, numbers="", left="")
         self.steps = 0
         self.run = ""
 
@@ -100,21 +100,21 @@ class _Display:
         self.steps = event.steps_per_epoch
         self.run = str(event.run)
         recipe = self.recipe
-        self.console.print(
+        console.say(
+            self.console,
             Text.assemble(
                 (recipe.model, "bold"),
                 f" ({event.parameters:,} parameters) on {recipe.data}: {event.train_images:,} images to train, "
                 f"{event.validation_images:,} to validate, {event.test_images:,} to test; {event.device}",
             ),
-            soft_wrap=True,
         )
         details = [recipe.optimizer, f"learning rate {recipe.learning_rate:g}", f"batch {recipe.batch_size}"]
         details += [f"{recipe.schedule} schedule"] if recipe.schedule != "constant" else []
         details += [f"{recipe.augmentation} augmentation"] if recipe.augmentation != "none" else []
         details += [f"input {shape(recipe.input_shape)}"] if recipe.input_shape else []
-        self.console.print(Text(", ".join(details) + f" → {event.run}", "dim"), soft_wrap=True)
+        console.say(self.console, Text(", ".join(details) + f" → {event.run}", "dim"))
         self.console.print(Text(_HEADER, "bold cyan"), soft_wrap=True)
-        self.progress.update(self.task, total=self.steps * recipe.epochs, completed=0)
+        self.progress.update(self.task, total=self.steps * recipe.epochs, completed=0, left="left")
 
     def _epoch(self, event: EpochRecord) -> None:
         row = (
@@ -134,4 +134,4 @@ class _Display:
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
         else:
             kept = "training had not begun, and nothing is left behind"
-        self.console.print(Text(f"stopped: {kept}", "yellow"), soft_wrap=True)
+        console.say(self.console, Text(f"stopped: {kept}", "yellow"))

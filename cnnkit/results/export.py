@@ -36,11 +36,12 @@ class ParityCertificate:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """An exported file and its proof."""
+    """An exported file and its proof; `weights` says whose they are."""
 
     path: Path
     size_mb: float
     opset: int
     trained: bool
+    weights: str
     input_type: str
     certificate: ParityCertificate

@@ -1,6 +1,7 @@
 """Data sets in memory: uint8 tensors, already in the form that the network expects, in three splits."""
 
 import contextlib
+import textwrap
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,7 +178,7 @@ def _arrays(
     try:
         loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 120, placeholder=" …")
         if missing and where.folder is not None:
             _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0], and_parent=not was_there)
             raise DataError(

@@ -31,7 +31,7 @@ def test_json_has_the_certificate(tiny_run: Path, tmp_path: Path, cli: Cli) -> N
     result = cli("export", tiny_run, "--onnx", "-o", tmp_path / "a.onnx", "--raw-input", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, result.stderr, found["status"]) == (0, "", "ok")
-    assert set(found["data"]) == {"path", "size_mb", "opset", "trained", "input_type", "certificate"}
+    assert set(found["data"]) == {"path", "size_mb", "opset", "trained", "weights", "input_type", "certificate"}
     assert found["data"]["input_type"] == "float32 [N, C, H, W]"
     assert set(found["data"]["certificate"]) == {
         "images", "batch_sizes", "max_absolute_difference", "max_relative_difference", "max_tolerance_ratio",
@@ -91,6 +91,12 @@ def test_alexnet_is_exported_untrained(tmp_path: Path, cli: Cli) -> None:
     assert data["certificate"]["max_absolute_difference"] <= 1e-4
     assert data["certificate"]["top1_agreement"] == 1.0
     assert [path.name for path in tmp_path.iterdir()] == ["alexnet.onnx"]
+
+
+def test_the_suffix_of_the_output_names_the_format(tiny_run: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("export", tiny_run, "-o", tmp_path / "a.onnx")
+    assert result.exit_code == 0
+    assert "weights shapes-cnn trained on shapes" in " ".join(result.stdout.split())
 
 
 def test_the_format_must_be_named(cli: Cli) -> None:

@@ -41,7 +41,7 @@ def test_many_images(golden: Golden, capsys: Captured, make_prediction: Make) ->
 def test_one_class_an_image_needs_no_second_column(capsys: Captured, make_prediction: Make) -> None:
     predictions.show([make_prediction(name, ("a", 0.75)) for name in ("x.png", "y.png")], "net", "PyTorch", [])
     out = capsys.readouterr().out
-    assert "then" not in out
+    assert "next" not in out
     assert out.count("75.00%") == 2
 
 

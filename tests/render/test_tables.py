@@ -78,7 +78,9 @@ def test_no_line_is_wider_than_the_terminal(classes: int, capsys: Captured, make
 
 
 def test_export(golden: Golden, capsys: Captured, certificate: ParityCertificate) -> None:
-    result = ExportResult(Path("lenet.onnx"), 0.25, 20, True, "uint8 [N, H, W, C]", certificate)
+    result = ExportResult(
+        Path("lenet.onnx"), 0.25, 20, True, "lenet trained on mnist", "uint8 [N, H, W, C]", certificate
+    )
     tables.export(result)
     trained = capsys.readouterr().out
     golden("export", trained)

@@ -84,7 +84,7 @@ _OWN = (
     ),
     _spec(
         "mlp", "dense:mlp", (1, 28, 28), 218_058, "notebook", 0.975,
-        data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=10,
+        data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=15, validation_fraction=0.1,
     ),
     _spec(
         "mnist-cnn", "mnist:mnist_cnn", (1, 28, 28), 21_578, "notebook", 0.9864,

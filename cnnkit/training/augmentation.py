@@ -25,8 +25,8 @@ class Augmentation:
 
     def draw(self, images: int, *, seed: int, epoch: int) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, K] in [-1, 1)."""
-        generator = torch.Generator().manual_seed((seed * 2_000_003 + 2 * epoch) % 2**63)
-        return torch.rand(images, 10 + 2 * _KNOTS**2, generator=generator) * 2 - 1
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+        return torch.rand(images, 11 + 2 * _KNOTS**2, generator=generator) * 2 - 1
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Vary a batch.
@@ -70,7 +70,7 @@ class Augmentation:
         )
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.warp:
-            knots = numbers[:, 10:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
+            knots = numbers[:, 11:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
             field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
             grid = grid + field.permute(0, 2, 3, 1)
         return grid

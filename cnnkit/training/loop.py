@@ -204,7 +204,7 @@ class _Run:
         return best is None or (accuracy, -loss) > (best.validation_accuracy, -best.validation_loss)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + 2 * epoch + 1) % 2**63)
+        generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + epoch) % 2**63)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
         numbers = None
         if self.augmentation is not None:

@@ -140,7 +140,7 @@ def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> 
     with torch.inference_mode():
         try:
             classes = network(torch.zeros(1, *shape)).shape[1]
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, AttributeError, IndexError) as error:
             raise UsageError(f"{ref} cannot take images of {shape}: {' '.join(str(error).split())}.") from error
     card = ModelCard(
         model=ref,

@@ -115,16 +115,16 @@ class _Run:
 
     def events(self) -> Iterator[TrainingEvent]:
         started = time.perf_counter()
-        yield TrainingStarted(
-            run=self.run,
-            device=self.device_name,
-            parameters=sum(p.numel() for p in self.network.parameters()),
-            train_images=len(self.train),
-            validation_images=len(self.data.validation),
-            test_images=len(self.data.test),
-            steps_per_epoch=self.steps,
-        )
         try:
+            yield TrainingStarted(
+                run=self.run,
+                device=self.device_name,
+                parameters=sum(p.numel() for p in self.network.parameters()),
+                train_images=len(self.train),
+                validation_images=len(self.data.validation),
+                test_images=len(self.data.test),
+                steps_per_epoch=self.steps,
+            )
             for epoch in range(1, self.recipe.epochs + 1):
                 yield from self._epoch(epoch)
         except (KeyboardInterrupt, GeneratorExit, TrainingDivergedError) as stop:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         EpochRecord,
         Evaluation,
         ExportResult,
+        LoadNote,
         LoadProgress,
         ModelSummary,
         TrainingEvent,
@@ -98,29 +99,39 @@ def create_model(name: str, num_classes: int | None = None) -> Any:
 
 
 def train_events(
-    recipe: "Recipe", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
+    recipe: "Recipe",
+    *,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    resume: str | Path | None = None,
+    **options: Any,
 ) -> "Generator[TrainingEvent]":
     """Train by a recipe and yield everything that happens; `train` yields only the epochs.
 
-    However the run ends, the curves of the epochs so far are drawn into its folder.
+    However the run ends, the curves of the epochs so far are drawn into its folder. Options are those of
+    `cnnkit.training.loop.train_events`.
     """
     from cnnkit.render import plots
     from cnnkit.results import EpochRecord, TrainingStarted
-    from cnnkit.training import loop
+    from cnnkit.training import distributed, loop
 
     records: list[EpochRecord] = []
     run: Path | None = None
 
     def draw_curves() -> None:
-        if run is not None and records:
+        if run is not None and records and distributed.is_first():
             plots.curves(records, run / "curves.png", title=run.name)
 
-    steps = loop.train_events(recipe, data_dir=_path(data_dir), runs_dir=Path(runs_dir), device=device)
+    steps = loop.train_events(
+        recipe, data_dir=_path(data_dir), runs_dir=Path(runs_dir), device=device, resume=_path(resume), **options
+    )
     with closing(steps) as events:
         try:
             for event in events:
                 if isinstance(event, TrainingStarted):
                     run = event.run
+                    records.extend(event.earlier)
                 if isinstance(event, EpochRecord):
                     records.append(event)
                 yield event
@@ -133,15 +144,25 @@ def train_events(
 
 
 def train(
-    recipe: "Recipe | str", *, data_dir: str | Path | None = None, runs_dir: str | Path = "runs", device: str = "auto"
+    recipe: "Recipe | str | None" = None,
+    *,
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    resume: str | Path | None = None,
+    checkpoint_every: int = 0,
+    trust_code: bool = False,
 ) -> "Iterator[EpochRecord]":
     """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.
 
     Args:
-        recipe: what to do, or the name of an architecture, whose own recipe is then used.
+        recipe: what to do, or the name of an architecture, whose own recipe is then used; none with `resume`.
         data_dir: where to look for the data set first.
         runs_dir: where the run folder goes.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        resume: a run folder to go on with; the records are those of the epochs that it lacks.
+        checkpoint_every: steps between two states inside an epoch, besides the one after each; 0 for none.
+        trust_code: let weights that the recipe starts from name code to import.
 
     Raises:
         CnnkitError: before the first step, where the recipe, data, device or folder is no good.
@@ -156,11 +177,34 @@ def train(
     """
     from cnnkit.results import EpochRecord
 
-    if isinstance(recipe, str):
+    if recipe is None:
+        if resume is None:
+            raise UsageError("say what to train: a recipe, the name of a network, or resume with a run folder.")
+        recipe = run_recipe(resume)
+    elif isinstance(recipe, str):
         recipe = default_recipe(recipe)
-    for event in train_events(recipe, data_dir=data_dir, runs_dir=runs_dir, device=device):
+    for event in train_events(
+        recipe,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        device=device,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        trust_code=trust_code,
+    ):
         if isinstance(event, EpochRecord):
             yield event
+
+
+def run_recipe(run: str | Path) -> "Recipe":
+    """Return the recipe of a run folder.
+
+    Raises:
+        UsageError: it is no run folder.
+    """
+    from cnnkit.training.runs import recipe_of
+
+    return recipe_of(Path(run).expanduser())
 
 
 def default_recipe(model: str, **changes: Any) -> "Recipe":
@@ -213,7 +257,7 @@ def evaluate(
     )
 
 
-def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress, None, Evaluation]":
+def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":
     """Do what `evaluate` does with a loaded classifier, and yield how far the loading of the images is."""
     from cnnkit.training.evaluation import evaluate_network
 

@@ -13,6 +13,8 @@ CnnkitError                    exit 1
 ├── OutputError                a result that could not be written
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
+├── OutOfMemoryError           the network and its batch do not fit
+├── StoppedError               exit 130 or 143: stopped by Ctrl-C or SIGTERM, after saving
 └── CheckFailedError           exit 3: it ran, and the check failed
     ├── ParityError            the exported file differs from the PyTorch model
     └── AccuracyError          below the asked-for accuracy
@@ -26,7 +28,7 @@ class CnnkitError(Exception):
     """Base of the tree. The message says what was expected, what came, and what to do."""
 
     code: ClassVar[str] = "error"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class UsageError(CnnkitError):
@@ -109,6 +111,24 @@ class TrainingDivergedError(CnnkitError):
     """The loss is no longer a finite number."""
 
     code = "diverged"
+
+
+class OutOfMemoryError(CnnkitError):
+    """The device has too little memory for the network and its batch."""
+
+    code = "out-of-memory"
+
+
+class StoppedError(CnnkitError):
+    """A signal asked the command to stop, and it did, with everything saved."""
+
+    code = "interrupted"
+
+    def __init__(self, message: str, *, signal: int, result: object = None) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
+        self.result = result
+        """How far it came, for the JSON envelope."""
 
 
 class CheckFailedError(CnnkitError):

@@ -2,15 +2,16 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cnnkit.errors import OutputError
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, keep: Path | None = None) -> None:
     """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place.
 
-    A link is followed; what it names is replaced.
+    A link is followed; what it names is replaced. With `keep`, an older `path` gets that name instead of being lost.
 
     Raises:
         OutputError: the folder cannot be written, the disk is full, or `path` is something else than a file; an older
@@ -29,7 +30,10 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}. Choose a folder that exists and has space."
@@ -37,6 +41,23 @@ def write_atomic(path: Path, data: bytes) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring renames to the disk too, where folders can be opened."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Take away what killed writers left in a folder that nobody writes into now."""
+    for path in folder.glob(".cnnkit.*.tmp"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def require_writable(folder: Path) -> None:

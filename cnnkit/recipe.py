@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cnnkit.errors import UsageError
 from cnnkit.files import write_atomic
@@ -27,22 +27,58 @@ class Recipe(BaseModel):
     model: str = ""
     data: str = "mnist"
     input_shape: Shape | None = Field(None, description="channels, height, width; None: the model's own")
+    weights: str = Field("", description="model reference to start from; the head is new where the classes differ")
+    freeze: bool = Field(False, description="train the head only")
+
     epochs: int = Field(10, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1, le=1_000_000)
+    batch_size: int = Field(64, ge=1, le=1_000_000, description="over all processes together")
+    max_seconds: float = Field(0.0, ge=0, allow_inf_nan=False, description="of training, resumed parts included")
+    patience: int = Field(0, ge=0, description="epochs without a better one after which training ends")
+    limit_batches: int = Field(0, ge=0, description="of training, validation and test each, for a dry run")
+
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    schedule: Literal["constant", "cosine", "one-cycle"] = "constant"
+    schedule: Literal["constant", "cosine", "one-cycle", "step"] = "constant"
+    warmup_epochs: float = Field(0.0, ge=0, allow_inf_nan=False, description="linear rise before the schedule")
+    decay_epochs: int = Field(30, ge=1, description="for the step schedule: between two falls")
+    decay_factor: float = Field(0.1, gt=0, lt=1, description="for the step schedule: of each fall")
     momentum: float = Field(0.0, ge=0, lt=1, description="for sgd and rmsprop")
+    nesterov: bool = Field(False, description="for sgd (Nesterov, 1983)")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    clip_norm: float = Field(0.0, ge=0, allow_inf_nan=False, description="largest norm of all gradients together")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept (Polyak, 1992)")
+
     loss: Literal["cross-entropy"] = "cross-entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Szegedy et al., 2016")
+    class_weights: Literal["none", "balanced"] = Field("none", description="balanced: rare classes count as much")
+    mixup: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="alpha of the Beta distribution (Zhang et al., 2018)"
+    )
+
     initialisation: Literal["default", "xavier"] = "default"
     normalisation: Literal["unit", "standard"] = Field(
         "unit", description="unit: pixels in [0, 1]; standard: then zero mean and unit variance of the training split"
     )
-    augmentation: Literal["none", "affine", "digits", "drawings"] = "none"
+    augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = "none"
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="of the training images, chosen by seed")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="of an image folder that has no train and test folders")
     seed: int = Field(0, ge=0, lt=2**32)
+
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network's arithmetic (autocast)")
+    compile: bool = Field(False, description="run the network through torch.compile")
+    tensorboard: bool = Field(False, description="write the curves for TensorBoard too")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
+            raise ValueError("nesterov needs sgd with a momentum")
+        if self.schedule == "one-cycle" and self.warmup_epochs:
+            raise ValueError("one-cycle has a rise of its own; warmup_epochs goes with the other schedules")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs")
+        if self.freeze and not self.weights:
+            raise ValueError("freeze keeps weights as they are; name the ones to start from with weights")
+        return self
 
     def override(self, changes: dict[str, Any]) -> Self:
         """Return a copy with `changes` applied and checked; a `None` changes nothing.
@@ -58,7 +94,7 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors())
             raise UsageError(f"the recipe is not valid: {problems}.") from error
 
     @classmethod

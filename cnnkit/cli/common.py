@@ -1,14 +1,15 @@
 """What commands share: the one place where errors are caught, and the options that mean the same everywhere."""
 
+import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from cnnkit.errors import CnnkitError, MissingDependencyError, UsageError
+from cnnkit.errors import CnnkitError, MissingDependencyError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier
@@ -23,7 +24,7 @@ class Group(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
         # Wrong usage may be found before `--json` itself is looked at.
-        ctx.obj = {"json": "--json" in ctx.args, "debug": False}
+        ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -64,6 +65,8 @@ def _trace(ctx: typer.Context) -> None:
 
 
 def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # of the processes that train together on a machine, one speaks
     if ctx.obj["json"]:
         from cnnkit.render import envelope
 
@@ -73,7 +76,22 @@ def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, 
     else:
         from cnnkit.render import console
 
-        console.error(message)
+        if code == StoppedError.code:
+            console.warning(message)
+        else:
+            console.error(message)
+
+
+def without_option(arguments: Sequence[str], name: str) -> list[str]:
+    """Return a command line without an option and its value."""
+    kept: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument == name:
+            next(given)
+        elif not argument.startswith(f"{name}="):
+            kept.append(argument)
+    return kept
 
 
 def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
@@ -111,6 +129,15 @@ def complete_model(incomplete: str) -> list[str]:
         name
         for name in [*registry.models(), *zoo.entries(), *sorted(runs), *sorted(files)]
         if name.startswith(incomplete)
+    ]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Offer the run folders that can be resumed."""
+    return [
+        run
+        for run in sorted(str(path.parent) for path in Path("runs").glob("*/run.toml"))
+        if run.startswith(incomplete)
     ]
 
 

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,14 @@ from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.files import require_writable, write_atomic
-from cnnkit.images import Pixels, Preprocessing, prepare_arrays
+from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
 from cnnkit.models.normalisation import Normalise
+from cnnkit.recipe import Recipe
 from cnnkit.results import ExportResult, ParityCertificate, result_of
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.session import open_session
 from cnnkit.training import networks, shapes
+from cnnkit.training.data import list_images
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
 
@@ -173,11 +176,20 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
     spec = datasets.DATASETS.get(card.recipe["data"]) if card.recipe else None
     if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
         with contextlib.suppress(CnnkitError):
+            if spec is None:
+                return _folder_images(card, Recipe().override(card.recipe))
             data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))
-            count = min(10, len(data.test))
-            return data.test.images[:count].numpy(), f"{count} images of {data.name}"
+            images = data.test.take(torch.arange(min(10, len(data.test))))
+            return images.numpy(), f"{len(images)} images of {data.name}"
     drawn, _ = shapes.draw_shapes(4, seed=2)
     return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
+
+
+def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
+    """Decode some test images of a folder, which need not be cached for them."""
+    listing = list_images(recipe)
+    images = [prepare(listing.folder / name, card.preprocessing).pixels for name, _ in listing.splits["test"][:10]]
+    return np.stack(images), f"{len(images)} images of {listing.folder.resolve().name}"
 
 
 def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:

@@ -23,6 +23,11 @@ def error(message: str) -> None:
     say(err(), Text.assemble(("error: ", "bold red"), printable(message)))
 
 
+def warning(message: str) -> None:
+    """Print what the user should know, and what is no error, to standard error."""
+    say(err(), Text(printable(message), "yellow"))
+
+
 def note(message: str) -> None:
     """Print a remark to standard error."""
     say(err(), Text(printable(message), "dim"))

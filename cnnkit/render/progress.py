@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import LoadProgress
+from cnnkit.results import LoadNote, LoadProgress
 
 T = TypeVar("T")
 
@@ -37,8 +38,8 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def follow(steps: Generator[LoadProgress, None, T], what: str) -> T:
-    """Run a generator of loading progress to its end under a bar, and return its result."""
+def follow(steps: Generator[LoadProgress | LoadNote, None, T], what: str) -> T:
+    """Run a generator of loading progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
         while True:
@@ -47,6 +48,9 @@ def follow(steps: Generator[LoadProgress, None, T], what: str) -> T:
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            if isinstance(step, LoadNote):
+                console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
+                continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
             if step.done == step.total:
                 progress.update(task, description=what, completed=0, total=None)

@@ -12,43 +12,101 @@ from cnnkit.render import console, envelope
 from cnnkit.render.tables import percent, shape
 from cnnkit.results import (
     EpochRecord,
+    LoadNote,
     LoadProgress,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
+    TrainingStopped,
 )
 
 _HEADER = "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
 
 
-def show(events: Generator[TrainingEvent], recipe: Recipe, *, as_json: bool) -> None:
-    """Draw the events of a run on standard error and its result on standard output."""
-    display = _Display(recipe)
+def show(
+    events: Generator[TrainingEvent], recipe: Recipe, *, as_json: bool, quiet: bool = False
+) -> TrainingStopped | None:
+    """Draw the events of a run on standard error and its result on standard output.
+
+    Args:
+        events: what `train_events` yields.
+        recipe: of the run.
+        as_json: print the result as JSON.
+        quiet: print nothing; so it is in all but one of several processes.
+
+    Returns:
+        Where the run stopped when it was asked to, None when it finished.
+    """
+    display = _Display(recipe, quiet=quiet)
     records: list[EpochRecord] = []
+    finished: TrainingFinished | None = None
     try:
         with display.progress:
             for event in events:
                 display.draw(event)
-                if isinstance(event, EpochRecord):
-                    records.append(event)
-                if isinstance(event, TrainingFinished):
-                    finished = event
+                match event:
+                    case TrainingStarted():
+                        records.extend(event.earlier)
+                    case EpochRecord():
+                        records.append(event)
+                    case TrainingStopped():
+                        return event
+                    case TrainingFinished():
+                        finished = event
     except KeyboardInterrupt:
         events.close()  # saves what there is to save, before anything is said of it
         display.stopped(records)
         raise
+    if quiet or finished is None:
+        return None
     if as_json:
         envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
-        return
+        return None
     out = console.out()
     line = Text.assemble(
         "best epoch ", (str(finished.best_epoch), "bold"), f": validation {percent(finished.validation_accuracy)}"
     )
     if finished.test_accuracy is not None:
         line.append(", test ").append(percent(finished.test_accuracy), "bold green")
-    out.print(line.append(f", {finished.seconds:.1f} s"))
+    line.append(f", {finished.seconds:.1f} s")
+    if finished.ended_by != "epochs":
+        line.append(f" (ended by --{finished.ended_by})")
+    out.print(line)
     out.print(Text(str(finished.checkpoint)), soft_wrap=True)
+    return None
+
+
+def how_to_go_on(stopped: TrainingStopped, how: str) -> str:
+    """Say where a run stopped, and how to resume it."""
+    at = f"step {stopped.steps} of epoch {stopped.epochs + 1}" if stopped.steps else f"epoch {stopped.epochs}"
+    best = f"The best so far, epoch {stopped.best_epoch}, is in {stopped.run}. " if stopped.best_epoch else ""
+    return f"stopped by {how} after {at}. {best}Go on with: cnnkit train --resume {stopped.run}"
+
+
+def _parameters(event: TrainingStarted) -> str:
+    frozen = f", {event.trainable:,} of them trained" if event.trainable < event.parameters else ""
+    return f"{event.parameters:,} parameters{frozen}"
+
+
+def _details(recipe: Recipe) -> str:
+    """Name the optimizer, and whatever else is not as usual."""
+    details = [
+        recipe.optimizer,
+        f"learning rate {recipe.learning_rate:g}",
+        f"batch {recipe.batch_size}",
+        recipe.schedule != "constant" and f"{recipe.schedule} schedule",
+        recipe.warmup_epochs and f"warm-up {recipe.warmup_epochs:g} epochs",
+        recipe.augmentation != "none" and f"{recipe.augmentation} augmentation",
+        recipe.mixup and f"mixup {recipe.mixup:g}",
+        recipe.label_smoothing and f"label smoothing {recipe.label_smoothing:g}",
+        recipe.ema and f"averaged by {recipe.ema:g}",
+        recipe.precision != "fp32" and recipe.precision,
+        recipe.compile and "compiled",
+        recipe.input_shape and f"input {shape(recipe.input_shape)}",
+        recipe.limit_batches and f"{recipe.limit_batches} batches a split only",
+    ]
+    return ", ".join(str(detail) for detail in details if detail)
 
 
 def _loss(value: float) -> str:
@@ -56,9 +114,10 @@ def _loss(value: float) -> str:
 
 
 class _Display:
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, quiet: bool) -> None:
         self.recipe = recipe
         self.console = console.err()
+        self.console.quiet = quiet
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -67,7 +126,7 @@ class _Display:
             TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self.task = self.progress.add_task("loading", total=None, numbers="", left="")
         self.steps = 0
@@ -79,6 +138,8 @@ class _Display:
                 self.progress.update(
                     self.task, description=f"reading {event.what}", completed=event.done, total=event.total
                 )
+            case LoadNote():
+                console.say(self.console, Text(console.printable(event.text), "yellow"))
             case TrainingStarted():
                 self._started(event)
             case StepProgress():
@@ -104,17 +165,21 @@ class _Display:
             self.console,
             Text.assemble(
                 (recipe.model, "bold"),
-                f" ({event.parameters:,} parameters) on {recipe.data}: {event.train_images:,} images to train, "
+                f" ({_parameters(event)}) on {recipe.data}: {event.train_images:,} images to train, "
                 f"{event.validation_images:,} to validate, {event.test_images:,} to test; {event.device}",
+                f", {event.processes} processes" if event.processes > 1 else "",
             ),
         )
-        details = [recipe.optimizer, f"learning rate {recipe.learning_rate:g}", f"batch {recipe.batch_size}"]
-        details += [f"{recipe.schedule} schedule"] if recipe.schedule != "constant" else []
-        details += [f"{recipe.augmentation} augmentation"] if recipe.augmentation != "none" else []
-        details += [f"input {shape(recipe.input_shape)}"] if recipe.input_shape else []
-        console.say(self.console, Text(", ".join(details) + f" → {event.run}", "dim"))
+        console.say(self.console, Text(f"{_details(recipe)} → {event.run}", "dim"))
         self.console.print(Text(_HEADER, "bold cyan"), soft_wrap=True)
-        self.progress.update(self.task, total=self.steps * recipe.epochs, completed=0, left="left")
+        for record in event.earlier:
+            self._epoch(record)
+        epochs, steps = event.resumed_at or (0, 0)
+        if event.resumed_at:
+            at = f"step {steps} of epoch {epochs + 1}" if steps else f"epoch {epochs}"
+            console.say(self.console, Text(f"going on after {at}", "dim"))
+        done = epochs * self.steps + steps
+        self.progress.reset(self.task, total=self.steps * recipe.epochs, completed=done, left="left")
 
     def _epoch(self, event: EpochRecord) -> None:
         row = (

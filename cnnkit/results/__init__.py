@@ -20,22 +20,26 @@ if TYPE_CHECKING:
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
     from cnnkit.results.training import EpochRecord as EpochRecord
+    from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
     from cnnkit.results.training import StepProgress as StepProgress
     from cnnkit.results.training import TrainingEvent as TrainingEvent
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
+    from cnnkit.results.training import TrainingStopped as TrainingStopped
 
 T = TypeVar("T")
 
 _HOMES = {
     "ClassScore": "prediction",
     "Prediction": "prediction",
+    "LoadNote": "training",
     "LoadProgress": "training",
     "TrainingStarted": "training",
     "StepProgress": "training",
     "EpochRecord": "training",
     "TrainingFinished": "training",
+    "TrainingStopped": "training",
     "TrainingEvent": "training",
     "ClassMetrics": "evaluation",
     "Evaluation": "evaluation",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,16 +15,35 @@ class LoadProgress:
 
 
 @dataclass(frozen=True)
+class LoadNote:
+    """Something about the loading that the user should know, as a sentence without its full stop."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class TrainingStarted:
-    """A run begins. Image counts are those of the splits."""
+    """A run begins, or goes on.
+
+    Attributes:
+        trainable: parameters that are not frozen.
+        train_images, validation_images, test_images: of the splits.
+        steps_per_epoch: batches, each over all processes.
+        resumed_at: epochs, and steps of the next one, that earlier parts of the run did; None for a new run.
+        earlier: those epochs.
+    """
 
     run: Path
     device: str
+    processes: int
     parameters: int
+    trainable: int
     train_images: int
     validation_images: int
     test_images: int
     steps_per_epoch: int
+    resumed_at: tuple[int, int] | None = None
+    earlier: "tuple[EpochRecord, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -53,8 +73,24 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class TrainingStopped:
+    """Somebody asked the run to stop, after that many epochs and steps of the next; it can be resumed.
+
+    `best_epoch` is 0 where no epoch was finished.
+    """
+
+    run: Path
+    epochs: int
+    steps: int
+    best_epoch: int
+
+
+@dataclass(frozen=True)
 class TrainingFinished:
-    """A run ended. Accuracies are those of the best checkpoint, None where there is no test split."""
+    """A run ended, by its last epoch, by patience or by time.
+
+    Accuracies are those of the best checkpoint, None where there is no test split.
+    """
 
     run: Path
     checkpoint: Path
@@ -62,6 +98,9 @@ class TrainingFinished:
     validation_accuracy: float
     test_accuracy: float | None
     seconds: float
+    ended_by: Literal["epochs", "patience", "max-seconds"]
 
 
-TrainingEvent = LoadProgress | TrainingStarted | StepProgress | EpochRecord | TrainingFinished
+TrainingEvent = (
+    LoadProgress | LoadNote | TrainingStarted | StepProgress | EpochRecord | TrainingStopped | TrainingFinished
+)

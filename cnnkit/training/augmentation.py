@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cnnkit.training.randomness import generator
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -25,8 +27,7 @@ class Augmentation:
 
     def draw(self, images: int, *, seed: int, epoch: int) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, K] in [-1, 1)."""
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-        return torch.rand(images, 11 + 2 * _KNOTS**2, generator=generator) * 2 - 1
+        return torch.rand(images, _COLUMNS, generator=generator(seed, epoch, "augmentation")) * 2 - 1
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Vary a batch.
@@ -70,7 +71,7 @@ class Augmentation:
         )
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.warp:
-            knots = numbers[:, 11:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
+            knots = numbers[:, 10:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
             field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
             grid = grid + field.permute(0, 2, 3, 1)
         return grid
@@ -88,6 +89,7 @@ def _restroke(images: Tensor, amount: Tensor) -> Tensor:
 
 
 _KNOTS = 4
+_COLUMNS = 10 + 2 * _KNOTS**2
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,

@@ -1,8 +1,9 @@
-"""Data sets in memory: uint8 tensors, already in the form that the network expects, in three splits."""
+"""Data sets as uint8 tensors, already in the form that the network expects, in three splits."""
 
 import contextlib
+import math
 import textwrap
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,24 +18,44 @@ from cnnkit import datasets
 from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadProgress
-from cnnkit.training import folders, shapes
+from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.training import cache, folders, shapes
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
+
+_COUNTED = 1 << 23
+"""Values that are counted together; they take eight bytes each meanwhile."""
 
 SplitName = Literal["train", "validation", "test", "all"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, H, W, C] and their class indices int64 [N]."""
+    """Images and their classes.
+
+    Attributes:
+        images: uint8 [N, H, W, C]; where there are `rows`, all [M, H, W, C] of the data set, mapped from a file.
+        targets: class indices, int64 [N].
+        rows: which of the images belong to the targets, int64 [N]; None where the split's own fit into memory.
+    """
 
     images: Tensor
     targets: Tensor
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def take(self, positions: Tensor) -> Tensor:
+        """Return the images at some positions of the split, uint8 [len(positions), H, W, C]."""
+        return self.images[positions if self.rows is None else self.rows[positions]]
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and targets in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.images[part if self.rows is None else self.rows[part]], self.targets[part]
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,10 @@ class ImageData:
         if name != "all":
             return {"train": self.train, "validation": self.validation, "test": self.test}[name]
         parts = (self.train, self.validation, self.test)
-        return Split(torch.cat([p.images for p in parts]), torch.cat([p.targets for p in parts]))
+        targets = torch.cat([part.targets for part in parts])
+        if rows := [part.rows for part in parts if part.rows is not None]:
+            return Split(self.train.images, targets, torch.cat(rows))
+        return Split(torch.cat([part.images for part in parts]), targets)
 
 
 def load(
@@ -63,14 +87,14 @@ def load(
     *,
     data_dir: Path | None = None,
     only: tuple[SplitName, ...] = ("train", "validation", "test"),
-) -> Generator[LoadProgress, None, ImageData]:
-    """Load the recipe's data set; yields progress and returns the data.
+) -> Generator[LoadProgress | LoadNote, None, ImageData]:
+    """Load the recipe's data set; yields progress and notes, and returns the data.
 
     Args:
         recipe: names the data set and how it is split and normalised.
         form: the preprocessing of a model card, or channels, height and width to derive one for these images.
         data_dir: where to look for the files first.
-        only: the splits to decode of an image folder; the others come back empty.
+        only: the splits to bring into memory; the others come back empty.
 
     Raises:
         UnknownNameError: no such data set.
@@ -115,14 +139,18 @@ def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec
 
 def _folder(
     recipe: Recipe, form: Preprocessing | tuple[int, int, int], only: tuple[SplitName, ...]
-) -> Generator[LoadProgress, None, ImageData]:
+) -> Generator[LoadProgress | LoadNote, None, ImageData]:
     listing = list_images(recipe)
     shape = _form(form, None)
+    images = torch.from_numpy((yield from cache.load(listing, shape)))
+    fits = cache.fits_in_memory(images.nbytes)
+    row = {name: index for index, name in enumerate(listing.files)}
     splits = {}
-    for name, pairs in listing.splits.items():
-        wanted = pairs if name in only or "all" in only else []
-        images = yield from folders.decode_files(wanted, shape, f"{name} images")
-        splits[name] = _split(images, np.array([target for _, target in wanted], np.int64))
+    for split, pairs in listing.splits.items():
+        wanted = pairs if split in only or "all" in only else []
+        rows = torch.tensor([row[name] for name, _ in wanted], dtype=torch.int64)
+        targets = torch.tensor([target for _, target in wanted], dtype=torch.int64)
+        splits[split] = Split(images[rows], targets) if fits else Split(images, targets, rows)
     name = Path(recipe.data).expanduser().resolve().name
     return ImageData(name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
 
@@ -211,12 +239,21 @@ def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:
     if recipe.normalisation == "standard":
         # From counts of the 256 values: exact, and without a float copy of the data.
         values = np.arange(256) / 255
-        counts = np.stack(
-            [np.bincount(c.reshape(-1), minlength=256) for c in np.moveaxis(data.train.images.numpy(), -1, 0)]
-        )
+        counts = np.zeros((channels, 256), np.int64)
+        size = max(1, _COUNTED // math.prod(data.preprocessing.shape))
+        for images, _ in _in_stored_order(data.train).batches(size):
+            counts += [np.bincount(c.reshape(-1), minlength=256) for c in np.moveaxis(images.numpy(), -1, 0)]
         total = counts.sum(1)
         centre = counts @ values / total
         deviation = np.sqrt(np.maximum(counts @ values**2 / total - centre**2, 1e-4))
         mean = tuple(round(float(m), 4) for m in centre)
         std = tuple(round(float(d), 4) for d in deviation)
     return replace(data.preprocessing, mean=mean, std=std)
+
+
+def _in_stored_order(split: Split) -> Split:
+    """Return the same images as they follow one another in the file, if they are in one."""
+    if split.rows is None:
+        return split
+    rows, order = split.rows.sort()
+    return Split(split.images, split.targets[order], rows)

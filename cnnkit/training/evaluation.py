@@ -13,7 +13,7 @@ from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import ClassMetrics, Evaluation, LoadProgress
+from cnnkit.results import ClassMetrics, Evaluation, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training import data as data_module
 from cnnkit.training.data import ImageData, SplitName
@@ -30,7 +30,7 @@ def evaluate_network(
     data_dir: Path | None = None,
     batch_size: int = 256,
     top_k: int = 5,
-) -> Generator[LoadProgress, None, Evaluation]:
+) -> Generator[LoadProgress | LoadNote, None, Evaluation]:
     """Measure a network; yields progress of loading and returns the evaluation.
 
     Args:
@@ -51,7 +51,7 @@ def evaluate_network(
     if not len(chosen):
         raise DataError(f"the {used} split of {loaded.name} is empty.")
     logits = torch.from_numpy(
-        np.concatenate([network.logits(part.numpy()) for part in torch.split(chosen.images, batch_size)])
+        np.concatenate([network.logits(images.numpy()) for images, _ in chosen.batches(batch_size)])
     )
     targets, classes = chosen.targets, len(loaded.classes)
     top_k = min(top_k, classes)
@@ -86,7 +86,7 @@ def evaluate_network(
 
 def load_for(
     card: ModelCard, *, data: str | None, split: SplitName | None, data_dir: Path | None
-) -> Generator[LoadProgress, None, tuple[ImageData, SplitName]]:
+) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData, SplitName]]:
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
     Raises:

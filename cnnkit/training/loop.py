@@ -1,257 +1,309 @@
 """The training loop: a generator of events. It writes the run folder and prints nothing."""
 
-import csv
-import io
 import math
-import shutil
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnkit import datasets
-from cnnkit.card import ModelCard
-from cnnkit.errors import TrainingDivergedError, UsageError
-from cnnkit.files import require_writable, write_atomic
-from cnnkit.models.normalisation import Normalise
+from cnnkit.errors import CnnkitError, OutOfMemoryError, OutputError, TrainingDivergedError
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, StepProgress, TrainingEvent, TrainingFinished, TrainingStarted
-from cnnkit.training import data as data_module
-from cnnkit.training.augmentation import AUGMENTATIONS, Augmentation
-from cnnkit.training.data import ImageData, Split
-from cnnkit.training.networks import choose_device, create_model, input_shape, load_checkpoint, save_checkpoint
-from cnnkit.training.optimisers import initialise, make_optimizer, make_schedule
-from cnnkit.training.runs import new_run_folder, versions
+from cnnkit.results import (
+    EpochRecord,
+    StepProgress,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+)
+from cnnkit.training import randomness
+from cnnkit.training.batches import Batches
+from cnnkit.training.data import Split
+from cnnkit.training.distributed import Group, joined
+from cnnkit.training.finetuning import set_training_mode
+from cnnkit.training.keeper import Keeper, Position, restore
+from cnnkit.training.optimisers import class_weights, learning_rates
+from cnnkit.training.runs import unmark_launch
+from cnnkit.training.setup import Prepared, prepare
+from cnnkit.training.step import Totals, TrainingStep, autocast
 
-_PROGRESS_SECONDS = 0.1
+_PROGRESS_SECONDS = 0.25
+_VOTE_STEPS = 8
+"""Steps between two votes of several processes on whether to stop: a vote costs as much as a small step."""
 _EVALUATION_PIXELS = 1000 * 28 * 28
 """Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
 
+EndedBy = Literal["epochs", "patience", "max-seconds"]
+
 
 def train_events(
-    recipe: Recipe, *, data_dir: Path | None = None, runs_dir: Path = Path("runs"), device: str = "auto"
+    recipe: Recipe,
+    *,
+    data_dir: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    device: str = "auto",
+    resume: Path | None = None,
+    checkpoint_every: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+    trust_code: bool = False,
 ) -> Generator[TrainingEvent]:
     """Train by a recipe; yields what happens as it happens.
 
-    The run folder gets `run.toml`, `metrics.csv` and `best.safetensors`, the weights of the epoch with the highest
-    validation accuracy. Seeds PyTorch's global random state from the recipe.
+    The run folder gets `run.toml`, `metrics.csv`, `best.safetensors`, the weights of the epoch with the highest
+    validation accuracy, and after each epoch `state.safetensors`, from which the run can go on. Seeds PyTorch's global
+    random state from the recipe. Under torchrun each process yields the same events, and the first one writes.
+
+    Args:
+        recipe: what to do; for a resumed run the one of its folder (see `cnnkit.training.setup.CHANGEABLE`).
+        data_dir: where to look for the data set first.
+        runs_dir: where a new run folder goes.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        resume: the run folder to go on with, bit for bit on the same build, device and number of threads.
+        checkpoint_every: steps between two states inside an epoch; 0 for none.
+        stop: asked after each step; once it returns true the state is saved and the run stops.
+        trust_code: let the weights to start from name code to import.
 
     Raises:
-        UnknownNameError, DataError, DeviceError, OutputError, UsageError: before the first step.
+        UnknownNameError, DataError, DeviceError, OutputError, CheckpointError, UsageError: before the first step.
         TrainingDivergedError: the loss became NaN or infinite; the best checkpoint so far is kept.
+        OutputError, OutOfMemoryError: on the way; what was saved before is whole.
     """
-    place = choose_device(device)
-    require_writable(runs_dir)
-    shape = recipe.input_shape or input_shape(recipe.model)
-    if shape is None:
-        raise UsageError(
-            f"{recipe.model} does not say its input; give channels × height × width, as in --input 3x32x32."
+    with joined(device, recipe.batch_size) as group:
+        prepared = yield from prepare(
+            recipe, group, data_dir=data_dir, runs_dir=runs_dir, resume=resume, trust_code=trust_code
         )
-    data = yield from data_module.load(recipe, shape, data_dir=data_dir)
-    torch.manual_seed(recipe.seed)
-    network = create_model(recipe.model, len(data.classes))
-    initialise(network, recipe.initialisation)
-    _check_fits(network, shape, len(data.classes), recipe)
-    run = new_run_folder(runs_dir, recipe.model, data.name)
-    repeatable = recipe
-    if recipe.data not in datasets.DATASETS:
-        # Only the whole path repeats the run from another folder; the card, which travels, keeps what was given.
-        repeatable = recipe.override({"data": str(Path(recipe.data).expanduser().resolve())})
-    repeatable.write(run / "run.toml")
-    why = f" ({'the GPU that PyTorch found' if place.type == 'cuda' else 'PyTorch finds no GPU'})"
-    yield from _Run(recipe, network, data, run, place, f"{place}{why if device == 'auto' else ''}").events()
+        why = f" ({'the GPU that PyTorch found' if group.device.type == 'cuda' else 'PyTorch finds no GPU'})"
+        name = f"{group.device}{why if device == 'auto' else ''}"
+        try:
+            run = _Run(prepared, group, name, checkpoint_every, stop)
+            for event in run.events():
+                # Whoever looks at the events may draw random numbers; the network's dropout must not notice.
+                states = randomness.capture(group.device)
+                yield event
+                randomness.restore(states, group.device)
+        except CnnkitError:
+            unmark_launch(prepared.run)
+            raise
 
 
-@dataclass
-class _Totals:
-    """Sums of loss and of right answers, kept on the device until somebody asks."""
-
-    loss: Tensor
-    right: Tensor
-    images: int = 0
-
-    @classmethod
-    def on(cls, device: torch.device) -> "_Totals":
-        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
-
-    def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
-        self.loss += loss.detach() * len(targets)
-        self.right += (logits.detach().argmax(1) == targets).sum()
-        self.images += len(targets)
-
-    def means(self) -> tuple[float, float]:
-        return self.loss.item() / self.images, self.right.item() / self.images
+class _StopWanted(Exception):  # noqa: N818
+    """Unwinds the loop to where the state is saved."""
 
 
 class _Run:
     """What one run holds; `events` runs it."""
 
     def __init__(
-        self, recipe: Recipe, network: nn.Module, data: ImageData, run: Path, device: torch.device, device_name: str
+        self, prepared: Prepared, group: Group, device_name: str, checkpoint_every: int, stop: Callable[[], bool]
     ) -> None:
-        self.recipe, self.data, self.run, self.device, self.device_name = recipe, data, run, device, device_name
+        self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
+        self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
         # Channels-last is the order in which pixels arrive, and the faster one for small convolutions.
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        form = data.preprocessing
-        self.normalise = Normalise(form.mean, form.std).to(device)
-        self.augmentation: Augmentation | None = AUGMENTATIONS[recipe.augmentation]
-        self.train = Split(data.train.images.to(device), data.train.targets.to(device))
-        self.optimizer = make_optimizer(recipe, network)
-        # A left-over image alone has no batch statistics, and is left out; the next epoch leaves another one over.
-        whole, rest = divmod(len(self.train), recipe.batch_size)
-        self.steps = whole + (rest > 1 or not whole)
-        self.schedule = make_schedule(recipe, self.optimizer, self.steps * recipe.epochs)
-        self.records: list[EpochRecord] = []
-        self.best: EpochRecord | None = None
-        self.stepped = False
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.run / "best.safetensors"
+        network = prepared.network.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classes = len(self.data.classes)
+        self.train_step = TrainingStep(
+            group.synchronised(network),
+            self.recipe,
+            group.device,
+            class_weights=class_weights(self.recipe, self.data.train.targets, classes, group.device),
+            wrap=group.wrap if group.world > 1 else None,
+            world=group.world,
+        )
+        self.batches = Batches(
+            self.data.train,
+            self.data.preprocessing,
+            classes,
+            self.recipe,
+            group.device,
+            rank=group.rank,
+            world=group.world,
+        )
+        self.resumed = prepared.state is not None
+        self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
+        self.keeper = Keeper(prepared, group, self.train_step, self.at)
+        done = self.at.epoch * self.batches.steps + self.at.step
+        self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
 
     def events(self) -> Iterator[TrainingEvent]:
-        started = time.perf_counter()
+        parameters = list(self.train_step.network.parameters())
         try:
             yield TrainingStarted(
                 run=self.run,
                 device=self.device_name,
-                parameters=sum(p.numel() for p in self.network.parameters()),
-                train_images=len(self.train),
+                processes=self.group.world,
+                parameters=sum(p.numel() for p in parameters),
+                trainable=sum(p.numel() for p in parameters if p.requires_grad),
+                train_images=len(self.data.train),
                 validation_images=len(self.data.validation),
                 test_images=len(self.data.test),
-                steps_per_epoch=self.steps,
+                steps_per_epoch=self.batches.steps,
+                resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
+                earlier=tuple(self.at.records),
             )
-            for epoch in range(1, self.recipe.epochs + 1):
-                yield from self._epoch(epoch)
-        except (KeyboardInterrupt, GeneratorExit, TrainingDivergedError) as stop:
-            # Stopped inside the first epoch: its weights are the best there are, unless they are no numbers.
-            if self.best is None and self.stepped and not isinstance(stop, TrainingDivergedError):
-                self._save({})
-            elif not self.checkpoint.is_file():
-                shutil.rmtree(self.run, ignore_errors=True)
+            while (ended_by := self._ended_by()) is None:
+                yield from self._epoch()
+            yield self._finished(ended_by)
+        except _StopWanted:
+            self.keeper.save_state()
+            self._leave()
+            yield TrainingStopped(self.run, self.at.epoch, self.at.step, self.at.best.epoch if self.at.best else 0)
+        except GeneratorExit:
+            if self.group.world == 1:
+                self.keeper.save_state()  # every event comes between two steps
+            self._leave()
             raise
-        yield self._finished(time.perf_counter() - started)
+        except (KeyboardInterrupt, TrainingDivergedError) as error:
+            self._leave(numbers=not isinstance(error, TrainingDivergedError))
+            raise
+        except OutputError as error:
+            raise OutputError(f"{error} {self.keeper.what_is_left()}") from error
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise OutOfMemoryError(
+                f"{self.group.device} has too little memory for batches of {self.recipe.batch_size}. "
+                f"{self.keeper.what_is_left()} A new run with a smaller --batch-size needs less."
+            ) from error
+        finally:
+            self.keeper.close()
 
-    def _finished(self, seconds: float) -> TrainingFinished:
-        """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
-        best = self.best if self.best is not None else self.records[-1]
-        test_accuracy = None
-        if len(self.data.test):
-            self.network.load_state_dict(
-                load_checkpoint(self.checkpoint, str(self.checkpoint), trust_code=True)[0].state_dict()
-            )
-            _, test_accuracy = self._measure(self.data.test)
-            self._save({**_metrics(best), "test_accuracy": test_accuracy})
-        return TrainingFinished(
-            run=self.run,
-            checkpoint=self.checkpoint,
-            best_epoch=best.epoch,
-            validation_accuracy=best.validation_accuracy,
-            test_accuracy=test_accuracy,
-            seconds=seconds,
-        )
+    def _leave(self, *, numbers: bool = True) -> None:
+        keep = numbers and self.at.step > 0
+        if keep or not self.resumed:
+            self.keeper.leave(keep=keep)
 
-    def _epoch(self, epoch: int) -> Iterator[TrainingEvent]:
-        started = shown = time.perf_counter()
-        totals = _Totals.on(self.device)
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        self.network.train()
-        for step, batch in enumerate(self._batches(epoch), 1):
-            images, targets = batch
-            logits = self.network(images)
-            loss = F.cross_entropy(logits, targets)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.stepped = True
-            self.schedule.step()
-            totals.add(logits, targets, loss)
-            if time.perf_counter() - shown >= _PROGRESS_SECONDS or step == self.steps:
-                mean_loss, accuracy = totals.means()
-                self._require_finite(mean_loss, epoch, "training")
-                yield StepProgress(epoch, step, totals.images, mean_loss, accuracy)
-                shown = time.perf_counter()
-        seconds = time.perf_counter() - started
-        mean_loss, accuracy = totals.means()
+    def _ended_by(self) -> EndedBy | None:
+        recipe, at = self.recipe, self.at
+        if at.epoch >= recipe.epochs:
+            return "epochs"
+        if recipe.patience and at.best is not None and at.epoch - at.best.epoch >= recipe.patience:
+            return "patience"
+        if recipe.max_seconds and at.records and self.group.any(at.seconds >= recipe.max_seconds):
+            return "max-seconds"
+        return None
+
+    def _epoch(self) -> Iterator[TrainingEvent]:
+        at, totals = self.at, self.train_step.totals
+        if not at.step:
+            randomness.seed_network(self.recipe.seed, at.epoch + 1, self.group.rank, self.group.device)
+            totals.clear()
+            at.epoch_seconds = 0.0
+        set_training_mode(self.train_step.network)
+        self.since = shown = time.perf_counter()
+        for images, targets, together in self.batches.epoch(at.epoch + 1, at.step):
+            rate = next(self.rates)
+            if not at.step:
+                at.first_rate = rate
+            self.train_step(images, targets, rate=rate, together=together)
+            at.step += 1
+            self._count_time()
+            if self._voted(self.stop()):
+                raise _StopWanted
+            if self.checkpoint_every and at.step % self.checkpoint_every == 0:
+                self.keeper.save_state()
+                self.since = time.perf_counter()
+            if self.since - shown >= _PROGRESS_SECONDS or at.step == self.batches.steps:
+                loss, accuracy = totals.means()
+                self._count_time()  # a GPU had steps to finish before it could tell
+                self._require_finite(loss, "training")
+                yield StepProgress(at.epoch + 1, at.step, totals.images * self.group.world, loss, accuracy)
+                self.since = shown = time.perf_counter()
+            if self.recipe.max_seconds and self._voted(at.seconds >= self.recipe.max_seconds):
+                break
+        yield self._end_epoch()
+
+    def _count_time(self) -> None:
+        before, self.since = self.since, time.perf_counter()
+        self.at.epoch_seconds += self.since - before
+        self.at.seconds += self.since - before
+
+    def _voted(self, wish: bool) -> bool:
+        if self.group.world == 1:
+            return wish
+        return self.at.step % _VOTE_STEPS == 0 and self.group.any(wish)
+
+    def _end_epoch(self) -> EpochRecord:
+        started, at = time.perf_counter(), self.at
+        train_loss, train_accuracy, images = self.group.means(self.train_step.totals)
+        self._require_finite(train_loss, "training")
+        self.group.share_buffers(self.train_step.kept)
         validation_loss, validation_accuracy = self._measure(self.data.validation)
-        self._require_finite(validation_loss, epoch, "validation")
+        self._require_finite(validation_loss, "validation")
+        best = at.best
         record = EpochRecord(
-            epoch=epoch,
-            train_loss=mean_loss,
-            train_accuracy=accuracy,
+            epoch=at.epoch + 1,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
-            learning_rate=learning_rate,
-            seconds=time.perf_counter() - started,
-            images_per_second=totals.images / seconds,
-            is_best=self._beats_best(validation_accuracy, validation_loss),
+            learning_rate=at.first_rate,
+            seconds=at.epoch_seconds + time.perf_counter() - started,
+            images_per_second=images / at.epoch_seconds,
+            # With few validation images accuracies tie often; the lower loss then tells them apart.
+            is_best=best is None
+            or (validation_accuracy, -validation_loss) > (best.validation_accuracy, -best.validation_loss),
         )
         if record.is_best:
-            # Saved before it counts as best: an interrupt in between must not leave a best epoch without a file.
-            self._save(_metrics(record))
-            self.best = record
-        self.records.append(record)
-        write_metrics(self.run / "metrics.csv", self.records)
-        yield record
-
-    def _beats_best(self, accuracy: float, loss: float) -> bool:
-        # With few validation images accuracies tie often; the lower loss then tells them apart.
-        best = self.best
-        return best is None or (accuracy, -loss) > (best.validation_accuracy, -best.validation_loss)
-
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed((self.recipe.seed * 2_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(self.train), generator=generator).to(self.device)
-        numbers = None
-        if self.augmentation is not None:
-            numbers = self.augmentation.draw(len(self.train), seed=self.recipe.seed, epoch=epoch).to(self.device)
-        for chosen in torch.split(order, self.recipe.batch_size)[: self.steps]:
-            pixels, targets = self.train.images[chosen], self.train.targets[chosen]
-            if self.augmentation is not None and numbers is not None:
-                varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[chosen])
-                # Normalise takes stored pixels; varied ones are rounded as if they had been stored.
-                pixels = (varied * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-            yield self.normalise(pixels), targets
+            # Saved before it counts as best: a state must not speak of a best epoch without a file.
+            self.keeper.save_best(_metrics(record))
+        at.records.append(record)
+        at.epoch, at.step = at.epoch + 1, 0
+        self.keeper.add(record)
+        self.keeper.save_state()
+        return record
 
     @torch.inference_mode()
     def _measure(self, split: Split) -> tuple[float, float]:
-        """Return mean loss and accuracy on a split."""
-        self.network.eval()
-        totals = _Totals.on(self.device)
-        form = self.data.preprocessing
-        batch = max(1, _EVALUATION_PIXELS // (form.height * form.width))
-        for images, targets in zip(torch.split(split.images, batch), torch.split(split.targets, batch), strict=True):
-            there = targets.to(self.device)
-            logits = self.network(self.normalise(images.to(self.device)))
-            totals.add(logits, there, F.cross_entropy(logits, there))
-        return totals.means()
+        """Return mean loss and accuracy on a split; each process measures every so many-th batch."""
+        network, form, device = self.train_step.kept.eval(), self.data.preprocessing, self.group.device
+        totals = Totals(device)
+        limit = self.recipe.limit_batches * self.recipe.batch_size or len(split)
+        size = min(limit, max(1, _EVALUATION_PIXELS // (form.height * form.width)))
+        for number, (images, targets) in enumerate(split.batches(size)):
+            if number * size >= limit:
+                break
+            if self.group.world == 1 and self.stop():
+                raise _StopWanted
+            if number % self.group.world == self.group.rank:
+                there = targets.to(device)
+                with autocast(self.recipe.precision, device):
+                    logits = network(self.batches.normalise(images.to(device))).float()
+                totals.add(logits, there, F.cross_entropy(logits, there, reduction="sum"))
+        loss, accuracy, _ = self.group.means(totals)
+        return loss, accuracy
 
-    def _require_finite(self, loss: float, epoch: int, which: str) -> None:
+    def _finished(self, ended_by: EndedBy) -> TrainingFinished:
+        """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
+        best = self.at.best
+        assert best is not None  # noqa: S101  # the first epoch is always best
+        test_accuracy = None
+        if len(self.data.test):
+            self.keeper.load_best()
+            _, test_accuracy = self._measure(self.data.test)
+            self.keeper.save_best({**_metrics(best), "test_accuracy": test_accuracy})
+        return TrainingFinished(
+            run=self.run,
+            checkpoint=self.keeper.checkpoint,
+            best_epoch=best.epoch,
+            validation_accuracy=best.validation_accuracy,
+            test_accuracy=test_accuracy,
+            seconds=self.at.seconds,
+            ended_by=ended_by,
+        )
+
+    def _require_finite(self, loss: float, which: str) -> None:
         if math.isfinite(loss):
             return
-        kept = f"The best checkpoint, of epoch {self.best.epoch}, is kept in {self.checkpoint}. " if self.best else ""
-        rate = f"{self.recipe.learning_rate / 10:g}"
+        best = self.at.best
+        kept = f"The best checkpoint, of epoch {best.epoch}, is kept in {self.keeper.checkpoint}. " if best else ""
         raise TrainingDivergedError(
-            f"the {which} loss became {loss} in epoch {epoch}. {kept}Lower the learning rate, as in "
-            f"--learning-rate {rate}."
+            f"the {which} loss became {loss} in epoch {self.at.epoch + 1}. {kept}Lower the learning rate, as in "
+            f"--learning-rate {self.recipe.learning_rate / 10:g}."
         )
-
-    def _save(self, metrics: dict[str, float]) -> None:
-        card = ModelCard(
-            model=self.recipe.model,
-            labels=self.data.classes,
-            preprocessing=self.data.preprocessing,
-            dataset=self.data.name,
-            fingerprint=self.data.fingerprint,
-            recipe=self.recipe.model_dump(mode="json"),
-            metrics=metrics,
-            versions=versions(),
-        )
-        save_checkpoint(self.checkpoint, self.network, card)
 
 
 def _metrics(record: EpochRecord) -> dict[str, float]:
@@ -260,26 +312,3 @@ def _metrics(record: EpochRecord) -> dict[str, float]:
         "validation_loss": record.validation_loss,
         "validation_accuracy": record.validation_accuracy,
     }
-
-
-def write_metrics(path: Path, records: list[EpochRecord]) -> None:
-    """Write one CSV line an epoch, with the fields of `EpochRecord` as header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(record) for record in records)
-    write_atomic(path, text.getvalue().encode())
-
-
-@torch.inference_mode()
-def _check_fits(network: nn.Module, shape: tuple[int, int, int], classes: int, recipe: Recipe) -> None:
-    """Run two images of zeros through the network, so that a wrong shape fails before a run folder is made."""
-    network.eval()
-    try:
-        logits = network(torch.zeros(2, *shape))
-    except (RuntimeError, ValueError, TypeError) as error:
-        size = "×".join(map(str, shape))
-        raise UsageError(f"{recipe.model} cannot take images of {size}: {' '.join(str(error).split())}.") from error
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, classes):
-        came = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(f"{recipe.model} gives {came} for two images; expected logits [2, {classes}].")

@@ -158,7 +158,7 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
         state = safetensors.torch.load(data)
-        metadata = _metadata(data)
+        metadata = metadata_of(data)
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
     card = ModelCard.from_metadata(metadata, name)
@@ -185,7 +185,8 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
     return network.eval(), card
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+def metadata_of(data: bytes) -> dict[str, str]:
+    """Return the texts that a safetensors file carries beside its tensors."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     return dict(header.get("__metadata__", {}))

@@ -1,15 +1,31 @@
-"""Run folders: `runs/<model>-<data>-<n>`."""
+"""Run folders, `runs/<model>-<data>-<n>`, and what stands in them beside the weights."""
 
+import csv
+import errno
 import importlib.metadata
+import io
+import os
 import platform
 import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from cnnkit.errors import OutputError
+from cnnkit.errors import OutputError, UsageError
+from cnnkit.files import write_atomic
+from cnnkit.recipe import Recipe
+from cnnkit.results import EpochRecord
+
+BEST = "best.safetensors"
+_LAUNCH = ".launch"
 
 
-def new_run_folder(runs: Path, model: str, data: str) -> Path:
-    """Create the next free `runs/<model>-<data>-<n>` and return it; two processes never get the same.
+def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe) -> Path:
+    """Create the next free `runs/<model>-<data>-<n>` with its `run.toml`, and return it.
+
+    It appears with the recipe in it or not at all, and two processes never get the same one.
 
     Raises:
         OutputError: it cannot be created.
@@ -19,19 +35,79 @@ def new_run_folder(runs: Path, model: str, data: str) -> Path:
         int(m[1]) for m in (re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name) for p in runs.glob(f"{stem}-*")) if m
     ]
     number = max(taken, default=0) + 1
-    while True:
-        folder = runs / f"{stem}-{number}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise OutputError(f"cannot create {folder}: {error.strerror or error}.") from error
-        else:
-            return folder
+    temporary = runs / f".cnnkit.{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        recipe.write(temporary / "run.toml")
+        mark_launch(temporary)
+        while True:
+            folder = runs / f"{stem}-{number}"
+            try:
+                temporary.rename(folder)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.EACCES} or not folder.exists():
+                    raise
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise OutputError(f"cannot create a run folder in {runs}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def launch_mark() -> str:
+    """Return what tells one start of torchrun from another, the same in all its restarts; "" without torchrun."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    # Without a rendezvous name it is "none" for all; then the process that restarts the workers tells them apart.
+    return f"{name} {platform.node()} {os.getppid()}" if name else ""
+
+
+def mark_launch(run: Path) -> None:
+    """Note that this start of torchrun trains in a run folder, so that its restarts find it."""
+    if mark := launch_mark():
+        write_atomic(run / _LAUNCH, mark.encode())
+
+
+def unmark_launch(run: Path) -> None:
+    """Let torchrun not try again what ended with an error that will come again."""
+    (run / _LAUNCH).unlink(missing_ok=True)
+
+
+def is_restart() -> bool:
+    """Return whether torchrun started this process again after one of its group died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def run_of_this_launch(runs: Path, resume: Path | None) -> Path | None:
+    """Return the run folder in which this start of torchrun already trained, if there is one."""
+    places = [resume] if resume else [path for path in runs.glob("*") if not path.name.startswith(".")]
+    mark = launch_mark()
+    marked = (path for path in places if (path / _LAUNCH).is_file() and (path / _LAUNCH).read_text("utf-8") == mark)
+    return next(marked, None)
+
+
+def recipe_of(run: Path) -> Recipe:
+    """Read the recipe of a run folder.
+
+    Raises:
+        UsageError: it is no run folder.
+    """
+    if not (run / "run.toml").is_file():
+        raise UsageError(f"{run} is no run folder: it has no run.toml. Expected something like runs/mnist-cnn-mnist-1.")
+    return Recipe.from_toml(run / "run.toml")
 
 
 def versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
     packages = {name: importlib.metadata.version(name) for name in ("cnnkit", "torch", "torchvision")}
     return {"python": platform.python_version(), **packages}
+
+
+def write_metrics(path: Path, records: Sequence[EpochRecord]) -> None:
+    """Write one CSV line an epoch, with the fields of `EpochRecord` as header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    write_atomic(path, text.getvalue().encode())

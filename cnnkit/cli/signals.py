@@ -1,0 +1,42 @@
+"""SIGTERM and Ctrl-C as requests that a long command grants between two steps."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class StopRequest:
+    """Remembers the first signal after somebody first asked; before that, and from the second on, they stop at once.
+
+    A context manager: the handlers that were there come back at its end.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._asked = False
+        self._before: dict[int, object] = {}
+
+    def wanted(self) -> bool:
+        """Return whether a signal asked to stop."""
+        self._asked = True
+        return self.signal != 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and not self.signal:
+            self.signal = number
+        elif number == signal.SIGTERM:
+            raise SystemExit(128 + number)
+        else:
+            raise KeyboardInterrupt

@@ -1,0 +1,138 @@
+"""From a split to the batches of an epoch: shuffled, varied, normalised, on the device, without work per image."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from cnnkit.images import Preprocessing
+from cnnkit.models.normalisation import Normalise
+from cnnkit.recipe import Recipe
+from cnnkit.training.augmentation import AUGMENTATIONS
+from cnnkit.training.data import Split
+from cnnkit.training.randomness import derive, generator
+
+_CHUNK_VALUES = 1 << 19
+"""Values (2 MB of float32) that are prepared together: enough to make the calls cheap, few enough for the caches."""
+
+
+class Batches:
+    """The batches of every epoch; which images they hold, and how varied, depends on the seed and the epoch only.
+
+    Attributes:
+        steps: batches in an epoch.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        form: Preprocessing,
+        classes: int,
+        recipe: Recipe,
+        device: torch.device,
+        *,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.recipe, self.classes, self.device, self.rank, self.world = recipe, classes, device, rank, world
+        self.split = split
+        if split.rows is None:
+            self.split = Split(split.images.to(device), split.targets.to(device))
+        self.targets = self.split.targets.to(device)
+        self.normalise = Normalise(form.mean, form.std).to(device)
+        self.augmentation = AUGMENTATIONS[recipe.augmentation]
+        # A left-over image alone has no batch statistics, and is left out; the next epoch leaves another one over.
+        whole, rest = divmod(len(split), recipe.batch_size)
+        self.steps = whole + (rest >= 2 * world or not whole)
+        if recipe.limit_batches:
+            self.steps = min(self.steps, recipe.limit_batches)
+        self._chunk = max(1, _CHUNK_VALUES // (recipe.batch_size * form.height * form.width * form.channels))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield the batches of an epoch from step `start` on.
+
+        Yields:
+            images: float32 [N, C, H, W] on the device, channels-last: this process's share of the batch.
+            targets: int64 [N], or float32 [N, classes] where mixup shares them out.
+            together: images in the batch over all processes.
+        """
+        seed = self.recipe.seed
+        order = torch.randperm(len(self.split), generator=generator(seed, epoch, "order"))
+        batches = list(torch.split(order, self.recipe.batch_size))[: self.steps]
+        numbers = None
+        if self.augmentation is not None:
+            numbers = self.augmentation.draw(len(self.split), seed=seed, epoch=epoch).to(self.device)
+        shares = None
+        if self.recipe.mixup:
+            source = np.random.default_rng(derive(seed, epoch, "mixup"))
+            shares = source.beta(self.recipe.mixup, self.recipe.mixup, self.steps)
+        # Mixup needs the whole batch, of which each process then takes its share.
+        loaded = batches if shares is not None else [self._share(batch) for batch in batches]
+        for first, pixels, positions in self._loaded(loaded, start):
+            images, targets = self._prepare(pixels, positions, numbers)
+            sizes = [len(batch) for batch in loaded[first : first + self._chunk]]
+            parted = zip(torch.split(images, sizes), torch.split(targets, sizes), strict=True)
+            for step, parts in enumerate(parted, first):
+                together = len(batches[step])
+                if shares is not None:
+                    mixed = self._mix(*parts, shares[step])
+                    yield self._share(mixed[0]), self._share(mixed[1]), together
+                else:
+                    yield *parts, together
+
+    def _share(self, batch: Tensor) -> Tensor:
+        return batch if self.world == 1 else batch.tensor_split(self.world)[self.rank]
+
+    def _loaded(self, batches: list[Tensor], start: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield the first step of each chunk of batches, its uint8 pixels [N, H, W, C], and their positions [N]."""
+        firsts = range(start, len(batches), self._chunk)
+        chunks = [torch.cat(batches[first : first + self._chunk]) for first in firsts]
+        if self.split.rows is None:
+            for first, positions in zip(firsts, chunks, strict=True):
+                there = positions.to(self.device, non_blocking=True)
+                yield first, self.split.take(there), there
+            return
+        loader = DataLoader(
+            _Stored(self.split),
+            batch_sampler=[positions.tolist() for positions in chunks],
+            collate_fn=_as_it_is,
+            num_workers=max(1, (os.cpu_count() or 1) // self.world),
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # the global one is the network's
+        )
+        for first, positions, pixels in zip(firsts, chunks, loader, strict=True):
+            yield first, pixels.to(self.device, non_blocking=True), positions.to(self.device)
+
+    def _prepare(self, pixels: Tensor, positions: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.augmentation is not None and numbers is not None:
+            varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[positions])
+            # Normalise takes stored pixels; varied ones are rounded as if they had been stored.
+            pixels = (varied * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return self.normalise(pixels), self.targets[positions]
+
+    def _mix(self, images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Mix each image of a batch and its label with those of its neighbour (Zhang et al., 2018)."""
+        one_hot = F.one_hot(targets, self.classes).float()
+        return images.lerp(images.roll(1, 0), 1 - share), one_hot.lerp(one_hot.roll(1, 0), 1 - share)
+
+
+class _Stored(Dataset[Tensor]):
+    """What worker processes read: several images at a time out of the memory map."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, positions: list[int]) -> Tensor:
+        return self.split.take(torch.tensor(positions))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

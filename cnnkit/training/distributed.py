@@ -1,0 +1,142 @@
+"""The processes that train together: who this one is among them, and what they tell each other."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from cnnkit.errors import DeviceError, UsageError
+from cnnkit.training.networks import choose_device
+from cnnkit.training.step import Totals
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that torchrun started; one alone where it did not.
+
+    Attributes:
+        rank: this process's number among all.
+        world: how many there are.
+        device: where this process trains.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one process that writes."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Let the gradients of a network be the mean over all processes."""
+        return nn.parallel.DistributedDataParallel(network)
+
+    def synchronised(self, network: nn.Module) -> nn.Module:
+        """Let batch normalisation see the batch of all processes; PyTorch can only on GPUs."""
+        if self.world > 1 and self.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return network
+
+    def means(self, totals: Totals) -> tuple[float, float, int]:
+        """Return mean loss, accuracy and number of images over all processes."""
+        sums = torch.stack(
+            [totals.loss.double(), totals.right.double(), torch.tensor(totals.images).to(totals.loss).double()]
+        )
+        if self.world > 1:
+            dist.all_reduce(sums)
+        loss, right, images = sums.tolist()
+        return loss / images, right / images, int(images)
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process."""
+        if self.world == 1:
+            return flag
+        votes = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return bool(votes.item())
+
+    def share(self, value: T) -> T:
+        """Return the first process's value in all of them."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, device=self.device)
+        return box[0]
+
+    def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of all processes, `name` of process r as `name@r`."""
+        if self.world == 1:
+            return {f"{name}@0": tensor for name, tensor in tensors.items()}
+        boxes: list[dict[str, Tensor]] = [{} for _ in range(self.world)]
+        dist.all_gather_object(boxes, tensors)
+        return {f"{name}@{rank}": tensor for rank, box in enumerate(boxes) for name, tensor in box.items()}
+
+    def share_buffers(self, network: nn.Module) -> None:
+        """Give every process the first one's batch statistics, so that all measure what it saves."""
+        if self.world > 1:
+            for buffer in network.buffers():
+                dist.broadcast(buffer, 0)
+
+    def share_weights(self, network: nn.Module) -> None:
+        """Give every process the first one's weights and batch statistics."""
+        if self.world > 1:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    @contextmanager
+    def first_goes_first(self) -> Iterator[None]:
+        """Let the first process of each machine do something, such as filling a cache, before the others follow."""
+        waits = self.world > 1 and int(os.environ["LOCAL_RANK"]) > 0
+        if waits:
+            dist.barrier()
+        yield
+        if self.world > 1 and not waits:
+            dist.barrier()
+
+
+def is_first() -> bool:
+    """Return whether this process is the one that writes and shows; so is one that runs alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined(device: str, batch_size: int) -> Iterator[Group]:
+    """Join the processes that torchrun started (gloo on the CPU, NCCL on GPUs), and leave them afterwards.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`; each process of a machine gets a GPU of its own.
+        batch_size: images in a batch over all processes.
+
+    Raises:
+        DeviceError: more processes on this machine than GPUs.
+        UsageError: fewer than two images of a batch for a process, or a single GPU for all.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
+    if world == 1:
+        yield Group(0, 1, choose_device(device))
+        return
+    place = choose_device(device)
+    if ":" in device:
+        raise UsageError(f"--device {device} is one GPU, and there are {world} processes; say --device cuda.")
+    if batch_size < 2 * world:
+        raise UsageError(f"a batch of {batch_size} leaves less than two images for each of {world} processes.")
+    here, local = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    if place.type == "cuda":
+        if here > torch.cuda.device_count():
+            raise DeviceError(f"{here} processes need {here} GPUs; this machine has {torch.cuda.device_count()}.")
+        place = torch.device("cuda", local)
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), world, place)
+    finally:
+        dist.destroy_process_group()

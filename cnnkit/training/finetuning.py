@@ -1,0 +1,118 @@
+"""Starting from trained weights instead of random ones."""
+
+from dataclasses import dataclass, replace
+
+import torchvision
+from torch import Tensor, nn
+
+from cnnkit import registry
+from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.images import Preprocessing
+from cnnkit.training.networks import create_model, input_shape, load_network
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights to start from: tensors by name, what the classes are called, and the form of the images."""
+
+    name: str
+    state: dict[str, Tensor]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def form(self, shape: tuple[int, int, int] | None) -> Preprocessing:
+        """Return the form of the images for channels, height and width; None for what the weights were trained on.
+
+        Raises:
+            UsageError: another number of channels.
+        """
+        own = self.preprocessing
+        if shape is None or shape == (own.channels, own.height, own.width):
+            return own
+        if shape[0] != own.channels:
+            raise UsageError(f"{self.name} was trained on {own.channels} channels; --input gives {shape[0]}.")
+        fit = "contain" if own.fit == "mnist-box" else own.fit
+        return replace(own, height=shape[1], width=shape[2], fit=fit)
+
+
+def read_source(reference: str, *, trust_code: bool = False) -> Source:
+    """Read the weights behind a model reference.
+
+    `torchvision/NAME` means the weights that torchvision recommends, downloaded where they are not in its cache;
+    their hash is checked, and nothing but tensors is read.
+
+    Raises:
+        CheckpointError: no weights there, or damaged ones.
+    """
+    if registry.resolve(reference).kind != "torchvision":
+        network, card = load_network(reference, trust_code=trust_code)
+        return Source(reference, network.state_dict(), card.labels, card.preprocessing)
+    name = reference.removeprefix("torchvision/")
+    create_model(reference, 2)  # an unknown name gets its error here
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # whatever a download raises
+        raise CheckpointError(
+            f"the weights of {reference} could not be had from {weights.url}: {error}. Download the file elsewhere and "
+            "put it into the folder hub/checkpoints of $TORCH_HOME."
+        ) from error
+    # The auxiliary heads of GoogLeNet and Inception play no part here.
+    state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
+    transform = weights.transforms()
+    _, height, width = input_shape(reference) or (3, 224, 224)
+    form = Preprocessing(3, height, width, tuple(transform.mean), tuple(transform.std), "contain", "as-is")
+    return Source(reference, state, tuple(weights.meta["categories"]), form)
+
+
+def head_of(network: nn.Module) -> tuple[str, nn.Module]:
+    """Return the name and module of the layer that gives the logits: the last one that has weights of its own.
+
+    Raises:
+        UsageError: the network has no weights.
+    """
+    own = [(name, m) for name, m in network.named_modules() if any(True for _ in m.parameters(recurse=False))]
+    if not own:
+        raise UsageError("the network has no weights, so there is no head to train.")
+    return own[-1]
+
+
+def start_from(network: nn.Module, source: Source, classes: tuple[str, ...]) -> bool:
+    """Copy weights into a network; where the classes differ, its head stays as it is, new.
+
+    Returns:
+        Whether the head is new.
+
+    Raises:
+        CheckpointError: anything but the head differs.
+    """
+    head, _ = head_of(network)
+    own = network.state_dict()
+    # Other classes in the same number are still others: the old head would be confident about the wrong things.
+    new_head = source.labels != classes
+    state = {name: t for name, t in source.state.items() if not (new_head and name.startswith(f"{head}."))}
+    fitting = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
+    missing = [name for name in own if name not in fitting and not (new_head and name.startswith(f"{head}."))]
+    if missing or len(fitting) < len(state):
+        strange = missing or [name for name in state if name not in fitting]
+        raise CheckpointError(
+            f"{source.name} has other layers than this network: {', '.join(strange[:3])}"
+            f"{' and more' if len(strange) > 3 else ''} do not fit. Start from weights of the same architecture."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return new_head
+
+
+def freeze_all_but_head(network: nn.Module) -> None:
+    """Keep every weight but the head's as it is."""
+    _, head = head_of(network)
+    network.requires_grad_(False)
+    head.requires_grad_(True)
+
+
+def set_training_mode(network: nn.Module) -> None:
+    """Set training mode where something is trained; frozen layers keep their statistics and drop nothing."""
+    frozen = [p for p in network.parameters() if not p.requires_grad]
+    network.train(not frozen)
+    if frozen:
+        head_of(network)[1].train()

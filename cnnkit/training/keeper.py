@@ -1,0 +1,145 @@
+"""What a run keeps on disk: its best weights with their card, its curves, and the state from which it can go on."""
+
+import shutil
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cnnkit.card import ModelCard
+from cnnkit.results import EpochRecord
+from cnnkit.training import randomness
+from cnnkit.training.board import Board
+from cnnkit.training.distributed import Group
+from cnnkit.training.networks import load_checkpoint, save_checkpoint
+from cnnkit.training.runs import BEST, versions, write_metrics
+from cnnkit.training.setup import Prepared, facts_of
+from cnnkit.training.state import STATE, restore_step, step_tensors, write_state
+from cnnkit.training.step import TrainingStep
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch, step: epochs that are done, and steps of the next one.
+        first_rate: learning rate of the first step of the epoch.
+        seconds, epoch_seconds: of training, in all and in this epoch.
+        records: the epochs that are done.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    first_rate: float = 0.0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    records: list[EpochRecord] = field(default_factory=list)
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The best epoch so far, which is the last that was best."""
+        return next((record for record in reversed(self.records) if record.is_best), None)
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> "Position":
+        """Read what `asdict` made, among other facts."""
+        values = {f.name: facts[f.name] for f in fields(cls)}
+        return cls(**{**values, "records": [EpochRecord(**record) for record in facts["records"]]})
+
+
+class Keeper:
+    """Writes into the run folder; in the first of several processes only."""
+
+    def __init__(self, prepared: Prepared, group: Group, step: TrainingStep, position: Position) -> None:
+        self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
+        self.group, self.train_step, self.position = group, step, position
+        self._facts = facts_of(self.recipe, self.data, group)
+        self._board = Board(self.run, self.recipe.tensorboard and group.is_first, after=position.epoch)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the best weights."""
+        return self.run / BEST
+
+    def save_best(self, metrics: dict[str, float]) -> None:
+        """Write the weights as they are, as the best."""
+        if not self.group.is_first:
+            return
+        card = ModelCard(
+            model=self.recipe.model,
+            labels=self.data.classes,
+            preprocessing=self.data.preprocessing,
+            dataset=self.data.name,
+            fingerprint=self.data.fingerprint,
+            recipe=self.recipe.model_dump(mode="json"),
+            metrics=metrics,
+            versions=versions(),
+        )
+        save_checkpoint(self.checkpoint, self.train_step.kept, card)
+
+    def load_best(self) -> None:
+        """Put the best weights into the network that is measured, in all processes."""
+        if self.group.is_first:
+            weights = load_checkpoint(self.checkpoint, str(self.checkpoint), trust_code=True)[0].state_dict()
+            self.train_step.kept.load_state_dict(weights)
+        self.group.share_weights(self.train_step.kept)
+
+    def add(self, record: EpochRecord) -> None:
+        """Write the curves with one epoch more."""
+        if self.group.is_first:
+            write_metrics(self.run / "metrics.csv", self.position.records)
+            self._board.add(record)
+
+    def save_state(self) -> None:
+        """Write all that decides how the run goes on; every process has to call it at the same step."""
+        states = self.group.gather(randomness.capture(self.group.device))
+        if self.group.is_first:
+            tensors = step_tensors(self.train_step) | {f"random.{name}": t for name, t in states.items()}
+            images = self.train_step.totals.images
+            write_state(self.run, tensors, {**self._facts, **asdict(self.position), "images": images})
+
+    def what_is_left(self) -> str:
+        """Say what a user has after an error."""
+        if not (self.run / STATE).is_file():
+            return "Nothing was saved before."
+        return f"What was saved before is whole; go on with: cnnkit train --resume {self.run}"
+
+    def leave(self, *, keep: bool) -> None:
+        """Leave no run folder without weights: before the first epoch is over, those at hand are the best.
+
+        Args:
+            keep: there was a step, and its weights are numbers.
+        """
+        if not self.group.is_first or self.checkpoint.is_file():
+            return
+        if keep:
+            self.save_best({})
+        else:
+            shutil.rmtree(self.run, ignore_errors=True)
+
+    def close(self) -> None:
+        """Finish the curves."""
+        self._board.close()
+
+
+def restore(state: tuple[dict[str, Tensor], dict[str, Any]], step: TrainingStep, group: Group) -> Position:
+    """Put a training step and every random generator back to a state; return where that is.
+
+    Raises:
+        CheckpointError: it is the state of another network or optimizer.
+    """
+    tensors, facts = state
+    restore_step(step, tensors)
+    step.totals.images = facts["images"]
+    own = f"@{group.rank}"
+    prefix = "random."
+    generators = {
+        name.removeprefix(prefix).removesuffix(own): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and name.endswith(own)
+    }
+    if generators:  # processes beyond those of the earlier part begin with generators of their own
+        randomness.restore(generators, group.device)
+    return Position.from_facts(facts)

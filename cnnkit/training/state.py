@@ -1,0 +1,120 @@
+"""The state of a run: all that decides how it goes on, in one safetensors file with its predecessor beside it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from cnnkit.errors import CheckpointError
+from cnnkit.files import remove_temporaries, write_atomic
+from cnnkit.training.networks import metadata_of, weights_hash
+from cnnkit.training.step import TrainingStep
+
+STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+_KEY = "cnnkit_state"
+_VERSION = 1
+
+
+def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and JSON facts to the run's state file, atomically; the generation before it is kept.
+
+    Raises:
+        OutputError: it cannot be written; the states that were there are whole.
+    """
+    tensors = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    record = {"version": _VERSION, "facts": facts, "tensors_sha256": weights_hash(tensors)}
+    data = safetensors.torch.save(tensors, {_KEY: json.dumps(record)})
+    path = run / STATE
+    # Between the two renames only the previous generation is there, and whole: reading falls back to it.
+    write_atomic(path, data, keep=run / PREVIOUS)
+
+
+def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return what the newest whole state of a run holds; None where none was written yet.
+
+    Raises:
+        CheckpointError: there are states, and each of them is damaged.
+    """
+    remove_temporaries(run)
+    problems = []
+    for path in (run / STATE, run / PREVIOUS):
+        if path.is_file():
+            try:
+                return _read(path)
+            except CheckpointError as error:
+                problems.append(str(error))
+    if problems:
+        raise CheckpointError(f"{run} cannot be resumed: {' '.join(problems)} Its best.safetensors may still be whole.")
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+        tensors = safetensors.torch.load(data)
+        record = json.loads(metadata_of(data)[_KEY])
+        version, facts, digest = record["version"], record["facts"], record["tensors_sha256"]
+    except Exception as error:  # a parser fed with a damaged file may raise anything
+        raise CheckpointError(f"{path} is not a whole state: {error}.") from error
+    if version != _VERSION:
+        raise CheckpointError(f"{path} is a state of version {version}; this cnnkit reads version {_VERSION}.")
+    if weights_hash(tensors) != digest:
+        raise CheckpointError(f"{path} is damaged: its tensors are not those that were written.")
+    return tensors, facts
+
+
+def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
+    """Return what a training step holds, by name: weights, average, optimizer, loss scale, totals of the epoch."""
+    tensors = {f"model.{name}": t for name, t in step.network.state_dict().items()}
+    if step.average is not None:
+        tensors |= {f"average.{name}": t for name, t in step.average.state_dict().items()}
+    for index, values in step.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": t for key, t in values.items() if isinstance(t, Tensor)}
+    scale = step.scaler.state_dict()
+    if scale:
+        tensors["scaler"] = torch.tensor([scale["scale"], scale["_growth_tracker"]], dtype=torch.float64)
+    return tensors | {"totals.loss": step.totals.loss, "totals.right": step.totals.right}
+
+
+def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
+    """Put back what `step_tensors` returned, into the memory layout that the step has.
+
+    Raises:
+        CheckpointError: the tensors are those of another network or optimizer.
+    """
+    try:
+        step.network.load_state_dict(_below(tensors, "model."))
+        if step.average is not None:
+            step.average.load_state_dict(_below(tensors, "average."))
+        form = step.optimizer.state_dict()
+        parameters = [p for group in step.optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in _below(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            like = parameters[int(index)]
+            # The fused kernels walk parameter and state side by side in memory, so both need the same strides.
+            value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            state.setdefault(int(index), {})[key] = value
+        step.optimizer.load_state_dict({**form, "state": state})
+        step.totals.loss.copy_(tensors["totals.loss"])
+        step.totals.right.copy_(tensors["totals.right"])
+    except (RuntimeError, KeyError, IndexError) as error:
+        detail = " ".join(str(error).split())
+        raise CheckpointError(f"the state does not fit this recipe's network and optimizer: {detail}") from error
+    if "scaler" in tensors:
+        scale, growth = tensors["scaler"].tolist()
+        step.scaler.load_state_dict({**step.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return dict(_stripped(tensors, prefix))
+
+
+def _stripped(tensors: dict[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), tensor

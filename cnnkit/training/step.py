@@ -1,0 +1,184 @@
+"""One step of training: forward, loss, backward, update. On CUDA it is recorded once and replayed."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cnnkit.errors import DeviceError, UsageError
+from cnnkit.recipe import Recipe
+from cnnkit.training.optimisers import make_optimizer
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_EAGER_STEPS = 3
+"""Steps before the recording: libraries choose their algorithms and optimizers make their state in them."""
+
+
+def require_precision(precision: str, device: torch.device) -> None:
+    """Make sure that a device computes in a precision.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError("--precision fp16 needs a GPU; on the CPU use bf16 or fp32.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise DeviceError(f"--precision bf16: {torch.cuda.get_device_name(device)} has no bfloat16; use fp16 or fp32.")
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a network computes in a precision; its weights stay float32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, _TYPES[precision])
+
+
+class Totals:
+    """Sums of loss and of right answers, kept on the device until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), device=device)
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self.images = 0
+
+    def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Add a batch; `loss` is the sum over its images. Targets are indices [N] or shares [N, classes]."""
+        self.images += len(targets)
+        self.loss += loss
+        indices = targets if targets.dim() == 1 else targets.argmax(1)
+        self.right += (logits.argmax(1) == indices).sum()
+
+    def means(self) -> tuple[float, float]:
+        """Return mean loss and accuracy of what this process saw."""
+        return self.loss.item() / self.images, self.right.item() / self.images
+
+    def clear(self) -> None:
+        """Begin again, in the same memory: a recorded step writes there."""
+        self.loss.zero_()
+        self.right.zero_()
+        self.images = 0
+
+
+class TrainingStep:
+    """Trains `network` on one batch a call, and adds up what it saw.
+
+    Args:
+        network: on its device; what is frozen has `requires_grad` off.
+        recipe: optimizer, precision, smoothing, clipping, averaging.
+        device: where network and batches are.
+        class_weights: float32 [classes], or None for one each.
+        wrap: what makes the network's gradients those of all processes (DDP); None for one process.
+        world: number of processes that share a batch.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        device: torch.device,
+        *,
+        class_weights: Tensor | None = None,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
+        world: int = 1,
+    ) -> None:
+        self.network, self.recipe, self.device, self.world = network, recipe, device, world
+        self.class_weights = class_weights
+        # A step across processes waits for them, which a recording cannot; unfused steps under fp16 read the GPU.
+        self._records = device.type == "cuda" and wrap is None
+        self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
+        self.optimizer = make_optimizer(recipe, network, captured=self._records)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
+        self.average: AveragedModel | None = None
+        if recipe.ema:
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
+            self.average.requires_grad_(False)
+        self.totals = Totals(device)
+        self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
+        if recipe.compile:
+            self._forward = torch.compile(self._forward)
+        self._eager = 0
+        self._recording: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is measured and saved: the average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def __call__(self, images: Tensor, targets: Tensor, *, rate: float, together: int) -> None:
+        """Take one step.
+
+        Args:
+            images: float32 [N, C, H, W], this process's share of the batch.
+            targets: class indices int64 [N], or shares of the classes float32 [N, classes].
+            rate: the learning rate.
+            together: images in the batch over all processes.
+        """
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if self._records:
+            self._replay(images, targets, together)
+        else:
+            self._compute(images, targets, together)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def _compute(self, images: Tensor, targets: Tensor, together: int) -> None:
+        with autocast(self.recipe.precision, self.device):
+            try:
+                logits = self._forward(images)
+            except Exception as error:
+                if self.recipe.compile and type(error).__module__.startswith("torch._"):
+                    reason = str(error).strip().partition("\n")[0]
+                    raise UsageError(f"--compile: torch.compile cannot compile this network here: {reason}") from error
+                raise
+            loss = F.cross_entropy(
+                logits.float(),
+                targets,
+                weight=self.class_weights,
+                label_smoothing=self.recipe.label_smoothing,
+                reduction="sum",
+            )
+        self.optimizer.zero_grad()
+        # Processes average their gradients: each divides by its part of the batch's images to give the batch's mean.
+        self.scaler.scale(loss * (self.world / together)).backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.totals.add(logits.detach(), targets, loss.detach())
+
+    def _replay(self, images: Tensor, targets: Tensor, together: int) -> None:
+        if self._recording is None and self._eager >= _EAGER_STEPS and together == self.recipe.batch_size:
+            self._record(images, targets, together)
+        if self._recording is not None and self._recording[1].shape == images.shape:
+            graph, static_images, static_targets = self._recording
+            static_images.copy_(images)
+            static_targets.copy_(targets)
+            graph.replay()
+            self.totals.images += len(images)
+            return
+        # On a stream of its own, as the recording asks of the steps before it.
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            self._compute(images, targets, together)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self._eager += 1
+
+    def _record(self, images: Tensor, targets: Tensor, together: int) -> None:
+        graph = torch.cuda.CUDAGraph()
+        static = images.clone(memory_format=torch.preserve_format), targets.clone()
+        self.optimizer.zero_grad()
+        seen = self.totals.images
+        with torch.cuda.graph(graph):
+            self._compute(*static, together)
+        self.totals.images = seen  # recorded, not computed
+        self._recording = (graph, *static)

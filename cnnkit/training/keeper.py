@@ -13,8 +13,9 @@ from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
 from cnnkit.training.networks import load_checkpoint, save_checkpoint
+from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import BEST, versions, write_metrics
-from cnnkit.training.setup import Prepared, facts_of
+from cnnkit.training.setup import Prepared
 from cnnkit.training.state import STATE, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.nn import functional as F
 
 from cnnkit.errors import CnnkitError, OutOfMemoryError, OutputError, TrainingDivergedError
 from cnnkit.recipe import Recipe
@@ -26,16 +25,15 @@ from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group, joined
 from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, restore
+from cnnkit.training.measuring import measure
 from cnnkit.training.optimisers import class_weights, learning_rates
 from cnnkit.training.runs import unmark_launch
 from cnnkit.training.setup import Prepared, prepare
-from cnnkit.training.step import Totals, TrainingStep, autocast
+from cnnkit.training.step import TrainingStep
 
 _PROGRESS_SECONDS = 0.25
 _VOTE_STEPS = 8
 """Steps between two votes of several processes on whether to stop: a vote costs as much as a small step."""
-_EVALUATION_PIXELS = 1000 * 28 * 28
-"""Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
 
 EndedBy = Literal["epochs", "patience", "max-seconds"]
 
@@ -58,7 +56,7 @@ def train_events(
     random state from the recipe. Under torchrun each process yields the same events, and the first one writes.
 
     Args:
-        recipe: what to do; for a resumed run the one of its folder (see `cnnkit.training.setup.CHANGEABLE`).
+        recipe: what to do; for a resumed run the one of its folder (see `cnnkit.training.resuming.CHANGEABLE`).
         data_dir: where to look for the data set first.
         runs_dir: where a new run folder goes.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -256,25 +254,12 @@ class _Run:
         self.keeper.save_state()
         return record
 
-    @torch.inference_mode()
     def _measure(self, split: Split) -> tuple[float, float]:
-        """Return mean loss and accuracy on a split; each process measures every so many-th batch."""
-        network, form, device = self.train_step.kept.eval(), self.data.preprocessing, self.group.device
-        totals = Totals(device)
-        limit = self.recipe.limit_batches * self.recipe.batch_size or len(split)
-        size = min(limit, max(1, _EVALUATION_PIXELS // (form.height * form.width)))
-        for number, (images, targets) in enumerate(split.batches(size)):
-            if number * size >= limit:
-                break
-            if self.group.world == 1 and self.stop():
-                raise _StopWanted
-            if number % self.group.world == self.group.rank:
-                there = targets.to(device)
-                with autocast(self.recipe.precision, device):
-                    logits = network(self.batches.normalise(images.to(device))).float()
-                totals.add(logits, there, F.cross_entropy(logits, there, reduction="sum"))
-        loss, accuracy, _ = self.group.means(totals)
-        return loss, accuracy
+        kept, normalise = self.train_step.kept, self.batches.normalise
+        found = measure(kept, normalise, split, self.recipe, self.group, stop=self.stop)
+        if found is None:
+            raise _StopWanted
+        return found
 
     def _finished(self, ended_by: EndedBy) -> TrainingFinished:
         """Measure the best checkpoint on the test split, where there is one, and note it in its card."""

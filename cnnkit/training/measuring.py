@@ -1,0 +1,48 @@
+"""Loss and accuracy on a held-back split, between epochs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cnnkit.models.normalisation import Normalise
+from cnnkit.recipe import Recipe
+from cnnkit.training.data import Split
+from cnnkit.training.distributed import Group
+from cnnkit.training.step import Totals, autocast
+
+_PIXELS = 1000 * 28 * 28
+"""Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
+
+
+@torch.inference_mode()
+def measure(
+    network: nn.Module,
+    normalise: Normalise,
+    split: Split,
+    recipe: Recipe,
+    group: Group,
+    *,
+    stop: Callable[[], bool],
+) -> tuple[float, float] | None:
+    """Return mean loss and accuracy over all processes, each of which measures every so many-th batch.
+
+    None where `stop` asked to stop first; several processes finish what they began together.
+    """
+    network.eval()
+    totals = Totals(group.device)
+    limit = recipe.limit_batches * recipe.batch_size or len(split)
+    size = min(limit, max(1, _PIXELS // (split.images.shape[1] * split.images.shape[2])))
+    for number, (images, targets) in enumerate(split.batches(size)):
+        if number * size >= limit:
+            break
+        if group.world == 1 and stop():
+            return None
+        if number % group.world == group.rank:
+            there = targets.to(group.device)
+            with autocast(recipe.precision, group.device):
+                logits = network(normalise(images.to(group.device))).float()
+            totals.add(logits, there, F.cross_entropy(logits, there, reduction="sum"))
+    loss, accuracy, _ = group.means(totals)
+    return loss, accuracy

@@ -1,0 +1,127 @@
+"""Going on with a run: finding where it stands, and making sure that it is the same run."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnkit import datasets
+from cnnkit.errors import DataError, UsageError
+from cnnkit.files import require_writable
+from cnnkit.images import Preprocessing
+from cnnkit.recipe import Recipe
+from cnnkit.results import LoadNote
+from cnnkit.training.data import ImageData
+from cnnkit.training.distributed import Group
+from cnnkit.training.runs import is_restart, mark_launch, recipe_of, run_of_this_launch, versions
+from cnnkit.training.state import read_state
+
+CHANGEABLE = {"epochs", "max_seconds", "patience", "tensorboard"}
+"""Recipe fields that a resumed run may have other values for: they say when it ends, not what a step does."""
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""What an earlier part of a run left: tensors by name, and facts as JSON."""
+
+
+def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -> tuple[Path | None, State | None]:
+    """Return the run folder to go on with and its state, in all processes; None each where there is none.
+
+    Raises:
+        UsageError: no run folder, or one of another recipe.
+        CheckpointError: its states are damaged.
+        OutputError: the folder cannot be written.
+    """
+    state = None
+    if group.is_first:
+        if is_restart():
+            resume = run_of_this_launch(runs_dir, resume)
+        require_writable(resume or runs_dir)
+        if resume:
+            before = recipe_of(resume)
+            state = read_state(resume)
+            check_same_run(recipe, Recipe().override(state[1]["recipe"]) if state else before)
+    return group.share(resume), group.share(state)
+
+
+def take_up(run: Path, recipe: Recipe) -> None:
+    """Note in a run folder that this process goes on with it, and until when."""
+    mark_launch(run)
+    if recipe_of(run) != repeatable(recipe):
+        repeatable(recipe).write(run / "run.toml")
+
+
+def repeatable(recipe: Recipe) -> Recipe:
+    """Return the recipe that repeats the run from any folder; the card, which travels, keeps what was given."""
+    changes = {}
+    if recipe.data not in datasets.DATASETS:
+        changes["data"] = str(Path(recipe.data).expanduser().resolve())
+    if recipe.weights and Path(recipe.weights).exists():
+        changes["weights"] = str(Path(recipe.weights).resolve())
+    return recipe.override(changes)
+
+
+def facts_of(recipe: Recipe, data: ImageData, group: Group) -> dict[str, Any]:
+    """Return what a resumed run has to share with its earlier parts, as JSON."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "fingerprint": data.fingerprint,
+        "preprocessing": asdict(data.preprocessing),
+        "classes": list(data.classes),
+        "built_with": {**versions(), "device": group.device.type, "threads": torch.get_num_threads()},
+        "processes": group.world,
+    }
+
+
+def form_from_facts(facts: dict[str, Any]) -> Preprocessing:
+    """Return the form of the images that a run was begun with."""
+    given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts["preprocessing"].items()}
+    return Preprocessing(**given)
+
+
+def check_same_run(recipe: Recipe, before: Recipe) -> None:
+    """Make sure that a recipe goes on with what a run did.
+
+    Raises:
+        UsageError: a field differs that decides what a step does.
+    """
+    changeable = set(CHANGEABLE)
+    if before.schedule in {"cosine", "one-cycle"}:
+        changeable.remove("epochs")  # these are laid out over all epochs
+    changed = [
+        f"{name} was {old!r} and is {new!r}"
+        for (name, old), new in zip(repeatable(before), dict(repeatable(recipe)).values(), strict=True)
+        if old != new and name not in changeable
+    ]
+    if changed:
+        raise UsageError(
+            f"a run can only go on as it began: {'; '.join(changed)}. Start a new run for that, from these weights "
+            "with --weights if you like."
+        )
+
+
+def check_same_data(data: ImageData, facts: dict[str, Any]) -> None:
+    """Make sure that the data is that of the run.
+
+    Raises:
+        DataError: it is not.
+    """
+    if data.fingerprint != facts["fingerprint"] or list(data.classes) != facts["classes"]:
+        raise DataError(
+            f"{data.name} is not what the run was begun with: files were added, removed or changed. Bring them back, "
+            "or start a new run."
+        )
+
+
+def differences(facts: dict[str, Any], group: Group) -> LoadNote | None:
+    """Say what keeps the rest of a run from being the same to the last bit; None where nothing does."""
+    now = {**versions(), "device": group.device.type, "threads": torch.get_num_threads(), "processes": group.world}
+    before = {**facts["built_with"], "processes": facts["processes"]}
+    differing = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+    if not differing:
+        return None
+    return LoadNote(
+        f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an uninterrupted "
+        "run to the last bit"
+    )

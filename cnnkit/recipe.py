@@ -24,45 +24,55 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str = ""
-    data: str = "mnist"
+    model: str = Field("", description="the network, as `cnnkit train` takes it")
+    data: str = Field("mnist", description="data set or image folder")
     input_shape: Shape | None = Field(None, description="channels, height, width; None: the model's own")
     weights: str = Field("", description="model reference to start from; the head is new where the classes differ")
     freeze: bool = Field(False, description="train the head only")
 
-    epochs: int = Field(10, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1, le=1_000_000, description="over all processes together")
-    max_seconds: float = Field(0.0, ge=0, allow_inf_nan=False, description="of training, resumed parts included")
-    patience: int = Field(0, ge=0, description="epochs without a better one after which training ends")
-    limit_batches: int = Field(0, ge=0, description="of training, validation and test each, for a dry run")
+    epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
+    batch_size: int = Field(64, ge=1, le=1_000_000, description="images in a step, over all processes together")
+    max_seconds: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="of training, resumed parts included; 0: no limit"
+    )
+    patience: int = Field(0, ge=0, description="epochs without a better one that end it; 0: none do")
+    limit_batches: int = Field(0, ge=0, description="of each split, for a dry run; 0: all")
 
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    schedule: Literal["constant", "cosine", "one-cycle", "step"] = "constant"
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = Field("adam", description="torch's own, fused")
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False, description="the highest one")
+    schedule: Literal["constant", "cosine", "one-cycle", "step"] = Field(
+        "constant", description="of the learning rate over all steps (one-cycle: Smith, 2018)"
+    )
     warmup_epochs: float = Field(0.0, ge=0, allow_inf_nan=False, description="linear rise before the schedule")
     decay_epochs: int = Field(30, ge=1, description="for the step schedule: between two falls")
     decay_factor: float = Field(0.1, gt=0, lt=1, description="for the step schedule: of each fall")
     momentum: float = Field(0.0, ge=0, lt=1, description="for sgd and rmsprop")
     nesterov: bool = Field(False, description="for sgd (Nesterov, 1983)")
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-    clip_norm: float = Field(0.0, ge=0, allow_inf_nan=False, description="largest norm of all gradients together")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept (Polyak, 1992)")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="L2 penalty; decoupled with adamw")
+    clip_norm: float = Field(0.0, ge=0, allow_inf_nan=False, description="largest norm of the gradients; 0: any")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
 
-    loss: Literal["cross-entropy"] = "cross-entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Szegedy et al., 2016")
-    class_weights: Literal["none", "balanced"] = Field("none", description="balanced: rare classes count as much")
+    loss: Literal["cross-entropy"] = Field("cross-entropy", description="mean over the images of a batch")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label for all classes (Szegedy, 2016)")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: rare classes count as much as others"
+    )
     mixup: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="alpha of the Beta distribution (Zhang et al., 2018)"
+        0.0, ge=0, allow_inf_nan=False, description="alpha of its Beta distribution (Zhang, 2018); 0: none"
     )
 
-    initialisation: Literal["default", "xavier"] = "default"
+    initialisation: Literal["default", "xavier"] = Field(
+        "default", description="default: PyTorch's; xavier: Glorot and Bengio, 2010"
+    )
     normalisation: Literal["unit", "standard"] = Field(
         "unit", description="unit: pixels in [0, 1]; standard: then zero mean and unit variance of the training split"
     )
-    augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = "none"
+    augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = Field(
+        "none", description="how the training images are varied in each epoch"
+    )
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="of the training images, chosen by seed")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="of an image folder that has no train and test folders")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of split, weights, order, augmentation, mixup and dropout")
 
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network's arithmetic (autocast)")
     compile: bool = Field(False, description="run the network through torch.compile")

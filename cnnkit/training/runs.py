@@ -58,9 +58,9 @@ def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe) -> Path:
 
 def launch_mark() -> str:
     """Return what tells one start of torchrun from another, the same in all its restarts; "" without torchrun."""
-    name = os.environ.get("TORCHELASTIC_RUN_ID")
-    # Without a rendezvous name it is "none" for all; then the process that restarts the workers tells them apart.
-    return f"{name} {platform.node()} {os.getppid()}" if name else ""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    # Without a name of its own it is "none"; then the process that restarts the workers tells one from another.
+    return f"{platform.node()} {os.getppid()}" if name == "none" else name
 
 
 def mark_launch(run: Path) -> None:
@@ -75,16 +75,17 @@ def unmark_launch(run: Path) -> None:
 
 
 def is_restart() -> bool:
-    """Return whether torchrun started this process again after one of its group died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Return whether torchrun started this process, the first of its group, again after one of the group died."""
+    return os.environ.get("RANK") == "0" and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def run_of_this_launch(runs: Path, resume: Path | None) -> Path | None:
     """Return the run folder in which this start of torchrun already trained, if there is one."""
     places = [resume] if resume else [path for path in runs.glob("*") if not path.name.startswith(".")]
-    mark = launch_mark()
-    marked = (path for path in places if (path / _LAUNCH).is_file() and (path / _LAUNCH).read_text("utf-8") == mark)
-    return next(marked, None)
+    marks = [mark for place in places if (mark := place / _LAUNCH).is_file()]
+    own = [mark for mark in marks if mark.read_text("utf-8") == launch_mark()]
+    # A name may have been used before; the newest is this start's.
+    return max(own, key=lambda mark: mark.stat().st_mtime).parent if own else None
 
 
 def recipe_of(run: Path) -> Recipe:

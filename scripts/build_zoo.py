@@ -43,6 +43,13 @@ PLANS = (
     Plan("dropout-cnn-mnist", "dropout-cnn"),
     Plan("lenet-mnist", "lenet"),
     Plan("shapes-cnn-basicshapes", "shapes-cnn", data="basicshapes"),
+    Plan(
+        "cifar-resnet-cifar10",
+        "cifar-resnet",
+        data="cifar10-jpeg",
+        changes={"epochs": 40, "precision": "bf16"},
+        about="Ten kinds of things in small photos: `cifar-resnet`, trained longer than by its recipe.",
+    ),
 )
 
 

@@ -179,7 +179,7 @@ class _Display:
             at = f"step {steps} of epoch {epochs + 1}" if steps else f"epoch {epochs}"
             console.say(self.console, Text(f"going on after {at}", "dim"))
         done = epochs * self.steps + steps
-        self.progress.reset(self.task, total=self.steps * recipe.epochs, completed=done, left="left")
+        self.progress.reset(self.task, total=self.steps * recipe.epochs, completed=done, numbers="", left="left")
 
     def _epoch(self, event: EpochRecord) -> None:
         row = (

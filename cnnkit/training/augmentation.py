@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cnnkit.training.crops import Crops
 from cnnkit.training.randomness import generator
 
 
@@ -33,12 +34,14 @@ class Augmentation:
         """Vary a batch.
 
         Args:
-            images: float32 [N, C, H, W] in [0, 1].
+            images: float32 [N, C, H, W] in [0, 1], or uint8.
             numbers: the rows of `draw` that belong to these images, [N, K].
 
         Returns:
-            float32 [N, C, H, W] in [0, 1].
+            [N, C, H, W] of the same type; uint8 is rounded, as if it had been stored.
         """
+        if images.dtype == torch.uint8:
+            return (self.apply(images.float() / 255, numbers) * 255).round().to(torch.uint8)
         images = F.grid_sample(images, self._grid(images, numbers), padding_mode="border", align_corners=False)
         if self.stroke:
             images = _restroke(images, numbers[:, 7] * self.stroke)
@@ -91,7 +94,7 @@ def _restroke(images: Tensor, amount: Tensor) -> Tensor:
 _KNOTS = 4
 _COLUMNS = 10 + 2 * _KNOTS**2
 
-AUGMENTATIONS: dict[str, Augmentation | None] = {
+AUGMENTATIONS: dict[str, Augmentation | Crops | None] = {
     "none": None,
     "affine": Augmentation(rotation=12, scale=0.15, aspect=0.1, shear=0.15, shift=0.1),
     "digits": Augmentation(
@@ -100,4 +103,5 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
     "drawings": Augmentation(
         rotation=20, scale=0.2, aspect=0.15, shear=0.15, shift=0.15, warp=0.05, stroke=0.5, contrast=0.3, mirror=True
     ),
+    "crops": Crops(),
 }

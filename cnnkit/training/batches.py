@@ -110,9 +110,7 @@ class Batches:
 
     def _prepare(self, pixels: Tensor, positions: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.augmentation is not None and numbers is not None:
-            varied = self.augmentation.apply(pixels.permute(0, 3, 1, 2).float() / 255, numbers[positions])
-            # Normalise takes stored pixels; varied ones are rounded as if they had been stored.
-            pixels = (varied * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+            pixels = self.augmentation.apply(pixels.permute(0, 3, 1, 2), numbers[positions]).permute(0, 2, 3, 1)
         return self.normalise(pixels), self.targets[positions]
 
     def _mix(self, images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -71,3 +71,17 @@ def tests_without_torch(session: nox.Session) -> None:
     session.chdir(session.create_tmp())
     options = ("-q", "-c", os.devnull, "--rootdir", str(tests), "--confcutdir", str(tests), "-p", "no:cacheprovider")
     session.run("python", "-m", "pytest", *options, str(tests), env={"DRAWINGS": str(drawings)})
+
+
+@nox.session
+def bench_train(session: nox.Session) -> None:
+    """Measure training against the notebook loop, Lightning and Keras; `-- --data-dir DIR` says where MNIST is."""
+    install(session, "-e", ".", "lightning", "keras")
+    session.run("python", "scripts/bench_train.py", *session.posargs)
+
+
+@nox.session
+def kill_training(session: nox.Session) -> None:
+    """Kill a training at 200 moments, 50 of them inside a save, and resume it each time."""
+    install(session, "-e", ".")
+    session.run("python", "scripts/kill_training.py", *(session.posargs or ("--kills", "200", "--aimed", "50")))

@@ -4,11 +4,13 @@ import dataclasses
 import difflib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import platformdirs
 import pytest
 from PIL import Image
 
@@ -27,9 +29,29 @@ os.environ["COLUMNS"] = "80"
 # Networks this small lose more to waiting for a second thread than they gain from it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Where platformdirs looks: on Linux and macOS, and on Windows.
+_CACHE_VARIABLES = ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")
 GOLDEN = Path(__file__).parent / "golden"
 NETS = Path(__file__).parent / "nets"
 FEW = dataclasses.replace(datasets.DATASETS["shapes"], train=60, test=30)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the user's cache out of reach of all tests; what the fixtures of the session load is cached here."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _CACHE_VARIABLES:
+            patch.setenv(name, str(folder / "session"))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def user_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a cache folder of its own, which is not there yet."""
+    for name in _CACHE_VARIABLES:
+        monkeypatch.setenv(name, str(caches / uuid.uuid4().hex))
+    return platformdirs.user_cache_path("cnnkit")
 
 
 @pytest.fixture(autouse=True)

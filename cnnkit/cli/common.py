@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cnnkit.cli.signals import Terminated
 from cnnkit.errors import CnnkitError, MissingDependencyError, StoppedError, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ class Group(TyperGroup):
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as stop:
             if ctx.obj["json"]:
-                _report(ctx, "interrupted", "stopped by Ctrl-C")
+                how = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
+                _report(ctx, StoppedError.code, f"stopped by {how}")
             raise
         except CnnkitError as error:
             _trace(ctx)
@@ -82,14 +84,14 @@ def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, 
             console.error(message)
 
 
-def without_option(arguments: Sequence[str], name: str) -> list[str]:
-    """Return a command line without an option and its value."""
+def without_options(arguments: Sequence[str], *names: str) -> list[str]:
+    """Return a command line without some options and their values."""
     kept: list[str] = []
     given = iter(arguments)
     for argument in given:
-        if argument == name:
+        if argument in names:
             next(given)
-        elif not argument.startswith(f"{name}="):
+        elif argument.partition("=")[0] not in names:
             kept.append(argument)
     return kept
 

@@ -6,10 +6,15 @@ from types import FrameType, TracebackType
 from typing import Self
 
 
+class Terminated(SystemExit):
+    """SIGTERM where it stops at once."""
+
+
 class StopRequest:
     """Remembers the first signal after somebody first asked; before that, and from the second on, they stop at once.
 
-    A context manager: the handlers that were there come back at its end.
+    A context manager: the handlers that were there come back at its end. A signal that is ignored, as under nohup and
+    in the background of a script, stays so.
     """
 
     def __init__(self) -> None:
@@ -24,7 +29,11 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+            self._before = {
+                number: signal.signal(number, self._take)
+                for number in (signal.SIGTERM, signal.SIGINT)
+                if signal.getsignal(number) != signal.SIG_IGN
+            }
         return self
 
     def __exit__(
@@ -37,6 +46,6 @@ class StopRequest:
         if self._asked and not self.signal:
             self.signal = number
         elif number == signal.SIGTERM:
-            raise SystemExit(128 + number)
+            raise Terminated(128 + number)
         else:
             raise KeyboardInterrupt

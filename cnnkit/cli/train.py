@@ -1,7 +1,7 @@
 """`cnnkit train`."""
 
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGTERM
 from typing import Annotated, Any
 
 import typer
@@ -16,12 +16,19 @@ from cnnkit.cli.common import (
     complete_model,
     complete_run,
     shape_of,
-    without_option,
+    without_options,
 )
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import StoppedError, UsageError
 
-_DATA, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = "Data", "Length", "Optimizer", "Loss and regularisation", "Machine"
+_DATA, _START, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
+    "Data",
+    "Fine-tuning",
+    "Length",
+    "Optimizer",
+    "Loss and regularisation",
+    "Machine",
+)
 
 
 def _option(text: str, panel: str, *names: str, **more: Any) -> Any:
@@ -45,14 +52,7 @@ def command(
     checkpoint_every: Annotated[
         int, typer.Option(min=0, help="Steps between two checkpoints, besides the one after each epoch.")
     ] = 0,
-    weights: Annotated[
-        str | None, typer.Option(metavar="REF", help="Start from these; the head is new where the classes differ.")
-    ] = None,
-    freeze: Annotated[bool | None, typer.Option("--freeze/--no-freeze", help="Train the head only.")] = None,
     trust_code: TrustCode = False,
-    tensorboard: Annotated[
-        bool | None, typer.Option("--tensorboard/--no-tensorboard", help="Write the curves for TensorBoard too.")
-    ] = None,
     json: Json = False,
     data: Annotated[
         str | None, _option("Data set or image folder. Default: the recipe's.", _DATA, autocompletion=complete_data)
@@ -64,6 +64,11 @@ def command(
     validation_fraction: Annotated[float | None, _option("Of the training images.", _DATA)] = None,
     test_fraction: Annotated[float | None, _option("Of an image folder without a test folder.", _DATA)] = None,
     seed: Annotated[int | None, _option("Of the split, the weights, the order and the augmentation.", _DATA)] = None,
+    weights: Annotated[
+        str | None,
+        _option("Model to start from; the head is new where the classes differ.", _START, metavar="REF"),
+    ] = None,
+    freeze: Annotated[bool | None, _option("Train the head only.", _START, "--freeze/--no-freeze")] = None,
     epochs: Annotated[int | None, _option("Passes over the training images.", _LENGTH)] = None,
     max_seconds: Annotated[float | None, _option("End after that much training; 0: no limit.", _LENGTH)] = None,
     patience: Annotated[
@@ -90,9 +95,10 @@ def command(
     device: Device = "auto",
     precision: Annotated[str | None, _option("fp32, bf16 or fp16.", _MACHINE)] = None,
     compile: Annotated[bool | None, _option("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,
-    nproc: Annotated[
-        int, _option("Train in that many processes, one on each GPU or share of the cores.", _MACHINE, min=1)
-    ] = 1,
+    tensorboard: Annotated[
+        bool | None, _option("Write the curves for TensorBoard too.", _MACHINE, "--tensorboard/--no-tensorboard")
+    ] = None,
+    nproc: Annotated[int, _option("Processes, with a GPU or a share of the cores each.", _MACHINE, min=1)] = 1,
 ) -> None:
     """Train a network by its reference recipe; any option overrides the recipe.
 
@@ -118,10 +124,15 @@ def command(
         api.default_recipe(name).override(given).override({**changes, "input_shape": shape_of(input), "model": name})
     )
     if nproc > 1:
+        from cnnkit.render import console
         from cnnkit.training.launch import launch
 
-        arguments = ["train", *without_option(context.obj["arguments"], "--nproc")]
-        raise typer.Exit(launch(nproc, arguments, device=device))
+        def arguments(run: Path | None) -> list[str]:
+            given = without_options(context.obj["arguments"], "--nproc", "--resume", *["--config"] * (run is not None))
+            going_on = [] if run is None else ["--resume", str(run)]
+            return ["--debug"] * context.obj["debug"] + ["train", *given, *going_on]
+
+        raise typer.Exit(launch(nproc, arguments, device=device, runs_dir=runs_dir, resume=resume, say=console.warning))
 
     from cnnkit.render import training
     from cnnkit.training.distributed import is_first
@@ -140,4 +151,4 @@ def command(
         stopped = training.show(events, recipe, as_json=context.obj["json"], quiet=not is_first())
         if stopped is not None:
             how = "Ctrl-C" if stop.signal == SIGINT else "SIGTERM"
-            raise StoppedError(training.how_to_go_on(stopped, how), signal=stop.signal, result=stopped)
+            raise StoppedError(training.how_to_go_on(stopped, how), signal=stop.signal or SIGTERM, result=stopped)

@@ -41,6 +41,7 @@ def show(
     display = _Display(recipe, quiet=quiet)
     records: list[EpochRecord] = []
     finished: TrainingFinished | None = None
+    stopped: TrainingStopped | None = None
     try:
         with display.progress:
             for event in events:
@@ -51,15 +52,15 @@ def show(
                     case EpochRecord():
                         records.append(event)
                     case TrainingStopped():
-                        return event
+                        stopped = event
                     case TrainingFinished():
                         finished = event
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the second signal, or the first before training began
         events.close()  # saves what there is to save, before anything is said of it
         display.stopped(records)
         raise
     if quiet or finished is None:
-        return None
+        return stopped
     if as_json:
         envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
         return None
@@ -199,4 +200,6 @@ class _Display:
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
         else:
             kept = "training had not begun, and nothing is left behind"
+        if self.run and (Path(self.run) / "state.safetensors").is_file():
+            kept += f"; go on with: cnnkit train --resume {self.run}"
         console.say(self.console, Text(f"stopped: {kept}", "yellow"))

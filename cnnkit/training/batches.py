@@ -1,7 +1,7 @@
 """From a split to the batches of an epoch: shuffled, varied, normalised, on the device, without work per image."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.training.augmentation import AUGMENTATIONS
+from cnnkit.training.cache import map_array
 from cnnkit.training.data import Split
+from cnnkit.training.decoding import processors
 from cnnkit.training.randomness import derive, generator
 
 _CHUNK_VALUES = 1 << 19
@@ -101,7 +103,7 @@ class Batches:
             _Stored(self.split),
             batch_sampler=[positions.tolist() for positions in chunks],
             collate_fn=_as_it_is,
-            num_workers=max(1, (os.cpu_count() or 1) // self.world),
+            num_workers=max(1, processors() // self.world),
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # the global one is the network's
         )
@@ -130,6 +132,15 @@ class _Stored(Dataset[Tensor]):
 
     def __getitems__(self, positions: list[int]) -> Tensor:
         return self.split.take(torch.tensor(positions))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers that are no forks get the name of the file, not a copy of what is too large for memory.
+        split = self.split
+        return _reopened, (split.file, tuple(split.images.shape), split.targets, split.rows)
+
+
+def _reopened(file: Path, shape: tuple[int, ...], targets: Tensor, rows: Tensor) -> _Stored:
+    return _Stored(Split(torch.from_numpy(map_array(file, shape)), targets, rows, file))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -173,7 +173,8 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _map(path: Path, shape: tuple[int, ...]) -> Pixels:
+def map_array(path: Path, shape: tuple[int, ...]) -> Pixels:
+    """Map an array of the cache, uint8 of that shape."""
     # Copy on write, as PyTorch knows no tensor that must not be written.
     return np.memmap(path, np.uint8, "c", len(_header(shape)), shape)
 
@@ -184,7 +185,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     try:
         with path.open("rb") as file:
             whole = file.read(len(header)) == header and stat(path)[0] == len(header) + math.prod(shape)
-        return _map(path, shape) if whole else None
+        return map_array(path, shape) if whole else None
     except OSError:
         return None
 
@@ -209,7 +210,7 @@ def _make(listing: Listing, form: Preprocessing, path: Path) -> Generator[LoadPr
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        return _map(path, shape)
+        return map_array(path, shape)
     except OSError as error:
         reason = error.strerror or str(error)
     if not fits_in_memory(size):

@@ -38,11 +38,13 @@ class Split:
         images: uint8 [N, H, W, C]; where there are `rows`, all [M, H, W, C] of the data set, mapped from a file.
         targets: class indices, int64 [N].
         rows: which of the images belong to the targets, int64 [N]; None where the split's own fit into memory.
+        file: what the images are mapped from, where there are rows.
     """
 
     images: Tensor
     targets: Tensor
     rows: Tensor | None = None
+    file: Path | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -142,7 +144,8 @@ def _folder(
 ) -> Generator[LoadProgress | LoadNote, None, ImageData]:
     listing = list_images(recipe)
     shape = _form(form, None)
-    images = torch.from_numpy((yield from cache.load(listing, shape)))
+    stored = yield from cache.load(listing, shape)
+    images, file = torch.from_numpy(stored), getattr(stored, "filename", None)
     fits = cache.fits_in_memory(images.nbytes)
     row = {name: index for index, name in enumerate(listing.files)}
     splits = {}
@@ -150,7 +153,7 @@ def _folder(
         wanted = pairs if split in only or "all" in only else []
         rows = torch.tensor([row[name] for name, _ in wanted], dtype=torch.int64)
         targets = torch.tensor([target for _, target in wanted], dtype=torch.int64)
-        splits[split] = Split(images[rows], targets) if fits else Split(images, targets, rows)
+        splits[split] = Split(images[rows], targets) if fits else Split(images, targets, rows, file)
     name = Path(recipe.data).expanduser().resolve().name
     return ImageData(name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
 

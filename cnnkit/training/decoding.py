@@ -32,7 +32,7 @@ def decode(
     """
     count = len(listing.files)
     few = count <= _FEW_FILES and sum(size for size, _ in listing.files.values()) <= _FEW_BYTES
-    workers = 0 if few else _processors()
+    workers = 0 if few else processors()
     # A few large photos, too, are shared out among all.
     share = math.ceil(count / (4 * max(1, workers)))
     chunks = _Chunks(listing, form, max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(form.shape), share)))
@@ -56,8 +56,8 @@ def decode(
         raise DataError(f"{len(bad)} of {count} files are not usable: {shown} Remove or repair them.")
 
 
-def _processors() -> int:
-    # Fewer than there are, where this process may use only some; DataLoader warns of workers beyond them.
+def processors() -> int:
+    """Return how many worker processes make sense: fewer than there are cores, where this one may use only some."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

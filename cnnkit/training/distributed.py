@@ -4,17 +4,24 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from cnnkit.errors import DeviceError, UsageError
+from cnnkit.errors import CnnkitError, DeviceError, UsageError
 from cnnkit.training.networks import choose_device
 from cnnkit.training.step import Totals
 
 T = TypeVar("T")
+
+LOST = 75
+"""Exit code of a process that ends for want of another one."""
+
+_PATIENCE = timedelta(days=1)
+"""For one process to wait for another. One that is gone is noticed at once."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
     Raises:
         DeviceError: more processes on this machine than GPUs.
         UsageError: fewer than two images of a batch for a process, or a single GPU for all.
+        CnnkitError: on the way; another process is gone.
     """
     world = int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
     if world == 1:
@@ -135,8 +143,23 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
             raise DeviceError(f"{here} processes need {here} GPUs; this machine has {torch.cuda.device_count()}.")
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    with _without_others():
+        # While the first process decodes a large image folder, the others wait.
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+        try:
+            yield Group(dist.get_rank(), world, place)
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _without_others() -> Iterator[None]:
+    """Turn what PyTorch raises where another process is gone into an error that says so."""
     try:
-        yield Group(dist.get_rank(), world, place)
-    finally:
-        dist.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        lost = CnnkitError("another of the processes that train together has ended, and so this one ends too.")
+        lost.exit_code = LOST
+        raise lost from error

@@ -16,7 +16,7 @@ from cnnkit.training.networks import load_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import BEST, versions, write_metrics
 from cnnkit.training.setup import Prepared
-from cnnkit.training.state import STATE, restore_step, step_tensors, write_state
+from cnnkit.training.state import PREVIOUS, STATE, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
 
 
@@ -101,12 +101,6 @@ class Keeper:
             images = self.train_step.totals.images
             write_state(self.run, tensors, {**self._facts, **asdict(self.position), "images": images})
 
-    def what_is_left(self) -> str:
-        """Say what a user has after an error."""
-        if not (self.run / STATE).is_file():
-            return "Nothing was saved before."
-        return f"What was saved before is whole; go on with: cnnkit train --resume {self.run}"
-
     def leave(self, *, keep: bool) -> None:
         """Leave no run folder without weights: before the first epoch is over, those at hand are the best.
 
@@ -123,6 +117,19 @@ class Keeper:
     def close(self) -> None:
         """Finish the curves."""
         self._board.close()
+
+
+def what_is_left(run: Path) -> str:
+    """Say what a user has after an error."""
+    if not (run / STATE).is_file():
+        return "Nothing was saved before."
+    return f"What was saved before is whole; go on with: cnnkit train --resume {run}"
+
+
+def remove_if_empty(run: Path) -> None:
+    """Remove a run folder in which nothing was saved."""
+    if not any((run / name).exists() for name in (BEST, STATE, PREVIOUS)):
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def restore(state: tuple[dict[str, Tensor], dict[str, Any]], step: TrainingStep, group: Group) -> Position:

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
@@ -13,51 +14,96 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cnnkit.errors import CnnkitError, DeviceError
+from cnnkit.training.distributed import LOST
 from cnnkit.training.networks import choose_device
+from cnnkit.training.runs import run_of_this_launch
 
 _RESTARTS = 3
-"""How often a group is started again from its last checkpoint after one of its processes died."""
+"""How often a group is started again from its last checkpoint after one of its processes was killed."""
+
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
-def launch(processes: int, arguments: Sequence[str], *, device: str) -> int:
+def launch(
+    processes: int,
+    arguments: Callable[[Path | None], Sequence[str]],
+    *,
+    device: str,
+    runs_dir: Path,
+    resume: Path | None,
+    say: Callable[[str], None],
+) -> int:
     """Run `python -m cnnkit ARGUMENTS` in several processes and return the exit code.
 
-    A process that dies takes the others with it, and all begin again from the last checkpoint.
+    Where one is killed, the others end too, and all begin again from the last checkpoint. One that ends with an error
+    has said what is wrong, and would say it again.
+
+    Args:
+        processes: how many.
+        arguments: what gives the command line, from the run folder to go on with, or None for a new one.
+        device: `auto`, `cpu` or `cuda`.
+        runs_dir: where a new run folder goes.
+        resume: the run folder that the first start goes on with.
+        say: takes what the user should know meanwhile.
 
     Raises:
         DeviceError: more processes than GPUs, or than cores without GPUs.
-        CnnkitError: the processes died again and again.
+        CnnkitError: processes were killed again and again.
     """
     cores = os.cpu_count() or 1
     place = choose_device(device)
     have = torch.cuda.device_count() if place.type == "cuda" else cores
     if processes > have:
-        raise DeviceError(
-            f"--nproc {processes}: this machine has {have} {'GPUs' if place.type == 'cuda' else 'cores'}."
-        )
+        what = "GPU" if place.type == "cuda" else "core"
+        raise DeviceError(f"--nproc {processes}: this machine has {have} {what}{'s' * (have != 1)}.")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
-    # Its log repeats, at length, what is said below.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Processes write this name into their run folder, where it is looked for between two starts.
+    name = os.environ["TORCHELASTIC_RUN_ID"] = uuid.uuid4().hex
+    try:
+        for left in reversed(range(1 + _RESTARTS)):
+            ended = _start(processes, name, arguments(resume))
+            if isinstance(ended, int):
+                return ended
+            resume = run_of_this_launch(runs_dir, resume) or resume
+            if left:
+                say(f"{ended}; all begin again from {'the last checkpoint' if resume else 'the start'}")
+    finally:
+        del os.environ["TORCHELASTIC_RUN_ID"]
+    then = f"Go on with: cnnkit train --resume {resume}" if resume else "Nothing was saved."
+    raise CnnkitError(f"{ended}, once more after {_RESTARTS} restarts. {then}")
+
+
+def _start(processes: int, name: str, arguments: Sequence[str]) -> int | str:
+    """Run the processes once; return the exit code, or what happened where one was killed."""
+    # Under nohup and in the background of a script, some signals are to be ignored.
+    signals = [s for s in _SIGNALS if hasattr(signal, s) and signal.getsignal(getattr(signal, s)) != signal.SIG_IGN]
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
+        run_id=name,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        max_restarts=_RESTARTS,
+        max_restarts=0,
         logs_specs=DefaultLogsSpecs(),
+        signals_to_handle=",".join(signals),
     )
+    before = logging.root.manager.disable
+    logging.disable()  # it would repeat, at length, what is said here
     try:
         elastic_launch(config, sys.executable)("-m", "cnnkit", *arguments)
     except SignalException as stop:
         return 128 + stop.sigval
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode > 0:
-            return int(failure.exitcode)  # it said what was wrong
-        raise CnnkitError(
-            f"process {rank} was killed by {signal.Signals(-failure.exitcode).name}, once more after {_RESTARTS} "
-            "restarts. The run folder has the last checkpoint; go on with --resume."
-        ) from error
+        codes = {rank: int(failure.exitcode) for rank, failure in error.failures.items()}
+        if own := [code for code in codes.values() if code > 0 and code != LOST]:
+            return max(own)
+        # SIGTERM is what the others got then.
+        killed = sorted((code == -signal.SIGTERM, rank) for rank, code in codes.items() if code < 0)
+        if not killed:
+            return "a process was lost"
+        rank = killed[0][1]
+        return f"process {rank} was killed by {signal.Signals(-codes[rank]).name}"
+    finally:
+        logging.disable(before)
     return 0

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,7 @@ from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group, joined
 from cnnkit.training.finetuning import set_training_mode
-from cnnkit.training.keeper import Keeper, Position, restore
+from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.measuring import measure
 from cnnkit.training.optimisers import class_weights, learning_rates
 from cnnkit.training.runs import unmark_launch
@@ -74,18 +75,39 @@ def train_events(
         prepared = yield from prepare(
             recipe, group, data_dir=data_dir, runs_dir=runs_dir, resume=resume, trust_code=trust_code
         )
+        torch.backends.cudnn.deterministic = True  # else two runs of a recipe differ on a GPU
         why = f" ({'the GPU that PyTorch found' if group.device.type == 'cuda' else 'PyTorch finds no GPU'})"
         name = f"{group.device}{why if device == 'auto' else ''}"
         try:
-            run = _Run(prepared, group, name, checkpoint_every, stop)
-            for event in run.events():
-                # Whoever looks at the events may draw random numbers; the network's dropout must not notice.
-                states = randomness.capture(group.device)
-                yield event
-                randomness.restore(states, group.device)
+            # Closed before the group is left: what is saved then needs it.
+            with closing(_Run(prepared, group, name, checkpoint_every, stop).events()) as events:
+                for event in events:
+                    # Whoever looks at the events may draw random numbers; the network's dropout must not notice.
+                    states = randomness.capture(group.device)
+                    try:
+                        yield event
+                    finally:
+                        randomness.restore(states, group.device)
         except CnnkitError:
             unmark_launch(prepared.run)
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not _is_about_memory(error):
+                raise
+            unmark_launch(prepared.run)
+            left = what_is_left(prepared.run)
+            if prepared.is_new and group.is_first:
+                remove_if_empty(prepared.run)
+            raise OutOfMemoryError(
+                f"{group.device} has too little memory for batches of {recipe.batch_size}. {left} A new run with a "
+                "smaller --batch-size needs less."
+            ) from error
+
+
+def _is_about_memory(error: Exception) -> bool:
+    # On the CPU, PyTorch says it in words: the first ones on Linux and macOS, the others on Windows.
+    words = ("allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error) for part in words)
 
 
 class _StopWanted(Exception):  # noqa: N818
@@ -121,12 +143,13 @@ class _Run:
             world=group.world,
         )
         self.resumed = prepared.state is not None
+        self.is_new, self.over = prepared.is_new, False
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
         self.keeper = Keeper(prepared, group, self.train_step, self.at)
         done = self.at.epoch * self.batches.steps + self.at.step
         self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
 
-    def events(self) -> Iterator[TrainingEvent]:
+    def events(self) -> Generator[TrainingEvent]:
         parameters = list(self.train_step.network.parameters())
         try:
             yield TrainingStarted(
@@ -144,35 +167,34 @@ class _Run:
             )
             while (ended_by := self._ended_by()) is None:
                 yield from self._epoch()
+            self.over = True
             yield self._finished(ended_by)
         except _StopWanted:
-            self.keeper.save_state()
+            self._save_state()
             self._leave()
             yield TrainingStopped(self.run, self.at.epoch, self.at.step, self.at.best.epoch if self.at.best else 0)
         except GeneratorExit:
             if self.group.world == 1:
-                self.keeper.save_state()  # every event comes between two steps
+                self._save_state()  # every event comes between two steps
             self._leave()
             raise
         except (KeyboardInterrupt, TrainingDivergedError) as error:
             self._leave(numbers=not isinstance(error, TrainingDivergedError))
             raise
         except OutputError as error:
-            raise OutputError(f"{error} {self.keeper.what_is_left()}") from error
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise OutOfMemoryError(
-                f"{self.group.device} has too little memory for batches of {self.recipe.batch_size}. "
-                f"{self.keeper.what_is_left()} A new run with a smaller --batch-size needs less."
-            ) from error
+            raise OutputError(f"{error} {what_is_left(self.run)}") from error
         finally:
             self.keeper.close()
 
     def _leave(self, *, numbers: bool = True) -> None:
         keep = numbers and self.at.step > 0
-        if keep or not self.resumed:
+        if keep or self.is_new:
             self.keeper.leave(keep=keep)
+
+    def _save_state(self) -> None:
+        # In the end the network holds its best weights, and the state after the last epoch is there.
+        if not self.over:
+            self.keeper.save_state()
 
     def _ended_by(self) -> EndedBy | None:
         recipe, at = self.recipe, self.at
@@ -184,7 +206,7 @@ class _Run:
             return "max-seconds"
         return None
 
-    def _epoch(self) -> Iterator[TrainingEvent]:
+    def _epoch(self) -> Generator[TrainingEvent]:
         at, totals = self.at, self.train_step.totals
         if not at.step:
             randomness.seed_network(self.recipe.seed, at.epoch + 1, self.group.rank, self.group.device)

@@ -65,7 +65,7 @@ def repeatable(recipe: Recipe) -> Recipe:
 def facts_of(recipe: Recipe, data: ImageData, group: Group) -> dict[str, Any]:
     """Return what a resumed run has to share with its earlier parts, as JSON."""
     return {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": repeatable(recipe).model_dump(mode="json"),
         "fingerprint": data.fingerprint,
         "preprocessing": asdict(data.preprocessing),
         "classes": list(data.classes),

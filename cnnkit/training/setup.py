@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run needs. `state` is what an earlier part of it left, tensors and facts."""
+    """What a run needs.
+
+    Attributes:
+        is_new: its folder was made for it.
+        state: what an earlier part of it left, tensors and facts.
+    """
 
     recipe: Recipe
     network: nn.Module
     data: ImageData
     run: Path
+    is_new: bool
     state: tuple[dict[str, Tensor], dict[str, Any]] | None
 
 
@@ -76,12 +82,13 @@ def prepare(
         resuming.check_same_data(data, state[1])
         if (note := resuming.differences(state[1], group)) and group.is_first:
             yield note
+    is_new = run is None
     if group.is_first:
         if run is None:
             run = new_run_folder(runs_dir, recipe.model, data.name, resuming.repeatable(recipe))
         else:
             resuming.take_up(run, recipe)
-    return Prepared(recipe, network, data, group.share(run), state)  # type: ignore[arg-type]
+    return Prepared(recipe, network, data, group.share(run), is_new, state)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnkit.errors import CheckpointError
-from cnnkit.files import remove_temporaries, write_atomic
+from cnnkit.files import remove_temporaries, sha256, write_atomic
+from cnnkit.recipe import Recipe
 from cnnkit.training.networks import metadata_of, weights_hash
 from cnnkit.training.step import TrainingStep
 
@@ -26,7 +27,7 @@ def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
         OutputError: it cannot be written; the states that were there are whole.
     """
     tensors = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    record = {"version": _VERSION, "facts": facts, "tensors_sha256": weights_hash(tensors)}
+    record = {"version": _VERSION, "facts": facts, "sha256": _digest(tensors, facts)}
     data = safetensors.torch.save(tensors, {_KEY: json.dumps(record)})
     path = run / STATE
     # Between the two renames only the previous generation is there, and whole: reading falls back to it.
@@ -57,14 +58,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         data = path.read_bytes()
         tensors = safetensors.torch.load(data)
         record = json.loads(metadata_of(data)[_KEY])
-        version, facts, digest = record["version"], record["facts"], record["tensors_sha256"]
+        version, facts, digest = record["version"], record["facts"], record["sha256"]
     except Exception as error:  # a parser fed with a damaged file may raise anything
         raise CheckpointError(f"{path} is not a whole state: {error}.") from error
     if version != _VERSION:
         raise CheckpointError(f"{path} is a state of version {version}; this cnnkit reads version {_VERSION}.")
-    if weights_hash(tensors) != digest:
-        raise CheckpointError(f"{path} is damaged: its tensors are not those that were written.")
+    if _digest(tensors, facts) != digest:
+        raise CheckpointError(f"{path} is damaged: it does not hold what was written.")
     return tensors, facts
+
+
+def _digest(tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
+    return sha256(f"{weights_hash(tensors)} {json.dumps(facts, sort_keys=True)}".encode())
 
 
 def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
@@ -99,6 +104,8 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
             # The fused kernels walk parameter and state side by side in memory, so both need the same strides.
             value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(index), {})[key] = value
+        if any(values.keys() != _kept_by(step.recipe) for values in state.values()):
+            raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
         step.totals.loss.copy_(tensors["totals.loss"])
         step.totals.right.copy_(tensors["totals.right"])
@@ -108,6 +115,18 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
     if "scaler" in tensors:
         scale, growth = tensors["scaler"].tolist()
         step.scaler.load_state_dict({**step.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+
+
+def _kept_by(recipe: Recipe) -> set[str]:
+    """Return the names of what the recipe's optimizer keeps for a parameter."""
+    momentum = {"momentum_buffer"} if recipe.momentum else set()
+    match recipe.optimizer:
+        case "sgd":
+            return momentum
+        case "rmsprop":
+            return {"step", "square_avg"} | momentum
+        case "adam" | "adamw":
+            return {"step", "exp_avg", "exp_avg_sq"}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,17 +10,17 @@ import torch
 
 from cnnkit import datasets
 from cnnkit.errors import DataError, UnknownNameError
-from cnnkit.images import Preprocessing
+from cnnkit.images import Preprocessing, prepare
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadProgress, result_of
-from cnnkit.training import data, shapes
+from cnnkit.training import cache, data, shapes
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 GREY, RGB = (1, 28, 28), (3, 28, 28)
 
 
-def load(name: str = "shapes", form=RGB, *, data_dir: Path | None = None, only=("all",), **recipe) -> data.ImageData:
-    return result_of(data.load(Recipe(data=name, **recipe), form, data_dir=data_dir, only=only))
+def load(name: object = "shapes", form=RGB, *, data_dir: Path | None = None, only=("all",), **recipe) -> data.ImageData:
+    return result_of(data.load(Recipe(data=str(name), **recipe), form, data_dir=data_dir, only=only))
 
 
 def contents(split: data.Split) -> list[bytes]:
@@ -222,7 +222,82 @@ def test_an_image_folder_reports_progress_and_takes_the_name_of_the_folder(photo
             progress.append(next(steps))
     except StopIteration as stop:
         loaded = stop.value
-    assert LoadProgress("train images", 12, 12) in progress
+    assert progress[-1] == LoadProgress("images", 20, 20)
     assert (loaded.name, loaded.classes) == ("photos", ("dark", "light"))
     assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (12, 4, 4)
     assert loaded.train.images.float().mean((1, 2, 3)).gt(128).tolist() == loaded.train.targets.bool().tolist()
+
+
+@pytest.fixture(params=["in memory", "in a file"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the images of a folder are in the end."""
+    if request.param == "in a file":
+        monkeypatch.setattr(cache, "fits_in_memory", lambda _: False)
+    return request.param
+
+
+def files_of(photos: Path, split: str, **recipe) -> list[tuple[Path, int]]:
+    listing = data.list_images(Recipe(data=str(photos), **recipe))
+    return [(photos / name, target) for name, target in listing.splits[split]]
+
+
+def test_the_images_of_a_folder_belong_to_their_targets(place: str, photos: Path) -> None:
+    loaded = load(photos, (3, 10, 12), seed=3)
+    for name in ("train", "validation", "test"):
+        split, files = loaded.split(name), files_of(photos, name, seed=3)
+        assert split.targets.tolist() == [target for _, target in files]
+        expected = np.stack([prepare(path, loaded.preprocessing).pixels for path, _ in files])
+        np.testing.assert_array_equal(split.take(torch.arange(len(split))), expected)
+        assert (split.rows is None) == (place == "in memory")
+        assert split.images.shape == (len(split) if place == "in memory" else 20, 10, 12, 3)
+
+
+def test_images_are_taken_by_their_positions_in_the_split(place: str, photos: Path) -> None:
+    train = load(photos).train
+    positions = torch.tensor([7, 2, 2])
+    taken = train.take(positions)
+    assert (taken.shape, taken.dtype) == ((3, 28, 28, 3), torch.uint8)
+    assert torch.equal(taken, train.take(torch.arange(12))[positions])
+    assert len(train.take(torch.tensor([], dtype=torch.int64))) == 0
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(5, [5, 5, 2]), (6, [6, 6]), (12, [12]), (99, [12])])
+def test_batches_come_in_order_and_hold_everything(size: int, sizes: list[int], place: str, photos: Path) -> None:
+    train = load(photos).train
+    images, targets = zip(*train.batches(size), strict=True)
+    assert list(map(len, images)) == list(map(len, targets)) == sizes
+    assert torch.equal(torch.cat(images), train.take(torch.arange(12)))
+    assert torch.equal(torch.cat(targets), train.targets)
+
+
+def test_all_is_the_three_splits_of_a_folder_together(place: str, photos: Path) -> None:
+    loaded = load(photos)
+    together = loaded.split("all")
+    parts = [loaded.train, loaded.validation, loaded.test]
+    assert torch.equal(together.take(torch.arange(20)), torch.cat([p.take(torch.arange(len(p))) for p in parts]))
+    assert torch.equal(together.targets, torch.cat([p.targets for p in parts]))
+
+
+def test_of_a_folder_too_only_the_splits_asked_for_come(place: str, photos: Path) -> None:
+    loaded = load(photos, only=("test",))
+    assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (0, 0, 4)
+    assert list(loaded.train.batches(5)) == []
+    assert torch.equal(loaded.split("all").take(torch.arange(4)), loaded.test.take(torch.arange(4)))
+
+
+@pytest.mark.parametrize("counted", [1, 2000, 1 << 23])
+def test_mean_and_deviation_of_a_folder_are_those_of_its_training_images(
+    counted: int, place: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "_COUNTED", counted)
+    form = load(photos, (3, 10, 12), normalisation="standard").preprocessing
+    pixels = np.stack([prepare(path, form).pixels for path, _ in files_of(photos, "train")]) / 255
+    np.testing.assert_allclose(form.mean, pixels.mean((0, 1, 2)), atol=5e-5)
+    np.testing.assert_allclose(form.std, pixels.std((0, 1, 2)), atol=5e-5)
+
+
+def test_a_damaged_image_of_any_split_is_found(own_photos: Path) -> None:
+    (spoiled, _), *_ = files_of(own_photos, "train")
+    spoiled.write_bytes(b"not an image")
+    with pytest.raises(DataError, match=f"1 of 20 files are not usable: {spoiled} is not an image"):
+        load(own_photos, only=("test",))

@@ -118,7 +118,7 @@ _OWN = (
         "cifar-resnet", "residual:cifar_resnet", (3, 32, 32), 651_866, "cnnkit; He, Zhang, Ren, Sun 2015; Jordan 2024",
         None,
         data="cifar10", optimizer="sgd", learning_rate=0.15, momentum=0.9, nesterov=True, weight_decay=5e-4,
-        schedule="one-cycle", batch_size=256, epochs=8, label_smoothing=0.1, validation_fraction=0.05,
+        schedule="one-cycle", batch_size=256, epochs=6, label_smoothing=0.1, validation_fraction=0.05,
         normalisation="standard", augmentation="crops",
     ),
 )  # fmt: skip

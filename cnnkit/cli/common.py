@@ -35,7 +35,9 @@ class Group(TyperGroup):
             raise
         except CnnkitError as error:
             _trace(ctx)
-            _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
+            # A process that is lost is started again, and an envelope would be one too many.
+            if not (error.code == "lost-process" and ctx.obj["json"]):
+                _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):

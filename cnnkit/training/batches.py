@@ -53,6 +53,8 @@ class Batches:
         self.steps = whole + (rest >= 2 * world or not whole)
         if recipe.limit_batches:
             self.steps = min(self.steps, recipe.limit_batches)
+        self._plan: list[list[int]] = []
+        self._loader: DataLoader[Tensor] | None = None
         self._chunk = max(1, _CHUNK_VALUES // (recipe.batch_size * form.height * form.width * form.channels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -99,16 +101,23 @@ class Batches:
                 there = positions.to(self.device, non_blocking=True)
                 yield first, self.split.take(there), there
             return
-        loader = DataLoader(
-            _Stored(self.split),
-            batch_sampler=[positions.tolist() for positions in chunks],
-            collate_fn=_as_it_is,
-            num_workers=max(1, processors() // self.world),
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # the global one is the network's
-        )
-        for first, positions, pixels in zip(firsts, chunks, loader, strict=True):
+        self._plan[:] = [positions.tolist() for positions in chunks]
+        for first, positions, pixels in zip(firsts, chunks, self._stream(), strict=True):
             yield first, pixels.to(self.device, non_blocking=True), positions.to(self.device)
+
+    def _stream(self) -> DataLoader[Tensor]:
+        """Return what reads the chunks of the plan in worker processes, which live as long as this object."""
+        if self._loader is None:
+            self._loader = DataLoader(
+                _Stored(self.split),
+                batch_sampler=self._plan,
+                collate_fn=_as_it_is,
+                num_workers=max(1, processors() // self.world),
+                persistent_workers=True,
+                pin_memory=self.device.type == "cuda",
+                generator=torch.Generator(),  # the global one is the network's
+            )
+        return self._loader
 
     def _prepare(self, pixels: Tensor, positions: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.augmentation is not None and numbers is not None:

@@ -38,7 +38,7 @@ class Board:
         if wanted:
             import torch.utils.tensorboard as board
 
-            self._writer = board.SummaryWriter(run / "tensorboard", purge_step=after + 1 if after else None)
+            self._writer = board.SummaryWriter(run / "tensorboard", purge_step=after + 1)
 
     def add(self, record: EpochRecord) -> None:
         """Add an epoch: losses, accuracies, learning rate and speed over the number of the epoch."""

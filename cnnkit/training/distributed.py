@@ -17,11 +17,18 @@ from cnnkit.training.step import Totals
 
 T = TypeVar("T")
 
-LOST = 75
-"""Exit code of a process that ends for want of another one."""
-
 _PATIENCE = timedelta(days=1)
 """For one process to wait for another. One that is gone is noticed at once."""
+
+
+class LostProcessError(CnnkitError):
+    """Another of the processes that train together is gone; what it ended with counts, not this."""
+
+    code = "lost-process"
+    exit_code = 75  # of sysexits.h: try again
+
+    def __init__(self) -> None:
+        super().__init__("another of the processes that train together has ended, and so this one ends too.")
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
     Raises:
         DeviceError: more processes on this machine than GPUs.
         UsageError: fewer than two images of a batch for a process, or a single GPU for all.
-        CnnkitError: on the way; another process is gone.
+        LostProcessError: on the way.
     """
     world = int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
     if world == 1:
@@ -160,6 +167,4 @@ def _without_others() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        lost = CnnkitError("another of the processes that train together has ended, and so this one ends too.")
-        lost.exit_code = LOST
-        raise lost from error
+        raise LostProcessError from error

@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cnnkit.errors import CnnkitError, DeviceError
-from cnnkit.training.distributed import LOST
+from cnnkit.training.distributed import LostProcessError
 from cnnkit.training.networks import choose_device
 from cnnkit.training.runs import run_of_this_launch
 
@@ -96,7 +96,7 @@ def _start(processes: int, name: str, arguments: Sequence[str]) -> int | str:
         return 128 + stop.sigval
     except ChildFailedError as error:
         codes = {rank: int(failure.exitcode) for rank, failure in error.failures.items()}
-        if own := [code for code in codes.values() if code > 0 and code != LOST]:
+        if own := [code for code in codes.values() if code > 0 and code != LostProcessError.exit_code]:
             return max(own)
         # SIGTERM is what the others got then.
         killed = sorted((code == -signal.SIGTERM, rank) for rank, code in codes.items() if code < 0)

@@ -27,6 +27,7 @@ from cnnkit.training.distributed import Group, joined
 from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.measuring import measure
+from cnnkit.training.memory import keep_freed_memory
 from cnnkit.training.optimisers import class_weights, learning_rates
 from cnnkit.training.runs import unmark_launch
 from cnnkit.training.setup import Prepared, prepare
@@ -75,6 +76,7 @@ def train_events(
         prepared = yield from prepare(
             recipe, group, data_dir=data_dir, runs_dir=runs_dir, resume=resume, trust_code=trust_code
         )
+        keep_freed_memory()
         torch.backends.cudnn.deterministic = True  # else two runs of a recipe differ on a GPU
         why = f" ({'the GPU that PyTorch found' if group.device.type == 'cuda' else 'PyTorch finds no GPU'})"
         name = f"{group.device}{why if device == 'auto' else ''}"

@@ -94,6 +94,8 @@ def prepare(
 @torch.inference_mode()
 def _check_fits(network: nn.Module, data: ImageData, recipe: Recipe) -> None:
     """Run two images of zeros through the network, so that a wrong shape fails before a run folder is made."""
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UsageError(f"{recipe.model} has no weights, so there is nothing to train.")
     height, width, channels = data.preprocessing.shape
     shape, classes = (channels, height, width), len(data.classes)
     network.eval()

@@ -23,7 +23,10 @@ PUBLIC = {
 SIGNATURES = {
     "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
     "create_model": "(name, num_classes=None)",
-    "train": "(recipe, *, data_dir=None, runs_dir='runs', device='auto')",
+    "train": (
+        "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
+        "trust_code=False)"
+    ),
     "default_recipe": "(model, **changes)",
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
@@ -162,6 +165,87 @@ def test_training_that_is_closed_early_keeps_what_there_is(epochs: int, tmp_path
     if epochs:
         assert (run / "curves.png").is_file()
         assert cnnkit.load(run).card.metrics["epoch"] <= epochs
+
+
+@pytest.fixture
+def begun(few_shapes: object, tmp_path: Path) -> Path:
+    """A run that was closed after the second of its four epochs."""
+    recipe = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=4)
+    with closing(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu")) as records:
+        assert [next(records).epoch, next(records).epoch] == [1, 2]
+    return tmp_path / "softmax-regression-shapes-1"
+
+
+def test_a_run_goes_on_from_its_folder_alone(begun: Path, tmp_path: Path) -> None:
+    records = list(cnnkit.train(resume=begun, device="cpu"))
+    assert [record.epoch for record in records] == [3, 4]
+    straight = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=4)
+    expected = list(cnnkit.train(straight, runs_dir=tmp_path / "straight", device="cpu"))
+    assert [r.validation_loss for r in records] == [r.validation_loss for r in expected[2:]]
+    found, other = (cnnkit.load(run).card for run in (begun, tmp_path / "straight" / begun.name))
+    assert found.weights_sha256 == other.weights_sha256
+    assert list(cnnkit.train(resume=str(begun))) == []
+
+
+def test_the_curves_of_a_resumed_run_are_those_of_all_its_epochs(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.render import plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "curves", lambda records, *_, **__: drawn.append([r.epoch for r in records]))
+    list(cnnkit.train(resume=begun, device="cpu"))
+    assert drawn == [[1, 2, 3, 4]]
+
+
+def test_the_recipe_of_a_run_can_be_read_and_extended(begun: Path) -> None:
+    recipe = api.run_recipe(str(begun))
+    assert (recipe.model, recipe.epochs) == ("softmax-regression", 4)
+    records = list(cnnkit.train(recipe.override({"epochs": 5}), resume=begun, device="cpu"))
+    assert [record.epoch for record in records] == [3, 4, 5]
+    assert api.run_recipe(begun).epochs == 5
+
+
+def test_a_run_in_the_home_folder_is_found(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert api.run_recipe(f"~/{begun.name}").epochs == 4
+    assert len(list(cnnkit.train(resume=f"~/{begun.name}", device="cpu"))) == 2
+
+
+def test_without_recipe_and_run_there_is_nothing_to_train(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="say what to train"):
+        list(cnnkit.train(runs_dir=tmp_path))
+    with pytest.raises(UsageError, match=r"is no run folder: it has no run\.toml"):
+        list(cnnkit.train(resume=tmp_path))
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_states_are_saved_as_often_as_asked_for(tmp_path: Path) -> None:
+    from cnnkit.training.state import read_state
+
+    recipe = cnnkit.default_recipe("softmax-regression", data="shapes", epochs=1, batch_size=8)
+    seen = []
+
+    def positions() -> None:
+        state = read_state(tmp_path / "softmax-regression-shapes-1")
+        seen.append((state[1]["epoch"], state[1]["step"]) if state else None)
+
+    with closing(api.train_events(recipe, runs_dir=tmp_path, device="cpu", checkpoint_every=4)) as events:
+        for event in events:
+            if type(event).__name__ in {"StepProgress", "EpochRecord"}:
+                positions()
+    # The last of the six steps is always shown, after the state of the fourth.
+    assert seen[-2:] == [(0, 4), (1, 0)]
+    assert set(seen[:-2]) <= {None, (0, 4)}
+
+
+@pytest.mark.usefixtures("nets")
+def test_weights_that_name_code_are_trusted_only_when_asked(photos: Path, tmp_path: Path) -> None:
+    recipe = cnnkit.default_recipe("tinynets:Regular", data=str(photos), epochs=1, batch_size=4)
+    list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
+    again = recipe.override({"weights": str(tmp_path / "tinynets-Regular-photos-1")})
+    with pytest.raises(CheckpointError, match="--trust-code"):
+        list(cnnkit.train(again, runs_dir=tmp_path, device="cpu"))
+    assert len(list(cnnkit.train(again, runs_dir=tmp_path, device="cpu", trust_code=True))) == 1
 
 
 @pytest.mark.usefixtures("few_shapes")

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from cnnkit.errors import OutputError
-from cnnkit.files import require_writable, sha256, write_atomic
+from cnnkit.files import remove_temporaries, require_writable, sha256, write_atomic
 
 
 @pytest.fixture
@@ -76,6 +76,70 @@ def test_a_disk_that_fills_up_halfway_leaves_the_old_file_whole_and_no_temporary
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["model.onnx"]
+
+
+def test_an_older_file_is_kept_under_the_name_it_is_given(tmp_path):
+    target, keep = tmp_path / "state", tmp_path / "state.previous"
+    for number in range(4):
+        write_atomic(target, b"%d" % number, keep=keep)
+        assert target.read_bytes() == b"%d" % number
+        assert (keep.read_bytes() if keep.exists() else None) == (b"%d" % (number - 1) if number else None)
+    assert names(tmp_path) == ["state", "state.previous"]
+
+
+def test_what_cannot_be_written_leaves_both_the_file_and_the_one_that_is_kept(tmp_path):
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
+    target, keep = tmp_path / "state", tmp_path / "state.previous"
+    write_atomic(target, b"first", keep=keep)
+    write_atomic(target, b"second", keep=keep)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            write_atomic(target, bytes(5000), keep=keep)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (target.read_bytes(), keep.read_bytes()) == (b"second", b"first")
+    assert names(tmp_path) == ["state", "state.previous"]
+
+
+def test_a_place_to_keep_it_that_is_a_folder_is_an_output_error_and_nothing_is_lost(tmp_path):
+    target, keep = tmp_path / "state", tmp_path / "state.previous"
+    target.write_bytes(b"first")
+    keep.mkdir()
+    with pytest.raises(OutputError, match="cannot write"):
+        write_atomic(target, b"second", keep=keep)
+    assert target.read_bytes() == b"first"
+    assert names(tmp_path) == ["state", "state.previous"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_behind_a_link_the_file_that_it_names_is_replaced_and_kept(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "real")
+    write_atomic(tmp_path / "link", b"new", keep=tmp_path / "kept")
+    assert (tmp_path / "there" / "real").read_bytes() == b"new"
+    assert (tmp_path / "kept").read_bytes() == b"old"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_only_the_temporaries_of_killed_writers_are_removed(tmp_path):
+    left = [".cnnkit.0a1b.tmp", ".cnnkit..tmp"]
+    mine = ["cnnkit.0a1b.tmp", ".cnnkit.0a1b.tmp.txt", ".other.tmp", "state.safetensors", "run.toml"]
+    for name in left + mine:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / ".cnnkit.1.tmp").write_bytes(b"x")
+    (tmp_path / ".cnnkit.folder.tmp").mkdir()
+    remove_temporaries(tmp_path)
+    assert names(tmp_path) == sorted([*mine, "below", ".cnnkit.folder.tmp"])
+    assert names(tmp_path / "below") == [".cnnkit.1.tmp"]
+
+
+def test_where_there_is_no_folder_there_are_no_temporaries(tmp_path):
+    remove_temporaries(tmp_path / "nowhere")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -1,6 +1,7 @@
 import tomllib
 
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,29 +9,66 @@ from cnnkit.errors import OutputError, UsageError
 from cnnkit.recipe import Recipe, read_recipe_table
 
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+amount = st.floats(0, allow_infinity=False, allow_nan=False)
 fraction = st.floats(0, 1, exclude_min=True, exclude_max=True)
+below_one = st.floats(0, 1, exclude_max=True)
 text = st.text(st.characters(exclude_categories=["Cs"]))
-OVERRIDES = st.fixed_dictionaries(
-    {},
-    optional={
-        "model": text,
-        "data": text,
-        "input_shape": st.tuples(st.integers(1, 3), st.integers(1, 4096), st.integers(1, 4096)),
-        "epochs": st.integers(1, 100_000),
-        "batch_size": st.integers(1, 1_000_000),
-        "optimizer": st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
-        "learning_rate": positive,
-        "schedule": st.sampled_from(["constant", "cosine", "one-cycle"]),
-        "momentum": st.floats(0, 1, exclude_max=True),
-        "weight_decay": st.floats(0, allow_infinity=False, allow_nan=False),
-        "initialisation": st.sampled_from(["default", "xavier"]),
-        "normalisation": st.sampled_from(["unit", "standard"]),
-        "augmentation": st.sampled_from(["none", "affine", "digits", "drawings"]),
-        "validation_fraction": fraction,
-        "test_fraction": fraction,
-        "seed": st.integers(0, 2**32 - 1),
-    },
-)
+
+
+def fitting(changes):
+    """Mend what does not go together; everything else stays as it is drawn."""
+    if changes.get("nesterov"):
+        changes |= {"optimizer": "sgd", "momentum": changes.get("momentum") or 0.5}
+    if changes.get("schedule") == "one-cycle":
+        changes.pop("warmup_epochs", None)
+    if changes.get("warmup_epochs", 0) >= changes.get("epochs", 10):
+        changes["warmup_epochs"] = changes.get("epochs", 10) / 2
+    if changes.get("freeze") and not changes.get("weights"):
+        changes["weights"] = "digits"
+    return changes
+
+
+FIELDS = {
+    "model": text,
+    "data": text,
+    "input_shape": st.tuples(st.integers(1, 3), st.integers(1, 4096), st.integers(1, 4096)),
+    "weights": text,
+    "freeze": st.booleans(),
+    "epochs": st.integers(1, 100_000),
+    "batch_size": st.integers(1, 1_000_000),
+    "max_seconds": amount,
+    "patience": st.integers(0, 10**9),
+    "limit_batches": st.integers(0, 10**9),
+    "optimizer": st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
+    "learning_rate": positive,
+    "schedule": st.sampled_from(["constant", "cosine", "one-cycle", "step"]),
+    "warmup_epochs": st.floats(0, 1e5),
+    "decay_epochs": st.integers(1, 10**6),
+    "decay_factor": fraction,
+    "momentum": below_one,
+    "nesterov": st.booleans(),
+    "weight_decay": amount,
+    "clip_norm": amount,
+    "ema": below_one,
+    "loss": st.just("cross-entropy"),
+    "label_smoothing": below_one,
+    "class_weights": st.sampled_from(["none", "balanced"]),
+    "mixup": amount,
+    "initialisation": st.sampled_from(["default", "xavier"]),
+    "normalisation": st.sampled_from(["unit", "standard"]),
+    "augmentation": st.sampled_from(["none", "affine", "digits", "drawings", "crops"]),
+    "validation_fraction": fraction,
+    "test_fraction": fraction,
+    "seed": st.integers(0, 2**32 - 1),
+    "precision": st.sampled_from(["fp32", "bf16", "fp16"]),
+    "compile": st.booleans(),
+    "tensorboard": st.booleans(),
+}
+OVERRIDES = st.fixed_dictionaries({}, optional=FIELDS).map(fitting)
+
+
+def test_every_field_is_drawn_in_these_tests():
+    assert FIELDS.keys() == Recipe.model_fields.keys()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -86,6 +124,37 @@ WRONG = [
     ("input_shape", (1, 28, 5000)),
     ("learning-rate", 0.1),
     ("lr", 0.1),
+    ("weights", 3),
+    ("freeze", "perhaps"),
+    ("epochs", 100_001),
+    ("batch_size", 1_000_001),
+    ("max_seconds", -1.0),
+    ("max_seconds", float("inf")),
+    ("max_seconds", float("nan")),
+    ("patience", -1),
+    ("patience", 1.5),
+    ("limit_batches", -1),
+    ("warmup_epochs", -0.5),
+    ("warmup_epochs", float("nan")),
+    ("warmup_epochs", float("inf")),
+    ("decay_epochs", 0),
+    ("decay_factor", 0.0),
+    ("decay_factor", 1.0),
+    ("clip_norm", -1.0),
+    ("clip_norm", float("inf")),
+    ("clip_norm", float("nan")),
+    ("ema", 1.0),
+    ("ema", -0.1),
+    ("ema", float("nan")),
+    ("label_smoothing", 1.0),
+    ("label_smoothing", -0.1),
+    ("class_weights", "even"),
+    ("mixup", -0.1),
+    ("mixup", float("inf")),
+    ("mixup", float("nan")),
+    ("precision", "fp64"),
+    ("compile", "fast"),
+    ("tensorboard", "sometimes"),
 ]
 
 
@@ -93,6 +162,56 @@ WRONG = [
 def test_a_wrong_field_or_value_is_refused_by_its_name(field, value):
     with pytest.raises(UsageError, match=rf"the recipe is not valid: {field}\b"):
         Recipe().override({field: value})
+
+
+TOGETHER = [
+    ({"nesterov": True}, "nesterov needs sgd with a momentum"),
+    ({"nesterov": True, "optimizer": "sgd"}, "nesterov needs sgd with a momentum"),
+    ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov needs sgd with a momentum"),
+    ({"schedule": "one-cycle", "warmup_epochs": 1}, "one-cycle has a rise of its own"),
+    ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
+    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epochs"),
+    ({"freeze": True}, "freeze keeps weights as they are; name the ones to start from with weights"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), TOGETHER, ids=str)
+def test_fields_that_do_not_go_together_are_refused_with_the_reason(fields, said, tmp_path):
+    with pytest.raises(UsageError, match=f"the recipe is not valid: .*{said}"):
+        Recipe().override(fields)
+    (tmp_path / "run.toml").write_text(tomli_w.dumps({"recipe": fields}))
+    with pytest.raises(UsageError, match=said):
+        Recipe.from_toml(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"nesterov": True, "optimizer": "sgd", "momentum": 0.9},
+        {"schedule": "one-cycle", "warmup_epochs": 0.0},
+        {"schedule": "cosine", "epochs": 5, "warmup_epochs": 4.99},
+        {"freeze": True, "weights": "digits"},
+        {"weights": "digits"},
+    ],
+    ids=str,
+)
+def test_fields_that_go_together_are_taken(fields):
+    recipe = Recipe().override(fields)
+    assert {name: getattr(recipe, name) for name in fields} == fields
+
+
+def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
+    # The fields of version 0.1: what came later is off.
+    (tmp_path / "run.toml").write_text(
+        '[recipe]\nmodel = "lenet"\ndata = "mnist"\nepochs = 3\nbatch_size = 64\noptimizer = "sgd"\n'
+        'learning_rate = 0.1\nschedule = "cosine"\nmomentum = 0.9\nweight_decay = 0.0\nloss = "cross-entropy"\n'
+        'initialisation = "xavier"\nnormalisation = "unit"\naugmentation = "none"\nvalidation_fraction = 0.2\n'
+        "test_fraction = 0.2\nseed = 0\n"
+    )
+    recipe = Recipe.from_toml(tmp_path / "run.toml")
+    later = {name: getattr(recipe, name) for name in FIELDS if name not in (tmp_path / "run.toml").read_text()}
+    assert {value for value in later.values() if value} == {30, 0.1, "none", "fp32"}
+    assert (recipe.decay_epochs, recipe.decay_factor, recipe.class_weights) == (30, 0.1, "none")
 
 
 def test_every_wrong_field_is_named_at_once():

@@ -27,9 +27,6 @@ class LostProcessError(CnnkitError):
     code = "lost-process"
     exit_code = 75  # of sysexits.h: try again
 
-    def __init__(self) -> None:
-        super().__init__("another of the processes that train together has ended, and so this one ends too.")
-
 
 @dataclass(frozen=True)
 class Group:
@@ -167,4 +164,6 @@ def _without_others() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        raise LostProcessError from error
+        raise LostProcessError(
+            "another of the processes that train together has ended, so this one ends too."
+        ) from error

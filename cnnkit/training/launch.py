@@ -17,6 +17,7 @@ from cnnkit.errors import CnnkitError, DeviceError
 from cnnkit.training.distributed import LostProcessError
 from cnnkit.training.networks import choose_device
 from cnnkit.training.runs import run_of_this_launch
+from cnnkit.training.state import PREVIOUS, STATE
 
 _RESTARTS = 3
 """How often a group is started again from its last checkpoint after one of its processes was killed."""
@@ -65,11 +66,12 @@ def launch(
             if isinstance(ended, int):
                 return ended
             resume = run_of_this_launch(runs_dir, resume) or resume
+            saved = resume is not None and any((resume / name).is_file() for name in (STATE, PREVIOUS))
             if left:
-                say(f"{ended}; all begin again from {'the last checkpoint' if resume else 'the start'}")
+                say(f"{ended}; all begin again from {'the last checkpoint' if saved else 'the start'}")
     finally:
         del os.environ["TORCHELASTIC_RUN_ID"]
-    then = f"Go on with: cnnkit train --resume {resume}" if resume else "Nothing was saved."
+    then = f"Go on with: cnnkit train --resume {resume}" if saved else "Nothing was saved."
     raise CnnkitError(f"{ended}, once more after {_RESTARTS} restarts. {then}")
 
 

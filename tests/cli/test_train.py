@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,9 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     assert rows[1].startswith("sgd, learning rate 0.05, batch 60")
     assert rows[2] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
     assert [row.split()[0] for row in rows[3:]] == ["1", "2"]
-    assert {p.name for p in run.iterdir()} == {"run.toml", "metrics.csv", "curves.png", "best.safetensors"}
+    assert {p.name for p in run.iterdir()} == {
+        "run.toml", "metrics.csv", "curves.png", "best.safetensors", "state.safetensors", "state.previous.safetensors",
+    }  # fmt: skip
     with Image.open(run / "curves.png") as curves:
         assert curves.convert("L").getextrema()[0] < 100
 
@@ -56,25 +59,48 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
         "images_per_second", "is_best",
     }  # fmt: skip
     assert set(found["data"]["result"]) == {
-        "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds",
+        "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",
     }  # fmt: skip
     assert found["data"]["recipe"]["model"] == "softmax-regression"
 
 
+CONFIG = {
+    "data": "mnist", "input_shape": (3, 9, 9), "weights": "lenet", "freeze": False, "epochs": 9, "batch_size": 5,
+    "max_seconds": 1.0, "patience": 1, "limit_batches": 3, "optimizer": "adamw", "learning_rate": 0.5,
+    "schedule": "cosine", "warmup_epochs": 1.0, "decay_epochs": 5, "decay_factor": 0.2, "momentum": 0.1,
+    "nesterov": False, "weight_decay": 0.5, "clip_norm": 0.1, "ema": 0.2, "label_smoothing": 0.3,
+    "class_weights": "none", "mixup": 0.0, "initialisation": "default", "normalisation": "unit",
+    "augmentation": "affine", "validation_fraction": 0.1, "test_fraction": 0.1, "seed": 1, "precision": "fp32",
+    "compile": True, "tensorboard": False,
+}  # fmt: skip
 CHANGES = {
-    "epochs": 1, "batch_size": 7, "optimizer": "rmsprop", "learning_rate": 0.004, "schedule": "cosine", "momentum": 0.3,
-    "weight_decay": 0.01, "loss": "cross-entropy", "initialisation": "xavier", "normalisation": "standard",
-    "augmentation": "affine", "validation_fraction": 0.3, "test_fraction": 0.4, "seed": 11,
+    "freeze": True, "epochs": 1, "batch_size": 7, "max_seconds": 1000.0, "patience": 2, "limit_batches": 1,
+    "optimizer": "sgd", "learning_rate": 0.004, "schedule": "step", "warmup_epochs": 0.5, "decay_epochs": 2,
+    "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
+    "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "initialisation": "xavier",
+    "normalisation": "standard", "augmentation": "crops", "validation_fraction": 0.3, "test_fraction": 0.4, "seed": 11,
+    "precision": "bf16", "compile": False, "tensorboard": True,
 }  # fmt: skip
 
 
-def test_every_field_of_the_recipe_can_be_overridden(photos: Path, tmp_path: Path, cli: Cli) -> None:
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in CHANGES.items()]
-    result = cli("train", "mlp", "--data", photos, "--input", "1x28x28", *options, "--runs-dir", tmp_path)
-    assert result.exit_code == 0
-    recipe = Recipe.from_toml(tmp_path / "mlp-photos-1" / "run.toml")
-    assert recipe == Recipe(model="mlp", data=str(photos), input_shape=(1, 28, 28), **CHANGES)
-    assert set(CHANGES) | {"model", "data", "input_shape"} == set(Recipe.model_fields)
+def option_for(name: str, value: object) -> str:
+    text = name.replace("_", "-")
+    return {True: f"--{text}", False: f"--no-{text}"}[value] if isinstance(value, bool) else f"--{text}={value}"
+
+
+def test_every_field_of_the_recipe_can_be_overridden(photos: Path, photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    config = tmp_path / "run.toml"
+    Recipe(model="softmax-regression", **CONFIG).write(config)
+    changes = {**CHANGES, "data": str(photos), "weights": str(photos_run)}
+    options = [option_for(name, value) for name, value in changes.items()]
+    result = cli("train", "--config", config, *options, "--input", "1x28x28", "--runs-dir", tmp_path)
+    assert result.exit_code == 0, result.output
+    recipe = Recipe.from_toml(tmp_path / "softmax-regression-photos-1" / "run.toml")
+    expected = {**changes, "input_shape": (1, 28, 28)}
+    assert recipe == Recipe(model="softmax-regression", **expected)
+    # Each one was something else before; of the only loss there is, nothing else can be said.
+    assert {name for name, value in expected.items() if CONFIG[name] == value} == set()
+    assert set(expected) | {"model", "loss"} == set(Recipe.model_fields)
 
 
 def test_config_repeats_a_run_bit_for_bit_and_options_override_it(photos: Path, tmp_path: Path, cli: Cli) -> None:
@@ -117,7 +143,22 @@ def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str,
         ("--optimizer=adma", "optimizer: Input should be 'sgd', 'adam', 'adamw' or 'rmsprop'"),
         ("--lr=0", "learning_rate: Input should be greater than 0"),
         ("--lr=nan", "learning_rate"),
-        ("--schedule=step", "schedule: Input should be"),
+        ("--schedule=linear", "schedule: Input should be 'constant', 'cosine', 'one-cycle' or 'step'"),
+        ("--max-seconds=-1", "max_seconds"),
+        ("--patience=-1", "patience"),
+        ("--warmup-epochs=100", "warmup_epochs 100 leaves nothing of"),
+        ("--decay-factor=1", "decay_factor"),
+        ("--momentum=1", "momentum"),
+        ("--nesterov", "nesterov needs sgd with a momentum"),
+        ("--clip-norm=-1", "clip_norm"),
+        ("--ema=1", "ema"),
+        ("--label-smoothing=1", "label_smoothing"),
+        ("--class-weights=some", "class_weights: Input should be 'none' or 'balanced'"),
+        ("--mixup=-1", "mixup"),
+        ("--freeze", "name the ones to start from with weights"),
+        ("--precision=fp8", "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
+        ("--checkpoint-every=-1", "-1 is not in the range x>=0"),
+        ("--nproc=0", "0 is not in the range x>=1"),
         ("--loss=hinge", "loss: Input should be 'cross-entropy'"),
         ("--validation-fraction=1", "validation_fraction: Input should be less than 1"),
         ("--augmentation=flip", "augmentation: Input should be"),
@@ -254,8 +295,8 @@ def test_ctrl_c_exits_130_and_keeps_the_best(
     run = metrics.parent
     assert running.returncode == 130
     lines = [line for line in err.splitlines() if line.strip()]
-    assert lines[-1].startswith("stopped: the best so far, epoch ")
-    assert str(run) in lines[-1]
+    assert re.match(r"stopped by Ctrl-C after .*epoch \d+\. The best so far, epoch \d+, is in ", lines[-1])
+    assert lines[-1].endswith(f" is in {run}. Go on with: cnnkit train --resume {run}")
     assert not [line for line in lines if "Traceback" in line or "Aborted" in line]
     assert card_of(run).metrics["epoch"] >= 1
     assert (run / "curves.png").is_file()

@@ -17,6 +17,78 @@ class Linear(nn.Module):
         return self.fc(images.flatten(1))
 
 
+class Regular(nn.Module):
+    """A convolution with all that remembers or draws: batch statistics and dropout; the last layer is the head."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.3)
+        self.head = nn.Linear(8 * 4 * 4, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = nn.functional.max_pool2d(self.norm(self.conv(images)).relu(), 2)
+        return self.head(self.drop(images.flatten(1)))
+
+
+class Greedy(Linear):
+    """Asks for more memory than there is, in its sixth step."""
+
+    steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+            if self.steps == 6:
+                self.ask()
+        return super().forward(images)
+
+    def ask(self) -> None:
+        torch.empty(1 << 55)
+
+
+class GreedyOnTheGpu(Greedy):
+    """Says it as CUDA does."""
+
+    def ask(self) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+class GreedyAtOnce(Greedy):
+    """Does so in its first step."""
+
+    steps = 5
+
+
+class TooLarge(Linear):
+    """Fits no device."""
+
+    def _apply(self, *arguments: object, **options: object) -> nn.Module:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+class Breaking(Linear):
+    """Has a mistake that only training meets."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * (1 // (1 - self.training))
+
+
+class Weightless(nn.Module):
+    """Has nothing to learn: three classes by their colour."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
 class Planted(Linear):
     """Computes something else in the exported file than in PyTorch."""
 

@@ -1,8 +1,9 @@
 """A training run as it is shown: rows and the bar on standard error, the result on standard output."""
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +13,24 @@ from cnnkit.recipe import Recipe
 from cnnkit.render import training
 from cnnkit.results import (
     EpochRecord,
+    LoadNote,
     LoadProgress,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
+    TrainingStopped,
 )
 
 Golden = Callable[[str, str], None]
 Captured = pytest.CaptureFixture[str]
 RUN = Path("net-photos-1")
 RECIPE = Recipe(model="net", data="./photos", epochs=2, schedule="cosine", augmentation="affine", input_shape=(3, 8, 8))
-STARTED = TrainingStarted(RUN, "cpu", 21_578, 48_000, 12_000, 10_000, 750)
+STARTED = TrainingStarted(RUN, "cpu", 1, 21_578, 21_578, 48_000, 12_000, 10_000, 750)
 FIRST = EpochRecord(1, 0.6543, 0.7812, 0.4321, 0.8765, 0.001, 12.34, 3890.5, True)
 SECOND = EpochRecord(2, 0.4, 0.9, 0.5, 0.85, 0.0005, 11.0, 4200.0, False)
-FINISHED = TrainingFinished(RUN, RUN / "best.safetensors", 1, 0.8765, 0.8712, 25.5)
+FINISHED = TrainingFinished(RUN, RUN / "best.safetensors", 1, 0.8765, 0.8712, 25.5, "epochs")
+STOPPED = TrainingStopped(RUN, 1, 250, 1)
 EVENTS: list[TrainingEvent] = [
     LoadProgress("train images", 256, 1000),
     STARTED,
@@ -38,25 +42,54 @@ EVENTS: list[TrainingEvent] = [
 ]
 
 
-def interrupted(events: list[TrainingEvent]) -> Iterator[TrainingEvent]:
+def run(*events: TrainingEvent, ends: type[BaseException] | None = None) -> Generator[TrainingEvent]:
     yield from events
-    raise KeyboardInterrupt
+    if ends is not None:
+        raise ends
 
 
 def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
-    training.show(iter(EVENTS), RECIPE, as_json=False)
+    assert training.show(run(*EVENTS), RECIPE, as_json=False) is None
     out, err = capsys.readouterr()
     golden("train-progress", err)
     golden("train-result", out.replace("\\", "/"))
 
 
+def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, capsys: Captured) -> None:
+    unusual = {
+        "epochs": 3, "warmup_epochs": 0.5, "weights": "resnet", "freeze": True, "ema": 0.99, "precision": "bf16",
+        "compile": True, "mixup": 0.2, "label_smoothing": 0.1, "limit_batches": 750,
+    }  # fmt: skip
+    started = replace(STARTED, processes=2, trainable=1_290, resumed_at=(2, 125), earlier=(FIRST, SECOND))
+    third = replace(SECOND, epoch=3, is_best=True)
+    events = run(LoadNote("starting from resnet, with a new head for other classes"), started, third, FINISHED)
+    training.show(events, RECIPE.override(unusual), as_json=False)
+    golden("train-resumed", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("at", "text"), [((2, 0), "going on after epoch 2"), (None, None)])
+def test_a_run_that_goes_on_between_two_epochs_has_no_step(
+    at: tuple[int, int] | None, text: str | None, capsys: Captured
+) -> None:
+    training.show(run(replace(STARTED, resumed_at=at), FINISHED), RECIPE, as_json=False)
+    assert [line for line in capsys.readouterr().err.splitlines() if "going on" in line] == ([text] if text else [])
+
+
 def test_a_run_without_test_split_says_nothing_of_it(capsys: Captured) -> None:
-    training.show(iter([*EVENTS[:-1], replace(FINISHED, test_accuracy=None)]), RECIPE, as_json=False)
+    training.show(run(*EVENTS[:-1], replace(FINISHED, test_accuracy=None)), RECIPE, as_json=False)
     assert capsys.readouterr().out.startswith("best epoch 1: validation 87.65%, 25.5 s\n")
 
 
+@pytest.mark.parametrize("ended_by", ["patience", "max-seconds"])
+def test_an_early_end_names_the_option_that_made_it(ended_by: str, capsys: Captured) -> None:
+    training.show(run(*EVENTS[:-1], replace(FINISHED, ended_by=ended_by)), RECIPE, as_json=False)
+    assert capsys.readouterr().out.startswith(
+        f"best epoch 1: validation 87.65%, test 87.12%, 25.5 s (ended by --{ended_by})\n"
+    )
+
+
 def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys: Captured) -> None:
-    training.show(iter(EVENTS), RECIPE, as_json=True)
+    training.show(run(*EVENTS), RECIPE, as_json=True)
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["command"], found["status"]) == ("train", "ok")
@@ -67,6 +100,45 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
     assert "epoch  train loss" in err
 
 
+def test_json_of_a_run_that_went_on_has_the_earlier_epochs_too(capsys: Captured) -> None:
+    events = run(replace(STARTED, resumed_at=(1, 0), earlier=(FIRST,)), SECOND, FINISHED)
+    training.show(events, RECIPE, as_json=True)
+    assert [record["epoch"] for record in json.loads(capsys.readouterr().out)["data"]["epochs"]] == [1, 2]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("last", [FINISHED, STOPPED])
+def test_all_but_one_of_several_processes_are_quiet(last: TrainingEvent, as_json: bool, capsys: Captured) -> None:
+    training.show(run(LoadNote("a note"), *EVENTS[:-1], last), RECIPE, as_json=as_json, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_where_a_run_stopped_comes_back_after_all_its_events(quiet: bool, capsys: Captured) -> None:
+    ended = []
+
+    def events() -> Generator[TrainingEvent]:
+        yield from [STARTED, FIRST, STOPPED]
+        ended.append(True)
+
+    assert training.show(events(), RECIPE, as_json=True, quiet=quiet) == STOPPED
+    assert ended == [True]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("stopped", "text"),
+    [
+        (STOPPED, "stopped by Ctrl-C after step 250 of epoch 2. The best so far, epoch 1, is in net-photos-1. "),
+        (replace(STOPPED, epochs=0, best_epoch=0), "stopped by Ctrl-C after step 250 of epoch 1. "),
+        (replace(STOPPED, steps=0), "stopped by Ctrl-C after epoch 1. The best so far, epoch 1, is in net-photos-1. "),
+    ],
+)
+def test_how_to_go_on_is_one_command(stopped: TrainingStopped, text: str) -> None:
+    assert training.how_to_go_on(stopped, "Ctrl-C") == f"{text}Go on with: cnnkit train --resume net-photos-1"
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
@@ -77,47 +149,93 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
         (6, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
     ],
 )
-def test_a_run_that_is_stopped_says_what_is_kept_in_one_line(seen: int, message: str, capsys: Captured) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        training.show(interrupted(EVENTS[:seen]), RECIPE, as_json=False)
+def test_a_run_that_is_stopped_at_once_says_what_is_kept_in_one_line(
+    signal: type[BaseException], seen: int, message: str, capsys: Captured
+) -> None:
+    with pytest.raises(signal):
+        training.show(run(*EVENTS[:seen], ends=signal), RECIPE, as_json=False)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1] == message
     assert err.count("stopped") == 1
 
 
-def test_a_run_that_is_stopped_before_its_first_step_promises_no_weights(capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["best.safetensors"], "stopped: no epoch was finished; the weights as they were are in {}"),
+        (
+            ["best.safetensors", "state.safetensors"],
+            "stopped: no epoch was finished; the weights as they were are in {}; go on with: cnnkit train --resume {}",
+        ),
+    ],
+)
+def test_a_run_that_is_stopped_at_once_names_what_its_folder_has(
+    files: list[str], message: str, tmp_path: Path, capsys: Captured
+) -> None:
+    for name in files:
+        (tmp_path / name).write_bytes(b"")
     with pytest.raises(KeyboardInterrupt):
-        training.show(interrupted(EVENTS[:2]), RECIPE, as_json=False)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("stopped: ")
-    assert "the weights as they were are in" not in last
+        training.show(run(replace(STARTED, run=tmp_path), ends=KeyboardInterrupt), RECIPE, as_json=False)
+    assert capsys.readouterr().err.splitlines()[-1] == message.replace("{}", str(tmp_path))
 
 
-def test_a_terminal_sees_loss_accuracy_speed_and_time_left(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let standard error be a terminal."""
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
+
+
+def steps(*, resumed_at: tuple[int, int] | None = None) -> Generator[TrainingEvent]:
+    yield LoadProgress("train images", 256, 1000)
+    time.sleep(0.15)
+    yield replace(STARTED, resumed_at=resumed_at)
+    for step in (100, 200, 300):
+        time.sleep(0.05)
+        yield StepProgress(1, step, 64 * step, 1.2345, 0.5678)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("resumed_at", [None, (0, 50)])
+def test_a_terminal_sees_loss_accuracy_speed_and_time_left(
+    resumed_at: tuple[int, int] | None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-
-    def events() -> Iterator[TrainingEvent]:
-        yield LoadProgress("train images", 256, 1000)
-        time.sleep(0.15)
-        yield STARTED
-        for step in (100, 200, 300):
-            time.sleep(0.05)
-            yield StepProgress(1, step, 64 * step, 1.2345, 0.5678)
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        training.show(events(), RECIPE, as_json=False)
+        training.show(steps(resumed_at=resumed_at), RECIPE, as_json=False)
     err = capsys.readouterr().err
     assert "reading train images" in err
     for part in ("epoch 1/2", "loss 1.2345", "56.78%", " images/s", " left"):
         assert part in err, part
 
 
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_of_80_columns_has_room_for_long_numbers(capsys: Captured) -> None:
+    def events() -> Generator[TrainingEvent]:
+        yield STARTED
+        for step in (100, 200, 300):
+            time.sleep(0.12)
+            yield StepProgress(98, step, 0, 12.3456, 1.0)
+        time.sleep(0.12)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.show(events(), RECIPE.override({"epochs": 100, "batch_size": 2000}), as_json=False)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert re.search(r"epoch 98/100 .* loss 12\.3456  100\.00%  [0-9,]{9} images/s [0-9:]+ left", shown)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_quiet_process_draws_nothing_on_a_terminal_either(capsys: Captured) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        training.show(steps(), RECIPE, as_json=False, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_huge_loss_does_not_hide_its_neighbours(capsys: Captured) -> None:
     wild = replace(FIRST, validation_loss=2.1e31, validation_accuracy=0.5)
-    training.show(iter([STARTED, wild, FINISHED]), RECIPE, as_json=False)
+    training.show(run(STARTED, wild, FINISHED), RECIPE, as_json=False)
     header, row = capsys.readouterr().err.splitlines()[2:4]
     assert len(row) <= len(header) + len(" best")
     assert "50.00%" in row

@@ -2,16 +2,29 @@
 
 import contextlib
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from cnnkit import api, datasets
 from cnnkit.card import ModelCard
-from cnnkit.errors import CnnkitError, DataError, OutputError, TrainingDivergedError, UnknownNameError, UsageError
+from cnnkit.errors import (
+    CnnkitError,
+    DataError,
+    DeviceError,
+    OutOfMemoryError,
+    OutputError,
+    TrainingDivergedError,
+    UnknownNameError,
+    UsageError,
+)
+from cnnkit.models import normalisation
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
@@ -22,8 +35,11 @@ from cnnkit.results import (
     TrainingStarted,
     result_of,
 )
-from cnnkit.training import loop, networks
+from cnnkit.training import data, loop, networks
+from cnnkit.training.distributed import Group
 from cnnkit.training.evaluation import evaluate_network
+from cnnkit.training.measuring import measure
+from cnnkit.training.state import read_state
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 FAST = {"model": "softmax-regression", "data": "shapes", "batch_size": 16, "learning_rate": 0.01, "epochs": 3}
@@ -68,7 +84,10 @@ def test_events_come_in_order(tmp_path: Path) -> None:
             assert (before.loss, before.accuracy) == (after.train_loss, after.train_accuracy)
     assert started.run == finished.run == tmp_path / "softmax-regression-shapes-1"
     assert (started.train_images, started.validation_images, started.test_images) == (48, 12, 30)
-    assert (started.steps_per_epoch, started.parameters, started.device) == (3, 785 * 3, "cpu")
+    assert (started.steps_per_epoch, started.processes, started.device) == (3, 1, "cpu")
+    assert started.parameters == started.trainable == 785 * 3
+    assert (started.resumed_at, started.earlier) == (None, ())
+    assert finished.ended_by == "epochs"
 
 
 @pytest.mark.parametrize(
@@ -88,17 +107,20 @@ def test_the_last_step_is_shown_whatever_is_left_over(left_over: int, tmp_path: 
 
 def test_a_folder_reports_its_loading_first(photos: Path, tmp_path: Path) -> None:
     loading, others = split_off(start(tmp_path, data=str(photos), epochs=1), LoadProgress)
-    assert {(event.what, event.total) for event in loading} == {
-        ("train images", 12),
-        ("validation images", 4),
-        ("test images", 4),
-    }
+    assert {(event.what, event.total) for event in loading} == {("images", 20)}
+    assert loading[-1].done == 20
     assert isinstance(others[0], TrainingStarted)
 
 
 def test_the_run_folder_has_recipe_metrics_and_checkpoint(tmp_path: Path) -> None:
     records, finished = train(tmp_path)
-    assert {path.name for path in finished.run.iterdir()} == {"run.toml", "metrics.csv", "best.safetensors"}
+    assert {path.name for path in finished.run.iterdir()} == {
+        "run.toml",
+        "metrics.csv",
+        "best.safetensors",
+        "state.safetensors",
+        "state.previous.safetensors",
+    }
     with (finished.run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{name: str(value) for name, value in asdict(record).items()} for record in records]
@@ -224,6 +246,20 @@ def test_the_message_of_a_loss_that_was_never_a_number_reads_well(tmp_path: Path
         train(tmp_path, model="tinynets:NotANumber", input_shape=(3, 8, 8))
 
 
+@pytest.mark.usefixtures("nets")
+def test_a_loss_that_is_never_a_number_leaves_no_state_either(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError):
+        list(
+            loop.train_events(
+                Recipe(**{**FAST, "model": "tinynets:NotANumber", "batch_size": 4}),
+                runs_dir=tmp_path,
+                device="cpu",
+                checkpoint_every=1,
+            )
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_stopping_before_the_first_step_leaves_no_folder(tmp_path: Path) -> None:
     events = start(tmp_path, epochs=2)
     while not isinstance(next(events), TrainingStarted):
@@ -264,6 +300,8 @@ def test_stopping_keeps_what_is_best(how: str, epoch: int, tmp_path: Path) -> No
         ({"model": "lenett"}, UnknownNameError, "Did you mean lenet"),
         ({"data": "shape"}, UnknownNameError, "Did you mean shapes"),
         ({"data": "./nowhere"}, DataError, "there is no image folder"),
+        ({"precision": "fp16"}, DeviceError, "--precision fp16 needs a GPU"),
+        ({"model": "tinynets:Weightless"}, UsageError, "has no weights"),
     ],
 )
 def test_what_cannot_be_trained_fails_before_a_run_folder_is_made(
@@ -288,3 +326,194 @@ def test_a_network_of_the_users_own_is_trained_and_found_again(photos: Path, tmp
     assert finished.test_accuracy == 1.0
     network, _ = networks.load_network(str(finished.run), trust_code=True)
     assert type(network).__name__ == "Linear"
+
+
+# When it ends, and what it leaves out.
+
+STILL = {"optimizer": "sgd", "learning_rate": 1e-30, "epochs": 9}
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_ends_a_run_so_many_epochs_after_its_best(patience: int, tmp_path: Path) -> None:
+    # Weights that stay as they are have their best epoch first.
+    records, finished = train(tmp_path, **STILL, patience=patience)
+    assert [record.is_best for record in records] == [True] + [False] * patience
+    assert (finished.best_epoch, finished.ended_by) == (1, "patience")
+
+
+def test_patience_begins_anew_with_each_better_epoch(tmp_path: Path) -> None:
+    records, finished = train(tmp_path, model="mlp", epochs=40, learning_rate=0.003, patience=2)
+    assert finished.ended_by == "patience"
+    assert finished.best_epoch > 1
+    assert len(records) == finished.best_epoch + 2
+
+
+def test_the_last_epoch_is_the_reason_where_patience_ends_with_it(tmp_path: Path) -> None:
+    assert train(tmp_path, **{**STILL, "epochs": 2}, patience=1)[1].ended_by == "epochs"
+
+
+def test_time_ends_a_run_within_an_epoch_that_is_measured_all_the_same(tmp_path: Path) -> None:
+    (record,), finished = train(tmp_path, max_seconds=1e-9)
+    assert (finished.ended_by, finished.best_epoch) == ("max-seconds", 1)
+    assert finished.test_accuracy is not None
+    # One step was enough, and counts only its own images.
+    (only,), _ = train(tmp_path, epochs=1, limit_batches=1, validation_fraction=0.2)
+    assert record.train_loss == only.train_loss
+
+
+def test_enough_time_changes_nothing(tmp_path: Path) -> None:
+    (first, one), (second, other) = (train(tmp_path, max_seconds=seconds) for seconds in (0.0, 1e6))
+    assert other.ended_by == "epochs"
+    assert card_of(one.run).weights_sha256 == card_of(other.run).weights_sha256
+    assert [record.validation_loss for record in first] == [record.validation_loss for record in second]
+
+
+def test_a_limit_is_one_of_training_validation_and_test(tmp_path: Path) -> None:
+    changes = {"batch_size": 4, "limit_batches": 2, "epochs": 1}
+    events = list(start(tmp_path, **changes))
+    started = next(event for event in events if isinstance(event, TrainingStarted))
+    assert (started.steps_per_epoch, started.train_images, started.test_images) == (2, 48, 30)
+    assert [(e.step, e.images) for e in events if isinstance(e, StepProgress)][-1] == (2, 8)
+    finished, record = events[-1], events[-2]
+    network, card = networks.load_network(str(finished.run))
+    loaded = result_of(data.load(Recipe(**{**FAST, **changes}), card.preprocessing))
+    for split, loss, accuracy in (
+        (loaded.validation, record.validation_loss, record.validation_accuracy),
+        (loaded.test, None, finished.test_accuracy),
+    ):
+        with torch.inference_mode():
+            logits = network(normalisation.Normalise(card.preprocessing.mean, card.preprocessing.std)(split.images[:8]))
+        assert (logits.argmax(1) == split.targets[:8]).float().mean().item() == pytest.approx(accuracy)
+        if loss is not None:
+            assert F.cross_entropy(logits, split.targets[:8]).item() == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(0, 2500), (20, 1280), (30, 1920), (60, 2500)])
+def test_measuring_takes_no_image_more_than_the_limit(batches: int, expected: int) -> None:
+    seen = []
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    network.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
+    split = data.Split(torch.zeros(2500, 28, 28, 1, dtype=torch.uint8), torch.zeros(2500, dtype=torch.int64))
+    recipe = Recipe(batch_size=64, limit_batches=batches)
+    group = Group(0, 1, torch.device("cpu"))
+    found = measure(network, normalisation.Normalise((0.0,), (1.0,)), split, recipe, group, stop=lambda: False)
+    assert found is not None
+    assert sum(seen) == expected
+    assert max(seen) <= 1000
+
+
+@pytest.mark.usefixtures("nets")
+def test_the_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
+    changes = {"model": "tinynets:Regular", "batch_size": 8, "epochs": 2}
+    (_, plain), _ = train(tmp_path, **changes)
+    (_, averaged), finished = train(tmp_path, **changes, ema=0.9)
+    assert averaged.train_loss == plain.train_loss, "the network that is trained is the same"
+    assert averaged.validation_loss != plain.validation_loss
+    if finished.best_epoch == 2:
+        network = networks.TorchNetwork(*networks.load_network(str(finished.run), trust_code=True), "cpu")
+        again = result_of(evaluate_network(network, "it", split="validation"))
+        assert again.loss == pytest.approx(averaged.validation_loss, rel=1e-4)
+
+
+# What goes wrong on the way.
+
+
+def content(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize("model", ["tinynets:Greedy", "tinynets:GreedyOnTheGpu"])
+def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_path: Path) -> None:
+    recipe = Recipe(**{**FAST, "model": model})
+    records = []
+    with pytest.raises(OutOfMemoryError) as caught:  # the sixth step is the last one of the second epoch
+        records += (e for e in loop.train_events(recipe, runs_dir=tmp_path, device="cpu") if isinstance(e, EpochRecord))
+    run = tmp_path / f"{model.replace(':', '-')}-shapes-1"
+    assert str(caught.value) == (
+        "cpu has too little memory for batches of 16. What was saved before is whole; go on with: cnnkit train "
+        f"--resume {run} A new run with a smaller --batch-size needs less."
+    )
+    assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 1
+    assert networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1
+    # Five more steps are one more epoch, and so the state is one after the first.
+    with pytest.raises(OutOfMemoryError):
+        records += (
+            e
+            for e in loop.train_events(recipe, runs_dir=tmp_path, device="cpu", resume=run)
+            if isinstance(e, EpochRecord)
+        )
+    assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 2
+    state = read_state(run)
+    assert state is not None
+    assert (state[1]["epoch"], state[1]["step"]) == (2, 0)
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize("model", ["tinynets:GreedyAtOnce", "tinynets:TooLarge"])
+def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        OutOfMemoryError, match=r"for batches of 16\. Nothing was saved before\. A new run with a smaller"
+    ):
+        list(start(tmp_path, model=model, input_shape=(3, 8, 8)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nets")
+def test_an_error_of_the_users_network_comes_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(start(tmp_path, model="tinynets:Breaking"))
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Let no file grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_in_a_later_epoch_costs_that_epoch_only(
+    full_disk: Callable[[int], None], tmp_path: Path
+) -> None:
+    expected = card_of(train(tmp_path / "straight")[1].run).weights_sha256
+    events = start(tmp_path)
+    while not isinstance(next(events), EpochRecord):
+        pass
+    run = tmp_path / "softmax-regression-shapes-1"
+    before = content(run)
+    full_disk(len(before["best.safetensors"]) + 500)  # weights alone still fit, the state does not
+    with pytest.raises(
+        OutputError, match=r"state\.safetensors: File too large.* What was saved before is whole; go on"
+    ):
+        list(events)
+    full_disk(-1)
+    after = content(run)
+    assert after.keys() == before.keys()
+    assert after["state.safetensors"] == before["state.safetensors"]
+    *_, finished = loop.train_events(Recipe(**FAST), runs_dir=tmp_path, device="cpu", resume=run)
+    assert card_of(finished.run).weights_sha256 == expected
+    assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_a_disk_that_is_full_from_the_start_is_an_output_error(
+    full_disk: Callable[[int], None], tmp_path: Path
+) -> None:
+    events = start(tmp_path)
+    while not isinstance(next(events), TrainingStarted):
+        pass
+    full_disk(500)
+    with pytest.raises(OutputError, match=r"cannot write .*best\.safetensors: .* Nothing was saved before\."):
+        list(events)
+
+
+def test_closing_on_a_full_disk_says_so(full_disk: Callable[[int], None], tmp_path: Path) -> None:
+    events = start(tmp_path)
+    while not isinstance(next(events), EpochRecord):
+        pass
+    full_disk(500)
+    with pytest.raises(OutputError, match="cannot write"):
+        events.close()
+    full_disk(-1)
+    assert read_state(tmp_path / "softmax-regression-shapes-1") is not None

@@ -1,0 +1,227 @@
+"""`cnnkit train --nproc` and torchrun: several processes as one command, also where one of them is killed."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from cnnkit.errors import CnnkitError, DeviceError
+from cnnkit.training import launch as launching
+from cnnkit.training import networks
+
+Cli = Callable[..., Any]
+Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="PyTorch for Windows has no TCPStore for gloo")
+NETS = Path(__file__).parents[1] / "cli"
+RUN = "acting-Net-photos-1"
+RECIPE = (
+    "acting:Net", "--epochs", 4, "--batch-size", 4, "--mixup", 0.2, "--augmentation", "affine", "--device", "cpu",
+    "--checkpoint-every", 1,
+)  # fmt: skip
+NPROC = ("-m", "cnnkit")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "-m", "cnnkit")
+ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join([str(NETS), os.environ.get("PYTHONPATH", "")]),
+    "PYTHONIOENCODING": "utf-8",
+}
+
+
+@pytest.fixture(autouse=True)
+def settled_launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let processes find the acting network, and take back the handlers that the launcher leaves in this one."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(NETS)
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
+    before = {number: signal.getsignal(number) for number in numbers}
+    # A test run in the background ignores Ctrl-C, and its children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def start(launcher: Sequence[object], *arguments: object, act: str = "") -> subprocess.CompletedProcess[str]:
+    """Train in processes that are not this one's children only."""
+    return subprocess.run(
+        [sys.executable, *map(str, launcher), "train", *map(str, RECIPE), *map(str, arguments)],
+        env={**os.environ, **ENVIRONMENT, "ACT": act},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def outcome(run: Path) -> Any:
+    """The weights and the curves."""
+    card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    curves = [{n: v for n, v in row.items() if n not in {"seconds", "images_per_second"}} for row in rows]
+    return card.weights_sha256, card.metrics, curves
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The run folder of two processes of torchrun that nobody disturbed, and what they printed."""
+    runs = tmp_path_factory.mktemp("whole")
+    ended = start(TORCHRUN, "--data", photos, "--runs-dir", runs)
+    assert ended.returncode == 0, ended.stderr
+    return runs / RUN, ended
+
+
+def test_torchrun_makes_one_folder_and_one_process_speaks(
+    whole: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, ended = whole
+    assert [path.name for path in run.parent.iterdir()] == [RUN]
+    assert [line.partition(" ")[0] for line in ended.stdout.splitlines()] == ["best", str(run / "best.safetensors")]
+    lines = ended.stderr.splitlines()
+    assert lines[0].endswith(", 2 processes")
+    assert [line.split()[0] for line in lines[2:]] == ["epoch", "1", "2", "3", "4"]
+
+
+def kill_once(flag: Path, step: int) -> str:
+    return f"""
+import os
+from pathlib import Path
+if step == {step} and rank == 1 and not Path({str(flag)!r}).exists():
+    Path({str(flag)!r}).touch()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_that_is_killed_costs_nothing(
+    whole: tuple[Path, Any], photos: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setenv("ACT", kill_once(tmp_path / "loading", 0) + kill_once(tmp_path / "training", 6))
+    result = cli("train", *RECIPE, "--data", photos, "--runs-dir", tmp_path / "runs", "--nproc", 2, "--json")
+    out, err = capfd.readouterr()
+    assert (result.exit_code, json.loads(out)["status"]) == (0, "ok")
+    assert result.stderr.splitlines() == [
+        "process 1 was killed by SIGKILL; all begin again from the start",
+        "process 1 was killed by SIGKILL; all begin again from the last checkpoint",
+    ]
+    assert "going on after step 2 of epoch 2" in err
+    assert not [text for text in ("Traceback", "broke", "signal", "rror") if text in err]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [RUN]
+    assert outcome(tmp_path / "runs" / RUN) == outcome(whole[0])
+
+
+def test_signals_to_the_launcher_stop_all_and_the_run_goes_on(
+    whole: tuple[Path, Any], photos: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """With epochs of three steps, so that none of them can wait for a later step to agree."""
+    arguments = ("--data", photos, "--runs-dir", tmp_path, "--nproc", 2)
+    run = tmp_path / RUN
+    going_on = ("--resume", run)
+    cases = [
+        (signal.SIGTERM, 143, "stopped by SIGTERM after step 3 of epoch 2. ", (), 5),
+        (signal.SIGINT, 130, "stopped by Ctrl-C after step 3 of epoch 3. ", going_on, 2),
+    ]
+    for number, code, message, more, step in cases:
+        act = f"""
+import os, time
+with open({str(tmp_path / "pids")!r}, "a") as file:
+    file.write(f"{{os.getpid()}} ")
+if step == {step} and rank == 0:
+    os.kill(os.getppid(), {int(number)})
+    time.sleep(1)
+"""
+        ended = start(NPROC, *arguments, *more, act=act)
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert ended.stderr.splitlines()[-1].startswith(message)
+        assert ended.stderr.endswith(f"Go on with: cnnkit train --resume {run}\n")
+        assert not [text for text in ("Traceback", "broke", "death signal", "rror") if text in ended.stderr]
+        workers = set(map(int, (tmp_path / "pids").read_text().split()))
+        assert len(workers) == 2
+        assert not [pid for pid in workers if psutil.pid_exists(pid)]
+        (tmp_path / "pids").unlink()
+    assert cli("train", *RECIPE, *arguments, *going_on).exit_code == 0
+    assert outcome(run) == outcome(whole[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "act", "code", "message", "left"),
+    [
+        (["--batch-size", 3], "", 2, "error: a batch of 3 leaves less than two images for each of 2 processes.", []),
+        # What only one process sees is what all get to know, and the first one says.
+        (
+            [],
+            "if rank == 1 and step == 5: network.fc.weight.data.fill_(float('nan')); import time; time.sleep(0.4)",
+            1,
+            "error: the training loss became nan in epoch 2. The best checkpoint, of epoch 1, is kept in",
+            [RUN],
+        ),
+    ],
+    ids=["small batch", "diverged"],
+)
+def test_an_error_is_said_once_and_nothing_begins_again(
+    options: list[object],
+    act: str,
+    code: int,
+    message: str,
+    left: list[str],
+    photos: Path,
+    tmp_path: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Capture,
+) -> None:
+    monkeypatch.setenv("ACT", f"print('built') if step == 0 else None\n{act}")
+    arguments = ("--data", photos, "--runs-dir", tmp_path, "--nproc", 2)
+    result = cli("train", *RECIPE, *arguments, *options)
+    out, err = capfd.readouterr()
+    assert (result.exit_code, result.output) == (code, "")
+    (said,) = [line for line in err.splitlines() if line.startswith("error")]
+    assert said.startswith(message)
+    assert "Traceback" not in err
+    assert out.count("built") <= 2
+    assert [path.name for path in tmp_path.iterdir()] == left
+
+
+def test_more_processes_than_cores_are_refused_at_once(tmp_path: Path, cli: Cli) -> None:
+    result = cli("train", "lenet", "--nproc", 999, "--device", "cpu", "--runs-dir", tmp_path / "runs")
+    cores = os.cpu_count()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: --nproc 999: this machine has {cores} core{'s' * (cores != 1)}.\n"
+
+
+def launch(arguments: Sequence[str], runs: Path, *, processes: int = 2, say: Callable[[str], None] = print) -> int:
+    return launching.launch(processes, lambda run: arguments, device="cpu", runs_dir=runs, resume=None, say=say)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["nosuch"], 2), (["predict", "nowhere.png"], 1)])
+def test_the_exit_code_is_that_of_the_processes(arguments: list[str], code: int, tmp_path: Path) -> None:
+    environment = dict(os.environ)
+    assert launch(arguments, tmp_path) == code
+    assert {name: value for name, value in os.environ.items() if name.startswith("TORCHELASTIC_RUN")} == {}
+    assert environment.keys() <= os.environ.keys()
+
+
+def test_processes_that_are_killed_again_and_again_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said: list[str] = []
+    with pytest.raises(CnnkitError, match=r"killed by SIGKILL, once more after 3 restarts\. Nothing was saved\.$"):
+        launch(["--version"], tmp_path / "runs", say=said.append)
+    assert [text.partition("; ")[2] for text in said] == ["all begin again from the start"] * 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_more_processes_than_gpus_are_refused(tmp_path: Path) -> None:
+    have = torch.cuda.device_count()
+    with pytest.raises(DeviceError, match=f"this machine has {have} GPU"):
+        launching.launch(have + 1, lambda run: [], device="cuda", runs_dir=tmp_path, resume=None, say=print)

@@ -91,19 +91,24 @@ def train_events(
                     finally:
                         randomness.restore(states, group.device)
         except CnnkitError:
-            unmark_launch(prepared.run)
+            _give_up(prepared, group)
             raise
         except (MemoryError, RuntimeError) as error:
             if not _is_about_memory(error):
                 raise
-            unmark_launch(prepared.run)
             left = what_is_left(prepared.run)
-            if prepared.is_new and group.is_first:
-                remove_if_empty(prepared.run)
+            _give_up(prepared, group)
             raise OutOfMemoryError(
                 f"{group.device} has too little memory for batches of {recipe.batch_size}. {left} A new run with a "
                 "smaller --batch-size needs less."
             ) from error
+
+
+def _give_up(prepared: Prepared, group: Group) -> None:
+    """Leave no trace of a run that ends with an error before anything of it was saved."""
+    unmark_launch(prepared.run)
+    if prepared.is_new and group.is_first:
+        remove_if_empty(prepared.run)
 
 
 def _is_about_memory(error: Exception) -> bool:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from cnnkit.errors import CnnkitError, DeviceError, UsageError
+from cnnkit.errors import CnnkitError, DeviceError, TrainingDivergedError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from cnnkit.training import loop, networks
@@ -333,6 +333,21 @@ def test_processes_that_are_stopped_go_on_together(
         for folder in (run, straight[-1].run)
     ]
     assert hashes[0] == hashes[1]
+
+
+@needs_fork
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_loss_that_one_process_loses_ends_all_with_the_same_error(
+    rank: int, photos: Path, tmp_path: Path, together: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "cli")
+    # So slow that this process alone would look at its loss in the middle of the epoch.
+    lose = "network.fc.weight.data.fill_(float('nan')); import time; time.sleep(0.4)"
+    monkeypatch.setenv("ACT", f"if rank == {rank} and step == 5: {lose}")
+    recipe = Recipe(model="acting:Net", data=str(photos), batch_size=4, epochs=5)
+    errors = together(lambda: train(recipe, tmp_path))
+    assert [type(error) for error in errors] == [TrainingDivergedError] * 2
+    assert "the training loss became nan in epoch 2. The best checkpoint, of epoch 1, is kept in" in str(errors[0])
 
 
 @needs_fork

@@ -459,6 +459,17 @@ def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    torch.compiler.reset()
+    with pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here"):
+        train(tmp_path / "runs", model="mlp", compile=True)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 @pytest.mark.usefixtures("nets")
 def test_an_error_of_the_users_network_comes_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -506,6 +517,7 @@ def test_a_disk_that_is_full_from_the_start_is_an_output_error(
     full_disk(500)
     with pytest.raises(OutputError, match=r"cannot write .*best\.safetensors: .* Nothing was saved before\."):
         list(events)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_closing_on_a_full_disk_says_so(full_disk: Callable[[int], None], tmp_path: Path) -> None:

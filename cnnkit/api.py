@@ -183,7 +183,7 @@ def train(
         recipe = run_recipe(resume)
     elif isinstance(recipe, str):
         recipe = default_recipe(recipe)
-    for event in train_events(
+    steps = train_events(
         recipe,
         data_dir=data_dir,
         runs_dir=runs_dir,
@@ -191,9 +191,11 @@ def train(
         resume=resume,
         checkpoint_every=checkpoint_every,
         trust_code=trust_code,
-    ):
-        if isinstance(event, EpochRecord):
-            yield event
+    )
+    with closing(steps) as events:
+        for event in events:
+            if isinstance(event, EpochRecord):
+                yield event
 
 
 def run_recipe(run: str | Path) -> "Recipe":

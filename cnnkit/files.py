@@ -40,7 +40,8 @@ def write_atomic(path: Path, data: bytes, *, keep: Path | None = None) -> None:
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # on a folder that became read-only, even looking for it is an error
+                temporary.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

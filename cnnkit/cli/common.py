@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib"}
 
 
+# What may go wrong in one of several processes alone.
+_OF_ONE = {"out-of-memory", "os", "internal"}
+
+
 class Group(TyperGroup):
     """Turns errors into messages and exit codes."""
 
@@ -69,8 +73,12 @@ def _trace(ctx: typer.Context) -> None:
 
 
 def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # of the processes that train together on a machine, one speaks
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if rank != "0":
+        # Of the processes that train together on a machine, one speaks; but an error of one's own is no other's.
+        if code not in _OF_ONE:
+            return
+        message = f"process {rank}: {message}"
     if ctx.obj["json"]:
         from cnnkit.render import envelope
 

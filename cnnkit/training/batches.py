@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from cnnkit.images import Preprocessing
+from cnnkit.images import Pixels, Preprocessing
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.training.augmentation import AUGMENTATIONS
 from cnnkit.training.cache import map_array
 from cnnkit.training.data import Split
-from cnnkit.training.decoding import processors
+from cnnkit.training.decoding import ignore_signals, processors
 from cnnkit.training.randomness import derive, generator
 
 _CHUNK_VALUES = 1 << 19
@@ -43,7 +43,7 @@ class Batches:
     ) -> None:
         self.recipe, self.classes, self.device, self.rank, self.world = recipe, classes, device, rank, world
         self.split = split
-        if split.rows is None:
+        if split.rows is None and _fits_on(device, split.images.nbytes):
             self.split = Split(split.images.to(device), split.targets.to(device))
         self.targets = self.split.targets.to(device)
         self.normalise = Normalise(form.mean, form.std).to(device)
@@ -54,7 +54,7 @@ class Batches:
         if recipe.limit_batches:
             self.steps = min(self.steps, recipe.limit_batches)
         self._plan: list[list[int]] = []
-        self._loader: DataLoader[Tensor] | None = None
+        self._loader: DataLoader[Pixels] | None = None
         self._chunk = max(1, _CHUNK_VALUES // (recipe.batch_size * form.height * form.width * form.channels))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -97,15 +97,15 @@ class Batches:
         firsts = range(start, len(batches), self._chunk)
         chunks = [torch.cat(batches[first : first + self._chunk]) for first in firsts]
         if self.split.rows is None:
+            home = self.split.images.device
             for first, positions in zip(firsts, chunks, strict=True):
-                there = positions.to(self.device, non_blocking=True)
-                yield first, self.split.take(there), there
+                yield first, self.split.take(positions.to(home)).to(self.device), positions.to(self.device)
             return
         self._plan[:] = [positions.tolist() for positions in chunks]
         for first, positions, pixels in zip(firsts, chunks, self._stream(), strict=True):
-            yield first, pixels.to(self.device, non_blocking=True), positions.to(self.device)
+            yield first, torch.from_numpy(pixels).to(self.device), positions.to(self.device)
 
-    def _stream(self) -> DataLoader[Tensor]:
+    def _stream(self) -> DataLoader[Pixels]:
         """Return what reads the chunks of the plan in worker processes, which live as long as this object."""
         if self._loader is None:
             self._loader = DataLoader(
@@ -114,7 +114,7 @@ class Batches:
                 collate_fn=_as_it_is,
                 num_workers=max(1, processors() // self.world),
                 persistent_workers=True,
-                pin_memory=self.device.type == "cuda",
+                worker_init_fn=ignore_signals,
                 generator=torch.Generator(),  # the global one is the network's
             )
         return self._loader
@@ -130,7 +130,12 @@ class Batches:
         return images.lerp(images.roll(1, 0), 1 - share), one_hot.lerp(one_hot.roll(1, 0), 1 - share)
 
 
-class _Stored(Dataset[Tensor]):
+def _fits_on(device: torch.device, size: int) -> bool:
+    """Return whether images leave a GPU as much memory again; on the CPU they are in memory already."""
+    return device.type != "cuda" or bool(size <= torch.cuda.mem_get_info(device)[0] / 2)
+
+
+class _Stored(Dataset[Pixels]):
     """What worker processes read: several images at a time out of the memory map."""
 
     def __init__(self, split: Split) -> None:
@@ -139,8 +144,9 @@ class _Stored(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitems__(self, positions: list[int]) -> Tensor:
-        return self.split.take(torch.tensor(positions))
+    def __getitems__(self, positions: list[int]) -> Pixels:
+        # As an array it goes through a pipe; a tensor would need shared memory, which containers have little of.
+        return self.split.take(torch.tensor(positions)).numpy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers that are no forks get the name of the file, not a copy of what is too large for memory.

@@ -58,8 +58,8 @@ class _Index:
 
 
 def fits_in_memory(size: int) -> bool:
-    """Whether so many bytes leave as much memory again to others."""
-    return bool(size <= psutil.virtual_memory().available / 2)
+    """Whether so many bytes, in each process that trains on this machine, leave as much memory again to others."""
+    return bool(size * int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= psutil.virtual_memory().available / 2)
 
 
 def load(listing: Listing, form: Preprocessing) -> Generator[LoadProgress | LoadNote, None, Pixels]:

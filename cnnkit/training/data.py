@@ -1,6 +1,7 @@
 """Data sets as uint8 tensors, already in the form that the network expects, in three splits."""
 
 import contextlib
+import hashlib
 import math
 import textwrap
 from collections.abc import Generator, Iterator
@@ -62,7 +63,13 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set that is loaded: `preprocessing` is the form of its images."""
+    """A data set that is loaded.
+
+    Attributes:
+        preprocessing: the form of its images.
+        fingerprint: the name of a data set, or a hash of the names and sizes of a folder's files.
+        cached: hash of the contents and names of a folder's files, where its images are cached.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -71,6 +78,17 @@ class ImageData:
     validation: Split
     test: Split
     fingerprint: str
+    cached: str = ""
+
+    @property
+    def content(self) -> str:
+        """Return a hash of all images and their order in the splits, to tell whether they are what they were."""
+        digest = hashlib.sha256(self.cached.encode())
+        for split in (self.train, self.validation, self.test):
+            digest.update(split.targets.numpy().data)
+            if not self.cached:
+                digest.update(split.images.numpy().data)
+        return digest.hexdigest()
 
     def split(self, name: SplitName) -> Split:
         """Return a split; `all` is the three together."""
@@ -113,12 +131,14 @@ def load(
             "train": (train[0][order[held:]], train[1][order[held:]]),
             "test": test,
         }
-        splits = {}
+        splits: dict[str, Split] = {}
         for name, (images, targets) in parts.items():
             wanted = name in only or "all" in only
             pixels = yield from _prepare(images if wanted else images[:0], shape, f"{name} images")
             splits[name] = _split(pixels, targets if wanted else targets[:0])
-        data = ImageData(spec.name, spec.classes, shape, fingerprint=spec.name, **splits)
+        data = ImageData(
+            spec.name, spec.classes, shape, splits["train"], splits["validation"], splits["test"], spec.name
+        )
     else:
         data = yield from _folder(recipe, form, only)
     if isinstance(form, Preprocessing):
@@ -155,7 +175,9 @@ def _folder(
         targets = torch.tensor([target for _, target in wanted], dtype=torch.int64)
         splits[split] = Split(images[rows], targets) if fits else Split(images, targets, rows, file)
     name = Path(recipe.data).expanduser().resolve().name
-    return ImageData(name, listing.classes, shape, fingerprint=listing.fingerprint, **splits)
+    cached = Path(file).stem if file else ""
+    parts = splits["train"], splits["validation"], splits["test"]
+    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached)
 
 
 def list_images(recipe: Recipe) -> folders.Listing:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator
 from typing import Any
@@ -41,6 +42,7 @@ def decode(
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=min(workers, len(chunks)),
+        worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # the global one is the network's
     )
     done = 0
@@ -54,6 +56,12 @@ def decode(
     if bad:
         shown = " ".join(sorted(bad)[:5])
         raise DataError(f"{len(bad)} of {count} files are not usable: {shown} Remove or repair them.")
+
+
+def ignore_signals(_: int) -> None:
+    """Let a worker leave signals to the process that it works for, which may still need it to save and stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def processors() -> int:

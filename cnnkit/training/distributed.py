@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ from cnnkit.training.step import Totals
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=1)
-"""For one process to wait for another. One that is gone is noticed at once."""
+"""For the others to wait while the first process decodes a large image folder."""
 
 
 class LostProcessError(CnnkitError):
@@ -36,11 +36,13 @@ class Group:
         rank: this process's number among all.
         world: how many there are.
         device: where this process trains.
+        waiting: the same processes, where they have time.
     """
 
     rank: int
     world: int
     device: torch.device
+    waiting: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -83,12 +85,16 @@ class Group:
         dist.broadcast_object_list(box, device=self.device)
         return box[0]
 
+    def collect(self, value: T) -> list[T]:
+        """Return the values of all processes."""
+        values = [value] * self.world
+        if self.world > 1:
+            dist.all_gather_object(values, value)
+        return values
+
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of all processes, `name` of process r as `name@r`."""
-        if self.world == 1:
-            return {f"{name}@0": tensor for name, tensor in tensors.items()}
-        boxes: list[dict[str, Tensor]] = [{} for _ in range(self.world)]
-        dist.all_gather_object(boxes, tensors)
+        boxes = self.collect(tensors)
         return {f"{name}@{rank}": tensor for rank, box in enumerate(boxes) for name, tensor in box.items()}
 
     def share_buffers(self, network: nn.Module) -> None:
@@ -108,10 +114,10 @@ class Group:
         """Let the first process of each machine do something, such as filling a cache, before the others follow."""
         waits = self.world > 1 and int(os.environ["LOCAL_RANK"]) > 0
         if waits:
-            dist.barrier()
+            dist.barrier(self.waiting)
         yield
         if self.world > 1 and not waits:
-            dist.barrier()
+            dist.barrier(self.waiting)
 
 
 def is_first() -> bool:
@@ -133,10 +139,12 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
         LostProcessError: on the way.
     """
     world = int(os.environ.get("WORLD_SIZE", "1")) if dist.is_torchelastic_launched() else 1
-    if world == 1:
-        yield Group(0, 1, choose_device(device))
-        return
     place = choose_device(device)
+    if world == 1:
+        if place.index is not None:
+            torch.cuda.set_device(place)  # what is recorded is recorded on the current one
+        yield Group(0, 1, place)
+        return
     if ":" in device:
         raise UsageError(f"--device {device} is one GPU, and there are {world} processes; say --device cuda.")
     if batch_size < 2 * world:
@@ -148,10 +156,10 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     with _without_others():
-        # While the first process decodes a large image folder, the others wait.
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
         try:
-            yield Group(dist.get_rank(), world, place)
+            waiting: Any = dist.new_group(timeout=_PATIENCE, backend="gloo")
+            yield Group(dist.get_rank(), world, place, waiting)
         finally:
             dist.destroy_process_group()
 

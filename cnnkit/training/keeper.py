@@ -12,7 +12,7 @@ from cnnkit.results import EpochRecord
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
-from cnnkit.training.networks import load_checkpoint, save_checkpoint
+from cnnkit.training.networks import read_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import BEST, versions, write_metrics
 from cnnkit.training.setup import Prepared
@@ -56,7 +56,8 @@ class Keeper:
     def __init__(self, prepared: Prepared, group: Group, step: TrainingStep, position: Position) -> None:
         self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
         self.group, self.train_step, self.position = group, step, position
-        self._facts = facts_of(self.recipe, self.data, group)
+        self._card_recipe = self.recipe.override(prepared.given)
+        self._facts = facts_of(self.recipe, self.data, group, prepared.given)
         self._board = Board(self.run, self.recipe.tensorboard and group.is_first, after=position.epoch)
 
     @property
@@ -74,7 +75,7 @@ class Keeper:
             preprocessing=self.data.preprocessing,
             dataset=self.data.name,
             fingerprint=self.data.fingerprint,
-            recipe=self.recipe.model_dump(mode="json"),
+            recipe=self._card_recipe.model_dump(mode="json"),
             metrics=metrics,
             versions=versions(),
         )
@@ -83,7 +84,7 @@ class Keeper:
     def load_best(self) -> None:
         """Put the best weights into the network that is measured, in all processes."""
         if self.group.is_first:
-            weights = load_checkpoint(self.checkpoint, str(self.checkpoint), trust_code=True)[0].state_dict()
+            weights, _ = read_checkpoint(self.checkpoint, str(self.checkpoint))
             self.train_step.kept.load_state_dict(weights)
         self.group.share_weights(self.train_step.kept)
 
@@ -95,11 +96,11 @@ class Keeper:
 
     def save_state(self) -> None:
         """Write all that decides how the run goes on; every process has to call it at the same step."""
-        states = self.group.gather(randomness.capture(self.group.device))
+        own = {f"random.{name}": t for name, t in randomness.capture(self.group.device).items()}
+        own |= {f"totals.{name}": t for name, t in self.train_step.totals.state().items()}
+        of_each = self.group.gather(own)
         if self.group.is_first:
-            tensors = step_tensors(self.train_step) | {f"random.{name}": t for name, t in states.items()}
-            images = self.train_step.totals.images
-            write_state(self.run, tensors, {**self._facts, **asdict(self.position), "images": images})
+            write_state(self.run, step_tensors(self.train_step) | of_each, {**self._facts, **asdict(self.position)})
 
     def leave(self, *, keep: bool) -> None:
         """Leave no run folder without weights: before the first epoch is over, those at hand are the best.
@@ -140,14 +141,19 @@ def restore(state: tuple[dict[str, Tensor], dict[str, Any]], step: TrainingStep,
     """
     tensors, facts = state
     restore_step(step, tensors)
-    step.totals.images = facts["images"]
-    own = f"@{group.rank}"
-    prefix = "random."
-    generators = {
-        name.removeprefix(prefix).removesuffix(own): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix) and name.endswith(own)
-    }
-    if generators:  # processes beyond those of the earlier part begin with generators of their own
+    # Of fewer processes than before, the first goes on with the sums of those that are missing.
+    kept = [group.rank] if group.rank else [0, *range(group.world, facts["processes"])]
+    step.totals.load(*(_own(tensors, "totals.", rank) for rank in kept if rank < facts["processes"]))
+    if generators := _own(tensors, "random.", group.rank):  # of more, the new ones have generators of their own
         randomness.restore(generators, group.device)
     return Position.from_facts(facts)
+
+
+def _own(tensors: dict[str, Tensor], prefix: str, rank: int) -> dict[str, Tensor]:
+    """Return what a state holds of one process."""
+    ending = f"@{rank}"
+    return {
+        name.removeprefix(prefix).removesuffix(ending): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and name.endswith(ending)
+    }

@@ -14,9 +14,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cnnkit.errors import CnnkitError, DeviceError
+from cnnkit.training.decoding import processors
 from cnnkit.training.distributed import LostProcessError
 from cnnkit.training.networks import choose_device
-from cnnkit.training.runs import run_of_this_launch
+from cnnkit.training.runs import LAUNCH, run_of_this_launch
 from cnnkit.training.state import PREVIOUS, STATE
 
 _RESTARTS = 3
@@ -51,7 +52,7 @@ def launch(
         DeviceError: more processes than GPUs, or than cores without GPUs.
         CnnkitError: processes were killed again and again.
     """
-    cores = os.cpu_count() or 1
+    cores = processors()
     place = choose_device(device)
     have = torch.cuda.device_count() if place.type == "cuda" else cores
     if processes > have:
@@ -59,7 +60,7 @@ def launch(
         raise DeviceError(f"--nproc {processes}: this machine has {have} {what}{'s' * (have != 1)}.")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     # Processes write this name into their run folder, where it is looked for between two starts.
-    name = os.environ["TORCHELASTIC_RUN_ID"] = uuid.uuid4().hex
+    name = os.environ[LAUNCH] = uuid.uuid4().hex
     try:
         for left in reversed(range(1 + _RESTARTS)):
             ended = _start(processes, name, arguments(resume))
@@ -70,7 +71,7 @@ def launch(
             if left:
                 say(f"{ended}; all begin again from {'the last checkpoint' if saved else 'the start'}")
     finally:
-        del os.environ["TORCHELASTIC_RUN_ID"]
+        del os.environ[LAUNCH]
     then = f"Go on with: cnnkit train --resume {resume}" if saved else "Nothing was saved."
     raise CnnkitError(f"{ended}, once more after {_RESTARTS} restarts. {then}")
 

@@ -36,6 +36,8 @@ from cnnkit.training.step import TrainingStep
 _PROGRESS_SECONDS = 0.25
 _VOTE_STEPS = 8
 """Steps between two votes of several processes on whether to stop: a vote costs as much as a small step."""
+_SLOW_SECONDS = 0.1
+"""A first step that takes longer is followed by a vote after each step."""
 
 EndedBy = Literal["epochs", "patience", "max-seconds"]
 
@@ -77,7 +79,7 @@ def train_events(
             recipe, group, data_dir=data_dir, runs_dir=runs_dir, resume=resume, trust_code=trust_code
         )
         keep_freed_memory()
-        torch.backends.cudnn.deterministic = True  # else two runs of a recipe differ on a GPU
+        before, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
         why = f" ({'the GPU that PyTorch found' if group.device.type == 'cuda' else 'PyTorch finds no GPU'})"
         name = f"{group.device}{why if device == 'auto' else ''}"
         try:
@@ -102,6 +104,8 @@ def train_events(
                 f"{group.device} has too little memory for batches of {recipe.batch_size}. {left} A new run with a "
                 "smaller --batch-size needs less."
             ) from error
+        finally:
+            torch.backends.cudnn.deterministic = before
 
 
 def _give_up(prepared: Prepared, group: Group) -> None:
@@ -150,7 +154,7 @@ class _Run:
             world=group.world,
         )
         self.resumed = prepared.state is not None
-        self.is_new, self.over = prepared.is_new, False
+        self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
         self.keeper = Keeper(prepared, group, self.train_step, self.at)
         done = self.at.epoch * self.batches.steps + self.at.step
@@ -236,7 +240,8 @@ class _Run:
             if self.since - shown >= _PROGRESS_SECONDS or at.step == self.batches.steps:
                 loss, accuracy = totals.means()
                 self._count_time()  # a GPU had steps to finish before it could tell
-                self._require_finite(loss, "training")
+                if self.group.world == 1:  # else each would find out at another step
+                    self._require_finite(loss, "training")
                 yield StepProgress(at.epoch + 1, at.step, totals.images * self.group.world, loss, accuracy)
                 self.since = shown = time.perf_counter()
             if self.recipe.max_seconds and self._voted(at.seconds >= self.recipe.max_seconds):
@@ -251,7 +256,10 @@ class _Run:
     def _voted(self, wish: bool) -> bool:
         if self.group.world == 1:
             return wish
-        return self.at.step % _VOTE_STEPS == 0 and self.group.any(wish)
+        if self.vote_every == 0:
+            self.vote_every = self.group.share(1 if self.at.epoch_seconds > _SLOW_SECONDS else _VOTE_STEPS)
+        due = self.at.step % self.vote_every == 0 or self.at.step == self.batches.steps
+        return due and self.group.any(wish)
 
     def _end_epoch(self) -> EpochRecord:
         started, at = time.perf_counter(), self.at

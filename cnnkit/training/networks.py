@@ -155,17 +155,7 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
     Raises:
         CheckpointError: not a safetensors file, without a card, damaged, or of another network than its card says.
     """
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-        state = safetensors.torch.load(data)
-        metadata = metadata_of(data)
-    except Exception as error:  # a parser fed with hostile bytes may raise anything
-        raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
-    card = ModelCard.from_metadata(metadata, name)
-    if card is None:
-        raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
-    if weights_hash(state) != card.weights_sha256:
-        raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
+    state, card = read_checkpoint(source, name)
     if ":" in card.model and not trust_code:
         raise CheckpointError(
             f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
@@ -183,6 +173,26 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
             f"{name} does not fit the network {card.model!r} that its card names: {detail}"
         ) from error
     return network.eval(), card
+
+
+def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor], ModelCard]:
+    """Read the tensors of a checkpoint by name, and its card, and check their hash; nothing is built.
+
+    Raises:
+        CheckpointError: not a safetensors file, without a card, or damaged.
+    """
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+        state = safetensors.torch.load(data)
+        metadata = metadata_of(data)
+    except Exception as error:  # a parser fed with hostile bytes may raise anything
+        raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
+    card = ModelCard.from_metadata(metadata, name)
+    if card is None:
+        raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
+    if weights_hash(state) != card.weights_sha256:
+        raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
+    return state, card
 
 
 def metadata_of(data: bytes) -> dict[str, str]:

@@ -31,7 +31,14 @@ def make_optimizer(recipe: Recipe, network: nn.Module, *, captured: bool = False
     shared: dict[str, Any] = {"lr": rate, "weight_decay": recipe.weight_decay}
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True, **shared)
+            optimizer = torch.optim.SGD(
+                parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True, **shared
+            )
+            if recipe.momentum:
+                # Its own first step makes them without values, and leaves them so where fp16 skips that step.
+                for parameter in parameters:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return optimizer
         case "adam":
             return torch.optim.Adam(parameters, fused=True, capturable=captured, **shared)
         case "adamw":

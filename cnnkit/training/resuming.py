@@ -1,5 +1,6 @@
 """Going on with a run: finding where it stands, and making sure that it is the same run."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
-from cnnkit.training.runs import is_restart, mark_launch, recipe_of, run_of_this_launch, versions
+from cnnkit.training.runs import mark_launch, recipe_of, run_of_this_launch, versions
 from cnnkit.training.state import read_state
 
 CHANGEABLE = {"epochs", "max_seconds", "patience", "tensorboard"}
@@ -35,8 +36,8 @@ def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -
     """
     state = None
     if group.is_first:
-        if is_restart():
-            resume = run_of_this_launch(runs_dir, resume)
+        # A group that torchrun started again, for whatever reason, goes on with what it had begun.
+        resume = run_of_this_launch(runs_dir, resume) or resume
         require_writable(resume or runs_dir)
         if resume:
             before = recipe_of(resume)
@@ -45,15 +46,15 @@ def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -
     return group.share(resume), group.share(state)
 
 
-def take_up(run: Path, recipe: Recipe) -> None:
-    """Note in a run folder that this process goes on with it, and until when."""
-    mark_launch(run)
+def take_up(run: Path, recipe: Recipe, marks: Sequence[str]) -> None:
+    """Note in a run folder who goes on with it, and until when."""
+    mark_launch(run, marks)
     if recipe_of(run) != repeatable(recipe):
         repeatable(recipe).write(run / "run.toml")
 
 
 def repeatable(recipe: Recipe) -> Recipe:
-    """Return the recipe that repeats the run from any folder; the card, which travels, keeps what was given."""
+    """Return the recipe that repeats the run from any folder."""
     changes = {}
     if recipe.data not in datasets.DATASETS:
         changes["data"] = str(Path(recipe.data).expanduser().resolve())
@@ -62,11 +63,18 @@ def repeatable(recipe: Recipe) -> Recipe:
     return recipe.override(changes)
 
 
-def facts_of(recipe: Recipe, data: ImageData, group: Group) -> dict[str, Any]:
+def given_by(recipe: Recipe, state: State | None) -> dict[str, str]:
+    """Return the data and weights as they were first named; the card, which travels, shall not name this machine."""
+    given: dict[str, str] = state[1]["given"] if state else {"data": recipe.data, "weights": recipe.weights}
+    return given
+
+
+def facts_of(recipe: Recipe, data: ImageData, group: Group, given: dict[str, str]) -> dict[str, Any]:
     """Return what a resumed run has to share with its earlier parts, as JSON."""
     return {
         "recipe": repeatable(recipe).model_dump(mode="json"),
-        "fingerprint": data.fingerprint,
+        "given": given,
+        "content": data.content,
         "preprocessing": asdict(data.preprocessing),
         "classes": list(data.classes),
         "built_with": {**versions(), "device": group.device.type, "threads": torch.get_num_threads()},
@@ -107,21 +115,24 @@ def check_same_data(data: ImageData, facts: dict[str, Any]) -> None:
     Raises:
         DataError: it is not.
     """
-    if data.fingerprint != facts["fingerprint"] or list(data.classes) != facts["classes"]:
+    if data.content != facts["content"] or list(data.classes) != facts["classes"]:
         raise DataError(
             f"{data.name} is not what the run was begun with: files were added, removed or changed. Bring them back, "
             "or start a new run."
         )
 
 
-def differences(facts: dict[str, Any], group: Group) -> LoadNote | None:
-    """Say what keeps the rest of a run from being the same to the last bit; None where nothing does."""
+def notes(facts: dict[str, Any], group: Group) -> Iterator[LoadNote]:
+    """Say what the user should know of a state: that it is not the newest, or was made by another build."""
+    if not group.is_first:
+        return
+    if "damaged" in facts:
+        yield LoadNote(f"{facts['damaged']} Going on from the state before that one")
     now = {**versions(), "device": group.device.type, "threads": torch.get_num_threads(), "processes": group.world}
     before = {**facts["built_with"], "processes": facts["processes"]}
     differing = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
-    if not differing:
-        return None
-    return LoadNote(
-        f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an uninterrupted "
-        "run to the last bit"
-    )
+    if differing:
+        yield LoadNote(
+            f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an "
+            "uninterrupted run to the last bit"
+        )

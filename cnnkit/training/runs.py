@@ -10,8 +10,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import write_atomic
@@ -20,9 +23,11 @@ from cnnkit.results import EpochRecord
 
 BEST = "best.safetensors"
 _LAUNCH = ".launch"
+LAUNCH = "CNNKIT_LAUNCH"
+"""The environment variable in which `--nproc` tells its processes which start they belong to."""
 
 
-def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe) -> Path:
+def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe, marks: Sequence[str] = ()) -> Path:
     """Create the next free `runs/<model>-<data>-<n>` with its `run.toml`, and return it.
 
     It appears with the recipe in it or not at all, and two processes never get the same one.
@@ -39,7 +44,7 @@ def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe) -> Path:
     try:
         temporary.mkdir(parents=True)
         recipe.write(temporary / "run.toml")
-        mark_launch(temporary)
+        mark_launch(temporary, marks)
         while True:
             folder = runs / f"{stem}-{number}"
             try:
@@ -58,20 +63,25 @@ def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe) -> Path:
 
 def launch_mark() -> str:
     """Return what tells one start of torchrun from another, the same in all its restarts; "" without torchrun."""
-    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
-    # Without a name of its own it is "none"; then the process that restarts the workers tells one from another.
-    return f"{platform.node()} {os.getppid()}" if name == "none" else name
+    if LAUNCH in os.environ:
+        return os.environ[LAUNCH]
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return ""
+    # Names are used again; the process that restarts the workers of a machine tells one start from another.
+    agent = psutil.Process(os.getppid())
+    return f"{platform.node()} {agent.pid} {agent.create_time()}"
 
 
-def mark_launch(run: Path) -> None:
-    """Note that this start of torchrun trains in a run folder, so that its restarts find it."""
-    if mark := launch_mark():
-        write_atomic(run / _LAUNCH, mark.encode())
+def mark_launch(run: Path, marks: Sequence[str]) -> None:
+    """Note which start of torchrun trains in a run folder, by the marks of its machines, so that it finds it again."""
+    if any(marks):
+        write_atomic(run / _LAUNCH, "\n".join(sorted(set(marks))).encode())
 
 
 def unmark_launch(run: Path) -> None:
     """Let torchrun not try again what ended with an error that will come again."""
-    (run / _LAUNCH).unlink(missing_ok=True)
+    with suppress(OSError):
+        (run / _LAUNCH).unlink()
 
 
 def is_restart() -> bool:
@@ -83,9 +93,8 @@ def run_of_this_launch(runs: Path, resume: Path | None) -> Path | None:
     """Return the run folder in which this start of torchrun already trained, if there is one."""
     places = [resume] if resume else [path for path in runs.glob("*") if not path.name.startswith(".")]
     marks = [mark for place in places if (mark := place / _LAUNCH).is_file()]
-    own = [mark for mark in marks if mark.read_text("utf-8") == launch_mark()]
-    # A name may have been used before; the newest is this start's.
-    return max(own, key=lambda mark: mark.stat().st_mtime).parent if own else None
+    own = launch_mark()
+    return next((mark.parent for mark in marks if own and own in mark.read_text("utf-8").split("\n")), None)
 
 
 def recipe_of(run: Path) -> Recipe:

@@ -18,7 +18,7 @@ from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
 from cnnkit.training.networks import create_model, input_shape
 from cnnkit.training.optimisers import initialise
-from cnnkit.training.runs import new_run_folder
+from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Prepared:
     Attributes:
         is_new: its folder was made for it.
         state: what an earlier part of it left, tensors and facts.
+        given: the data and weights as they were first named, for the card.
     """
 
     recipe: Recipe
@@ -40,6 +41,7 @@ class Prepared:
     run: Path
     is_new: bool
     state: tuple[dict[str, Tensor], dict[str, Any]] | None
+    given: dict[str, str]
 
 
 def prepare(
@@ -80,15 +82,20 @@ def prepare(
     _check_fits(network, data, recipe)
     if state:
         resuming.check_same_data(data, state[1])
-        if (note := resuming.differences(state[1], group)) and group.is_first:
-            yield note
-    is_new = run is None
+        yield from resuming.notes(state[1], group)
+    folder = _run_folder(run, runs_dir, recipe, data, group)
+    return Prepared(recipe, network, data, folder, run is None, state, resuming.given_by(recipe, state))
+
+
+def _run_folder(run: Path | None, runs_dir: Path, recipe: Recipe, data: ImageData, group: Group) -> Path:
+    """Make a run folder, or take up the one that is there, in the first process; return it in all."""
+    marks = group.collect(launch_mark())
+    made = Path()
     if group.is_first:
-        if run is None:
-            run = new_run_folder(runs_dir, recipe.model, data.name, resuming.repeatable(recipe))
-        else:
-            resuming.take_up(run, recipe)
-    return Prepared(recipe, network, data, group.share(run), is_new, state)  # type: ignore[arg-type]
+        made = run or new_run_folder(runs_dir, recipe.model, data.name, resuming.repeatable(recipe), marks)
+        if run is not None:
+            resuming.take_up(run, recipe, marks)
+    return group.share(made)
 
 
 @torch.inference_mode()

@@ -37,15 +37,18 @@ def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
 def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return what the newest whole state of a run holds; None where none was written yet.
 
+    Where the newest file is damaged, the fact `damaged` says so.
+
     Raises:
         CheckpointError: there are states, and each of them is damaged.
     """
     remove_temporaries(run)
-    problems = []
+    problems: list[str] = []
     for path in (run / STATE, run / PREVIOUS):
         if path.is_file():
             try:
-                return _read(path)
+                tensors, facts = _read(path)
+                return tensors, facts | ({"damaged": " ".join(problems)} if problems else {})
             except CheckpointError as error:
                 problems.append(str(error))
     if problems:
@@ -73,7 +76,7 @@ def _digest(tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
 
 
 def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
-    """Return what a training step holds, by name: weights, average, optimizer, loss scale, totals of the epoch."""
+    """Return what a training step holds and all processes share: weights, average, optimizer, loss scale."""
     tensors = {f"model.{name}": t for name, t in step.network.state_dict().items()}
     if step.average is not None:
         tensors |= {f"average.{name}": t for name, t in step.average.state_dict().items()}
@@ -82,7 +85,7 @@ def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
     scale = step.scaler.state_dict()
     if scale:
         tensors["scaler"] = torch.tensor([scale["scale"], scale["_growth_tracker"]], dtype=torch.float64)
-    return tensors | {"totals.loss": step.totals.loss, "totals.right": step.totals.right}
+    return tensors
 
 
 def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
@@ -107,8 +110,6 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
         if any(values.keys() != _kept_by(step.recipe) for values in state.values()):
             raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
-        step.totals.loss.copy_(tensors["totals.loss"])
-        step.totals.right.copy_(tensors["totals.right"])
     except (RuntimeError, KeyError, IndexError) as error:
         detail = " ".join(str(error).split())
         raise CheckpointError(f"the state does not fit this recipe's network and optimizer: {detail}") from error

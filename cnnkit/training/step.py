@@ -1,13 +1,14 @@
 """One step of training: forward, loss, backward, update. On CUDA it is recorded once and replayed."""
 
 import contextlib
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
@@ -56,6 +57,18 @@ class Totals:
         """Return mean loss and accuracy of what this process saw."""
         return self.loss.item() / self.images, self.right.item() / self.images
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what `load` takes."""
+        return {"loss": self.loss, "right": self.right, "images": torch.tensor(self.images)}
+
+    def load(self, *states: dict[str, Tensor]) -> None:
+        """Go on with the sum of what one or several processes saw."""
+        self.clear()
+        for state in states:
+            self.loss += state["loss"].to(self.loss)
+            self.right += state["right"].to(self.right)
+            self.images += int(state["images"])
+
     def clear(self) -> None:
         """Begin again, in the same memory: a recorded step writes there."""
         self.loss.zero_()
@@ -92,21 +105,24 @@ class TrainingStep:
         self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
         self.optimizer = make_optimizer(recipe, network, captured=self._records)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.average: AveragedModel | None = None
+        self.average: nn.Module | None = None
         if recipe.ema:
-            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
-            self.average.requires_grad_(False)
+            self.average = copy.deepcopy(network).requires_grad_(False)
+            self._averaged = list(self.average.parameters()), list(network.parameters())
+            self._copied = list(self.average.buffers()), list(network.buffers())
+            self._add_to_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         self.totals = Totals(device)
         self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
         if recipe.compile:
             self._forward = torch.compile(self._forward)
         self._eager = 0
+        self._stream: Any = torch.cuda.Stream(device) if self._records else None  # type: ignore[no-untyped-call]
         self._recording: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
 
     @property
     def kept(self) -> nn.Module:
         """The network that is measured and saved: the average where there is one."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else self.average
 
     def __call__(self, images: Tensor, targets: Tensor, *, rate: float, together: int) -> None:
         """Take one step.
@@ -126,8 +142,6 @@ class TrainingStep:
             self._replay(images, targets, together)
         else:
             self._compute(images, targets, together)
-        if self.average is not None:
-            self.average.update_parameters(self.network)
 
     def _compute(self, images: Tensor, targets: Tensor, together: int) -> None:
         with autocast(self.recipe.precision, self.device):
@@ -153,7 +167,15 @@ class TrainingStep:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self._average()
         self.totals.add(logits.detach(), targets, loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        self._add_to_average(*self._averaged, torch.zeros(()))
+        for there, here in zip(*self._copied, strict=True):
+            there.copy_(here)
 
     def _replay(self, images: Tensor, targets: Tensor, together: int) -> None:
         if self._recording is None and self._eager >= _EAGER_STEPS and together == self.recipe.batch_size:
@@ -165,12 +187,14 @@ class TrainingStep:
             graph.replay()
             self.totals.images += len(images)
             return
-        # On a stream of its own, as the recording asks of the steps before it.
-        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
+        if not self._records:
             self._compute(images, targets, together)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+            return
+        # On a stream of its own, as the recording asks of the steps before it.
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
+            self._compute(images, targets, together)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
         self._eager += 1
 
     def _record(self, images: Tensor, targets: Tensor, together: int) -> None:
@@ -178,7 +202,10 @@ class TrainingStep:
         static = images.clone(memory_format=torch.preserve_format), targets.clone()
         self.optimizer.zero_grad()
         seen = self.totals.images
-        with torch.cuda.graph(graph):
-            self._compute(*static, together)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._compute(*static, together)
+            self._recording = (graph, *static)
+        except RuntimeError:
+            self._records = False  # a network that looks at its own results cannot be recorded, and runs as it is
         self.totals.images = seen  # recorded, not computed
-        self._recording = (graph, *static)

@@ -346,6 +346,12 @@ def test_patience_begins_anew_with_each_better_epoch(tmp_path: Path) -> None:
     assert finished.ended_by == "patience"
     assert finished.best_epoch > 1
     assert len(records) == finished.best_epoch + 2
+    # What is kept, and measured on the test images, are the weights of then, not the last ones.
+    network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
+    validation, test = (result_of(evaluate_network(network, "it", split=split)) for split in ("validation", "test"))
+    assert validation.loss == pytest.approx(records[finished.best_epoch - 1].validation_loss, rel=1e-4)
+    assert validation.loss != pytest.approx(records[-1].validation_loss, rel=1e-4)
+    assert test.accuracy == pytest.approx(finished.test_accuracy)
 
 
 def test_the_last_epoch_is_the_reason_where_patience_ends_with_it(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def restore(state: tuple[dict[str, Tensor], dict[str, Any]], step: TrainingStep,
     restore_step(step, tensors)
     # Of fewer processes than before, the first goes on with the sums of those that are missing.
     kept = [group.rank] if group.rank else [0, *range(group.world, facts["processes"])]
-    step.totals.load(*(_own(tensors, "totals.", rank) for rank in kept if rank < facts["processes"]))
+    step.totals.load(*filter(None, (_own(tensors, "totals.", rank) for rank in kept)))
     if generators := _own(tensors, "random.", group.rank):  # of more, the new ones have generators of their own
         randomness.restore(generators, group.device)
     return Position.from_facts(facts)

@@ -469,9 +469,11 @@ def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path, monkeypatch: p
     from torch._inductor import config
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     torch.compiler.reset()
-    with pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here"):
+    with (
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here"),
+    ):
         train(tmp_path / "runs", model="mlp", compile=True)
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -451,7 +451,7 @@ def change_facts(run: Path, **changes: object) -> None:
     write_state(run, state[0], {**state[1], **changes})
 
 
-@pytest.mark.parametrize("changes", [{"fingerprint": "other"}, {"classes": ["circles", "squares", "stars"]}], ids=str)
+@pytest.mark.parametrize("changes", [{"content": "other"}, {"classes": ["circles", "squares", "stars"]}], ids=str)
 def test_other_data_under_the_same_name_is_refused(changes: dict[str, object], own: Path) -> None:
     change_facts(own, **changes)
     refused(own, DataError, "shapes is not what the run was begun with: files were added, removed or changed")

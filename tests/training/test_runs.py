@@ -22,12 +22,13 @@ RECIPE = Recipe(model="lenet", epochs=7)
 @pytest.fixture(autouse=True)
 def no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever started the tests, it was not torchrun."""
-    for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"):
+    for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "RANK", runs.LAUNCH):
         monkeypatch.delenv(name, raising=False)
 
 
 def new_run_folder(folder: Path, model: str, data: str) -> Path:
-    return runs.new_run_folder(folder, model, data, RECIPE)
+    mark = runs.launch_mark()
+    return runs.new_run_folder(folder, model, data, RECIPE, [mark, "another machine of the same start"] if mark else [])
 
 
 def test_runs_are_numbered_from_one(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_metrics_are_a_line_for_each_epoch_and_replace_the_older_ones(tmp_path: 
 
 
 def test_without_torchrun_nothing_is_noted_and_nothing_is_a_restart(tmp_path: Path) -> None:
-    runs.mark_launch(tmp_path)
+    runs.mark_launch(tmp_path, [runs.launch_mark()])
     assert list(tmp_path.iterdir()) == []
     assert not runs.is_restart()
     assert runs.run_of_this_launch(tmp_path, None) is None
@@ -119,13 +120,15 @@ def test_without_torchrun_nothing_is_noted_and_nothing_is_a_restart(tmp_path: Pa
 def test_a_restart_under_torchrun_finds_the_folder_of_its_launch_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    monkeypatch.setenv(runs.LAUNCH, "another")
     another = new_run_folder(tmp_path, "lenet", "mnist")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    monkeypatch.setenv(runs.LAUNCH, "mine")
     assert runs.run_of_this_launch(tmp_path, None) is None
     mine = new_run_folder(tmp_path, "lenet", "mnist")
     new_run_folder(tmp_path, "mlp", "mnist").joinpath(".launch").unlink()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not runs.is_restart(), "only the first of the group looks for what it had begun"
+    monkeypatch.setenv("RANK", "0")
     assert runs.is_restart()
     assert runs.run_of_this_launch(tmp_path, None) == mine
     # A resumed run is looked for where it is, and only there.

@@ -54,7 +54,7 @@ def number_of(run: Path) -> float:
     assert state is not None
     tensors, facts = state
     number = facts["epoch"]
-    assert facts == facts_of(number)
+    assert {name: fact for name, fact in facts.items() if name != "damaged"} == facts_of(number)
     torch.testing.assert_close(tensors, tensors_of(number), rtol=0, atol=0)
     return number
 
@@ -127,6 +127,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(damage: Callable[[bytes], b
     write(tmp_path, 1, 2)
     (tmp_path / STATE).write_bytes(damage((tmp_path / STATE).read_bytes()))
     assert number_of(tmp_path) == 1
+    assert str(tmp_path / STATE) in read_state(tmp_path)[1]["damaged"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -336,7 +337,8 @@ def test_the_totals_are_put_back_in_their_own_memory() -> None:
     step, other = make_step(), make_step()
     take(step, 0, 3)
     memory = other.totals.loss.data_ptr()
-    restore_step(other, step_tensors(step))
+    other.totals.load(step.totals.state())
+    assert other.totals.images == step.totals.images
     assert (other.totals.loss.item(), other.totals.right.item()) == (step.totals.loss.item(), step.totals.right.item())
     assert step.totals.loss.item() > 0
     assert other.totals.loss.data_ptr() == memory
@@ -374,7 +376,7 @@ def test_a_state_of_another_network_or_optimizer_is_refused(other: Facts) -> Non
         restore_step(make_step(**other), step_tensors(step))
 
 
-@pytest.mark.parametrize("name", ["model.0.weight", "totals.loss", "optimizer.2.exp_avg", "average.module.0.weight"])
+@pytest.mark.parametrize("name", ["model.0.weight", "optimizer.2.exp_avg", "average.0.weight"])
 def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
     step = make_step(optimizer="adam", ema=0.9)
     take(step, 0, 2)
@@ -394,4 +396,4 @@ def test_the_file_names_every_tensor_of_the_step(tmp_path: Path) -> None:
     assert record["version"] == 1
     assert record["facts"] == {"a": 1}
     assert header.keys() == step_tensors(step).keys()
-    assert {name.partition(".")[0] for name in header} == {"model", "average", "optimizer", "totals"}
+    assert {name.partition(".")[0] for name in header} == {"model", "average", "optimizer"}

@@ -132,14 +132,11 @@ def test_clipping_shortens_the_gradient_to_its_limit_and_no_further(limit: float
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
 def test_what_is_kept_is_the_average_of_the_weights(decay: float, network: nn.Module) -> None:
     step = TrainingStep(network, Recipe(optimizer="sgd", ema=decay), CPU)
-    average = None
+    average = weights(network).double()
     network.train()
     for images, targets in batches(6):
         step(images, targets, rate=0.3, together=12)
-        now = weights(network).double()
-        # The first weights are the first average; before, there is nothing to average with.
-        average = now if average is None else decay * average + (1 - decay) * now
-    assert average is not None
+        average = decay * average + (1 - decay) * weights(network).double()
     torch.testing.assert_close(weights(step.kept), average.float())
     assert not torch.allclose(weights(step.kept), weights(network), atol=1e-3)
     # Statistics of batches are those of the network that was trained.
@@ -296,10 +293,12 @@ def test_what_cannot_be_compiled_is_the_users_to_switch_off(
     from torch._inductor import config
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     torch.compiler.reset()
     step = TrainingStep(plain, Recipe(compile=True), CPU)
-    with pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"):
+    with (
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"),
+    ):
         take(step, 1)
 
 

@@ -1,9 +1,11 @@
 """A training run as it happens: a bar while an epoch runs, a row when it is done."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -114,12 +116,20 @@ def _loss(value: float) -> str:
     return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
 
 
+class _Bar(Progress):
+    """Leaves room for the ^C that a terminal echoes: wrapped to the next line, it would keep this one from erasure."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for shown in super().get_renderables():
+            yield Padding(shown, (0, 3, 0, 0))
+
+
 class _Display:
     def __init__(self, recipe: Recipe, *, quiet: bool) -> None:
         self.recipe = recipe
         self.console = console.err()
         self.console.quiet = quiet
-        self.progress = Progress(
+        self.progress = _Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[numbers]}"),

@@ -211,7 +211,7 @@ def test_a_terminal_sees_loss_accuracy_speed_and_time_left(
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_of_80_columns_has_room_for_long_numbers(capsys: Captured) -> None:
+def test_a_terminal_of_80_columns_has_room_for_long_numbers_and_the_echo_of_ctrl_c(capsys: Captured) -> None:
     def events() -> Generator[TrainingEvent]:
         yield STARTED
         for step in (100, 200, 300):
@@ -223,7 +223,9 @@ def test_a_terminal_of_80_columns_has_room_for_long_numbers(capsys: Captured) ->
     with pytest.raises(KeyboardInterrupt):
         training.show(events(), RECIPE.override({"epochs": 100, "batch_size": 2000}), as_json=False)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    assert re.search(r"epoch 98/100 .* loss 12\.3456  100\.00%  [0-9,]{9} images/s [0-9:]+ left", shown)
+    bars = [line.rstrip() for line in re.split(r"[\r\n]", shown) if line.startswith("epoch 98")]
+    assert re.search(r"[━╸╺] loss 12\.3456  100\.00%  [0-9,]{5,} images/s [0-9:]+ left", bars[-1])
+    assert max(map(len, bars)) <= 77
 
 
 @pytest.mark.usefixtures("terminal")

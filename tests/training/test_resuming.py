@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cnnkit import datasets
@@ -492,6 +493,20 @@ def test_a_folder_that_changed_is_refused_until_it_is_as_it_was(
     assert resume(photos_quick).ended_by == "epochs"
 
 
+def test_an_image_that_was_painted_over_is_noticed_though_its_size_is_the_same(
+    own_photos: Path, tmp_path: Path
+) -> None:
+    file = own_photos / "dark" / "03.bmp"
+    with Image.open(file.with_suffix(".png")) as image:
+        image.save(file)
+    old = file.read_bytes()
+    run = stopped(Recipe(**{**QUICK, "data": str(own_photos), "batch_size": 4}), tmp_path / "runs", 6).run
+    file.write_bytes(old[:-1] + bytes([old[-1] ^ 255]))
+    refused(run, DataError, "photos is not what the run was begun with")
+    file.write_bytes(old)
+    assert resume(run).ended_by == "epochs"
+
+
 def test_a_folder_that_was_moved_is_another_one(photos_quick: Path, own_photos: Path) -> None:
     moved = own_photos.rename(own_photos.with_name("moved"))
     refused(photos_quick, DataError, "there is no image folder")
@@ -512,6 +527,9 @@ def test_a_run_on_a_relative_folder_goes_on_from_anywhere(
     resume(run)
     found = outcome(run)
     assert (found.weights, found.curves) == (expected.weights, expected.curves)
+    card = networks.load_checkpoint(run / "best.safetensors", "best")[1]
+    assert card.recipe is not None
+    assert card.recipe["data"] == "./photos", "the card, which travels, keeps what was given"
     train(recipe_of(run), tmp_path / "again")
 
 
@@ -537,6 +555,13 @@ def notes_of(run: Path) -> list[str]:
 
 def test_on_the_same_machine_there_is_nothing_to_note(own: Path) -> None:
     assert notes_of(own) == []
+
+
+def test_going_on_from_an_older_state_is_noted(own: Path) -> None:
+    (own / STATE).write_bytes(b"")
+    (note,) = notes_of(own)
+    assert str(own / STATE) in note
+    assert note.endswith("Going on from the state before that one")
 
 
 def test_another_number_of_threads_is_noted(own: Path) -> None:

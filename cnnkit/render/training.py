@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from rich.console import RenderableType
-from rich.padding import Padding
+from rich.constrain import Constrain
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -121,7 +121,7 @@ class _Bar(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         for shown in super().get_renderables():
-            yield Padding(shown, (0, 3, 0, 0))
+            yield Constrain(shown, self.console.width - 3)
 
 
 class _Display:

@@ -117,7 +117,7 @@ def _give_up(prepared: Prepared, group: Group) -> None:
 
 def _is_about_memory(error: Exception) -> bool:
     # On the CPU, PyTorch says it in words: the first ones on Linux and macOS, the others on Windows.
-    words = ("allocate memory", "not enough memory")
+    words = ("allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error) for part in words)
 
 

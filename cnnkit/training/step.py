@@ -208,4 +208,7 @@ class TrainingStep:
             self._recording = (graph, *static)
         except RuntimeError:
             self._records = False  # a network that looks at its own results cannot be recorded, and runs as it is
+            scale = self.scaler.state_dict()  # what it noted of the broken step goes
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scaler.is_enabled())
+            self.scaler.load_state_dict(scale)
         self.totals.images = seen  # recorded, not computed

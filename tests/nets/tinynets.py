@@ -74,7 +74,7 @@ class Breaking(Linear):
     """Has a mistake that only training meets."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) * (1 // (1 - self.training))
+        return super().forward(images[:, self.training :])
 
 
 class Weightless(nn.Module):

@@ -126,6 +126,7 @@ def bare_step(task: Task) -> Generator[Epoch]:
     keep_freed_memory()
     data = mnist(task)
     images, targets = Normalise((0.0,), (1.0,))(data.data[:BATCH, :, :, None]), data.targets[:BATCH]
+    images = images.flatten(1).view(images.shape)  # the strides that cnnkit gives it too
     steps = math.ceil(task.images / BATCH)
     network = api.create_model(task.network).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import RenderableType
-from rich.constrain import Constrain
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -120,8 +120,15 @@ class _Bar(Progress):
     """Leaves room for the ^C that a terminal echoes: wrapped to the next line, it would keep this one from erasure."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        for shown in super().get_renderables():
-            yield Constrain(shown, self.console.width - 3)
+        return map(_Narrower, super().get_renderables())
+
+
+@dataclass
+class _Narrower:
+    shown: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.shown, options.update_width(options.max_width - len("^C") - 1))
 
 
 class _Display:

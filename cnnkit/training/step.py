@@ -115,6 +115,7 @@ class TrainingStep:
         self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
         if recipe.compile:
             self._forward = torch.compile(self._forward)
+        self._shares: dict[int, Tensor] = {}
         self._eager = 0
         self._stream: Any = torch.cuda.Stream(device) if self._records else None  # type: ignore[no-untyped-call]
         self._recording: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
@@ -161,7 +162,7 @@ class TrainingStep:
             )
         self.optimizer.zero_grad()
         # Processes average their gradients: each divides by its part of the batch's images to give the batch's mean.
-        self.scaler.scale(loss * (self.world / together)).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward(self._share_of(together))  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
@@ -170,6 +171,12 @@ class TrainingStep:
         if self.average is not None:
             self._average()
         self.totals.add(logits.detach(), targets, loss.detach())
+
+    def _share_of(self, together: int) -> Tensor:
+        """Return what the gradient of a summed loss begins with, made once for each size of a batch."""
+        if together not in self._shares:
+            self._shares[together] = torch.tensor(self.world / together, device=self.device)
+        return self._shares[together]
 
     @torch.no_grad()
     def _average(self) -> None:

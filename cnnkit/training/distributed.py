@@ -156,10 +156,14 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     with _without_others():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        store, rank, world = next(dist.rendezvous("env://"))
+        # torchrun restarts with the store of the try before, in which the addresses of its processes still stand.
+        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
         try:
             waiting: Any = dist.new_group(timeout=_PATIENCE, backend="gloo")
-            yield Group(dist.get_rank(), world, place, waiting)
+            yield Group(rank, world, place, waiting)
         finally:
             dist.destroy_process_group()
 

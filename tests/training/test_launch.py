@@ -51,6 +51,17 @@ def settled_launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def kill_once(flag: Path) -> str:
+    """Let the second process be killed before its sixth step, unless it was already."""
+    return f"""
+import os
+from pathlib import Path
+if step == 6 and rank == 1 and not Path({str(flag)!r}).exists():
+    Path({str(flag)!r}).touch()
+    os.kill(os.getpid(), 9)
+"""
+
+
 def start(launcher: Sequence[object], *arguments: object, act: str = "") -> subprocess.CompletedProcess[str]:
     """Train in processes that are not this one's children only."""
     return subprocess.run(
@@ -95,15 +106,7 @@ def test_torchrun_makes_one_folder_and_one_process_speaks(
 def test_a_process_that_is_killed_costs_nothing(
     whole: tuple[Path, Any], photos: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
-    flag = tmp_path / "killed"
-    act = f"""
-import os
-from pathlib import Path
-if step == 6 and rank == 1 and not Path({str(flag)!r}).exists():
-    Path({str(flag)!r}).touch()
-    os.kill(os.getpid(), 9)
-"""
-    monkeypatch.setenv("ACT", act)
+    monkeypatch.setenv("ACT", kill_once(tmp_path / "killed"))
     result = cli("train", *RECIPE, "--data", photos, "--runs-dir", tmp_path / "runs", "--nproc", 2, "--json")
     out, err = capfd.readouterr()
     assert (result.exit_code, json.loads(out)["status"]) == (0, "ok")
@@ -111,6 +114,17 @@ if step == 6 and rank == 1 and not Path({str(flag)!r}).exists():
     assert "going on after step 2 of epoch 2" in err
     assert not [text for text in ("Traceback", "broke", "signal", "rror") if text in err]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [RUN]
+    assert outcome(tmp_path / "runs" / RUN) == outcome(whole[0])
+
+
+def test_a_process_of_torchrun_that_is_killed_costs_nothing_where_it_may_restart(
+    whole: tuple[Path, Any], photos: Path, tmp_path: Path
+) -> None:
+    torchrun = (*TORCHRUN[:2], "--max-restarts", 1, *TORCHRUN[2:])
+    ended = start(torchrun, "--data", photos, "--runs-dir", tmp_path / "runs", act=kill_once(tmp_path / "killed"))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("best epoch") == 1
+    assert "going on after step 2 of epoch 2" in ended.stderr
     assert outcome(tmp_path / "runs" / RUN) == outcome(whole[0])
 
 

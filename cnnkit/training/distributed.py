@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from cnnkit.errors import CnnkitError, DeviceError, UsageError
 from cnnkit.training.networks import choose_device
@@ -156,9 +157,9 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     with _without_others():
-        store, rank, world = next(dist.rendezvous("env://"))
+        store, rank, world = next(rendezvous("env://"))
         # torchrun restarts with the store of the try before, in which the addresses of its processes still stand.
-        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # type: ignore[attr-defined]
         backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world)
         try:

@@ -28,7 +28,6 @@ RECIPE = (
     "acting:Net", "--epochs", 4, "--batch-size", 4, "--mixup", 0.2, "--augmentation", "affine", "--device", "cpu",
     "--checkpoint-every", 1,
 )  # fmt: skip
-NPROC = ("-m", "cnnkit")
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "-m", "cnnkit")
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(NETS), os.environ.get("PYTHONPATH", "")]),
@@ -129,7 +128,7 @@ def test_a_process_of_torchrun_that_is_killed_costs_nothing_where_it_may_restart
 
 
 def test_signals_to_the_launcher_stop_all_and_the_run_goes_on(
-    whole: tuple[Path, Any], photos: Path, tmp_path: Path, cli: Cli
+    whole: tuple[Path, Any], photos: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
     """With epochs of three steps, so that none of them can wait for a later step to agree."""
     arguments = ("--data", photos, "--runs-dir", tmp_path, "--nproc", 2)
@@ -148,15 +147,18 @@ if step == {step} and rank == 0:
     os.kill(os.getppid(), {int(number)})
     time.sleep(1)
 """
-        ended = start(NPROC, *arguments, *more, act=act)
-        assert (ended.returncode, ended.stdout) == (code, "")
-        assert ended.stderr.splitlines()[-1].startswith(message)
-        assert ended.stderr.endswith(f"Go on with: cnnkit train --resume {run}\n")
-        assert not [text for text in ("Traceback", "broke", "death signal", "rror") if text in ended.stderr]
+        monkeypatch.setenv("ACT", act)
+        ended = cli("train", *RECIPE, *arguments, *more)
+        out, err = capfd.readouterr()
+        assert (ended.exit_code, ended.output, out) == (code, "", "")
+        assert err.splitlines()[-1].startswith(message)
+        assert err.endswith(f"Go on with: cnnkit train --resume {run}\n")
+        assert not [text for text in ("Traceback", "broke", "death signal", "rror") if text in err]
         workers = set(map(int, (tmp_path / "pids").read_text().split()))
         assert len(workers) == 2
         assert not [pid for pid in workers if psutil.pid_exists(pid)]
         (tmp_path / "pids").unlink()
+    monkeypatch.delenv("ACT")
     assert cli("train", *RECIPE, *arguments, *going_on).exit_code == 0
     assert outcome(run) == outcome(whole[0])
 

@@ -189,7 +189,7 @@ class _Run:
                 self._save_state()  # every event comes between two steps
             self._leave()
             raise
-        except (KeyboardInterrupt, TrainingDivergedError) as error:
+        except (KeyboardInterrupt, SystemExit, TrainingDivergedError) as error:
             self._leave(numbers=not isinstance(error, TrainingDivergedError))
             raise
         except OutputError as error:

@@ -525,6 +525,7 @@ def test_a_disk_that_is_full_from_the_start_is_an_output_error(
     full_disk(500)
     with pytest.raises(OutputError, match=r"cannot write .*best\.safetensors: .* Nothing was saved before\."):
         list(events)
+    full_disk(-1)
     assert list(tmp_path.iterdir()) == []
 
 

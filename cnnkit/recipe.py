@@ -104,7 +104,9 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors())
+            problems = "; ".join(
+                ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
+            )
             raise UsageError(f"the recipe is not valid: {problems}.") from error
 
     @classmethod

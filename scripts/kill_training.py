@@ -16,6 +16,7 @@ import argparse
 import csv
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -293,6 +294,7 @@ def main() -> None:
             place = Path(folder) / f"run-{found.runs + 1}"
             place.mkdir()
             torment(place, images, wanted, found, whole, seconds)
+            shutil.rmtree(place)
             if sys.stderr.isatty():
                 print(f"{found.kills} kills, {len(found.problems)} problems", end="\r", file=sys.stderr)
     print_summary(found, time.perf_counter() - began)

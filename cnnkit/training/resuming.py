@@ -105,7 +105,7 @@ def check_same_run(recipe: Recipe, before: Recipe) -> None:
     if changed:
         raise UsageError(
             f"a run can only go on as it began: {'; '.join(changed)}. Start a new run for that, from these weights "
-            "with --weights if you like."
+            "with --weights if you like; more epochs go with a constant or step schedule."
         )
 
 

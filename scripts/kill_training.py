@@ -40,11 +40,11 @@ LOADED = (api, plots, training, loop)
 """What the command line would import; forked processes have it already."""
 
 OPTIONS = (
-    "--epochs", "6", "--batch-size", "8", "--checkpoint-every", "2", "--augmentation", "drawings", "--mixup", "0.2",
+    "--epochs", "4", "--batch-size", "8", "--checkpoint-every", "2", "--augmentation", "drawings", "--mixup", "0.2",
     "--ema", "0.9", "--device", "cpu",
 )  # fmt: skip
 RUN = "shapes-cnn-images-1"
-PER_CLASS = 20
+PER_CLASS = 40
 SAVES = 15
 """Of the files that a run writes, one among the first so many is aimed at; there are twice as many."""
 LONGEST_DELAY, PATIENCE = 0.003, 300.0

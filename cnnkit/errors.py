@@ -14,6 +14,7 @@ CnnkitError                    exit 1
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
 ├── OutOfMemoryError           the network and its batch do not fit
+├── LostProcessError           exit 75: another of the processes that train together is gone
 ├── StoppedError               exit 130 or 143: stopped by Ctrl-C or SIGTERM, after saving
 └── CheckFailedError           exit 3: it ran, and the check failed
     ├── ParityError            the exported file differs from the PyTorch model
@@ -117,6 +118,13 @@ class OutOfMemoryError(CnnkitError):
     """The device has too little memory for the network and its batch."""
 
     code = "out-of-memory"
+
+
+class LostProcessError(CnnkitError):
+    """Another of the processes that train together is gone; what it ended with counts, not this."""
+
+    code = "lost-process"
+    exit_code = 75  # of sysexits.h: try again
 
 
 class StoppedError(CnnkitError):

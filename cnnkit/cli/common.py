@@ -4,13 +4,14 @@ import os
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from cnnkit.cli.signals import Terminated
-from cnnkit.errors import CnnkitError, MissingDependencyError, StoppedError, UsageError
+from cnnkit.cli.signals import Terminated, name_of
+from cnnkit.errors import CnnkitError, LostProcessError, MissingDependencyError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier
@@ -34,13 +35,13 @@ class Group(TyperGroup):
             return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:
             if ctx.obj["json"]:
-                how = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
-                _report(ctx, StoppedError.code, f"stopped by {how}")
+                number = int(str(stop.code)) - 128 if isinstance(stop, Terminated) else SIGINT
+                _report(ctx, StoppedError.code, f"stopped by {name_of(number)}")
             raise
         except CnnkitError as error:
             _trace(ctx)
             # A process that is lost is started again, and an envelope would be one too many.
-            if not (error.code == "lost-process" and ctx.obj["json"]):
+            if not (isinstance(error, LostProcessError) and ctx.obj["json"]):
                 _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:

@@ -1,13 +1,20 @@
-"""SIGTERM and Ctrl-C as requests that a long command grants between two steps."""
+"""SIGTERM, Ctrl-C and a terminal that goes away as requests that a long command grants between two steps."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Self
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+
+def name_of(number: int) -> str:
+    """Return what users call a signal."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
 
 class Terminated(SystemExit):
-    """SIGTERM where it stops at once."""
+    """A signal other than Ctrl-C where it stops at once."""
 
 
 class StopRequest:
@@ -31,7 +38,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             self._before = {
                 number: signal.signal(number, self._take)
-                for number in (signal.SIGTERM, signal.SIGINT)
+                for number in _SIGNALS
                 if signal.getsignal(number) != signal.SIG_IGN
             }
         return self
@@ -45,7 +52,7 @@ class StopRequest:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self._asked and not self.signal:
             self.signal = number
-        elif number == signal.SIGTERM:
-            raise Terminated(128 + number)
-        else:
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
+        else:
+            raise Terminated(128 + number)

@@ -1,7 +1,7 @@
 """`cnnkit train`."""
 
 from pathlib import Path
-from signal import SIGINT, SIGTERM
+from signal import SIGTERM
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ from cnnkit.cli.common import (
     shape_of,
     without_options,
 )
-from cnnkit.cli.signals import StopRequest
+from cnnkit.cli.signals import StopRequest, name_of
 from cnnkit.errors import StoppedError, UsageError
 
 _DATA, _START, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
@@ -150,5 +150,6 @@ def command(
         )
         stopped = training.show(events, recipe, as_json=context.obj["json"], quiet=not is_first())
         if stopped is not None:
-            how = "Ctrl-C" if stop.signal == SIGINT else "SIGTERM"
-            raise StoppedError(training.how_to_go_on(stopped, how), signal=stop.signal or SIGTERM, result=stopped)
+            # Where another of several processes got the signal, this one has none of its own.
+            number = stop.signal or SIGTERM
+            raise StoppedError(training.how_to_go_on(stopped, name_of(number)), signal=number, result=stopped)

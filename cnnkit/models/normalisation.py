@@ -22,4 +22,5 @@ class Normalise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise uint8 [N, H, W, C] to float32 [N, C, H, W]; the result is channels-last in memory."""
-        return image.permute(0, 3, 1, 2).float() * self.scale + self.offset
+        # In place, on a copy: batches of small networks feel each pass over other memory.
+        return image.permute(0, 3, 1, 2).to(torch.float32, copy=True).mul_(self.scale).add_(self.offset)

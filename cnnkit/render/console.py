@@ -34,8 +34,18 @@ def note(message: str) -> None:
 
 
 def say(console: Console, text: Text) -> None:
-    """Print a line of prose: filled to a terminal, left whole in a file or pipe."""
-    console.print(text, soft_wrap=not console.is_terminal)
+    """Print a line of prose: left whole in a file or pipe; filled to a terminal, but for a command at its end.
+
+    That gets a line of its own, so that it can be copied.
+    """
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    prose, colon, _ = text.plain.rpartition(": cnnkit ")
+    if colon:
+        console.print(text[: len(prose) + 1])
+        text = text[len(prose) + 2 :]
+    console.print(text, soft_wrap=bool(colon))
 
 
 def printable(text: str) -> str:

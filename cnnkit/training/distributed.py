@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from cnnkit.errors import CnnkitError, DeviceError, UsageError
+from cnnkit.errors import DeviceError, LostProcessError, UsageError
 from cnnkit.training.networks import choose_device
 from cnnkit.training.step import Totals
 
@@ -20,13 +20,6 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=1)
 """For the others to wait while the first process decodes a large image folder."""
-
-
-class LostProcessError(CnnkitError):
-    """Another of the processes that train together is gone; what it ended with counts, not this."""
-
-    code = "lost-process"
-    exit_code = 75  # of sysexits.h: try again
 
 
 @dataclass(frozen=True)

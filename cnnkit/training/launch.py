@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,8 @@ from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, Sign
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from cnnkit.errors import CnnkitError, DeviceError
+from cnnkit.errors import CnnkitError, DeviceError, LostProcessError
 from cnnkit.training.decoding import processors
-from cnnkit.training.distributed import LostProcessError
 from cnnkit.training.networks import choose_device
 from cnnkit.training.runs import LAUNCH, run_of_this_launch
 from cnnkit.training.state import PREVIOUS, STATE
@@ -63,11 +63,12 @@ def launch(
     name = os.environ[LAUNCH] = uuid.uuid4().hex
     try:
         for left in reversed(range(1 + _RESTARTS)):
-            ended = _start(processes, name, arguments(resume))
+            with tempfile.TemporaryDirectory(prefix="cnnkit-", ignore_cleanup_errors=True) as logs:
+                ended = _start(processes, name, arguments(resume), logs)
             if isinstance(ended, int):
                 return ended
             resume = run_of_this_launch(runs_dir, resume) or resume
-            saved = resume is not None and any((resume / name).is_file() for name in (STATE, PREVIOUS))
+            saved = resume is not None and any((resume / file).is_file() for file in (STATE, PREVIOUS))
             if left:
                 say(f"{ended}; all begin again from {'the last checkpoint' if saved else 'the start'}")
     finally:
@@ -76,7 +77,7 @@ def launch(
     raise CnnkitError(f"{ended}, once more after {_RESTARTS} restarts. {then}")
 
 
-def _start(processes: int, name: str, arguments: Sequence[str]) -> int | str:
+def _start(processes: int, name: str, arguments: Sequence[str], logs: str) -> int | str:
     """Run the processes once; return the exit code, or what happened where one was killed."""
     # Under nohup and in the background of a script, some signals are to be ignored.
     signals = [s for s in _SIGNALS if hasattr(signal, s) and signal.getsignal(getattr(signal, s)) != signal.SIG_IGN]
@@ -88,7 +89,7 @@ def _start(processes: int, name: str, arguments: Sequence[str]) -> int | str:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        logs_specs=DefaultLogsSpecs(),
+        logs_specs=DefaultLogsSpecs(log_dir=logs),  # it would leave a folder of its own behind
         signals_to_handle=",".join(signals),
     )
     before = logging.root.manager.disable

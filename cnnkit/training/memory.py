@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Let the process keep up to a gigabyte that it freed, where its C library is glibc.
 
     Each step frees what it allocated. glibc gives some of that back to the system, depending on what happens to lie at
-    the end of its heap, and the next step gets it again page by page: up to half of the time of a small step.
+    the end of its heap, and the next step gets it again page by page, which a small step feels.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):

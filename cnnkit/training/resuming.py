@@ -40,9 +40,9 @@ def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -
         resume = run_of_this_launch(runs_dir, resume) or resume
         require_writable(resume or runs_dir)
         if resume:
-            before = recipe_of(resume)
+            own = recipe_of(resume)
             state = read_state(resume)
-            check_same_run(recipe, Recipe().override(state[1]["recipe"]) if state else before)
+            check_same_run(recipe, Recipe().override(state[1]["recipe"]) if state else own)
     return group.share(resume), group.share(state)
 
 

@@ -43,15 +43,31 @@ class Totals:
 
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), device=device)
-        self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self._right = torch.zeros((), dtype=torch.int64, device=device)
         self.images = 0
+        # A recorded step counts by itself; on the CPU calls are what counting costs.
+        self._every = 1 if device.type == "cuda" else 16
+        self._uncounted: list[tuple[Tensor, Tensor]] = []
 
     def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Add a batch; `loss` is the sum over its images. Targets are indices [N] or shares [N, classes]."""
         self.images += len(targets)
-        self.loss += loss
-        indices = targets if targets.dim() == 1 else targets.argmax(1)
-        self.right += (logits.argmax(1) == indices).sum()
+        self.loss += loss  # one by one: the sum must not depend on when somebody asks
+        self._uncounted.append((logits, targets if targets.dim() == 1 else targets.argmax(1)))
+        if len(self._uncounted) == self._every:
+            self._count()
+
+    @property
+    def right(self) -> Tensor:
+        """Right answers, int64."""
+        self._count()
+        return self._right
+
+    def _count(self) -> None:
+        if self._uncounted:
+            logits, targets = map(torch.cat, zip(*self._uncounted, strict=True))
+            self._uncounted.clear()
+            self._right += (logits.argmax(1) == targets).sum()
 
     def means(self) -> tuple[float, float]:
         """Return mean loss and accuracy of what this process saw."""
@@ -66,13 +82,14 @@ class Totals:
         self.clear()
         for state in states:
             self.loss += state["loss"].to(self.loss)
-            self.right += state["right"].to(self.right)
+            self._right += state["right"].to(self._right)
             self.images += int(state["images"])
 
     def clear(self) -> None:
         """Begin again, in the same memory: a recorded step writes there."""
+        self._uncounted.clear()
         self.loss.zero_()
-        self.right.zero_()
+        self._right.zero_()
         self.images = 0
 
 

@@ -1,0 +1,103 @@
+"""Timing calls against each other: warmed up until stable, in turn, so that a noisy machine is noisy for all."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist, median
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK_SECONDS = 0.01
+"""Calls of a contender that follow each other: long enough for its caches to be its own."""
+_STABLE = 0.05
+_WINDOW = 5
+_WARM_UP_SECONDS = 2.0
+_Z95 = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one contender took.
+
+    Attributes:
+        first_seconds: the first call of all, with whatever is allocated or chosen in it.
+        calls: seconds of each call after the warm-up [calls].
+        rounds: mean seconds of a call in each round [rounds]; round i of all contenders was measured side by side.
+    """
+
+    first_seconds: float
+    calls: NDArray[np.float64]
+    rounds: NDArray[np.float64]
+
+    @property
+    def mean_interval(self) -> tuple[float, float]:
+        """The 95% confidence interval of the mean, over rounds: calls that follow each other are not independent."""
+        mean, half = float(self.rounds.mean()), _half_width(self.rounds)
+        return mean - half, mean + half
+
+
+def race(
+    contenders: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 20, seed: int = 0
+) -> dict[str, Timing]:
+    """Time contenders in turn, in an order drawn anew each round.
+
+    Args:
+        contenders: what to call, by name; each call must be finished when it returns.
+        seconds: to spend on each, after its warm-up.
+        rounds: into how many turns they are cut; at least 2.
+        seed: of the orders.
+    """
+    first: dict[str, float] = {}
+    size: dict[str, int] = {}
+    for name, call in contenders.items():
+        first[name], usual = _warm_up(call)
+        size[name] = max(1, round(max(_BLOCK_SECONDS, seconds / rounds) / usual))
+    calls: dict[str, list[float]] = {name: [] for name in contenders}
+    means: dict[str, list[float]] = {name: [] for name in contenders}
+    order = random.Random(seed)  # noqa: S311
+    for _ in range(rounds):
+        for name in order.sample(list(contenders), len(contenders)):
+            call = contenders[name]
+            call()  # the one before left its own data in the caches
+            block = [_time(call) for _ in range(size[name])]
+            calls[name] += block
+            means[name].append(sum(block) / len(block))
+    return {name: Timing(first[name], np.array(calls[name]), np.array(means[name])) for name in contenders}
+
+
+def speed_up(slow: Timing, fast: Timing) -> tuple[float, float, float]:
+    """Return how many times as fast `fast` is as `slow`, of the same race: geometric mean over rounds, 95% interval.
+
+    Where the interval holds 1, there is no difference to speak of.
+    """
+    logs = np.log(slow.rounds / fast.rounds)
+    middle, half = float(logs.mean()), _half_width(logs)
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+
+
+def _half_width(values: NDArray[np.float64]) -> float:
+    return _Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+
+
+def _warm_up(call: Callable[[], object]) -> tuple[float, float]:
+    """Call until the times of two windows agree; return the first and the usual time in seconds."""
+    first = _time(call)
+    times: list[float] = []
+    end = time.perf_counter() + _WARM_UP_SECONDS
+    while True:
+        times.append(_time(call))
+        before, last = times[-2 * _WINDOW : -_WINDOW], times[-_WINDOW:]
+        usual = median(last)
+        if len(before) == _WINDOW and abs(median(before) - usual) <= _STABLE * usual:
+            return first, usual
+        if time.perf_counter() >= end:
+            return first, usual
+
+
+def _time(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started

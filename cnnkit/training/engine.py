@@ -1,0 +1,251 @@
+"""The loop over epochs and steps: in which order a run trains, measures, saves and stops."""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from itertools import islice
+from typing import Literal
+
+from cnnkit.errors import OutputError, TrainingDivergedError
+from cnnkit.results import (
+    EpochRecord,
+    StepProgress,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+)
+from cnnkit.training import randomness
+from cnnkit.training.batches import Batches
+from cnnkit.training.data import Split
+from cnnkit.training.distributed import Group
+from cnnkit.training.finetuning import set_training_mode
+from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
+from cnnkit.training.layout import channels_last
+from cnnkit.training.measuring import measure
+from cnnkit.training.optimisers import class_weights, learning_rates
+from cnnkit.training.setup import Prepared
+from cnnkit.training.step import TrainingStep
+
+_PROGRESS_SECONDS = 0.25
+_VOTE_STEPS = 8
+"""Steps between two votes of several processes on whether to stop: a vote costs as much as a small step."""
+_SLOW_SECONDS = 0.1
+"""A first step that takes longer is followed by a vote after each step."""
+
+EndedBy = Literal["epochs", "patience", "max-seconds"]
+
+
+class _StopWanted(Exception):  # noqa: N818
+    """Unwinds the loop to where the state is saved."""
+
+
+class Engine:
+    """What one run holds; `events` runs it."""
+
+    def __init__(
+        self, prepared: Prepared, group: Group, device_name: str, checkpoint_every: int, stop: Callable[[], bool]
+    ) -> None:
+        self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
+        self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
+        network = channels_last(prepared.network, group.device)
+        classes = len(self.data.classes)
+        self.train_step = TrainingStep(
+            group.synchronised(network),
+            self.recipe,
+            group.device,
+            class_weights=class_weights(self.recipe, self.data.train.targets, classes, group.device),
+            wrap=group.wrap if group.world > 1 else None,
+            world=group.world,
+        )
+        self.batches = Batches(
+            self.data.train,
+            self.data.preprocessing,
+            classes,
+            self.recipe,
+            group.device,
+            rank=group.rank,
+            world=group.world,
+        )
+        self.resumed = prepared.state is not None
+        self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
+        self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
+        self.keeper = Keeper(prepared, group, self.train_step, self.at)
+        done = self.at.epoch * self.batches.steps + self.at.step
+        self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
+
+    def events(self) -> Generator[TrainingEvent]:
+        """Train to the end, or until somebody stops it; each event comes between two steps."""
+        parameters = list(self.train_step.network.parameters())
+        try:
+            yield TrainingStarted(
+                run=self.run,
+                device=self.device_name,
+                processes=self.group.world,
+                parameters=sum(p.numel() for p in parameters),
+                trainable=sum(p.numel() for p in parameters if p.requires_grad),
+                train_images=len(self.data.train),
+                validation_images=len(self.data.validation),
+                test_images=len(self.data.test),
+                steps_per_epoch=self.batches.steps,
+                resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
+                earlier=tuple(self.at.records),
+            )
+            while (ended_by := self._ended_by()) is None:
+                yield from self._epoch()
+            self.over = True
+            yield self._finished(ended_by)
+        except _StopWanted:
+            self._save_state()
+            self._leave()
+            yield TrainingStopped(self.run, self.at.epoch, self.at.step, self.at.best.epoch if self.at.best else 0)
+        except GeneratorExit:
+            if self.group.world == 1:
+                self._save_state()  # every event comes between two steps
+            self._leave()
+            raise
+        except (KeyboardInterrupt, SystemExit, TrainingDivergedError) as error:
+            self._leave(numbers=not isinstance(error, TrainingDivergedError))
+            raise
+        except OutputError as error:
+            raise OutputError(f"{error} {what_is_left(self.run)}") from error
+        finally:
+            self.keeper.close()
+
+    def _leave(self, *, numbers: bool = True) -> None:
+        keep = numbers and self.at.step > 0
+        if keep or self.is_new:
+            self.keeper.leave(keep=keep)
+
+    def _save_state(self) -> None:
+        # In the end the network holds its best weights, and the state after the last epoch is there.
+        if not self.over:
+            self.keeper.save_state()
+
+    def _ended_by(self) -> EndedBy | None:
+        recipe, at = self.recipe, self.at
+        if at.epoch >= recipe.epochs:
+            return "epochs"
+        if recipe.patience and at.best is not None and at.epoch - at.best.epoch >= recipe.patience:
+            return "patience"
+        if recipe.max_seconds and at.records and self.group.any(at.seconds >= recipe.max_seconds):
+            return "max-seconds"
+        return None
+
+    def _epoch(self) -> Generator[TrainingEvent]:
+        at, totals = self.at, self.train_step.totals
+        if not at.step:
+            randomness.seed_network(self.recipe.seed, at.epoch + 1, self.group.rank, self.group.device)
+            totals.clear()
+            at.epoch_seconds = 0.0
+        set_training_mode(self.train_step.network)
+        self.since = shown = time.perf_counter()
+        for images, targets, together in self.batches.epoch(at.epoch + 1, at.step):
+            rate = next(self.rates)
+            if not at.step:
+                at.first_rate = rate
+            self.train_step(images, targets, rate=rate, together=together)
+            at.step += 1
+            self._count_time()
+            if self._voted(self.stop()):
+                raise _StopWanted
+            if self.checkpoint_every and at.step % self.checkpoint_every == 0:
+                self.keeper.save_state()
+                self.since = time.perf_counter()
+            if self.since - shown >= _PROGRESS_SECONDS or at.step == self.batches.steps:
+                loss, accuracy = totals.means()
+                self._count_time()  # a GPU had steps to finish before it could tell
+                if self.group.world == 1:  # else each would find out at another step
+                    self._require_finite(loss, "training")
+                yield StepProgress(at.epoch + 1, at.step, totals.images * self.group.world, loss, accuracy)
+                self.since = shown = time.perf_counter()
+            if self.recipe.max_seconds and self._voted(at.seconds >= self.recipe.max_seconds):
+                break
+        yield self._end_epoch()
+
+    def _count_time(self) -> None:
+        before, self.since = self.since, time.perf_counter()
+        self.at.epoch_seconds += self.since - before
+        self.at.seconds += self.since - before
+
+    def _voted(self, wish: bool) -> bool:
+        if self.group.world == 1:
+            return wish
+        if self.vote_every == 0:
+            self.vote_every = self.group.share(1 if self.at.epoch_seconds > _SLOW_SECONDS else _VOTE_STEPS)
+        due = self.at.step % self.vote_every == 0 or self.at.step == self.batches.steps
+        return due and self.group.any(wish)
+
+    def _end_epoch(self) -> EpochRecord:
+        started, at = time.perf_counter(), self.at
+        train_loss, train_accuracy, images = self.group.means(self.train_step.totals)
+        self._require_finite(train_loss, "training")
+        self.group.share_buffers(self.train_step.kept)
+        validation_loss, validation_accuracy = self._measure(self.data.validation)
+        self._require_finite(validation_loss, "validation")
+        best = at.best
+        record = EpochRecord(
+            epoch=at.epoch + 1,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            learning_rate=at.first_rate,
+            seconds=at.epoch_seconds + time.perf_counter() - started,
+            images_per_second=images / at.epoch_seconds,
+            # With few validation images accuracies tie often; the lower loss then tells them apart.
+            is_best=best is None
+            or (validation_accuracy, -validation_loss) > (best.validation_accuracy, -best.validation_loss),
+        )
+        if record.is_best:
+            # Saved before it counts as best: a state must not speak of a best epoch without a file.
+            self.keeper.save_best(_metrics(record))
+        at.records.append(record)
+        at.epoch, at.step = at.epoch + 1, 0
+        self.keeper.add(record)
+        self.keeper.save_state()
+        return record
+
+    def _measure(self, split: Split) -> tuple[float, float]:
+        kept, normalise = self.train_step.kept, self.batches.normalise
+        found = measure(kept, normalise, split, self.recipe, self.group, stop=self.stop)
+        if found is None:
+            raise _StopWanted
+        return found
+
+    def _finished(self, ended_by: EndedBy) -> TrainingFinished:
+        """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
+        best = self.at.best
+        assert best is not None  # noqa: S101  # the first epoch is always best
+        test_accuracy = None
+        if len(self.data.test):
+            self.keeper.load_best()
+            _, test_accuracy = self._measure(self.data.test)
+            self.keeper.save_best({**_metrics(best), "test_accuracy": test_accuracy})
+        return TrainingFinished(
+            run=self.run,
+            checkpoint=self.keeper.checkpoint,
+            best_epoch=best.epoch,
+            validation_accuracy=best.validation_accuracy,
+            test_accuracy=test_accuracy,
+            seconds=self.at.seconds,
+            ended_by=ended_by,
+        )
+
+    def _require_finite(self, loss: float, which: str) -> None:
+        if math.isfinite(loss):
+            return
+        best = self.at.best
+        kept = f"The best checkpoint, of epoch {best.epoch}, is kept in {self.keeper.checkpoint}. " if best else ""
+        raise TrainingDivergedError(
+            f"the {which} loss became {loss} in epoch {self.at.epoch + 1}. {kept}Lower the learning rate, as in "
+            f"--learning-rate {self.recipe.learning_rate / 10:g}."
+        )
+
+
+def _metrics(record: EpochRecord) -> dict[str, float]:
+    return {
+        "epoch": record.epoch,
+        "validation_loss": record.validation_loss,
+        "validation_accuracy": record.validation_accuracy,
+    }

@@ -15,7 +15,7 @@ CnnkitError                    exit 1
 ├── TrainingDivergedError      the loss is no longer a number
 ├── OutOfMemoryError           the network and its batch do not fit
 ├── LostProcessError           exit 75: another of the processes that train together is gone
-├── StoppedError               exit 130 or 143: stopped by Ctrl-C or SIGTERM, after saving
+├── StoppedError               exit 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP, after saving
 └── CheckFailedError           exit 3: it ran, and the check failed
     ├── ParityError            the exported file differs from the PyTorch model
     └── AccuracyError          below the asked-for accuracy

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,9 @@ def launch(arguments: Sequence[str], runs_dir: Path, *, say: Callable[[str], Non
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["nosuch"], 2), (["predict", "nowhere.png"], 1)])
 def test_the_exit_code_is_that_of_the_processes(arguments: list[str], code: int, tmp_path: Path) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("torchelastic_*"))
     assert launch(arguments, tmp_path) == code
+    assert set(Path(tempfile.gettempdir()).glob("torchelastic_*")) <= before, "logs are left behind"
     assert runs.LAUNCH not in os.environ  # a later run of this process is not part of the launch
 
 

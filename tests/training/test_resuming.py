@@ -27,7 +27,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.training import cache, loop, networks
+from cnnkit.training import cache, engine, loop, networks
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
 
@@ -191,7 +191,7 @@ def test_a_run_may_be_stopped_again_and_again(straight: Callable[[str], Outcome]
 def test_closing_at_any_event_loses_nothing_even_if_somebody_drew_numbers(
     straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(engine, "_PROGRESS_SECONDS", 0)
     kinds = [type(event) for event in begin(recipe_named("everything"), tmp_path / "all")]
     first = kinds.index(TrainingStarted) + 1
     assert len(kinds) == first + 3 * (4 + 1) + 1
@@ -209,7 +209,7 @@ def test_closing_at_any_event_loses_nothing_even_if_somebody_drew_numbers(
 def test_an_exception_that_is_thrown_in_loses_nothing_either(
     straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(engine, "_PROGRESS_SECONDS", 0)
     events = begin(recipe_named("everything"), tmp_path)
     while not isinstance(next(events), EpochRecord):
         pass
@@ -228,7 +228,7 @@ def test_an_exception_that_is_thrown_in_loses_nothing_either(
 def test_whoever_draws_random_numbers_between_events_changes_nothing(
     straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(engine, "_PROGRESS_SECONDS", 0)
     for event in begin(recipe_named("everything"), tmp_path):
         noise(event)
     assert_same(event.run, straight("everything"))
@@ -238,7 +238,7 @@ def test_whoever_draws_random_numbers_between_events_changes_nothing(
 def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
     damaged: bool, straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(engine, "_PROGRESS_SECONDS", 0)
     copies = []
     for _ in begin(recipe_named("everything"), tmp_path / "runs", checkpoint_every=2):
         run = tmp_path / "runs" / "tinynets-Regular-shapes-1"

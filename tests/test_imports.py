@@ -22,6 +22,7 @@ PUBLIC = [
     "Preprocessing",
     "Recipe",
     "__version__",
+    "benchmark",
     "create_model",
     "default_recipe",
     "evaluate",

@@ -47,19 +47,24 @@ def tables(result: Benchmark) -> None:
     for model in result.models:
         own = [row for row in rows if row.model == model.name]
         if own:
-            console.say(out, Text(console.printable(f"{model.name}, input {model.input_type}"), "bold"))
+            alone = f" on {engine(own[0])}" if _kinds(own) == 1 else ""
+            console.say(out, Text(console.printable(f"{model.name}{alone}, input {model.input_type}"), "bold"))
             for table in _fitting(own, rows, out):
                 out.print(table)
                 out.print()
     for note in result.notes:
         console.say(out, Text(f"{console.printable(note)}.", "yellow"))
-    first = f"{engine(rows[0])} of {rows[0].model}" if len(result.models) > 1 else "the first of them"
+    turns = ""
+    if len(result.models) > 1:
+        turns = f" All took turns; speed is against {engine(rows[0])} of {rows[0].model}, same batch size."
+    elif _kinds(rows) > 1:
+        turns = " Those of a batch size took turns; speed is against the first of them."
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     threads = {row.threads for row in rows if row.threads is not None}
     used = f", {_threads(threads.pop())}" if len(threads) == 1 else ""
     said = (
-        "Milliseconds for a whole batch; ± is the 95% confidence interval of the mean. Those of a batch size took "
-        f"turns; speed is against {first}. {versions}; {result.processor}{used}."
+        f"Milliseconds for a whole batch; ± is the 95% confidence interval of the mean.{turns} "
+        f"{versions}; {result.processor}{used}."
     )
     console.say(out, Text(console.printable(said), "dim"))
 
@@ -105,7 +110,7 @@ def _threads(count: int | None) -> str:
 def _fitting(own: Sequence[Measurement], rows: Sequence[Measurement], out: Console) -> list[Table]:
     many = len({row.threads for row in rows if row.threads is not None}) > 1
     on_gpu = any(row.compute_ms is not None for row in own)
-    keys: list[_Column] = [("", lambda row: contender(row, model=False, threads=many))]
+    keys: list[_Column] = [("engine", lambda row: contender(row, model=False, threads=many))] if _kinds(own) > 1 else []
     times: list[_Column] = [
         ("p50", lambda row: milliseconds(row.latency_p50_ms)),
         ("p95", lambda row: milliseconds(row.latency_p95_ms)),
@@ -124,11 +129,18 @@ def _fitting(own: Sequence[Measurement], rows: Sequence[Measurement], out: Conso
     ]
     if any(row.speed_up is not None for row in own):
         others.append(("speed", _compared))
-    groups = [times, *([copies] if on_gpu else []), others]
-    whole = _table(own, keys, [column for group in groups for column in group])
-    if out.measure(whole, options=out.options.update(max_width=_ANY_WIDTH)).maximum <= out.width:
-        return [whole]
-    return [_table(own, keys, group) for group in groups]
+    tables: list[list[_Column]] = [times]
+    for group in ([copies] if on_gpu else []) + [others]:
+        joined = _table(own, keys, tables[-1] + group)
+        if out.measure(joined, options=out.options.update(max_width=_ANY_WIDTH)).maximum <= out.width:
+            tables[-1] = tables[-1] + group
+        else:
+            tables.append(group)
+    return [_table(own, keys, columns) for columns in tables]
+
+
+def _kinds(rows: Sequence[Measurement]) -> int:
+    return len({(row.engine, row.device, row.threads) for row in rows})
 
 
 def _table(rows: Sequence[Measurement], keys: Sequence[_Column], columns: Sequence[_Column]) -> Table:

@@ -131,7 +131,7 @@ def benchmark(result: Benchmark, path: Path) -> None:
         )
     throughput.set_ylabel("images per second")
     latency.set_ylabel("ms per batch: median, shaded to p95")
-    plain = FuncFormatter(lambda value, _: f"{value:,.6g}")
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     for axes in (throughput, latency):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")

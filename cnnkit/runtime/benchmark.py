@@ -18,6 +18,7 @@ from cnnkit.runtime.memory import MemoryGrowth
 from cnnkit.runtime.timing import Timing, race_steps, speed_up
 
 BATCHES = (1, 8, 32, 256)
+MAX_BATCH = 65_536
 _WHOLE = "whole"
 
 
@@ -33,14 +34,14 @@ def choose_batches(wanted: Sequence[int] | None, targets: Sequence[Target]) -> t
     """Return the batch sizes to measure, ascending: those asked for, the one that a file fixes, or the usual ones.
 
     Raises:
-        UsageError: one is less than 1, or a file takes no batch but its own.
+        UsageError: one is no size of a batch, or a file takes no batch but its own.
     """
     fixed = {target.name: target.batch for target in targets if target.batch is not None}
     if wanted is None:
         wanted = tuple(fixed.values()) or BATCHES
     for batch in wanted:
-        if batch < 1:
-            raise UsageError(f"--batch {batch}: a batch has at least one image.")
+        if not 1 <= batch <= MAX_BATCH:
+            raise UsageError(f"--batch {batch}: expected from 1 to {MAX_BATCH} images.")
         for name, own in fixed.items():
             if batch != own:
                 raise UsageError(f"{name} takes batches of {own} only; got {batch}. Say --batch {own}, or export anew.")

@@ -67,7 +67,7 @@ def race_steps(
     for name, call in contenders.items():
         first[name], usual[name] = _warm_up(call)
     turn = max(_SETTLE_SECONDS, *usual.values())
-    rounds = max(_MIN_ROUNDS, min(rounds, int(seconds / turn)))
+    rounds = max(_MIN_ROUNDS, min(rounds, round(seconds / turn)))
     size = {name: max(1, round(seconds / rounds / usual[name])) for name in contenders}
     calls: dict[str, list[float]] = {name: [] for name in contenders}
     means: dict[str, list[float]] = {name: [] for name in contenders}

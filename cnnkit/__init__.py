@@ -14,6 +14,7 @@ _HOMES = {
     "ModelSpec": "cnnkit.registry",
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
+    "benchmark": "cnnkit.api",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
     "evaluate": "cnnkit.api",
@@ -28,6 +29,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
     from cnnkit.api import evaluate as evaluate

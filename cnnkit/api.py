@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from cnnkit.recipe import Recipe
     from cnnkit.results import (
+        Benchmark,
+        BenchmarkStep,
         EpochRecord,
         Evaluation,
         ExportResult,
@@ -307,3 +309,56 @@ def summarize(
     from cnnkit.inspection import summary
 
     return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth, trust_code=trust_code)
+
+
+def benchmark(
+    *refs: str | Path,
+    devices: "Sequence[str]" = ("auto",),
+    batches: "Sequence[int] | None" = None,
+    threads: "Sequence[int] | None" = None,
+    torch: bool = False,
+    seconds: float = 1.0,
+    shape: tuple[int, int, int] | None = None,
+    trust_code: bool = False,
+) -> "Benchmark":
+    """Measure latency and throughput on onnxruntime, all networks, devices and numbers of threads in turn.
+
+    Args:
+        refs: ONNX files and zoo entries, which need no PyTorch; anything else is exported first, as `export` does.
+        devices: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
+        batches: sizes; None for 1, 8, 32 and 256, or the one that a file fixes.
+        threads: inside an operator, on the CPU; None for as many as there are cores.
+        torch: measure the PyTorch networks as well, eager and compiled.
+        seconds: to spend on each at each batch size, after its warm-up.
+        shape: channels, height and width for an architecture that does not say its input.
+        trust_code: import the network that a card names as `module:factory`.
+
+    Raises:
+        DeviceError: a device cannot be had.
+        OnnxError: a file that onnxruntime cannot run.
+        UsageError: numbers that make no sense.
+
+    >>> import cnnkit
+    >>> found = cnnkit.benchmark("lenet", devices=["cpu"], batches=[1, 8], threads=[1], seconds=0.1)
+    >>> [(row.engine, row.device, row.batch) for row in found.measurements]
+    [('onnxruntime', 'CPU', 1), ('onnxruntime', 'CPU', 8)]
+    """
+    return result_of(
+        benchmark_steps(
+            refs,
+            devices=devices,
+            batches=batches,
+            threads=threads,
+            torch=torch,
+            seconds=seconds,
+            shape=shape,
+            trust_code=trust_code,
+        )
+    )
+
+
+def benchmark_steps(refs: "Sequence[str | Path]", **options: Any) -> "Generator[BenchmarkStep, None, Benchmark]":
+    """Do what `benchmark` does, and yield what is measured now."""
+    from cnnkit.inspection import benchmark
+
+    return benchmark.benchmark_steps([str(ref) for ref in refs], **options)

@@ -22,6 +22,7 @@ PUBLIC = [
     "Preprocessing",
     "Recipe",
     "__version__",
+    "benchmark",
     "create_model",
     "default_recipe",
     "evaluate",
@@ -100,6 +101,18 @@ CASES = {
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
+    "benchmark": (
+        COMMAND,
+        ["benchmark", "net.onnx", *["--device", "cpu", "--seconds", "0.01", "--batch", "1"]],
+        TRAINING,
+        "p95",
+    ),
+    "benchmark by the zoo": (
+        "import cnnkit; print(cnnkit.benchmark('lenet', devices=['cpu'], batches=[1], seconds=0.01).models)",
+        [],
+        TRAINING,
+        "lenet",
+    ),
     "load": ("import cnnkit; print(cnnkit.load('net.onnx').predict(['image.png'])[0].label)", [], TRAINING, "light"),
 }
 

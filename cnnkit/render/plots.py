@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.files import write_atomic
-from cnnkit.results import EpochRecord, Evaluation
+from cnnkit.render.benchmarks import contender
+from cnnkit.results import Benchmark, EpochRecord, Evaluation, Measurement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TRAIN, _VALIDATION = "#8a8f98", "#1668b8"
+_LINES = ("#1668b8", "#c2410c", "#15803d", "#7e22ce", "#8a8f98", "#b8860b", "#0e7490", "#be185d")
+_DASHES = ("-", "--", ":")
 
 
 def _save(figure: "Figure", path: Path) -> None:
@@ -97,4 +100,50 @@ def confusion(result: Evaluation, path: Path) -> None:
             for column, cell in enumerate(cells):
                 colour = "white" if shares[row][column] > 0.5 else "#5a5f68" if cell else "#c8ccd2"
                 axes.text(column, row, str(cell), ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)
+
+
+def benchmark(result: Benchmark, path: Path) -> None:
+    """Draw throughput and latency of all contenders over the batch size to a PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    models = len({row.model for row in result.measurements}) > 1
+    threads = len({row.threads for row in result.measurements if row.threads is not None}) > 1
+    batches = sorted({row.batch for row in result.measurements})
+    lines: dict[str, list[Measurement]] = {}
+    for row in result.measurements:
+        lines.setdefault(contender(row, model=models, threads=threads), []).append(row)
+    figure = Figure(figsize=(10, 4.2 + 0.2 * len(lines)), layout="constrained")
+    throughput, latency = figure.subplots(1, 2)
+    for index, (name, rows) in enumerate(lines.items()):
+        colour, dash = _LINES[index % len(_LINES)], _DASHES[index // len(_LINES) % len(_DASHES)]
+        at = [row.batch for row in rows]
+        style = {"color": colour, "linestyle": dash, "marker": "o", "markersize": 4}
+        throughput.plot(at, [row.images_per_second for row in rows], label=name, **style)
+        latency.plot(at, [row.latency_p50_ms for row in rows], **style)
+        latency.fill_between(
+            at, [row.latency_p50_ms for row in rows], [row.latency_p95_ms for row in rows], color=colour, alpha=0.15
+        )
+    throughput.set_ylabel("images per second")
+    latency.set_ylabel("ms per batch: median, shaded to p95")
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    for axes in (throughput, latency):
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(plain)
+        axes.set_xlabel("batch size")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    title = result.models[0].name if len(result.models) == 1 else "Benchmark"
+    figure.suptitle(f"{title} on {result.processor}", parse_math=False)
+    figure.legend(loc="outside lower center", ncols=min(3, len(lines)), frameon=False)
     _save(figure, path)

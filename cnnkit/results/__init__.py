@@ -8,6 +8,11 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from cnnkit.results.benchmark import Benchmark as Benchmark
+    from cnnkit.results.benchmark import BenchmarkedModel as BenchmarkedModel
+    from cnnkit.results.benchmark import BenchmarkFailure as BenchmarkFailure
+    from cnnkit.results.benchmark import BenchmarkStep as BenchmarkStep
+    from cnnkit.results.benchmark import Measurement as Measurement
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
     from cnnkit.results.export import ExportResult as ExportResult
@@ -47,6 +52,11 @@ _HOMES = {
     "ExportResult": "export",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
+    "Benchmark": "benchmark",
+    "BenchmarkedModel": "benchmark",
+    "BenchmarkFailure": "benchmark",
+    "BenchmarkStep": "benchmark",
+    "Measurement": "benchmark",
     "ZooInfo": "listing",
     "ModelInfo": "listing",
     "DatasetInfo": "listing",

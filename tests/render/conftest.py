@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from cnnkit.results import ClassMetrics, ClassScore, Evaluation, ParityCertificate, Prediction
+from cnnkit.results import (
+    Benchmark,
+    BenchmarkedModel,
+    ClassMetrics,
+    ClassScore,
+    Evaluation,
+    Measurement,
+    ParityCertificate,
+    Prediction,
+)
 
 
 def _evaluation(labels: tuple[str, ...], *, images: int = 10) -> Evaluation:
@@ -63,3 +72,71 @@ def certificate() -> ParityCertificate:
         tolerance=1e-4,
         versions={"torch": "2.15.0", "onnxruntime": "1.31.1"},
     )
+
+
+def _measurement(
+    engine: str, batch: int, milliseconds: float, *, model: str, against: float | None = None, **options: object
+) -> Measurement:
+    """Return a measurement by its mean; `against` is the mean of the one that it is compared with."""
+    speed_up = None if against is None else against / milliseconds
+    values = {
+        "device": "CPU",
+        "threads": 2,
+        "calls": 1000,
+        "peak_memory_mb": 12.3 * batch**0.5,
+        "copy_in_ms": None,
+        "compute_ms": None,
+        "copy_out_ms": None,
+        **options,
+    }
+    return Measurement(
+        model=model,
+        engine=engine,
+        batch=batch,
+        latency_p50_ms=0.98 * milliseconds,
+        latency_p95_ms=1.1 * milliseconds,
+        latency_p99_ms=1.4 * milliseconds,
+        latency_mean_ms=milliseconds,
+        latency_mean_low_ms=0.985 * milliseconds,
+        latency_mean_high_ms=1.015 * milliseconds,
+        images_per_second=batch / milliseconds * 1e3,
+        first_run_ms=9 * milliseconds,
+        speed_up=speed_up,
+        speed_up_low=None if speed_up is None else 0.95 * speed_up,
+        speed_up_high=None if speed_up is None else 1.05 * speed_up,
+        **values,
+    )
+
+
+def _benchmark(kind: str, *, model: str = "lenet") -> Benchmark:
+    """Return a benchmark of one contender, or of several that differ by `kind`."""
+    names = ("lenet", "runs/lenet-int8.onnx") if kind == "models" else (model,)
+    rows = []
+    for batch in (1, 32, 256):
+        base = 0.03 * batch**0.9
+        rows.append(_measurement("onnxruntime", batch, base, model=names[0]))
+        if kind == "threads":
+            rows[-1] = _measurement("onnxruntime", batch, base, model=names[0], threads=1)
+            rows.append(_measurement("onnxruntime", batch, 0.99 * base, model=names[0], against=base))
+        if kind == "torch":
+            for engine, factor in (("PyTorch eager", 3.2), ("PyTorch compiled", 0.4)):
+                rows.append(_measurement(engine, batch, factor * base, model=names[0], against=base))
+        if kind == "gpu":
+            parts = {"copy_in_ms": 0.02 * base, "compute_ms": 0.028 * base, "copy_out_ms": 0.001 * base}
+            on_gpu = {"device": "CUDA", "threads": None, "peak_memory_mb": None, **parts}
+            rows.append(_measurement("onnxruntime", batch, base / 20, model=names[0], against=base, **on_gpu))
+        if kind == "models":
+            rows.append(_measurement("onnxruntime", batch, 1.5 * base, model=names[1], against=base))
+    return Benchmark(
+        models=tuple(BenchmarkedModel(name, "uint8 [N, 28, 28, 1]") for name in names),
+        measurements=tuple(rows),
+        failures=(),
+        notes=("lenet was exported for this benchmark",) if kind == "models" else (),
+        processor="AMD EPYC",
+        versions={"onnxruntime": "1.31.1"},
+    )
+
+
+@pytest.fixture
+def make_benchmark() -> Callable[..., Benchmark]:
+    return _benchmark

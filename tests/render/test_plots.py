@@ -9,7 +9,7 @@ from PIL import Image
 
 from cnnkit.errors import OutputError
 from cnnkit.render import plots
-from cnnkit.results import EpochRecord, Evaluation
+from cnnkit.results import Benchmark, EpochRecord, Evaluation
 
 Make = Callable[..., Evaluation]
 
@@ -91,3 +91,23 @@ def test_a_plot_that_cannot_be_written_is_an_output_error(evaluation: Evaluation
     with pytest.raises(OutputError, match=r"cannot write .*c\.png"):
         plots.confusion(evaluation, tmp_path / "file" / "c.png")
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("kind", ["alone", "torch", "gpu", "models"])
+def test_a_benchmark_has_a_line_for_each_contender_on_both_sides(
+    kind: str, tmp_path: Path, make_benchmark: Callable[..., Benchmark]
+) -> None:
+    found = make_benchmark(kind)
+    plots.benchmark(found, tmp_path / "b.png")
+    image = pixels(tmp_path / "b.png")
+    lines = {(row.model, row.engine, row.device) for row in found.measurements}
+    for half in (image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]):
+        for colour in plots._LINES[: len(lines)]:
+            assert has_colour(half, tuple(bytes.fromhex(colour[1:])))
+
+
+def test_one_batch_size_is_drawn(tmp_path: Path, make_benchmark: Callable[..., Benchmark]) -> None:
+    found = make_benchmark("torch")
+    one = tuple(row for row in found.measurements if row.batch == 32)
+    plots.benchmark(Benchmark(**{**vars(found), "measurements": one}), tmp_path / "b.png")
+    assert has_colour(pixels(tmp_path / "b.png"), (0x16, 0x68, 0xB8))

@@ -1,0 +1,83 @@
+"""`cnnkit benchmark`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, shape_of
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import require_writable
+
+
+def command(
+    context: typer.Context,
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL…", help="ONNX files, or model references.", autocompletion=complete_model),
+    ],
+    *,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.")] = "auto",
+    batch: Annotated[
+        str | None, typer.Option(metavar="N,N…", help="Batch sizes. Default: 1,8,32,256, or the one that a file fixes.")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="N,N…", help="Threads inside an operator, on the CPU. Default: one a core.")
+    ] = None,
+    torch: Annotated[bool, typer.Option("--torch", help="Measure PyTorch as well, eager and compiled.")] = False,
+    seconds: Annotated[float, typer.Option(help="To spend on each contender at each batch size.")] = 1.0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw throughput and latency over the batch size to this PNG.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the measurements to this CSV file.")] = None,
+    input: Shape = None,
+    trust_code: TrustCode = False,
+    json: Json = False,
+) -> None:
+    """Measure latency, throughput and memory on onnxruntime, and say what is faster and what only looks so.
+
+    Contenders of a batch size take turns after a warm-up, so that a noisy machine is noisy for all; what differs by
+    less than the noise is called no difference. ONNX files and zoo entries need no PyTorch; anything else is exported
+    first.
+    """
+    from cnnkit import api
+    from cnnkit.render import benchmarks, console, envelope, plots
+
+    for path in (plot, csv):
+        if path is not None:
+            require_writable(path.parent)
+    steps = api.benchmark_steps(
+        models,
+        devices=[name.strip() for name in device.split(",")],
+        batches=_counts(batch, "--batch"),
+        threads=_counts(threads, "--threads"),
+        torch=torch,
+        seconds=seconds,
+        shape=shape_of(input),
+        trust_code=trust_code,
+    )
+    result = benchmarks.follow(steps)
+    if plot is not None:
+        plots.benchmark(result, plot)
+        console.note(f"plot: {plot}")
+    if csv is not None:
+        benchmarks.write_csv(result, csv)
+        console.note(f"measurements: {csv}")
+    if context.obj["json"]:
+        errors = [(failure.code, failure.message) for failure in result.failures]
+        envelope.write("benchmark", result, errors=errors, status="error" if errors else "ok")
+    else:
+        benchmarks.tables(result)
+        for failure in result.failures:
+            console.error(failure.message)
+    if result.failures:
+        raise typer.Exit(CnnkitError.exit_code)
+
+
+def _counts(text: str | None, option: str) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"{option} {text!r}: expected whole numbers from 1, separated by commas, as in 1,8,32.")
+    return tuple(map(int, parts))

@@ -1,0 +1,104 @@
+"""How fast networks are, measured against each other."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class BenchmarkStep:
+    """What is measured now, and how many of the batch sizes are done, in fractions of one."""
+
+    what: str
+    done: float
+    total: int
+
+
+@dataclass(frozen=True)
+class BenchmarkedModel:
+    """A network and what it takes, as in `uint8 [N, 28, 28, 1]`; `assumptions` is what its file left open."""
+
+    name: str
+    input_type: str
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One contender at one batch size; all times are of a whole batch.
+
+    Attributes:
+        model: the reference that it was named by.
+        engine: `onnxruntime`, `PyTorch eager` or `PyTorch compiled`.
+        device: `CPU`, `CUDA` …, what it really ran on.
+        threads: inside an operator; None on a GPU.
+        batch: images.
+        calls: that were timed, after the warm-up.
+        latency_p50_ms, latency_p95_ms, latency_p99_ms: percentiles over the calls.
+        latency_mean_ms: over the calls, from memory of the host to memory of the host.
+        latency_mean_low_ms, latency_mean_high_ms: the 95% confidence interval of the mean, over rounds of calls.
+        images_per_second: by the mean.
+        first_run_ms: the first call of all, with what is allocated, chosen or compiled in it.
+        peak_memory_mb: what opening the network and its first run added at most: resident memory of this process on
+            the CPU, used memory of the GPU on a GPU; None where it cannot be known.
+        copy_in_ms, compute_ms, copy_out_ms: means of the parts on a GPU, each measured by itself.
+        speed_up: how many times as fast as the first contender of this batch size; None for that one.
+        speed_up_low, speed_up_high: its 95% confidence interval.
+    """
+
+    model: str
+    engine: str
+    device: str
+    threads: int | None
+    batch: int
+    calls: int
+    latency_p50_ms: float
+    latency_p95_ms: float
+    latency_p99_ms: float
+    latency_mean_ms: float
+    latency_mean_low_ms: float
+    latency_mean_high_ms: float
+    images_per_second: float
+    first_run_ms: float
+    peak_memory_mb: float | None
+    copy_in_ms: float | None
+    compute_ms: float | None
+    copy_out_ms: float | None
+    speed_up: float | None
+    speed_up_low: float | None
+    speed_up_high: float | None
+
+    @property
+    def verdict(self) -> Literal["faster", "slower", "no difference"] | None:
+        """How it compares with the first contender of its batch size; inside the noise is no difference."""
+        if self.speed_up_low is None or self.speed_up_high is None:
+            return None
+        return "faster" if self.speed_up_low > 1 else "slower" if self.speed_up_high < 1 else "no difference"
+
+
+@dataclass(frozen=True)
+class BenchmarkFailure:
+    """A contender that could not be measured at a batch size: the code of its error, and the message."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All contenders at all batch sizes, those of a batch size timed in turn.
+
+    Attributes:
+        models: in the order in which they were named.
+        measurements: batch by batch, each in the order of the contenders.
+        failures: of contenders that should have run.
+        notes: what was left out, or done instead, as sentences without their full stop.
+        processor: its name.
+        versions: of the engines.
+    """
+
+    models: tuple[BenchmarkedModel, ...]
+    measurements: tuple[Measurement, ...]
+    failures: tuple[BenchmarkFailure, ...]
+    notes: tuple[str, ...]
+    processor: str
+    versions: dict[str, str]

@@ -1,0 +1,69 @@
+"""Benchmarks as tables of 80 and 120 columns, see `tests/golden`, and as CSV."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from cnnkit.errors import OutputError
+from cnnkit.render import benchmarks
+from cnnkit.results import Benchmark, Measurement
+
+Golden = Callable[[str, str], None]
+Make = Callable[..., Benchmark]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("kind", ["alone", "threads", "torch", "gpu", "models"])
+def test_tables(
+    kind: str,
+    columns: int,
+    make_benchmark: Make,
+    golden: Golden,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    benchmarks.tables(make_benchmark(kind))
+    out = capsys.readouterr().out
+    prose = "Milliseconds for a whole batch"
+    assert max(map(len, out.partition(prose)[0].splitlines())) <= columns
+    assert "…" not in out
+    golden(f"benchmark-{kind}-{columns}", out)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00812, "0.0081"), (0.0312, "0.0312"), (0.5, "0.500"), (3.14159, "3.14"), (45.67, "45.7"), (1234.5, "1,234"),
+        (None, "–"),
+    ],
+)  # fmt: skip
+def test_times_have_three_digits_that_count(value: float | None, text: str) -> None:
+    assert benchmarks.milliseconds(value) == text
+
+
+def test_names_cannot_steer_the_terminal(make_benchmark: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmarks.tables(make_benchmark("alone", model="\x1b[31mred.onnx"))
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_csv_has_a_row_for_each_measurement(make_benchmark: Make, tmp_path: Path) -> None:
+    found = make_benchmark("torch")
+    benchmarks.write_csv(found, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [*(field.name for field in fields(Measurement)), "verdict"]
+    for row, measured in zip(rows, found.measurements, strict=True):
+        assert float(row["latency_p50_ms"]) == measured.latency_p50_ms
+        assert (row["engine"], row["batch"]) == (measured.engine, str(measured.batch))
+        assert row["verdict"] == (measured.verdict or "")
+    assert rows[0]["compute_ms"] == ""
+
+
+def test_a_csv_that_cannot_be_written_is_an_output_error(make_benchmark: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"cannot write .*a\.csv"):
+        benchmarks.write_csv(make_benchmark("alone"), tmp_path / "file" / "a.csv")

@@ -1,0 +1,154 @@
+"""A benchmark of ONNX files: figures that agree with each other, and failures that take nothing else with them."""
+
+import dataclasses
+import time
+
+import pytest
+
+from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
+from cnnkit.results import BenchmarkStep, result_of
+from cnnkit.runtime.benchmark import BATCHES, MAX_BATCH, benchmark_steps, check_seconds, choose_batches
+from cnnkit.runtime.contenders import Calls, Contender, examine, onnx_contenders
+
+
+def contender(name, call, **options):
+    """A contender that does `call(batch)`."""
+    settings = {"model": "net.onnx", "engine": name, "device": "CPU", "threads": 1, "gpu": None, **options}
+    return Contender(**settings, open=lambda batch: Calls(lambda: call(batch)))
+
+
+def sleeping(milliseconds):
+    return lambda batch: time.sleep(milliseconds / 1e3)
+
+
+@pytest.fixture
+def target(make_onnx):
+    return examine("net.onnx", make_onnx(), ["cpu"])
+
+
+@pytest.fixture
+def measure(target):
+    def run(contenders, batches=(1,), seconds=0.05):
+        return result_of(
+            benchmark_steps([target], contenders, batches=batches, seconds=seconds, versions={"sleep": "1"})
+        )
+
+    return run
+
+
+def test_a_real_session_is_measured(target, measure):
+    found = measure(onnx_contenders(target, [1]), batches=(1, 16))
+    assert [row.batch for row in found.measurements] == [1, 16]
+    for row in found.measurements:
+        assert 0 < row.latency_p50_ms <= row.latency_p95_ms <= row.latency_p99_ms
+        assert row.latency_mean_low_ms <= row.latency_mean_ms <= row.latency_mean_high_ms
+        assert row.images_per_second == pytest.approx(row.batch / row.latency_mean_ms * 1e3)
+        assert row.first_run_ms > 0
+        assert row.peak_memory_mb < 100
+        assert row.speed_up is row.verdict is row.copy_in_ms is None
+    assert found.models[0].input_type == "float32 [N, 3, 6, 5]"
+    assert set(found.versions) == {"onnxruntime", "sleep"}
+    assert found.processor
+
+
+def test_each_is_compared_with_the_first_of_its_batch(measure):
+    found = measure(
+        [contender("a", sleeping(6)), contender("b", sleeping(2)), contender("c", sleeping(20))], batches=(1, 2)
+    )
+    assert [(row.batch, row.engine, row.verdict) for row in found.measurements] == [
+        (1, "a", None), (1, "b", "faster"), (1, "c", "slower"),
+        (2, "a", None), (2, "b", "faster"), (2, "c", "slower"),
+    ]  # fmt: skip
+    assert 2 < found.measurements[1].speed_up < 4
+    assert 6 <= found.measurements[0].latency_p50_ms < 12
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(1.01, 1.4, "faster"), (0.6, 0.99, "slower"), (0.99, 1.4, "no difference"), (None, None, None)],
+)
+def test_what_differs_by_less_than_the_noise_is_no_difference(low, high, verdict, measure):
+    row = measure([contender("a", sleeping(1))]).measurements[0]
+    assert dataclasses.replace(row, speed_up=1.0, speed_up_low=low, speed_up_high=high).verdict == verdict
+
+
+def test_the_first_run_is_told_apart(measure):
+    seen = set()
+
+    def compiling(batch):
+        time.sleep(0.001 if batch in seen else 0.1)
+        seen.add(batch)
+
+    found = measure([contender("a", compiling)], batches=(1, 2))
+    assert all(row.first_run_ms >= 100 and row.latency_p99_ms < 100 for row in found.measurements)
+
+
+def test_parts_are_measured_each(measure):
+    parts = {"copy_in": lambda: time.sleep(0.001), "compute": lambda: time.sleep(0.004), "copy_out": lambda: None}
+    calls = Calls(lambda: time.sleep(0.005), parts)
+    row = measure([Contender("net.onnx", "onnxruntime", "CUDA", None, None, lambda batch: calls)]).measurements[0]
+    assert row.copy_out_ms < row.copy_in_ms < row.compute_ms < row.latency_mean_ms
+
+
+def failing(batch):
+    if batch > 1:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 9")
+
+
+def test_a_failure_takes_nothing_else_with_it(measure):
+    found = measure([contender("onnxruntime", failing), contender("b", sleeping(1))], batches=(1, 2))
+    assert [(row.batch, row.engine) for row in found.measurements] == [(1, "onnxruntime"), (1, "b"), (2, "b")]
+    assert found.measurements[2].speed_up is None
+    (failure,) = found.failures
+    assert failure.code == "out-of-memory"
+    assert failure.message.startswith("net.onnx, onnxruntime CPU cannot run a batch of 2: Failed to allocate memory")
+
+
+def test_what_is_optional_is_left_out_with_a_note(measure):
+    found = measure([contender("a", sleeping(1)), contender("b", failing, optional=True)], batches=(2,))
+    assert (len(found.measurements), found.failures) == (1, ())
+    assert found.notes[0].startswith("net.onnx, b CPU cannot run a batch of 2")
+
+
+@pytest.mark.parametrize(
+    ("engine", "error", "expected"),
+    [
+        ("onnxruntime", RuntimeError("no such node"), OnnxError),
+        ("onnxruntime", MemoryError(), OutOfMemoryError),
+        ("PyTorch eager", RuntimeError("CUDA out of memory"), OutOfMemoryError),
+        ("PyTorch eager", RuntimeError("shapes differ"), CnnkitError),
+    ],
+)
+def test_where_nothing_can_be_measured_it_is_an_error(engine, error, expected, measure):
+    def fail(batch):
+        raise error
+
+    with pytest.raises(CnnkitError, match="cannot run a batch of 1") as caught:
+        measure([contender(engine, fail)])
+    assert type(caught.value) is expected
+
+
+def test_progress_goes_from_batch_to_batch(target):
+    steps = list(benchmark_steps([target], [contender("a", sleeping(1))], batches=(1, 2), seconds=0.05, versions={}))
+    assert all(isinstance(step, BenchmarkStep) for step in steps)
+    assert steps[0] == BenchmarkStep("batch 1, first run of a", 0, 2)
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1] == BenchmarkStep("batch 2", 2, 2)
+
+
+def test_batches_are_those_asked_for_the_files_own_or_the_usual_ones(make_onnx):
+    open_, fixed = (examine("net.onnx", make_onnx((batch, 3, 6, 5)), ["cpu"]) for batch in ("batch", 4))
+    assert choose_batches([8, 1, 8], [open_]) == (1, 8)
+    assert choose_batches(None, [open_]) == BATCHES
+    assert choose_batches(None, [open_, fixed]) == choose_batches([4], [fixed]) == (4,)
+    with pytest.raises(UsageError, match=r"net\.onnx takes batches of 4 only; got 8\. Say --batch 4"):
+        choose_batches([4, 8], [fixed])
+    for wrong in (0, -1, MAX_BATCH + 1):
+        with pytest.raises(UsageError, match=f"--batch {wrong}: expected from 1 to"):
+            choose_batches([wrong], [open_])
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_what_is_no_time_is_wrong_usage(seconds):
+    with pytest.raises(UsageError, match="expected a positive number"):
+        check_seconds(seconds)

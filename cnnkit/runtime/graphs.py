@@ -1,9 +1,10 @@
 """Walking an ONNX model: every graph in it, at whatever depth, and every tensor that it stores."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
     Block = GraphProto | FunctionProto

@@ -119,13 +119,12 @@ def _read(file: Path | bytes) -> bytes:
 
 
 def _parse(content: bytes) -> "ModelProto":
-    from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     model = ModelProto()
     try:
         model.ParseFromString(content)
-    except DecodeError:
+    except Exception:  # protobuf's own
         raise OnnxError("it is not an ONNX file, or not a whole one. Copy or export it again.") from None
     if not model.HasField("graph") or not model.ir_version:
         raise OnnxError("it is not an ONNX file: there is no graph in it.")
@@ -226,10 +225,7 @@ def _check_sizes(model: "ModelProto") -> None:
                 if name not in found.shapes:
                     if name in unknown or found.types.get(name) == 0:  # a sequence: its parts are counted
                         continue
-                    raise OnnxError(
-                        f"{what} has a size that cannot be told: its inputs do not fit, or it shows only when it runs. "
-                        "Export it with fixed sizes."
-                    )
+                    raise OnnxError(f"{what} {_why_unknown(found)}")
                 kind = found.types.get(name)
                 size = prod(found.shapes[name]) * (tensor_dtype_to_np_dtype(kind).itemsize if kind else 1)
                 total += size
@@ -257,3 +253,15 @@ def _check_division(node: "NodeProto", found: shapes.Inferred) -> None:
     constants += [t for n in graphs.nodes(found.model) if node.input[1] in n.output and (t := graphs.constant(n))]
     if not constants or {0, -1} & set(numpy_helper.to_array(constants[0]).ravel().tolist()):
         raise OnnxError(f"its node {node.name or node.output[0]!r} divides integers by 0, -1 or what nobody can tell.")
+
+
+def _why_unknown(found: shapes.Inferred) -> str:
+    """Say why a result has no size: let onnx complain of what does not fit, where it can."""
+    from onnx import shape_inference
+
+    try:
+        shape_inference.infer_shapes(found.model, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:  # onnx raises its own types
+        reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200]
+        return f"has no size, for its inputs and attributes do not fit each other: {reason}."
+    return "has a size that shows only when it runs. Export it with fixed sizes."

@@ -20,11 +20,12 @@ _SMALL = 4096
 _PASSES = 64
 
 # What exporters compute shapes with, beyond what onnx follows by itself.
-_ARITHMETIC = frozenset(
-    "Abs Add And Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater Identity Less Max Min Mod Mul "
-    "Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Size Slice Sqrt Squeeze Sub Tile Transpose "
-    "Unsqueeze Where".split()
-)
+_ARITHMETIC = {
+    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
+    "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax", "ReduceMin",
+    "ReduceProd", "ReduceSum", "Reshape", "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze",
+    "Where",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,9 +196,7 @@ def _fold(graph: "GraphProto", found: Inferred, opset: int) -> bool:
     return bool(folded)
 
 
-def _evaluate(
-    node: "NodeProto", known: Mapping[str, NDArray[Any]], found: Inferred, opset: int
-) -> NDArray[Any] | None:
+def _evaluate(node: "NodeProto", known: Mapping[str, NDArray[Any]], found: Inferred, opset: int) -> NDArray[Any] | None:
     if node.domain not in {"", "ai.onnx"} or len(node.output) != 1:
         return None
     if node.op_type == "Shape" and node.input[0] in found.shapes:

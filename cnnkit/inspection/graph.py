@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, NodeProto, TensorProto, helper, inliner
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.results import GraphInput, GraphSummary, LayerRow
@@ -74,8 +74,7 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1, shape: tuple[int,
     grown = {key: (batch + 1, *size[1:]) if key in open_inputs else size for key, size in sizes.items()}
     larger = shapes.infer(model, grown) if open_inputs else found
     stored = _stored(model)
-    inlined = inliner.inline_local_functions(model) if model.functions else model
-    nodes = tuple(node for node in inlined.graph.node if node.op_type != "Constant")
+    nodes = tuple(node for node in shapes.inlined(model).graph.node if node.op_type != "Constant")
     weights = tuple(_weights(nodes, stored))
     rows = []
     for node, own in zip(nodes, weights, strict=True):

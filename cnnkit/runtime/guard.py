@@ -75,6 +75,8 @@ def check(file: Path | bytes, name: str) -> Checked:
         _check_sizes(model)
     except OnnxError as error:
         raise OnnxError(f"{name} was not opened: {error}") from error
+    except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
+        raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
     return Checked(model, file if external else content)
 
 
@@ -128,6 +130,15 @@ def _parse(content: bytes) -> "ModelProto":
         raise OnnxError("it is not an ONNX file, or not a whole one. Copy or export it again.") from None
     if not model.HasField("graph") or not model.ir_version:
         raise OnnxError("it is not an ONNX file: there is no graph in it.")
+    if not model.graph.output:
+        raise OnnxError("its graph has no output.")
+    names: list[Any] = [
+        name for n in graphs.nodes(model) for name in (n.name, n.op_type, n.domain, *n.input, *n.output)
+    ]
+    for value in (*model.graph.input, *model.graph.output):
+        names += [value.name, *shapes.dimensions(value)]
+    if any(isinstance(name, bytes) for name in names):
+        raise OnnxError("it is damaged: there are names in it that are no text.")
     return model
 
 
@@ -207,33 +218,33 @@ def _check_operators(model: "ModelProto") -> None:
 
 def _check_sizes(model: "ModelProto") -> None:
     """Work out how much memory and time one image takes."""
+    from onnx import TensorProto
     from onnx.helper import tensor_dtype_to_np_dtype
 
     inputs = [value for value in shapes.real_inputs(model.graph) if value.type.tensor_type.HasField("shape")]
     found = shapes.infer(model, {value.name: _one_image(shapes.dimensions(value)) for value in inputs})
     total = work = 0
-    unknown: set[str] = set()
-    for block in graphs.blocks(found.model):
-        for node in block.node:
-            _check_division(node, found)
-            work += multiply_adds(node, found.shapes)
-            # onnx knows nothing of onnxruntime's own operators, nor of what is computed from their results.
-            if node.domain == _ONNXRUNTIME or unknown.intersection(node.input):
-                unknown.update(name for name in node.output if name not in found.shapes)
-            for name in filter(None, node.output):
-                what = f"the result of its node {node.name or name!r} ({node.op_type})"
-                if name not in found.shapes:
-                    if name in unknown or found.types.get(name) == 0:  # a sequence: its parts are counted
-                        continue
-                    raise OnnxError(f"{what} {_why_unknown(found)}")
-                kind = found.types.get(name)
-                size = prod(found.shapes[name]) * (tensor_dtype_to_np_dtype(kind).itemsize if kind else 1)
-                total += size
-                if min(found.shapes[name], default=0) < 0 or size > MAX_TENSOR_BYTES or total > MAX_TOTAL_BYTES:
-                    shape = "×".join(map(str, found.shapes[name]))
-                    raise OnnxError(f"{what} has the size {shape}, more memory than an image is given.")
+    for node in found.nodes:
+        _check_division(node, found)
+        work += multiply_adds(node, found.shapes)
+        problem = found.problems.get(node.output[0] if node.output else "")
+        if problem:
+            raise OnnxError(f"the size of {_named(node)} cannot be told: {problem}.")
+        for name in node.output:
+            shape, kind = found.shapes.get(name), found.types.get(name, TensorProto.FLOAT)
+            if shape is None:
+                continue
+            size = prod(shape) * (tensor_dtype_to_np_dtype(kind).itemsize if kind else 1)
+            total += size
+            if min(shape, default=0) < 0 or size > MAX_TENSOR_BYTES or total > MAX_TOTAL_BYTES:
+                listed = "×".join(map(str, shape))
+                raise OnnxError(f"{_named(node)} has the size {listed}: more memory than an image may take.")
     if work > MAX_MULTIPLY_ADDS:
         raise OnnxError(f"one image takes {work:.1e} multiply-adds; {MAX_MULTIPLY_ADDS:.0e} are the most.")
+
+
+def _named(node: "NodeProto") -> str:
+    return f"what its node {node.name or node.output[0]!r} ({node.op_type}) gives"
 
 
 def _one_image(sizes: tuple[int | str, ...]) -> shapes.Shape:
@@ -247,21 +258,8 @@ def _check_division(node: "NodeProto", found: shapes.Inferred) -> None:
     from onnx import TensorProto, numpy_helper
 
     integers = {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64}
-    if node.op_type not in {"Div", "Mod"} or found.types.get(node.input[1]) not in integers:
+    if node.op_type not in {"Div", "Mod"} or node.domain or found.types.get(node.input[1]) not in integers:
         return
-    constants = [t for t in found.model.graph.initializer if t.name == node.input[1]]
-    constants += [t for n in graphs.nodes(found.model) if node.input[1] in n.output and (t := graphs.constant(n))]
-    if not constants or {0, -1} & set(numpy_helper.to_array(constants[0]).ravel().tolist()):
+    divisor = found.constants.get(node.input[1])
+    if divisor is None or {0, -1} & set(numpy_helper.to_array(divisor).ravel().tolist()):
         raise OnnxError(f"its node {node.name or node.output[0]!r} divides integers by 0, -1 or what nobody can tell.")
-
-
-def _why_unknown(found: shapes.Inferred) -> str:
-    """Say why a result has no size: let onnx complain of what does not fit, where it can."""
-    from onnx import shape_inference
-
-    try:
-        shape_inference.infer_shapes(found.model, check_type=True, strict_mode=True, data_prop=True)
-    except Exception as error:  # onnx raises its own types
-        reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200]
-        return f"has no size, for its inputs and attributes do not fit each other: {reason}."
-    return "has a size that shows only when it runs. Export it with fixed sizes."

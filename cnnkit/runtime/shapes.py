@@ -1,25 +1,27 @@
-"""Static shapes of an ONNX graph for inputs of a given size: onnx's shape inference, helped over shape arithmetic."""
+"""Static shapes of an ONNX graph for inputs of a given size, node by node: onnx's inference, and shape arithmetic.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+onnx infers whole graphs too, but follows shapes that are computed by other operators only so far, and can be made to
+use any amount of memory by what it does follow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cnnkit.runtime.graphs import attribute, blocks, constant
+from cnnkit.runtime.graphs import attribute, constant
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 Shape = tuple[int, ...]
 
 _SMALL = 4096
 """Elements of a constant that may be a shape or take part in computing one."""
-_PASSES = 64
 
-# What exporters compute shapes with, beyond what onnx follows by itself.
+# What exporters compute shapes with.
 _ARITHMETIC = {
     "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
     "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax", "ReduceMin",
@@ -30,17 +32,23 @@ _ARITHMETIC = {
 
 @dataclass(frozen=True)
 class Inferred:
-    """A model without its large weights, local functions inlined, and the shapes of what it computes.
+    """What is known of a graph before it runs.
 
     Attributes:
-        model: as inferred; shapes of graphs inside nodes are in their own `value_info`.
+        nodes: all of them, those of branches before the node that chooses; local functions are replaced by their
+            bodies.
         shapes: of tensors by name; absent where nobody can tell.
-        types: `TensorProto.DataType` by name.
+        types: `TensorProto.DataType` by name; absent for what is no tensor.
+        constants: values that are stored in the file or follow from shapes, as far as they are small.
+        problems: why a node's results have no shape, by the name of its first result; empty where that is no fault of
+            the node: it is one of onnxruntime's own, or takes what has no shape.
     """
 
-    model: "ModelProto"
-    shapes: dict[str, Shape]
-    types: dict[str, int]
+    nodes: "list[NodeProto]" = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
+    constants: "dict[str, TensorProto]" = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 def real_inputs(graph: "GraphProto") -> "list[ValueInfoProto]":
@@ -63,154 +71,145 @@ def infer(model: "ModelProto", sizes: Mapping[str, Shape]) -> Inferred:
         model: checked; its local functions do not call each other in circles.
         sizes: the shape of each input by name.
     """
-    from onnx import inliner, shape_inference
-
-    light = _without_weights(model)
-    if model.functions:
-        light = inliner.inline_local_functions(light)
-    for value in light.graph.input:
+    walk = _Walk(model)
+    for value in model.graph.input:
         if value.name in sizes:
-            _set_shape(value, sizes[value.name])
-    _forget(light.graph)
-    for _ in range(_PASSES):
-        inferred = shape_inference.infer_shapes(light, data_prop=True)
-        found = _collect(inferred)
-        names = (name for node in inferred.graph.node for name in node.output if name)
-        if all(name in found.shapes for name in names) or not _fold(light.graph, found, _opset(model)):
-            break
-    return found
+            walk.know(value.name, _type(value.type.tensor_type.elem_type, sizes[value.name]))
+    walk.enter(inlined(model).graph)
+    return walk.found
 
 
-def values(block: Any) -> "Iterator[ValueInfoProto]":
-    """Yield what a graph says about its own tensors."""
-    yield from block.value_info
-    yield from getattr(block, "input", ())
-    yield from getattr(block, "output", ())
+def inlined(model: "ModelProto") -> "ModelProto":
+    """Return a model whose local functions are replaced by their bodies."""
+    from onnx import inliner
+
+    return inliner.inline_local_functions(model) if model.functions else model
 
 
-def static_shape(value: "ValueInfoProto") -> Shape | None:
-    """Return the shape of a tensor whose dimensions are all known."""
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
-        return None
-    shape = tuple(dim.dim_value for dim in kind.shape.dim if dim.HasField("dim_value"))
-    return shape if len(shape) == len(kind.shape.dim) else None
+class _Walk:
+    """Goes through the nodes in their order, which is that of a run."""
 
+    def __init__(self, model: "ModelProto") -> None:
+        self.found = Inferred()
+        self._types: dict[str, TypeProto] = {}
+        self._opsets = {
+            entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import
+        }
+        self._ir_version = model.ir_version
 
-def _collect(model: "ModelProto") -> Inferred:
-    shapes: dict[str, Shape] = {}
-    types: dict[str, int] = {}
-    for block in blocks(model):
-        if not hasattr(block, "initializer"):
-            continue  # a function: inlined
-        for value in values(block):
-            types[value.name] = value.type.tensor_type.elem_type
-            shape = static_shape(value)
+    def know(self, name: str, kind: "TypeProto") -> None:
+        self._types[name] = kind
+        if kind.HasField("tensor_type"):
+            self.found.types[name] = kind.tensor_type.elem_type
+            shape = _static(kind)
             if shape is not None:
-                shapes[value.name] = shape
-        for tensor in block.initializer:
-            shapes[tensor.name], types[tensor.name] = tuple(tensor.dims), tensor.data_type
-    return Inferred(model, shapes, types)
+                self.found.shapes[name] = shape
 
+    def enter(self, graph: "GraphProto") -> None:
+        for tensor in graph.initializer:
+            self._store(tensor.name, tensor)
+        for sparse in graph.sparse_initializer:
+            self.know(sparse.values.name, _type(sparse.values.data_type, tuple(sparse.dims)))
+        for node in graph.node:
+            self._visit(node)
+            self.found.nodes.append(node)
 
-def _without_weights(model: "ModelProto") -> "ModelProto":
-    """Copy a model; tensors too large to be a shape become inputs of theirs, so that nothing large is copied."""
-    from onnx import ModelProto, helper
+    def _store(self, name: str, tensor: "TensorProto") -> None:
+        from onnx import TensorProto
 
-    light = ModelProto(ir_version=model.ir_version)
-    light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
-    graph = light.graph
-    graph.name = model.graph.name or "graph"
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    listed = {value.name for value in graph.input}
+        self.know(name, _type(tensor.data_type, tuple(tensor.dims)))
+        if prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
+            self.found.constants[name] = tensor
 
-    def add(name: str, tensor: "TensorProto") -> None:
-        if name not in listed:
-            graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
-            listed.add(name)
-
-    for tensor in model.graph.initializer:
-        if _is_small(tensor):
-            graph.initializer.append(tensor)
-        else:
-            add(tensor.name, tensor)
-    for sparse in model.graph.sparse_initializer:
-        graph.input.append(
-            helper.make_tensor_value_info(sparse.values.name, sparse.values.data_type, list(sparse.dims))
-        )
-    for node in model.graph.node:
-        tensor = constant(node)
-        if tensor is not None and not _is_small(tensor):
-            add(node.output[0], tensor)
-        else:
-            graph.node.append(node)
-    return light
-
-
-def _is_small(tensor: "TensorProto") -> bool:
-    from onnx import TensorProto
-
-    return prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL
-
-
-def _set_shape(value: "ValueInfoProto", shape: Shape) -> None:
-    value.type.tensor_type.ClearField("shape")
-    for size in shape:
-        value.type.tensor_type.shape.dim.add().dim_value = size
-
-
-def _forget(graph: "GraphProto") -> None:
-    """Drop what the file says about its own results: it may be of another batch, or wrong."""
-    graph.ClearField("value_info")
-    for value in graph.output:
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
-
-
-def _opset(model: "ModelProto") -> int:
-    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
-
-
-def _fold(graph: "GraphProto", found: Inferred, opset: int) -> bool:
-    """Replace nodes that compute small constants by these; return whether there were any."""
-    from onnx import numpy_helper
-
-    known: dict[str, NDArray[Any]] = {
-        tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if _is_small(tensor)
-    }
-    for node in graph.node:
+    def _visit(self, node: "NodeProto") -> None:
         tensor = constant(node)
         if tensor is not None:
-            known[node.output[0]] = numpy_helper.to_array(tensor)
-    folded = []
-    for node in graph.node:
-        result = _evaluate(node, known, found, opset)
-        if result is not None:
-            known[node.output[0]] = result
-            graph.initializer.append(numpy_helper.from_array(result, node.output[0]))
-            folded.append(node)
-    for node in folded:
-        graph.node.remove(node)
-    return bool(folded)
+            self._store(node.output[0], tensor)
+            return
+        bodies = [found.g for found in node.attribute if found.HasField("g")]
+        for body in bodies:
+            self.enter(body)
+        if bodies:
+            self._choose(node, bodies)
+        elif any(name and name not in self._types for name in node.input):
+            self.found.problems[node.output[0]] = ""
+        else:
+            self._infer(node)
+            self._compute(node)
+
+    def _choose(self, node: "NodeProto", bodies: "list[GraphProto]") -> None:
+        """Give an `If` the shapes of its branches, where these agree."""
+        for index, name in enumerate(node.output):
+            found = [body.output[index].name for body in bodies if index < len(body.output)]
+            shapes = {self.found.shapes.get(inner) for inner in found}
+            if node.op_type == "If" and len(shapes) == 1 and None not in shapes:
+                self.know(name, self._types[found[0]])
+            else:
+                self.found.problems[name] = "its branches give different shapes"
+
+    def _infer(self, node: "NodeProto") -> None:
+        from onnx import defs, helper, shape_inference
+
+        domain = node.domain if node.domain != "ai.onnx" else ""
+        if not defs.has(node.op_type, domain):
+            self.found.problems[node.output[0]] = ""
+            return
+        try:
+            results = shape_inference.infer_node_outputs(
+                defs.get_schema(node.op_type, self._opsets.get(domain, 1), domain),
+                node,
+                {name: self._types[name] for name in node.input if name},
+                {name: self.found.constants[name] for name in node.input if name in self.found.constants},
+                opset_imports=[helper.make_opsetid(*entry) for entry in self._opsets.items()],
+                ir_version=self._ir_version,
+            )
+        except Exception as error:  # onnx raises its own types
+            reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200].rstrip(".")
+            self.found.problems[node.output[0]] = f"its inputs and attributes do not fit each other: {reason}"
+            return
+        for name, kind in results.items():
+            self.know(name, kind)
+            if kind.HasField("tensor_type") and _static(kind) is None:
+                self.found.problems[node.output[0]] = "its size shows only when it runs; export it with fixed sizes"
+
+    def _compute(self, node: "NodeProto") -> None:
+        """Work out what a node gives where that is a small constant."""
+        from onnx import numpy_helper
+
+        known, name = self.found.constants, node.output[0]
+        if node.op_type == "Shape" and node.input[0] in self.found.shapes:
+            shape = self.found.shapes[node.input[0]]
+            part = shape[attribute(node, "start", 0) : attribute(node, "end", len(shape))]
+            self._store(name, numpy_helper.from_array(np.array(part, np.int64), name))
+            return
+        if (
+            node.domain
+            or node.op_type not in _ARITHMETIC | {"Constant"}
+            or any(i and i not in known for i in node.input)
+        ):
+            return
+        if prod(self.found.shapes.get(name, (_SMALL + 1,))) > _SMALL:
+            return
+        from onnx.reference import ReferenceEvaluator
+
+        feeds = {given: numpy_helper.to_array(known[given]) for given in node.input if given}
+        try:
+            with np.errstate(all="ignore"):
+                result: Any = ReferenceEvaluator(node, opsets={"": self._opsets.get("", 1)}).run(None, feeds)
+            self._store(name, numpy_helper.from_array(np.asarray(result[0]), name))
+        except Exception:  # nonsense of whatever kind computes no shape
+            return
 
 
-def _evaluate(node: "NodeProto", known: Mapping[str, NDArray[Any]], found: Inferred, opset: int) -> NDArray[Any] | None:
-    if node.domain not in {"", "ai.onnx"} or len(node.output) != 1:
-        return None
-    if node.op_type == "Shape" and node.input[0] in found.shapes:
-        shape = found.shapes[node.input[0]]
-        return np.array(shape[attribute(node, "start", 0) : attribute(node, "end", len(shape))], np.int64)
-    if node.op_type not in _ARITHMETIC or any(name and name not in known for name in node.input):
-        return None
-    if prod(found.shapes.get(node.output[0], (_SMALL + 1,))) > _SMALL:
-        return None
-    from onnx.reference import ReferenceEvaluator
+def _type(kind: int, shape: Shape) -> "TypeProto":
+    from onnx import helper
 
-    feeds = {name: known[name] for name in node.input if name}
-    try:
-        with np.errstate(all="ignore"):
-            return np.asarray(ReferenceEvaluator(node, opsets={"": opset}).run(None, feeds)[0])  # type: ignore[index]
-    except Exception:  # nonsense of whatever kind computes no shape
+    return helper.make_tensor_type_proto(kind, list(shape))
+
+
+def _static(kind: "TypeProto") -> Shape | None:
+    tensor = kind.tensor_type
+    if not tensor.HasField("shape"):
         return None
+    shape = tuple(dim.dim_value for dim in tensor.shape.dim if dim.HasField("dim_value"))
+    return shape if len(shape) == len(tensor.shape.dim) else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EpochRecord,
         Evaluation,
         ExportResult,
+        GraphSummary,
         LoadNote,
         LoadProgress,
         ModelSummary,
@@ -299,16 +300,42 @@ def summarize(
     shape: tuple[int, int, int] | None = None,
     depth: int | None = None,
     trust_code: bool = False,
-) -> "ModelSummary":
-    """Return the layers of a network; see `cnnkit.inspection.summary.summarize`.
+    compare: str | Path | None = None,
+    profile: bool = False,
+    device: str = "auto",
+) -> "ModelSummary | GraphSummary":
+    """Return the layers of a network, or the nodes of an ONNX file.
+
+    `compare`, `profile` and `device` are for ONNX files, `depth` is for PyTorch networks; see
+    `cnnkit.inspection.summary.summarize` and `cnnkit.inspection.graph.summarize_file`.
 
     >>> import cnnkit
     >>> [layer.output_shape for layer in cnnkit.summarize("lenet").layers if layer.kind == "MaxPool2d"]
     [(6, 14, 14), (16, 5, 5)]
     """
+    text = str(ref)
+    reference = registry.resolve(text)
+    if reference.kind == "onnx" and reference.path is not None:
+        if depth is not None:
+            raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")
+        from cnnkit.inspection import graph
+
+        against = None if compare is None else str(compare)
+        return graph.summarize_file(
+            reference.path,
+            text,
+            batch=batch,
+            shape=shape,
+            against=against,
+            profile=profile,
+            device=device,
+            trust_code=trust_code,
+        )
+    if compare is not None or profile:
+        raise UsageError(f"{text} is a PyTorch network; --compare and --profile are for ONNX files.")
     from cnnkit.inspection import summary
 
-    return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth, trust_code=trust_code)
+    return summary.summarize(text, batch=batch, shape=shape, depth=depth, trust_code=trust_code)
 
 
 def benchmark(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier
 
 # What an installation for prediction only does without.
-_TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib"}
+_TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "matplotlib"}
 
 
 # What may go wrong in one of several processes alone.
@@ -58,6 +58,11 @@ class Group(TyperGroup):
                 message = (
                     f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks "
                     f"{error.name}. Run: pip install torch torchvision torchmetrics onnx onnxscript matplotlib"
+                )
+                _report(ctx, MissingDependencyError.code, message)
+            elif isinstance(error, ModuleNotFoundError) and error.name == "onnx":
+                message = (
+                    "an ONNX file that is none of cnnkit's own is checked by the library onnx. Run: pip install onnx"
                 )
                 _report(ctx, MissingDependencyError.code, message)
             elif isinstance(error, OSError):

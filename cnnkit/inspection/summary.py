@@ -38,7 +38,7 @@ def summarize(
     """
     reference = registry.resolve(ref)
     if reference.kind == "onnx":
-        raise UsageError(f"{ref} is an ONNX file; summary reads PyTorch networks: a name, a run or a checkpoint.")
+        raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
     if reference.is_architecture:
         network = _build_without_weights(ref)
         own = networks.input_shape(ref)

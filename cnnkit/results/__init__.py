@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from cnnkit.results.evaluation import Evaluation as Evaluation
     from cnnkit.results.export import ExportResult as ExportResult
     from cnnkit.results.export import ParityCertificate as ParityCertificate
+    from cnnkit.results.graphs import ComparedRow as ComparedRow
+    from cnnkit.results.graphs import GraphComparison as GraphComparison
+    from cnnkit.results.graphs import GraphInput as GraphInput
+    from cnnkit.results.graphs import GraphProfile as GraphProfile
+    from cnnkit.results.graphs import GraphSummary as GraphSummary
+    from cnnkit.results.graphs import NodeTime as NodeTime
     from cnnkit.results.inspection import LayerRow as LayerRow
     from cnnkit.results.inspection import ModelSummary as ModelSummary
     from cnnkit.results.listing import DatasetInfo as DatasetInfo
@@ -50,6 +56,12 @@ _HOMES = {
     "Evaluation": "evaluation",
     "ParityCertificate": "export",
     "ExportResult": "export",
+    "ComparedRow": "graphs",
+    "GraphComparison": "graphs",
+    "GraphInput": "graphs",
+    "GraphProfile": "graphs",
+    "GraphSummary": "graphs",
+    "NodeTime": "graphs",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "Benchmark": "benchmark",

@@ -43,13 +43,23 @@ def open_onnx(
     """Open an ONNX file, ours or anybody's, as a classifier; `verified` says that its hash is that of the zoo.
 
     Raises:
-        OnnxError: not an image classifier that onnxruntime can run.
+        OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
+        CheckpointError: a card that is damaged, or of another graph.
         DeviceError: the device cannot be had.
         UsageError: options that contradict the file or its card.
     """
-    session = open_session(model, name, device=device)
     options = options or ForeignOptions()
-    card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=verified)
+    if verified:
+        session = open_session(model, name, device=device)
+        card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
+    else:
+        # Checking takes the onnx library, whose import is a third of the time of a prediction.
+        from cnnkit.runtime import guard
+
+        checked = guard.check(model, name)
+        card = ModelCard.from_metadata(checked.metadata, name)
+        guard.require_unchanged(checked.model, getattr(card, "graph_sha256", ""), name)
+        session = open_session(checked.source, name, device=device)
     if card is not None:
         if options:
             raise UsageError(

@@ -1,0 +1,251 @@
+"""Nodes, output shapes, parameters and multiply-adds of an ONNX file, found without running it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from cnnkit.errors import OnnxError, UsageError
+from cnnkit.results import GraphInput, GraphSummary, LayerRow
+from cnnkit.runtime import graphs, shapes
+from cnnkit.runtime.counting import multiply_adds
+from cnnkit.runtime.guard import Checked
+
+_FLOATS = {
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+    TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ,
+}  # fmt: skip
+
+# Inputs that hold weights, for operators whose other constants are none; `None` stands for a constant of any kind.
+_WEIGHTS: Mapping[str, tuple[int, ...]] = {
+    "BatchNormalization": (1, 2), "Clip": (), "Pad": (), "Resize": (), "Upsample": (), "OneHot": (), "Dropout": (),
+    "QuantizeLinear": (0,), "DequantizeLinear": (0,), "DynamicQuantizeLinear": (0,),
+    "ConvInteger": (1,), "MatMulInteger": (0, 1), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "QGemm": (3, 6),
+}  # fmt: skip
+_QUANTISED = {"DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Less", "Greater"}
+# What `cnnkit.models.normalisation.Normalise` is called in our own files: constants of the preprocessing.
+_NORMALISATION = "normalise."
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A summarised file with what its rows were made of.
+
+    Attributes:
+        summary: one row for each of `nodes`.
+        nodes: without the ones that only hold a constant; local functions are replaced by their bodies.
+        weights: names of the stored tensors that each node takes as its parameters.
+        sizes: of the inputs, with the batch.
+    """
+
+    summary: GraphSummary
+    nodes: tuple[NodeProto, ...]
+    weights: tuple[frozenset[str], ...]
+    sizes: dict[str, shapes.Shape]
+
+
+def read_graph(checked: Checked, name: str, *, batch: int = 1, shape: tuple[int, int, int] | None = None) -> Graph:
+    """Summarise a file that passed the checks of `cnnkit.runtime.guard`.
+
+    Args:
+        checked: the file.
+        name: what to call it.
+        batch: images in the batch that the multiply-adds are for.
+        shape: channels, height and width, where the graph leaves them open.
+
+    Raises:
+        UsageError: a batch or shape that the graph does not take, or none where it needs one.
+        OnnxError: an input whose size cannot be guessed.
+    """
+    model = checked.model
+    sizes = {
+        value.name: _size(value.name, shapes.dimensions(value), name, batch, shape)
+        for value in shapes.real_inputs(model.graph)
+    }
+    found = shapes.infer(model, sizes)
+    open_inputs = {v.name for v in shapes.real_inputs(model.graph) if isinstance((*shapes.dimensions(v), 0)[0], str)}
+    if not open_inputs and sizes:
+        batch = (*next(iter(sizes.values())), 1)[0]
+    # A dimension is the batch where it grows with it.
+    grown = {key: (batch + 1, *size[1:]) if key in open_inputs else size for key, size in sizes.items()}
+    larger = shapes.infer(model, grown) if open_inputs else found
+    stored = _stored(model)
+    nodes = tuple(node for node in shapes.inlined(model).graph.node if node.op_type != "Constant")
+    weights = tuple(_weights(nodes, stored))
+    rows = []
+    for node, own in zip(nodes, weights, strict=True):
+        output = found.shapes.get(node.output[0], ())
+        has_batch = bool(output) and output[0] == batch
+        if open_inputs:
+            has_batch = has_batch and larger.shapes.get(node.output[0], (0,))[0] == batch + 1
+        rows.append(
+            LayerRow(
+                name=node.name or node.output[0],
+                kind=node.op_type,
+                depth=1,
+                output_shape=output[1:] if has_batch else output,
+                parameters=sum(prod(stored[key].dims) for key in own),
+                multiply_adds=_multiply_adds(node, found.shapes),
+                is_leaf=True,
+            )
+        )
+    summary = GraphSummary(
+        model=name,
+        inputs=tuple(
+            GraphInput(key, _dtype(found.types[key]), size[1:] if size and size[0] == batch else size)
+            for key, size in sizes.items()
+        ),
+        batch=batch,
+        layers=tuple(rows),
+        parameters=sum(prod(stored[key].dims) for key in frozenset().union(*weights)),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        size_mb=sum(prod(t.dims) * _bytes(t.data_type) for t in graphs.tensors(model)) / 1e6,
+        opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0),
+        ir_version=model.ir_version,
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+    )
+    return Graph(summary, nodes, weights, sizes)
+
+
+def _size(
+    key: str, dims: tuple[int | str, ...], name: str, batch: int, shape: tuple[int, int, int] | None
+) -> shapes.Shape:
+    """Fill in the open dimensions of an input."""
+    listed = "×".join(map(str, dims))
+    if dims and isinstance(dims[0], int) and batch not in {1, dims[0]}:
+        raise UsageError(f"{name} takes batches of exactly {dims[0]}; leave out --batch.")
+    given: tuple[int, ...] = ()
+    if len(dims) == 4 and shape is not None:
+        channels, height, width = shape
+        last = dims[3] in {1, 3} and dims[1] not in {1, 3}
+        given = (0, height, width, channels) if last else (0, channels, height, width)
+    size = []
+    for place, found in enumerate(dims):
+        wanted = given[place] if place and given else None
+        if isinstance(found, int):
+            if wanted not in {None, found}:
+                raise UsageError(f"{name} takes {key} of {listed}, which --input contradicts.")
+            size.append(found)
+        elif place == 0:
+            size.append(batch)
+        elif wanted is not None:
+            size.append(wanted)
+        elif len(dims) == 4:
+            raise UsageError(f"{name} takes {key} of {listed}; say the size of an image, as in --input 3x224x224.")
+        else:
+            raise OnnxError(f"{name} takes {key} of {listed}, of which nobody can guess {found!r}: no images.")
+    return tuple(size)
+
+
+def _stored(model: ModelProto) -> dict[str, TensorProto]:
+    """Return what the main graph holds as constants, by name."""
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        tensor = graphs.constant(node)
+        if tensor is not None:
+            found[node.output[0]] = tensor
+    return found
+
+
+def _weights(nodes: tuple[NodeProto, ...], stored: Mapping[str, TensorProto]) -> Iterator[frozenset[str]]:
+    """Yield the parameters of each node; those of a node that only prepares constants count where these are used."""
+    origins: dict[str, frozenset[str]] = {}
+    for node in nodes:
+        own: frozenset[str] = frozenset()
+        for inner in _with_bodies(node):
+            for place, name in enumerate(inner.input):
+                if name in origins:
+                    own |= origins[name]
+                elif name in stored and _is_weight(inner, place, stored[name]):
+                    own |= {name}
+        if node.input and all(not name or name in stored or name in origins for name in node.input):
+            origins.update(dict.fromkeys(node.output, own))
+            own = frozenset()
+        yield own
+
+
+def _with_bodies(node: NodeProto) -> Iterator[NodeProto]:
+    yield node
+    for attribute in node.attribute:
+        for body in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+            for block in graphs.inside(body):
+                yield from block.node
+
+
+def _is_weight(node: NodeProto, place: int, tensor: TensorProto) -> bool:
+    if tensor.name.startswith(_NORMALISATION):
+        return False
+    if node.op_type in _WEIGHTS and place not in _WEIGHTS[node.op_type]:
+        return False
+    if node.op_type in _QUANTISED:
+        return True
+    count = prod(tensor.dims)
+    return tensor.data_type in _FLOATS and count > (1 if node.op_type in _ELEMENTWISE or not tensor.dims else 0)
+
+
+def _multiply_adds(node: NodeProto, known: Mapping[str, shapes.Shape]) -> int:
+    """Count a node; of several branches the most expensive one."""
+    bodies: list[Any] = [a.g for a in node.attribute if a.HasField("g")]
+    inside = (sum(multiply_adds(n, known) for block in graphs.inside(body) for n in block.node) for body in bodies)
+    return multiply_adds(node, known) + max(inside, default=0)
+
+
+def _dtype(kind: int) -> str:
+    return "string" if kind == TensorProto.STRING else str(helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _bytes(kind: int) -> float:
+    if kind == TensorProto.STRING:
+        return 0
+    four_bits = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
+    return 0.5 if kind in four_bits else helper.tensor_dtype_to_np_dtype(kind).itemsize
+
+
+def summarize_file(
+    path: Path,
+    name: str,
+    *,
+    batch: int = 1,
+    shape: tuple[int, int, int] | None = None,
+    against: str | None = None,
+    profile: bool = False,
+    device: str = "auto",
+    trust_code: bool = False,
+) -> GraphSummary:
+    """Summarise an ONNX file.
+
+    Args:
+        path: of the file.
+        name: what to call it.
+        batch: images in the batch that the multiply-adds and the profile are for.
+        shape: channels, height and width, where the graph leaves them open.
+        against: PyTorch network to set beside it; only this imports PyTorch.
+        profile: measure the time of each node.
+        device: to measure on: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+
+    Raises:
+        OnnxError: the file is refused (see `cnnkit.runtime.guard`), or does not run.
+        UsageError: a batch or shape that the graph does not take, or none where it needs one.
+        DeviceError: the device cannot be had.
+    """
+    from dataclasses import replace
+
+    from cnnkit.runtime.guard import check
+
+    checked = check(path, name)
+    graph = read_graph(checked, name, batch=batch, shape=shape)
+    summary = graph.summary
+    if against is not None:
+        from cnnkit.inspection.comparison import compare
+
+        summary = replace(summary, comparison=compare(graph, against, trust_code=trust_code))
+    if profile:
+        from cnnkit.runtime.profiling import profile as measure
+
+        summary = replace(summary, profile=measure(checked, name, graph.sizes, device=device))
+    return summary

@@ -1,0 +1,73 @@
+"""Walking an ONNX model: every graph in it, at whatever depth, and every tensor that it stores."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+    Block = GraphProto | FunctionProto
+
+
+def blocks(model: "ModelProto") -> "Iterator[Block]":
+    """Yield the graph, the local functions, and the graphs inside their nodes."""
+    outermost: list[Block] = [model.graph, *model.functions]
+    for training in model.training_info:
+        outermost += [training.initialization, training.algorithm]
+    for block in outermost:
+        yield from inside(block)
+
+
+def inside(block: "Block") -> "Iterator[Block]":
+    """Yield a block and the graphs inside its nodes, but not the functions that these call."""
+    waiting = [block]
+    while waiting:
+        block = waiting.pop()
+        yield block
+        for attribute in _attributes(block):
+            waiting += [attribute.g] if attribute.HasField("g") else []
+            waiting += attribute.graphs
+
+
+def nodes(model: "ModelProto") -> "Iterator[NodeProto]":
+    """Yield the nodes of all blocks."""
+    for block in blocks(model):
+        yield from block.node
+
+
+def tensors(model: "ModelProto") -> "Iterator[TensorProto]":
+    """Yield every tensor that the file stores: initializers and attributes of all blocks, the parts of sparse ones."""
+    for block in blocks(model):
+        yield from getattr(block, "initializer", ())
+        sparse = list(getattr(block, "sparse_initializer", ()))
+        for attribute in _attributes(block):
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            sparse += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            sparse += attribute.sparse_tensors
+        for tensor in sparse:
+            yield tensor.values
+            yield tensor.indices
+
+
+def attribute(node: "NodeProto", name: str, default: Any = None) -> Any:
+    """Return the value of a node's attribute, or the default."""
+    from onnx.helper import get_attribute_value
+
+    return next((get_attribute_value(found) for found in node.attribute if found.name == name), default)
+
+
+def constant(node: "NodeProto") -> "TensorProto | None":
+    """Return the tensor that a `Constant` node gives, None for any other node and for other kinds of value."""
+    if node.op_type != "Constant":
+        return None
+    tensor: TensorProto | None = attribute(node, "value")
+    return tensor
+
+
+def _attributes(block: "Block") -> "Iterator[AttributeProto]":
+    yield from getattr(block, "attribute_proto", ())
+    for node in block.node:
+        yield from node.attribute

@@ -1,0 +1,265 @@
+"""The checks that an ONNX file passes before onnxruntime sees it: whole, self-contained, runnable, and of bounded size.
+
+onnxruntime is native code, and a file can be made to exhaust memory, to run for ever or to read other files with it.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.errors import CheckpointError, OnnxError
+from cnnkit.runtime import graphs, shapes
+from cnnkit.runtime.counting import multiply_adds
+from cnnkit.runtime.stored import check_tensors
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+MAX_FILE_BYTES = 2**31 - 1
+"""What a protobuf can hold."""
+MAX_NODES = 100_000
+MAX_TENSOR_BYTES = 2**31
+"""Of one intermediate result at batch 1."""
+MAX_TOTAL_BYTES = 2**33
+"""Of all intermediate results at batch 1."""
+MAX_MULTIPLY_ADDS = 10**13
+"""At batch 1: minutes on a processor."""
+OPEN_SIDE = 224
+"""Height and width where a graph leaves them open."""
+
+_STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
+_ONNXRUNTIME = "com.microsoft"
+# Nobody can tell how long these run, or how much their results grow on the way.
+_LOOPS = {"Loop", "Scan", "SequenceMap"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file that passed.
+
+    Attributes:
+        model: what it holds, without external data.
+        source: what to open: its bytes as they were checked, or its path where data lies beside it.
+    """
+
+    model: "ModelProto"
+    source: Path | bytes
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says about itself, the model card among it."""
+        return {entry.key: entry.value for entry in self.model.metadata_props}
+
+
+def check(file: Path | bytes, name: str) -> Checked:
+    """Read an ONNX file and check it.
+
+    Args:
+        file: its path, or its content.
+        name: what to call it in errors.
+
+    Raises:
+        OnnxError: it is damaged, reaches for other files, or asks for more than onnxruntime or this machine can give.
+    """
+    try:
+        content = _read(file)
+        model = _parse(content)
+        _check_versions(model)
+        _check_functions(model)
+        external = check_tensors(model, file.parent if isinstance(file, Path) else None)
+        _check_standard(content if not external else file)
+        _check_operators(model)
+        _check_sizes(model)
+    except OnnxError as error:
+        raise OnnxError(f"{name} was not opened: {error}") from error
+    except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
+        raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
+    return Checked(model, file if external else content)
+
+
+def graph_sha256(model: "ModelProto") -> str:
+    """Return the SHA-256 of a model without its metadata, so that the card in it can hold it."""
+    from onnx import ModelProto
+
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    bare.ClearField("metadata_props")
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def require_unchanged(model: "ModelProto", expected: str, name: str) -> None:
+    """Make sure that graph and weights are those that a card was written for.
+
+    Args:
+        model: as read.
+        expected: the card's `graph_sha256`; empty in cards that have none.
+        name: of the file, for the error.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    if expected and graph_sha256(model) != expected:
+        raise CheckpointError(
+            f"{name} does not match its model card: its graph or weights were changed after the card was written, so "
+            "that nothing the card says is proven. Export it again."
+        )
+
+
+def _read(file: Path | bytes) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    try:
+        size = file.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise OnnxError(f"it has {size / 1e9:.1f} GB; an ONNX file holds {MAX_FILE_BYTES / 1e9:.1f} GB at most.")
+        return file.read_bytes()
+    except OSError as error:
+        raise OnnxError(f"it cannot be read: {error.strerror or error}.") from error
+
+
+def _parse(content: bytes) -> "ModelProto":
+    from onnx import ModelProto
+
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception:  # protobuf's own
+        raise OnnxError("it is not an ONNX file, or not a whole one. Copy or export it again.") from None
+    if not model.HasField("graph") or not model.ir_version:
+        raise OnnxError("it is not an ONNX file: there is no graph in it.")
+    if not model.graph.output:
+        raise OnnxError("its graph has no output.")
+    names: list[Any] = [
+        name for n in graphs.nodes(model) for name in (n.name, n.op_type, n.domain, *n.input, *n.output)
+    ]
+    for value in (*model.graph.input, *model.graph.output):
+        names += [value.name, *shapes.dimensions(value)]
+    if any(isinstance(name, bytes) for name in names):
+        raise OnnxError("it is damaged: there are names in it that are no text.")
+    return model
+
+
+def _check_versions(model: "ModelProto") -> None:
+    import onnx
+
+    readable = f"onnx {onnx.__version__} reads up to"
+    if not 3 <= model.ir_version <= onnx.IR_VERSION:
+        raise OnnxError(
+            f"it is of ONNX IR version {model.ir_version}; {readable} {onnx.IR_VERSION}. Export it with an older "
+            "version, or update onnx and onnxruntime."
+        )
+    for entry in model.opset_import:
+        newest = onnx.defs.onnx_opset_version()
+        if entry.domain in {"", "ai.onnx"} and not 1 <= entry.version <= newest:
+            raise OnnxError(
+                f"it uses opset {entry.version}; {readable} opset {newest}. Export it with an older one, or update "
+                "onnx and onnxruntime."
+            )
+
+
+def _check_functions(model: "ModelProto") -> None:
+    """Count the nodes as they are when each call of a local function is replaced by its body; none may call itself."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+
+    def calls(block: Any) -> list[tuple[str, str, str]]:
+        return [(n.domain, n.op_type, n.overload) for body in graphs.inside(block) for n in body.node]
+
+    waiting = {name: Counter(calls(function)) for name, function in functions.items()}
+    sizes: dict[tuple[str, str, str], int] = {}
+    while waiting:
+        ready = [name for name, called in waiting.items() if not called.keys() & waiting.keys()]
+        if not ready:
+            raise OnnxError("its local functions call themselves without end.")
+        for name in ready:
+            sizes[name] = sum(count * (1 + sizes.get(called, 0)) for called, count in waiting.pop(name).items())
+    total = sum(1 + sizes.get(called, 0) for called in calls(model.graph))
+    if total > MAX_NODES:
+        raise OnnxError(f"it has {total:,} nodes; {MAX_NODES:,} are the most.")
+
+
+def _check_standard(file: Path | bytes) -> None:
+    """Let onnx check that the file follows the standard."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(file) if isinstance(file, Path) else file)
+    except Exception as error:  # onnx raises its own types, ValueError and RuntimeError alike
+        reason = " ".join(str(error).split())[:300]
+        raise OnnxError(f"it is not a valid ONNX file: {reason}") from error
+
+
+def _check_operators(model: "ModelProto") -> None:
+    import onnx
+
+    versions = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
+    functions = {(f.domain, f.name) for f in model.functions}
+    for node in graphs.nodes(model):
+        domain = node.domain if node.domain != "ai.onnx" else ""
+        if (node.domain, node.op_type) in functions:
+            continue
+        if node.domain in _STANDARD:
+            try:
+                onnx.defs.get_schema(node.op_type, versions.get(domain, 1), domain)
+            except onnx.defs.SchemaError:
+                known = False
+            else:
+                known = True
+        else:
+            known = node.domain == _ONNXRUNTIME and node.op_type != "EPContext"
+        if not known:
+            place = f"of {node.domain}" if node.domain else f"in opset {versions.get(domain, 1)}"
+            raise OnnxError(f"it needs the operator {node.op_type} {place}, which this onnxruntime does not have.")
+        if node.op_type in _LOOPS:
+            raise OnnxError(f"it has a {node.op_type}, of which nobody can tell how long it runs. Unroll it to export.")
+
+
+def _check_sizes(model: "ModelProto") -> None:
+    """Work out how much memory and time one image takes."""
+    from onnx import TensorProto
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    inputs = [value for value in shapes.real_inputs(model.graph) if value.type.tensor_type.HasField("shape")]
+    found = shapes.infer(model, {value.name: _one_image(shapes.dimensions(value)) for value in inputs})
+    total = work = 0
+    for node in found.nodes:
+        _check_division(node, found)
+        work += multiply_adds(node, found.shapes)
+        problem = found.problems.get(node.output[0] if node.output else "")
+        if problem:
+            raise OnnxError(f"the size of {_named(node)} cannot be told: {problem}.")
+        for name in node.output:
+            shape, kind = found.shapes.get(name), found.types.get(name, TensorProto.FLOAT)
+            if shape is None:
+                continue
+            size = prod(shape) * (tensor_dtype_to_np_dtype(kind).itemsize if kind else 1)
+            total += size
+            if min(shape, default=0) < 0 or size > MAX_TENSOR_BYTES or total > MAX_TOTAL_BYTES:
+                listed = "×".join(map(str, shape))
+                raise OnnxError(f"{_named(node)} has the size {listed}: more memory than an image may take.")
+    if work > MAX_MULTIPLY_ADDS:
+        raise OnnxError(f"one image takes {work:.1e} multiply-adds; {MAX_MULTIPLY_ADDS:.0e} are the most.")
+
+
+def _named(node: "NodeProto") -> str:
+    return f"what its node {node.name or node.output[0]!r} ({node.op_type}) gives"
+
+
+def _one_image(sizes: tuple[int | str, ...]) -> shapes.Shape:
+    """Fill in what is open: a batch of one, and the usual height and width."""
+    side = OPEN_SIDE if len(sizes) == 4 else 1
+    return tuple(size if isinstance(size, int) else side if place else 1 for place, size in enumerate(sizes))
+
+
+def _check_division(node: "NodeProto", found: shapes.Inferred) -> None:
+    """Refuse to divide integers by -1 or 0: the smallest integer divided by -1 ends the process."""
+    from onnx import TensorProto, numpy_helper
+
+    integers = {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64}
+    if node.op_type not in {"Div", "Mod"} or node.domain or found.types.get(node.input[1]) not in integers:
+        return
+    divisor = found.constants.get(node.input[1])
+    if divisor is None or {0, -1} & set(numpy_helper.to_array(divisor).ravel().tolist()):
+        raise OnnxError(f"its node {node.name or node.output[0]!r} divides integers by 0, -1 or what nobody can tell.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LoadProgress,
         ModelSummary,
         TrainingEvent,
+        TuningResult,
     )
 
 
@@ -307,3 +308,49 @@ def summarize(
     from cnnkit.inspection import summary
 
     return summary.summarize(str(ref), batch=batch, shape=shape, depth=depth, trust_code=trust_code)
+
+
+def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, store: bool = True) -> "TuningResult":
+    """Try provider options on an exported file, and store the winner in its card; see `cnnkit.runtime.tuning.tune`.
+
+    Later sessions on the same hardware use it. Where nothing beats the default beyond the noise, nothing is stored,
+    and what was stored before for this hardware is taken away.
+
+    Raises:
+        UsageError: not an exported file.
+        OnnxError: it has no card, or gives other logits on this device.
+        DeviceError: the device cannot be had.
+        OutputError: the file cannot be written; it is untouched.
+
+    >>> import cnnkit, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = cnnkit.export("lenet", pathlib.Path(folder) / "lenet.onnx").path
+    ...     cnnkit.tune(file, device="cpu", batch=1).tried[0].name
+    'default'
+    """
+    from dataclasses import replace
+
+    from cnnkit.files import require_writable
+    from cnnkit.runtime import tuning
+    from cnnkit.runtime.providers import ProviderOptions, as_stored
+
+    reference = registry.resolve(str(ref))
+    if reference.kind in {"zoo", "architecture"} and zoo.has(str(ref)):
+        raise UsageError(
+            f"{ref} belongs to the zoo, whose files stay as they are. Tune a copy: cnnkit export {ref} --onnx"
+        )
+    if reference.kind != "onnx" or reference.path is None:
+        raise UsageError(f"{ref} is not an ONNX file. Export it first: cnnkit export {ref} --onnx")
+    if store:
+        require_writable(reference.path.parent)
+    result, card = tuning.tune(reference.path, str(ref), device=device, batch=batch)
+    kept = {key: entry for key, entry in (card.tuning or {}).items() if key != result.hardware}
+    if result.winner is not None and result.speed_up is not None:
+        options = ProviderOptions.from_stored(result.options)
+        kept[result.hardware] = as_stored(options, batch=batch, speed_up=result.speed_up[0])
+    if not store or (kept or None) == card.tuning:
+        return result
+    from cnnkit.exporting.carding import replace_card
+
+    replace_card(reference.path, replace(card, tuning=kept or None))
+    return replace(result, stored_in=reference.path if result.winner is not None else None)

@@ -24,6 +24,7 @@ PUBLIC = [
     "__version__",
     "create_model",
     "default_recipe",
+    "doctor",
     "evaluate",
     "export",
     "list_datasets",
@@ -31,6 +32,7 @@ PUBLIC = [
     "load",
     "summarize",
     "train",
+    "tune",
 ]
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}

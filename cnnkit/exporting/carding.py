@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError
@@ -19,7 +18,7 @@ def replace_card(path: Path, card: ModelCard) -> None:
     """
     try:
         model = onnx.ModelProto.FromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
+    except Exception as error:  # protobuf raises its own types
         raise OnnxError(f"{path} is not an ONNX file that can be read: {error}.") from error
     entry = next((entry for entry in model.metadata_props if entry.key == CARD_KEY), None)
     if entry is None:

@@ -21,11 +21,13 @@ def tuning(result: TuningResult) -> None:
     out = console.out()
     console.titled(out, f"{result.model} in batches of {result.batch}, {result.hardware}", table)
     if result.winner is None:
-        out.print("Nothing beats the default options beyond the noise, so nothing is stored.")
+        again = any(row.verdict == "faster" for row in result.tried)
+        why = "What was fastest did not win again, alone against the" if again else "Nothing beats the"
+        removed = ", and the options that the card held are taken out" if result.removed else ""
+        out.print(f"{why} default options beyond the noise: nothing is stored{removed}.")
         return
-    out.print(
-        Text(f"Winner: {result.winner}, {_interval(result.speed_up)} times as fast when run again.", "bold green")
-    )
+    gained = _interval(result.speed_up)
+    out.print(Text(f"Winner: {result.winner}. Alone against the default: {gained} times as fast.", "bold green"))
     if result.stored_in is not None:
         console.say(out, Text(f"Stored in the card of {result.stored_in}, for this hardware alone."))
 

@@ -40,6 +40,7 @@ class TuningResult:
         options: of the winner, as they are stored.
         speed_up: of the winner in a second run against the default alone, with the ends of its 95% interval.
         stored_in: the file whose card holds the winner now.
+        removed: whether the card held options for this hardware, which are taken out, for there is no winner.
     """
 
     model: str
@@ -52,3 +53,4 @@ class TuningResult:
     options: dict[str, Any]
     speed_up: tuple[float, float, float] | None
     stored_in: Path | None = None
+    removed: bool = False

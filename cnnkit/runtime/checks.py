@@ -25,6 +25,14 @@ def onnxruntime_packages() -> dict[str, str]:
     return {name: version(name) for name in sorted(found & kinds)}
 
 
+def cnnkit_check() -> Check:
+    """Which version of cnnkit is installed."""
+    try:
+        return Check("cnnkit", version("cnnkit"))
+    except PackageNotFoundError:
+        return Check("cnnkit", "a source tree that is not installed")
+
+
 def package_check() -> Check:
     """Whether there is exactly one package of onnxruntime."""
     found = onnxruntime_packages()

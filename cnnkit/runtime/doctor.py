@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import cnnkit
 from cnnkit.results.installation import Check, Installation
 from cnnkit.runtime import checks, libraries
 from cnnkit.runtime.hardware import Driver, find_driver, processor
@@ -29,7 +28,7 @@ def doctor() -> Installation:
 
 def _checks(driver: Driver | None) -> Iterator[Check]:
     yield Check("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield Check("cnnkit", cnnkit.__version__)
+    yield checks.cnnkit_check()
     yield Check("processor", processor())
     yield from checks.torch_checks(driver)
     package = checks.package_check()

@@ -78,6 +78,20 @@ def load(name: str) -> str:
     return ""
 
 
+def load_provider(kind: Gpu) -> str:
+    """Load a provider as onnxruntime does, and return what went wrong; only where onnxruntime tried it before."""
+    path = provider_file(kind)
+    if path is None:
+        return ""
+    try:
+        # What all providers share must be there for everyone, as onnxruntime puts it.
+        ctypes.CDLL(str(path).replace(f"_{kind}.", "_shared."), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
 def _package_folders() -> list[Path]:
     """Where pip puts the libraries of CUDA, cuDNN and TensorRT."""
     nvidia, tensorrt = find_spec("nvidia"), find_spec("tensorrt_libs")

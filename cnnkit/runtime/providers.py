@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -121,10 +120,12 @@ class ProviderOptions:
     def _tensorrt(self, index: int, model: Path | bytes) -> dict[str, str]:
         import platformdirs
 
+        from cnnkit.files import sha256
+
         # Engines take minutes to build. They are kept by the file's content: onnxruntime itself names them by the
         # graph alone, and would run a network that was trained anew with its old weights.
         content = model.read_bytes() if isinstance(model, Path) else model
-        folder = platformdirs.user_cache_path("cnnkit") / "tensorrt" / sha256(content).hexdigest()[:32]
+        folder = platformdirs.user_cache_path("cnnkit") / "tensorrt" / sha256(content)[:32]
         folder.mkdir(parents=True, exist_ok=True)
         return {
             "device_id": str(index),

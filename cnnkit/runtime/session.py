@@ -144,7 +144,7 @@ def _place(model: Path | bytes, name: str, device: str, options: ProviderOptions
     if check is not None:
         said = str(check)
     else:
-        said = f"onnxruntime {ort.__version__} could not use its {PROVIDER_NAMES[gpu]} provider: {failure}"
+        said = f"onnxruntime {ort.__version__} could not use its {PROVIDER_NAMES[gpu]} provider: {failure}."
     if kind == "auto":
         # A driver alone, as in many containers, is no GPU that lies idle.
         return on_cpu(said, said if driver is not None and driver.gpus else "")
@@ -166,10 +166,10 @@ def _attempt(model: Path | bytes, name: str, gpu: Gpu, index: int, options: Prov
         except OnnxError as error:
             # onnxruntime blames what it likes; on the CPU, only the file can be at fault.
             _open(model, name, "cpu", 0, ProviderOptions())
-            return str(error.__cause__)[:300] or "it does not say why"
+            return str(error.__cause__).strip()[:300] or "it does not say why"
     if PROVIDERS[gpu] in session.get_providers():
         return session
-    return "it made a session on the CPU without saying why"
+    return libraries.load_provider(gpu) or "it made a session on the CPU without saying why"
 
 
 @contextmanager

@@ -173,5 +173,6 @@ def _row(name: str, slow: Timing, timing: Timing) -> TriedOptions:
     if timing is slow:
         return TriedOptions(name, "default", mean_ms)
     ratio = speed_up(slow, timing)
-    verdict = "faster" if ratio[1] > 1 else "slower" if ratio[2] < 1 else "no difference"
-    return TriedOptions(name, verdict, mean_ms, ratio)
+    if ratio[0] > 1:
+        return TriedOptions(name, "faster" if ratio[1] > 1 else "no difference", mean_ms, ratio)
+    return TriedOptions(name, "slower" if ratio[2] < 1 else "no difference", mean_ms, ratio)

@@ -98,6 +98,7 @@ CASES = {
     "help of predict": (COMMAND, ["predict", "--help"], TRAINING, "--model"),
     "models": (COMMAND, ["models"], TRAINING, "lenet"),
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),
+    "doctor": (COMMAND, ["doctor"], HEAVY - {"numpy", "PIL", "pydantic"}, "session on CPU"),
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),

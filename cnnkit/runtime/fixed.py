@@ -64,7 +64,7 @@ class FixedBuffers:
             for name, array in arrays.items():
                 recorded.inputs[name].update_inplace(array)
             self._session.run_with_iobinding(recorded.binding, recorded.options)
-            return [recorded.outputs[name].numpy() for name in names]
+            return [np.array(recorded.outputs[name].numpy()) for name in names]
 
     def _record(self, arrays: dict[str, Any]) -> _Recorded | None:
         """Make the buffers of a shape; None where the graph does not say the shapes of its outputs."""

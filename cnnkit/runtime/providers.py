@@ -1,5 +1,6 @@
 """The devices that can be asked for, and the options of onnxruntime's providers that matter to convolution networks."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -66,7 +67,8 @@ class ProviderOptions:
         """
         from pydantic import TypeAdapter
 
-        return TypeAdapter(cls).validate_python(stored)
+        # As JSON a table may stand for the class, and yet no text for a number.
+        return TypeAdapter(cls).validate_json(json.dumps(stored))
 
     def changes(self) -> dict[str, Any]:
         """Return what differs from the default, as it is stored.

@@ -197,14 +197,17 @@ def _left_to_cpu(session: Session) -> tuple[dict[str, int], int]:
 
 def _tuned(session: Session, name: str, device: str) -> ProviderOptions | None:
     """Return the options that the card holds for where this session runs."""
-    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY, "")
-    if '"tuning":{' not in text:
+    try:
+        tuning = json.loads(session.get_modelmeta().custom_metadata_map.get(CARD_KEY, "{}"))["tuning"]
+    except (ValueError, KeyError, TypeError):  # a damaged card is refused by those who need it
+        return None
+    if not tuning:
         return None
     kind = next(kind for kind, shown in PROVIDER_NAMES.items() if shown == session.placement.device)
     driver = None if kind == "cpu" else find_driver()
     try:
-        return stored_options(json.loads(text)["tuning"], hardware_key(kind, parse_device(device)[1], driver))
-    except (ValueError, KeyError, TypeError) as error:
+        return stored_options(tuning, hardware_key(kind, parse_device(device)[1], driver))
+    except ValueError as error:
         raise CheckpointError(
             f"the model card in {name} is not valid (tuning: {' '.join(str(error).split())[:200]}). "
             "Was the file changed by hand?"

@@ -205,10 +205,12 @@ def load_classifier(model: str, **options: Any) -> "Classifier":
         raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
     mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
     classifier = api.load(model, mean=mean, std=std, **options)
-    if warning := getattr(classifier.network, "warning", ""):
+    # Networks on PyTorch have none: they run on one device as a whole.
+    placement = getattr(classifier.network, "placement", None)
+    if placement is not None and placement.warning:
         from cnnkit.render import console
 
-        console.warning(warning)
+        console.warning(placement.warning)
     return classifier
 
 

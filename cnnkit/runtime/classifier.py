@@ -41,7 +41,7 @@ class OnnxNetwork:
     ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
-        self.warning = session.placement.warning
+        self.placement = session.placement
         self._session = session
         self._channels_last = channels_last
         self._probabilities = probabilities

@@ -40,11 +40,17 @@ def _checks(driver: Driver | None) -> Iterator[Check]:
         yield checks.provider_check(kind, driver)
         if check := checks.library_check(kind, driver):
             yield check
-    if checks.onnxruntime_packages():
-        yield session_check("cpu", driver)
-        for kind in GPUS:
-            if libraries.provider_file(kind) is not None:
-                yield session_check(kind, driver)
+    if not checks.onnxruntime_packages():
+        return
+    yield session_check("cpu", driver)
+    sessions = {kind: session_check(kind, driver) for kind in GPUS if libraries.provider_file(kind) is not None}
+    yield from sessions.values()
+    cuda = sessions.get("cuda")
+    if cuda is not None and cuda.verdict == "ok":
+        yield Check("--device auto", "takes CUDA")
+    else:
+        reason = checks.why_not("cuda", driver) or cuda
+        yield Check("--device auto", f"takes the CPU: {reason.what}: {reason.found}" if reason else "takes the CPU")
 
 
 def session_check(device: str, driver: Driver | None) -> Check:

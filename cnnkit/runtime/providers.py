@@ -36,8 +36,8 @@ class ProviderOptions:
             onnxruntime's default, times all of them again for every new batch size.
         workspace: CUDA: let the choice be free of a memory limit.
         nhwc: CUDA: run convolutions with channels last.
-        tf32: CUDA: round the factors of products to ten bits of mantissa. That moves logits by about 1e-2, a hundred
-            times what parity tolerates, so it is off unless asked for.
+        tf32: CUDA: round the factors of products to ten bits of mantissa, an error of up to 5e-4 in each. Parity
+            tolerates 1e-5 of the largest logit, so it is off unless asked for.
         graph: CUDA, TensorRT: record the kernels of a batch size once and replay them, through buffers that stay where
             they are.
     """

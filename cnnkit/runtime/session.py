@@ -7,17 +7,19 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime as ort
 
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import CheckpointError, DeviceError, OnnxError
 from cnnkit.runtime import libraries
-from cnnkit.runtime.fixed import DISABLED, FixedBuffers, graph_run_options
 from cnnkit.runtime.hardware import find_driver, has_driver
 from cnnkit.runtime.libraries import PROVIDER_NAMES, PROVIDERS, Gpu
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, merged, parse_device, stored_options
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.fixed import FixedBuffers
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Session(ort.InferenceSession):  # type: ignore[misc]
     """An onnxruntime session that knows where it runs, and runs through fixed buffers where it records a CUDA graph."""
 
     placement: Placement
-    buffers: FixedBuffers | None = None
+    buffers: "FixedBuffers | None" = None
 
     def run(self, output_names: list[str] | None, input_feed: dict[str, Any], run_options: Any = None) -> list[Any]:
         """Run as any session does."""
@@ -70,6 +72,8 @@ class Session(ort.InferenceSession):  # type: ignore[misc]
     def run_with_iobinding(self, iobinding: Any, run_options: Any = None) -> None:
         """Run on the caller's buffers; without a graph, which would go on using those of its first run."""
         if self.buffers is not None and run_options is None:
+            from cnnkit.runtime.fixed import DISABLED, graph_run_options
+
             run_options = graph_run_options(DISABLED)
         super().run_with_iobinding(iobinding, run_options)
 
@@ -134,6 +138,8 @@ def _place(model: Path | bytes, name: str, device: str, options: ProviderOptions
             on, nodes = _left_to_cpu(made)
             made.placement = Placement(PROVIDER_NAMES[gpu], reason, on, nodes, options, tuned)
             if options.graph:
+                from cnnkit.runtime.fixed import FixedBuffers
+
                 made.buffers = FixedBuffers(made, "cuda", index)
             return made
         failure = made

@@ -44,6 +44,7 @@ def test_this_installation_has_no_problem_and_runs_a_session(cli):
     if find_driver() is None:
         assert result.exit_code == 0
         assert found["NVIDIA driver"]["verdict"] == "note"
+        assert found["--device auto"]["found"] == "takes the CPU: NVIDIA driver: not found on this machine"
 
 
 def test_the_table_is_drawn(cli):
@@ -207,6 +208,7 @@ def test_missing_libraries_are_a_problem_where_there_is_a_gpu(diagnose, driver, 
     assert found["session on CUDA"]["verdict"] == "problem"
     assert "CUDA libraries" in found["session on CUDA"]["found"]
     assert found["session on CPU"]["verdict"] == "ok"
+    assert found["--device auto"]["found"].startswith("takes the CPU: CUDA libraries: not found: ")
     assert "CUDA libraries" in envelope["errors"][0]["message"]
 
 

@@ -1,7 +1,7 @@
 """onnxruntime sessions on the device that was asked for, or an error: a GPU request never becomes a CPU run."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -130,13 +130,15 @@ def _place(model: Path | bytes, name: str, device: str, options: ProviderOptions
     if kind == "auto" and not has_driver():
         return on_cpu("there is no NVIDIA driver on this machine")
     gpu: Gpu = "tensorrt" if kind == "tensorrt" else "cuda"
-    failure = "no NVIDIA driver was found"
+    failure = ""
     if has_driver() and PROVIDERS[gpu] in ort.get_available_providers():
         made = _attempt(model, name, gpu, index, options)
         if isinstance(made, Session):
             reason = "asked for" if kind == gpu else "a session really runs on the GPU"
-            on, nodes = _left_to_cpu(made)
-            made.placement = Placement(PROVIDER_NAMES[gpu], reason, on, nodes, options, tuned)
+            assigned = _assigned(made)
+            left = dict(assigned.get(PROVIDERS["cpu"], Counter()).most_common())
+            nodes = sum(kinds.total() for kinds in assigned.values())
+            made.placement = Placement(PROVIDER_NAMES[gpu], reason, left, nodes, options, tuned)
             if options.graph:
                 from cnnkit.runtime.fixed import FixedBuffers
 
@@ -174,7 +176,7 @@ def _attempt(model: Path | bytes, name: str, gpu: Gpu, index: int, options: Prov
             _open(model, name, "cpu", 0, ProviderOptions())
             return str(error.__cause__).strip()[:300] or "it does not say why"
     if PROVIDERS[gpu] in session.get_providers():
-        return session
+        return session if PROVIDERS[gpu] in _assigned(session) else "it takes none of this network's nodes"
     return libraries.load_provider(gpu) or "it made a session on the CPU without saying why"
 
 
@@ -189,16 +191,12 @@ def _silent() -> Iterator[None]:
         ort.set_default_logger_severity(2)
 
 
-def _left_to_cpu(session: Session) -> tuple[dict[str, int], int]:
-    """Return the operator types that run on the CPU, with their number of nodes, and the number of all nodes."""
-    left: Counter[str] = Counter()
-    nodes = 0
+def _assigned(session: Session) -> dict[str, Counter[str]]:
+    """Return the operator types by the provider that runs them, with their number of nodes."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for part in session.get_provider_graph_assignment_info():
-        kinds = [node.op_type for node in part.get_nodes()]
-        nodes += len(kinds)
-        if part.ep_name == PROVIDERS["cpu"]:
-            left.update(kinds)
-    return dict(left.most_common()), nodes
+        found[part.ep_name].update(node.op_type for node in part.get_nodes())
+    return dict(found)
 
 
 def _tuned(session: Session, name: str, device: str) -> ProviderOptions | None:

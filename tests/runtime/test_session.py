@@ -9,7 +9,7 @@ from cnnkit import zoo
 from cnnkit.errors import DeviceError, OnnxError, UsageError
 from cnnkit.runtime import libraries
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.runtime.session import Placement, device_of, open_session
+from cnnkit.runtime.session import Placement, Session, _assigned, device_of, open_session
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,12 @@ def test_a_session_says_why_it_runs_there(make_onnx, cuda):
     assert (asked.device, asked.reason, asked.warning) == ("CPU", "asked for", "")
     if not cuda:
         assert "no NVIDIA driver" in open_session(make_onnx(), "net.onnx").placement.reason
+
+
+def test_nodes_are_counted_by_the_provider_that_runs_them(make_onnx):
+    # As a session on a GPU is made, with no GPU to take anything.
+    session = Session(make_onnx(), ProviderOptions().for_session("cuda"), providers=["CPUExecutionProvider"])
+    assert _assigned(session) == {"CPUExecutionProvider": {"Flatten": 1, "MatMul": 1}}
 
 
 def test_nodes_that_a_gpu_leaves_to_the_cpu_are_a_warning():

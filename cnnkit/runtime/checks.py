@@ -4,7 +4,9 @@ Nothing here imports onnxruntime or PyTorch: what is broken must not keep the re
 """
 
 import os
+import platform
 import re
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 
@@ -14,6 +16,9 @@ from cnnkit.runtime.hardware import Driver
 from cnnkit.runtime.libraries import PROVIDER_NAMES, Gpu, Library
 
 GPU_PACKAGE = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
+# The only platforms that the package index has onnxruntime-gpu for.
+HAS_GPU_PACKAGE = (sys.platform, platform.machine()) in {("linux", "x86_64"), ("win32", "AMD64")}
+PACKAGE = GPU_PACKAGE if HAS_GPU_PACKAGE else "pip install onnxruntime"
 
 
 def onnxruntime_packages() -> dict[str, str]:
@@ -38,9 +43,9 @@ def package_check() -> Check:
     found = onnxruntime_packages()
     text = ", ".join(f"{name} {number}" for name, number in found.items())
     if not found:
-        return Check("onnxruntime", "not installed", "problem", "Every exported network runs on it:", GPU_PACKAGE)
+        return Check("onnxruntime", "not installed", "problem", "Every exported network runs on it:", PACKAGE)
     if len(found) > 1:
-        command = f"pip uninstall -y {' '.join(found)} && {GPU_PACKAGE}"
+        command = f"pip uninstall -y {' '.join(found)} && {PACKAGE}"
         advice = "They overwrite each other's files; keep one:"
         return Check("onnxruntime", f"{text}: more than one", "problem", advice, command)
     return Check("onnxruntime", text)
@@ -61,6 +66,8 @@ def provider_check(kind: Gpu, driver: Driver | None) -> Check:
 
 def driver_check(driver: Driver | None) -> Check:
     """Whether there is a driver, and one that is new enough for the provider."""
+    if driver is None and not HAS_GPU_PACKAGE:
+        return Check("NVIDIA driver", "not looked for: no onnxruntime-gpu for this platform", "note")
     if driver is None:
         advice = "Without an NVIDIA GPU, use --device cpu or auto. With one, install its driver, and CUDA's libraries:"
         return Check("NVIDIA driver", "not found on this machine", "note", advice, GPU_PACKAGE)

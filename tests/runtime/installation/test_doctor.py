@@ -169,6 +169,13 @@ def test_a_driver_for_an_older_cuda_is_a_problem():
     assert "Update the driver" in check.advice
 
 
+def test_a_platform_without_onnxruntime_gpu_is_not_sent_after_it(monkeypatch):
+    monkeypatch.setattr(checks, "HAS_GPU_PACKAGE", False)
+    check = checks.driver_check(None)
+    assert (check.verdict, check.command) == ("note", "")
+    assert check.found == "not looked for: no onnxruntime-gpu for this platform"
+
+
 def test_gpus_that_are_hidden_are_noted(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     check = checks.gpu_check(Driver("580", (13, 0), (), "no CUDA-capable device is detected"))

@@ -17,6 +17,7 @@ _HOMES = {
     "benchmark": "cnnkit.api",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
+    "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.api",
     "export": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
@@ -24,6 +25,7 @@ _HOMES = {
     "load": "cnnkit.api",
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
+    "tune": "cnnkit.api",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from cnnkit.api import load as load
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train
+    from cnnkit.api import tune as tune
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.images import Preprocessing as Preprocessing
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
     from cnnkit.runtime.classifier import Classifier as Classifier
+    from cnnkit.runtime.doctor import doctor as doctor
 
 
 def __getattr__(name: str) -> Any:

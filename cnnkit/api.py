@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LoadProgress,
         ModelSummary,
         TrainingEvent,
+        TuningResult,
     )
 
 
@@ -389,3 +390,52 @@ def benchmark_steps(refs: "Sequence[str | Path]", **options: Any) -> "Generator[
     from cnnkit.inspection import benchmark
 
     return benchmark.benchmark_steps([str(ref) for ref in refs], **options)
+
+
+def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: float = 1.0) -> "TuningResult":
+    """Try provider options on an exported file, and store the winner in its card; see `cnnkit.runtime.tuning.tune`.
+
+    Later sessions on the same hardware use it. Where nothing beats the default options beyond the noise nothing is
+    stored, and what the card held for this hardware is taken out.
+
+    Args:
+        ref: an ONNX file with a card.
+        device: as in `load`, and `tensorrt` or `tensorrt:N`.
+        batch: images in each run.
+        seconds: spent on each set of options.
+
+    Raises:
+        UsageError: not an exported file, or one of the zoo.
+        OnnxError: it has no card, or gives other logits on this device.
+        DeviceError: the device cannot be had.
+        OutputError: the file cannot be written; it is untouched.
+    """
+    from dataclasses import replace
+
+    from cnnkit.files import require_writable
+    from cnnkit.runtime import tuning
+    from cnnkit.runtime.providers import ProviderOptions, as_stored
+
+    reference = registry.resolve(str(ref))
+    path = reference.path
+    # The zoo's files are known by their hashes.
+    of_zoo = path is not None and path.resolve().is_relative_to(zoo.folder().resolve())
+    if reference.kind == "zoo" or of_zoo or (reference.kind == "architecture" and zoo.has(str(ref))):
+        copied = "" if of_zoo else f" Tune a copy: cnnkit export {ref} --onnx"
+        raise UsageError(f"{ref} belongs to the zoo, whose files stay as they are.{copied}")
+    if reference.kind != "onnx" or path is None:
+        raise UsageError(f"{ref} is not an ONNX file. Export it first: cnnkit export {ref} --onnx")
+    require_writable(path.parent)
+    result, card = tuning.tune(path, str(ref), device=device, batch=batch, seconds=seconds)
+    stored = {key: entry for key, entry in (card.tuning or {}).items() if key != result.hardware}
+    removed = len(stored) < len(card.tuning or {})
+    if result.winner is not None and result.speed_up is not None:
+        options = ProviderOptions.from_stored(result.options)
+        stored[result.hardware] = as_stored(options, batch=batch, speed_up=result.speed_up[0])
+    elif not removed:
+        return result
+    from cnnkit.exporting.carding import replace_card
+
+    replace_card(path, replace(card, tuning=stored or None))
+    won = result.winner is not None
+    return replace(result, stored_in=path if won else None, removed=removed and not won)

@@ -32,6 +32,7 @@ class ModelCard:
         weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
         raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
         parity: of an exported file with its PyTorch network.
+        tuning: the fastest provider options by device and hardware (see `cnnkit.runtime.providers`).
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -48,6 +49,7 @@ class ModelCard:
     weights_sha256: str = ""
     raw_input: bool = False
     parity: ParityCertificate | None = None
+    tuning: dict[str, Any] | None = None
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:

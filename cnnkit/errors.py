@@ -10,6 +10,7 @@ CnnkitError                    exit 1
 ├── ZooError                   a models_zoo file that is absent or damaged
 ├── OnnxError                  a file that onnxruntime cannot run as an image classifier
 ├── DeviceError                a device that was asked for and cannot be had
+├── InstallationError          what `doctor` found would make a command fail
 ├── OutputError                a result that could not be written
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
@@ -94,6 +95,17 @@ class DeviceError(CnnkitError):
     """A device that was asked for and cannot be had."""
 
     code = "device"
+
+
+class InstallationError(CnnkitError):
+    """Something is wrong with this installation that would make a command fail."""
+
+    code = "installation"
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+        """All that was looked at, for the JSON envelope."""
 
 
 class OutputError(CnnkitError):

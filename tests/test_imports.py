@@ -25,6 +25,7 @@ PUBLIC = [
     "benchmark",
     "create_model",
     "default_recipe",
+    "doctor",
     "evaluate",
     "export",
     "list_datasets",
@@ -32,6 +33,7 @@ PUBLIC = [
     "load",
     "summarize",
     "train",
+    "tune",
 ]
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}
@@ -97,6 +99,7 @@ CASES = {
     "help of predict": (COMMAND, ["predict", "--help"], TRAINING, "--model"),
     "models": (COMMAND, ["models"], TRAINING, "lenet"),
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),
+    "doctor": (COMMAND, ["doctor"], HEAVY - {"numpy", "PIL", "pydantic"}, "session on CPU"),
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),

@@ -178,7 +178,8 @@ DataDir = Annotated[
         "--data-dir", help="Folder with MNIST/, FashionMNIST/ … Default: $CNNKIT_DATA, else the cache folder."
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")]
+TorchDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
@@ -208,7 +209,14 @@ def load_classifier(model: str, **options: Any) -> "Classifier":
     if options["preprocess"] not in {None, "imagenet"}:
         raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
     mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
-    return api.load(model, mean=mean, std=std, **options)
+    classifier = api.load(model, mean=mean, std=std, **options)
+    # Networks on PyTorch have none: they run on one device as a whole.
+    placement = getattr(classifier.network, "placement", None)
+    if placement is not None and placement.warning:
+        from cnnkit.render import console
+
+        console.warning(placement.warning)
+    return classifier
 
 
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:

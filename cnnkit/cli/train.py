@@ -8,9 +8,9 @@ import typer
 
 from cnnkit.cli.common import (
     DataDir,
-    Device,
     Json,
     Shape,
+    TorchDevice,
     TrustCode,
     complete_data,
     complete_model,
@@ -92,7 +92,7 @@ def command(
     label_smoothing: Annotated[float | None, _option("Share of each label that all classes get.", _LOSS)] = None,
     class_weights: Annotated[str | None, _option("none, or balanced: rare classes count as much.", _LOSS)] = None,
     mixup: Annotated[float | None, _option("Alpha of mixup; 0: none.", _LOSS)] = None,
-    device: Device = "auto",
+    device: TorchDevice = "auto",
     precision: Annotated[str | None, _option("fp32, bf16 or fp16.", _MACHINE)] = None,
     compile: Annotated[bool | None, _option("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,
     tensorboard: Annotated[

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cnnkit.results.graphs import NodeTime as NodeTime
     from cnnkit.results.inspection import LayerRow as LayerRow
     from cnnkit.results.inspection import ModelSummary as ModelSummary
+    from cnnkit.results.installation import Check as Check
+    from cnnkit.results.installation import Installation as Installation
     from cnnkit.results.listing import DatasetInfo as DatasetInfo
     from cnnkit.results.listing import ModelInfo as ModelInfo
     from cnnkit.results.listing import ZooInfo as ZooInfo
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
     from cnnkit.results.training import TrainingStopped as TrainingStopped
+    from cnnkit.results.tuning import TriedOptions as TriedOptions
+    from cnnkit.results.tuning import TuningResult as TuningResult
 
 T = TypeVar("T")
 
@@ -72,6 +76,10 @@ _HOMES = {
     "ZooInfo": "listing",
     "ModelInfo": "listing",
     "DatasetInfo": "listing",
+    "Check": "installation",
+    "Installation": "installation",
+    "TriedOptions": "tuning",
+    "TuningResult": "tuning",
 }
 
 

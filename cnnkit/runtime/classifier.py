@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,7 +13,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
 from cnnkit.images import Pixels, Prepared, prepare
 from cnnkit.results import ClassScore, Prediction
-from cnnkit.runtime.session import device_of
+from cnnkit.runtime.session import Session, device_of
 
 ImageSource = bytes | Path | str | Image.Image | Pixels
 
@@ -34,7 +33,7 @@ class OnnxNetwork:
 
     def __init__(
         self,
-        session: ort.InferenceSession,
+        session: Session,
         card: ModelCard,
         *,
         channels_last: bool = False,
@@ -42,6 +41,7 @@ class OnnxNetwork:
     ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
+        self.placement = session.placement
         self._session = session
         self._channels_last = channels_last
         self._probabilities = probabilities

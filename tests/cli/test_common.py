@@ -12,7 +12,9 @@ import pytest
 import cnnkit
 from cnnkit import listing
 
-COMMANDS = ("summary", "train", "evaluate", "export", "benchmark", "predict", "models", "datasets")
+COMMANDS = (
+    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "models", "datasets", "doctor",
+)  # fmt: skip
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -2,10 +2,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from cnnkit import zoo
 from cnnkit.errors import DeviceError, OnnxError, UsageError
-from cnnkit.runtime.session import device_of, open_session
+from cnnkit.runtime import libraries
+from cnnkit.runtime.providers import ProviderOptions
+from cnnkit.runtime.session import Placement, Session, _assigned, device_of, open_session
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +61,76 @@ def test_auto_without_a_gpu_is_silent(make_onnx, capfd, cuda):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.gpu
-def test_cuda_really_runs_on_cuda(make_onnx, cuda):
+def test_a_session_says_why_it_runs_there(make_onnx, cuda):
+    asked = open_session(make_onnx(), "net.onnx", device="cpu").placement
+    assert (asked.device, asked.reason, asked.warning) == ("CPU", "asked for", "")
+    if not cuda:
+        assert "no NVIDIA driver" in open_session(make_onnx(), "net.onnx").placement.reason
+
+
+def test_nodes_are_counted_by_the_provider_that_runs_them(make_onnx):
+    # As a session on a GPU is made, with no GPU to take anything.
+    session = Session(make_onnx(), ProviderOptions().for_session("cuda"), providers=["CPUExecutionProvider"])
+    assert _assigned(session) == {"CPUExecutionProvider": {"Flatten": 1, "MatMul": 1}}
+
+
+def test_nodes_that_a_gpu_leaves_to_the_cpu_are_a_warning():
+    placement = Placement("CUDA", "asked for", {"Reshape": 2, "NonZero": 1}, 40)
+    assert placement.warning == "3 of 40 nodes run on the CPU, not on CUDA, and wait for copies: 2 Reshape, 1 NonZero."
+    assert Placement("CUDA", "asked for", {}, 40).warning == ""
+
+
+def test_a_session_takes_its_number_of_threads(make_onnx):
+    session = open_session(make_onnx(), "net.onnx", device="cpu", threads=1)
+    assert session.get_session_options().intra_op_num_threads == 1
+    assert session.placement.options == ProviderOptions(threads=1)
+
+
+@pytest.fixture
+def on_gpu(make_onnx, cuda):
+    """Open a file on the GPU with options."""
     if not cuda:
         pytest.skip("no NVIDIA GPU that onnxruntime can use")
-    session = open_session(make_onnx(), "net.onnx", device="cuda")
+    return lambda device="cuda", **options: open_session(
+        zoo.read("lenet-mnist", "model.onnx"), "lenet", device=device, options=ProviderOptions(**options)
+    )
+
+
+@pytest.mark.gpu
+def test_cuda_really_runs_on_cuda(on_gpu):
+    session = on_gpu()
     assert device_of(session) == "CUDA"
     assert session.get_providers()[0] == "CUDAExecutionProvider"
+    assert (session.placement.device, session.placement.on_cpu, session.placement.warning) == ("CUDA", {}, "")
+    assert session.placement.nodes > 10
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "options", [{}, {"search": "EXHAUSTIVE"}, {"nhwc": True}, {"workspace": False}, {"graph": True}], ids=str
+)
+def test_options_of_cuda_keep_the_logits(on_gpu, options):
+    gpu = on_gpu(**options)
+    cpu = open_session(zoo.read("lenet-mnist", "model.onnx"), "lenet", device="cpu")
+    for seed, count in enumerate([1, 7, 1, 32, 7, *range(1, 12)]):
+        images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28, 1), np.uint8)
+        found, wanted = (session.run(["logits"], {"image": images})[0] for session in (gpu, cpu))
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_not_there_is_an_error(on_gpu):
+    with pytest.raises(DeviceError, match="there is no GPU 99, only 0: "):
+        on_gpu("cuda:99")
+
+
+@pytest.mark.gpu
+def test_tensorrt_runs_or_names_its_library(on_gpu):
+    if any(library.error for library in libraries.scan("tensorrt")):
+        with pytest.raises(DeviceError, match=r'libnvinfer.*pip install "tensorrt-cu'):
+            on_gpu("tensorrt")
+    else:
+        assert on_gpu("tensorrt").placement.device == "TensorRT"
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "auto:0", "cpu ", "tpu"])

@@ -45,6 +45,13 @@ def test_a_command_that_needs_torch_says_so(command):
     assert "Traceback" not in message
 
 
+def test_doctor_says_that_there_is_no_torch_and_runs_a_session():
+    done = cnnkit("doctor", "--json")
+    found = {check["what"]: check for check in json.loads(done.stdout)["data"]["checks"]}
+    assert found["PyTorch"]["found"] == "not installed"
+    assert found["session on CPU"]["verdict"] == "ok"
+
+
 def test_the_python_api_predicts():
     import cnnkit as package
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import cnnkit
-from cnnkit.cli import datasets, evaluate, export, models, predict, summary, train
+from cnnkit.cli import datasets, evaluate, export, models, predict, summary, train, verify
 from cnnkit.cli.common import Group
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ def _help(function: Callable[..., Any]) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
 
 
-for module in (summary, train, evaluate, export, predict, models, datasets):
+for module in (summary, train, evaluate, export, verify, predict, models, datasets):
     app.command(module.__name__.rpartition(".")[2], help=_help(module.command))(module.command)
 
 

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
     from cnnkit.results.training import TrainingStopped as TrainingStopped
+    from cnnkit.results.verification import BatchParity as BatchParity
+    from cnnkit.results.verification import ComparisonProgress as ComparisonProgress
+    from cnnkit.results.verification import Divergence as Divergence
+    from cnnkit.results.verification import LayerParity as LayerParity
+    from cnnkit.results.verification import Verification as Verification
 
 T = TypeVar("T")
 
@@ -45,6 +50,11 @@ _HOMES = {
     "Evaluation": "evaluation",
     "ParityCertificate": "export",
     "ExportResult": "export",
+    "BatchParity": "verification",
+    "ComparisonProgress": "verification",
+    "Divergence": "verification",
+    "LayerParity": "verification",
+    "Verification": "verification",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "ZooInfo": "listing",

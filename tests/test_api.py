@@ -18,7 +18,7 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "create_model", "default_recipe",
-    "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "__version__",
+    "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
@@ -33,6 +33,7 @@ SIGNATURES = {
     ),
     "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False)",
     "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
+    "verify": "(ref, *, against=None, data=None, split=None, data_dir=None, device='auto', trust_code=False)",
     "list_models": "()",
     "list_datasets": "(data_dir=None)",
 }

@@ -31,6 +31,7 @@ PUBLIC = [
     "load",
     "summarize",
     "train",
+    "verify",
 ]
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto
 from torch import nn
 
-from cnnkit.exporting.divergence import OPERATORS, Parting, layer_name
+from cnnkit.exporting.divergence import OPERATORS, Parting, layer_name, operators_of
 from cnnkit.exporting.values import Array, Graph
 from cnnkit.images import Pixels, Preprocessing
 from cnnkit.results.verification import Cause
@@ -26,17 +26,20 @@ def explain(parting: Parting, graph: Graph, pixels: Pixels, form: Preprocessing)
         pixels: uint8 [N, H, W, C] that both were given.
         form: preprocessing of the PyTorch network.
     """
-    if parting.call.name == "normalise":
-        return "preprocessing", _preprocessing(parting.value, pixels, form)
+    low = _low_precision(graph)
+    if parting.call.name == "normalise" and (
+        text := _preprocessing(parting.value, pixels, form, 2e-3 if low else 1e-5)
+    ):
+        return "preprocessing", text
     module, node = parting.call.module, parting.node
-    expected = next((operators for kind, operators in OPERATORS.items() if isinstance(module, kind)), ())
+    expected = operators_of(module)
     if expected and node.op_type not in expected and any(node.op_type in others for others in OPERATORS.values()):
         return "operator", f"the file computes {node.op_type} where PyTorch has {type(module).__name__}."
     if differing := list(_attributes(module, node)):
         return "attribute", f"{'; '.join(differing)}."
     if wrong := list(_weights(parting, graph)):
         return "weight", f"{'; '.join(wrong)}."
-    if low := _low_precision(graph):
+    if low:
         return "precision", f"the file computes with {low}, PyTorch with float32."
     if parting.before and not parting.same_input:
         names = ", ".join(f"{other.op_type} {other.name}".strip() for other in parting.before[:5])
@@ -45,12 +48,16 @@ def explain(parting: Parting, graph: Graph, pixels: Pixels, form: Preprocessing)
         return "graph", f"every layer agrees, but not what {node.op_type} {node.name} makes of them in the end."
     return (
         "exporter",
-        "its weights and attributes are those of PyTorch, and what goes in agrees; what comes out does not.",
+        "what goes in agrees, and so do weights and attributes; what comes out does not.",
     )
 
 
-def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing) -> str:
-    """Compare the mean and deviation, found from what the file makes of pixels, with those of the card."""
+def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing, tolerance: float) -> str:
+    """Compare the mean and deviation, found from what the file makes of pixels, with those of the network.
+
+    Returns:
+        What differs; nothing where they are the same within the tolerance.
+    """
     both = f"the network expects mean {_numbers(form.mean)} and deviation {_numbers(form.std)}"
     planes = pixels.transpose(0, 3, 1, 2).astype(np.float64) / 255
     if value is None or value.shape != planes.shape:
@@ -60,6 +67,8 @@ def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing) -> 
         found = [line for line in fitted if line is not None]
         if len(found) == len(fitted):
             mean, deviation = ([line[part] for line in found] for part in (0, 1))
+            if not what and np.allclose([*mean, *deviation], [*form.mean, *form.std], rtol=0, atol=tolerance):
+                return ""
             return f"{both}; the file applies {_numbers(mean)} and {_numbers(deviation)}{what}."
     return f"{both}; what the file does to the pixels is no normalisation of them."
 
@@ -136,6 +145,8 @@ class _Weight:
 
 def _weights(parting: Parting, graph: Graph) -> Iterator[str]:
     """Say which weights of a node are not those of its layer, and how far off."""
+    if parting.node.op_type not in operators_of(parting.call.module):
+        return
     expected = _expected_weights(parting)
     inputs = list(parting.node.input[1:])
     if parting.node.op_type == "MatMul":

@@ -86,7 +86,13 @@ def locate(
         if index is None and place != region[-1]:
             before.append(node)
             continue
-        index, folded = match.unfold(len(calls) - 1 if index is None else index, node)
+        if index is None:
+            index = len(calls) - 1
+        else:
+            # Casts and the like may surround the operation that the layer is about.
+            own = (graph.nodes[other] for other in region if match.layer_of(other) == index)
+            node = next((other for other in own if other.op_type in operators_of(calls[index].module)), node)
+        index, folded = match.unfold(index, node)
         call = calls[index]
         return Parting(
             call=call,
@@ -98,6 +104,11 @@ def locate(
             layers=match.table({index: node, **dict.fromkeys(folded, node)}),
         )
     raise OnnxError("the scores differ, but nothing in the file computes them.")
+
+
+def operators_of(module: nn.Module) -> tuple[str, ...]:
+    """Return what a layer becomes in ONNX; nothing where that may be several things."""
+    return next((operators for kind, operators in OPERATORS.items() if isinstance(module, kind)), ())
 
 
 class _Match:

@@ -12,7 +12,7 @@ import pytest
 import cnnkit
 from cnnkit import listing
 
-COMMANDS = ("summary", "train", "evaluate", "export", "predict", "models", "datasets")
+COMMANDS = ("summary", "train", "evaluate", "export", "verify", "predict", "models", "datasets")
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 

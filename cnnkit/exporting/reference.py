@@ -120,7 +120,7 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
         form = file.card.preprocessing
         module, card = build_untrained(file.card.model, (form.channels, form.height, form.width))
         if card.weights_sha256 == wanted:
-            return Reference(f"{file.card.model} with random weights", module, card)
+            return Reference(f"{file.card.model} with random weights", module, file.card)
     raise CheckpointError(
         f"the PyTorch weights of {file.name} are neither beside it nor in the zoo: none have the SHA-256 "
         f"{wanted[:12]}… that its card names. Say where they are: cnnkit verify {file.name} --against RUN"
@@ -152,8 +152,11 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
         OnnxError: the two cannot have the same images or classes.
     """
     own, other, network = file.network.card, reference.card, file.network
-    if len(own.labels) != len(other.labels) or (file.card and own.labels != other.labels):
-        raise OnnxError(f"{file.name} has {len(own.labels)} classes; {reference.name} has others, {len(other.labels)}.")
+    if len(own.labels) != len(other.labels):
+        raise OnnxError(f"{file.name} has {len(own.labels)} classes; {reference.name} has {len(other.labels)}.")
+    if file.card and own.labels != other.labels:
+        one, another = next(pair for pair in zip(own.labels, other.labels, strict=True) if pair[0] != pair[1])
+        raise OnnxError(f"{file.name} calls a class {one!r}; {reference.name} calls it {another!r}.")
     if own.preprocessing.shape != other.preprocessing.shape:
         shapes = ["×".join(map(str, card.preprocessing.shape)) for card in (own, other)]
         raise OnnxError(f"{file.name} takes images of {shapes[0]}; {reference.name} takes {shapes[1]}.")

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from cnnkit.exporting.values import Graph, trace
 from cnnkit.results import Verification
@@ -265,22 +265,3 @@ def test_every_layer_of_a_good_file_has_its_value(checkpoints: Path) -> None:
     assert stopped is None
     assert locate(calls, graph, values, "logits") is None
     assert not any(module._forward_hooks for module in network.modules())
-
-
-def unstable() -> onnx.ModelProto:
-    """A convolution with exact results and a batch norm that magnifies what folding the two rounds."""
-    tensors = {
-        "weight": np.ones((2, 1, 1, 1)), "scale": np.full(2, 1000.0), "shift": np.zeros(2),
-        "mean": np.array([255 * 4097.0, 255 * 4099.0]), "var": np.full(2, 0.1), "start": np.array([1e6, 1e6]),
-    }  # fmt: skip
-    nodes = [
-        helper.make_node("Conv", ["pixels", "weight", "start"], ["conv"], "conv", kernel_shape=[1, 1]),
-        helper.make_node("BatchNormalization", ["conv", "scale", "shift", "mean", "var"], ["norm"], "norm"),
-        helper.make_node("GlobalMaxPool", ["norm"], ["pool"], "pool"),
-        helper.make_node("Flatten", ["pool"], ["logits"], "flatten"),
-    ]
-    given = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 1, 4, 4])
-    out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])
-    weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()]
-    graph = helper.make_graph(nodes, "unstable", [given], [out], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -101,7 +101,7 @@ def locate(
             value=values.get(match.counterpart((index, *folded)[-1], node)),
             before=tuple(other for other in before if any(name in values for name in other.output)),
             same_input=any(_close(values[name], call.given) for name in node.input if name in values),
-            layers=match.table({index: node, **dict.fromkeys(folded, node)}),
+            layers=match.table({(index, *folded)[-1]: node}),
         )
     raise OnnxError("the scores differ, but nothing in the file computes them.")
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from cnnkit.exporting import causes
 from cnnkit.exporting.divergence import Parting, difference, layer_name, locate
+from cnnkit.exporting.parity import compare
 from cnnkit.exporting.values import CPU, Call, Graph, Providers, trace
 from cnnkit.images import Pixels, Preprocessing
 from cnnkit.results import Divergence
@@ -32,9 +33,11 @@ def diagnose(
         None where the two agree on these images, however the file is run.
     """
     calls = trace(deployed, torch.from_numpy(pixels))
+    logits = calls[-1].output
     if network.probabilities:
-        scores = torch.from_numpy(calls[-1].output).softmax(1).numpy()
-        calls[-1] = replace(calls[-1], name="probabilities", output=scores)
+        scores = torch.from_numpy(logits)
+        logits = scores.log_softmax(1).numpy()
+        calls[-1] = replace(calls[-1], name="probabilities", output=scores.softmax(1).numpy())
     graph, feed = Graph(model), network.feed(pixels)
 
     def part(providers: Providers, *, optimised: bool = False) -> Parting | None:
@@ -44,6 +47,8 @@ def diagnose(
     parting = part(CPU)
     if parting is not None:
         return _divergence(parting, *causes.explain(parting, graph, pixels, form))
+    if compare(logits, network.logits(pixels)).ratio.max() <= 1:
+        return None
     # The graph itself is right, so it is how onnxruntime runs it.
     if gpu:
         cuda = {"device_id": gpu}

@@ -68,13 +68,7 @@ def _divergence(found: Divergence) -> None:
     table.add_column("difference", justify="right")
     table.add_column("largest value", justify="right")
     for row in rows:
-        style = (
-            "bold red"
-            if row.layer in {found.layer, *found.folded} and row.agrees is not True
-            else ""
-            if row.agrees
-            else "dim"
-        )
+        style = "" if row.agrees else "bold red" if row.layer in {found.layer, *found.folded} else "dim"
         shown = _difference(row.max_absolute_difference) if row.value else "–"
         table.add_row(row.layer, row.kind, row.value or "–", shown, f"{row.largest:.3g}", style=style)
     if rows:

@@ -85,8 +85,8 @@ def test_failed(failed: Verification, golden: Callable[[str, str], None], capsys
 def test_the_reason_is_a_sentence(failed: Verification) -> None:
     assert verification.failure(failed) == (
         "net.onnx is not best.safetensors: logits differ by up to 2.0e-02, 200.0 times what is allowed, the first "
-        "class agrees on 99.94%. First layer that differs: stage1.block.conv (Conv2d) with stage1.block.norm folded in. "
-        "Likely cause, weight: stage1.block.conv.weight differs in 1 of 20,736 values."
+        "class agrees on 99.94%. First layer that differs: stage1.block.conv (Conv2d) with stage1.block.norm folded "
+        "in. Likely cause, weight: stage1.block.conv.weight differs in 1 of 20,736 values."
     )
 
 

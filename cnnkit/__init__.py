@@ -26,6 +26,7 @@ _HOMES = {
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
     "tune": "cnnkit.api",
+    "verify": "cnnkit.api",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train
     from cnnkit.api import tune as tune
+    from cnnkit.api import verify as verify
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.images import Preprocessing as Preprocessing

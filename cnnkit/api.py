@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         ModelSummary,
         TrainingEvent,
         TuningResult,
+        Verification,
     )
+    from cnnkit.results.verification import ComparisonProgress
 
 
 DEFAULT_CLASSIFIER = "digits"
@@ -292,6 +294,45 @@ def export(
     return export_onnx(
         str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir), trust_code=trust_code
     )
+
+
+def verify(
+    ref: str | Path,
+    *,
+    against: str | Path | None = None,
+    data: str | None = None,
+    split: Any = None,
+    data_dir: str | Path | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+) -> "Verification":
+    """Compare an ONNX file with its PyTorch network on a whole data set; see `cnnkit.exporting.verification.verify`.
+
+    >>> import cnnkit
+    >>> cnnkit.verify("shapes-cnn", data="shapes").passed
+    True
+    """
+    return result_of(
+        verification_steps(
+            ref,
+            against=against,
+            data=data,
+            split=split,
+            data_dir=data_dir,
+            device=device,
+            trust_code=trust_code,
+        )
+    )
+
+
+def verification_steps(
+    ref: str | Path, *, against: str | Path | None = None, data_dir: str | Path | None = None, **options: Any
+) -> "Generator[LoadProgress | LoadNote | ComparisonProgress, None, Verification]":
+    """Do what `verify` does, and yield how far the loading of the images and their comparison is."""
+    from cnnkit.exporting import verification
+
+    named = None if against is None else str(against)
+    return verification.verify(str(ref), against=named, data_dir=_path(data_dir), **options)
 
 
 def summarize(

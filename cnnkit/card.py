@@ -30,6 +30,7 @@ class ModelCard:
         metrics: of the checkpoint, by name.
         versions: of the software that made it.
         weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
+        graph_sha256: of an exported file's graph (see `cnnkit.runtime.guard.graph_sha256`).
         raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
         parity: of an exported file with its PyTorch network.
         tuning: the fastest provider options by device and hardware (see `cnnkit.runtime.providers`).
@@ -47,6 +48,7 @@ class ModelCard:
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
+    graph_sha256: str = ""
     raw_input: bool = False
     parity: ParityCertificate | None = None
     tuning: dict[str, Any] | None = None

@@ -18,7 +18,8 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "create_model", "default_recipe",
-    "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "tune", "__version__",
+    "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "tune", "verify",
+    "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
@@ -35,6 +36,7 @@ SIGNATURES = {
     "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",
     "doctor": "()",
+    "verify": "(ref, *, against=None, data=None, split=None, data_dir=None, device='auto', trust_code=False)",
     "list_models": "()",
     "list_datasets": "(data_dir=None)",
 }

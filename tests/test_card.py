@@ -53,6 +53,16 @@ def test_a_card_of_the_zoo_is_the_same_without_being_validated():
     assert ModelCard.from_metadata({CARD_KEY: FULL.to_json()}, "lenet.onnx", verified=True) == FULL
 
 
+def test_a_certificate_of_before_accuracies_were_noted_is_read():
+    card = json.loads(FULL.to_json())
+    del card["graph_sha256"]
+    for name in (
+        "images_count", "mean_absolute_difference", "torch_accuracy", "onnx_accuracy", "weights_sha256", "device",
+    ):  # fmt: skip
+        del card["parity"][name]
+    assert read(json.dumps(card)) == FULL
+
+
 @pytest.mark.parametrize("metadata", [{}, {"other": "x"}])
 def test_a_file_without_a_card_has_none(metadata):
     assert ModelCard.from_metadata(metadata, "lenet.onnx") is None

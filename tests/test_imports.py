@@ -34,6 +34,7 @@ PUBLIC = [
     "summarize",
     "train",
     "tune",
+    "verify",
 ]
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}

@@ -17,12 +17,14 @@ from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.parity import certify, draw_batches
+from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import ExportResult, ParityCertificate, result_of
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
+from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
 from cnnkit.training import networks, shapes
 from cnnkit.training.data import list_images
@@ -33,7 +35,7 @@ from cnnkit.training.runs import versions
 MAX_WEIGHT_BYTES = 1_500_000_000
 
 
-class _Deployed(nn.Module):
+class Deployed(nn.Module):
     """The network as it is served: from the file's input to logits and probabilities."""
 
     def __init__(self, network: nn.Module, normalise: nn.Module) -> None:
@@ -42,6 +44,7 @@ class _Deployed(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities, both [N, classes]."""
         logits = self.network(self.normalise(image))
         return logits, logits.softmax(1)
 
@@ -83,17 +86,19 @@ def export_onnx(
     normalise = Normalise(form.mean, form.std).eval()
     pixels, source = _comparison_images(card, data_dir)
     batches = draw_batches(pixels)
-    deployed = _Deployed(network, nn.Identity() if raw_input else normalise).eval()
+    deployed = Deployed(network, nn.Identity() if raw_input else normalise).eval()
     if raw_input:
         batches = [normalise(batch).contiguous() for batch in batches]
     model = _convert(deployed, batches[1], ref)
+    graph_hash = graph_sha256(model)
     content = model.SerializeToString(deterministic=True)
     reference = nn.Sequential(deployed.normalise, network)
-    certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
+    found = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
+    certificate = replace(found, weights_sha256=card.weights_sha256)
     if not certificate.passed:
         raise ParityError(_failure(ref, certificate), result=certificate)
     tools = {**card.versions, "onnx": onnx.__version__, **certificate.versions}
-    card = replace(card, raw_input=raw_input, parity=certificate, versions=tools)
+    card = replace(card, graph_sha256=graph_hash, raw_input=raw_input, parity=certificate, versions=tools)
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
@@ -137,6 +142,19 @@ def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> 
     shape = shape or networks.input_shape(ref)
     if shape is None:
         raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
+    return build_untrained(ref, shape)
+
+
+def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, ModelCard]:
+    """Return a network in evaluation mode with random weights, the same ones every time, and its card.
+
+    Args:
+        ref: an architecture.
+        shape: channels, height and width of its input.
+
+    Raises:
+        UsageError: it does not take such images.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = networks.create_model(ref).eval()
@@ -218,9 +236,12 @@ def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:
                 verbose=False,
             )
         model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
-        # The exporter notes the source line of each operation, with the paths of this machine.
+        # The exporter notes the source line of each operation, with the paths of this machine. The names of the layers
+        # stay: `verify` finds by them what belongs together.
         for node in model.graph.node:
+            scopes = [entry for entry in node.metadata_props if entry.key == NAME_SCOPES]
             node.ClearField("metadata_props")
+            node.metadata_props.extend(scopes)
             node.ClearField("doc_string")
         for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
             value.ClearField("metadata_props")

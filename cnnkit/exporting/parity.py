@@ -1,6 +1,7 @@
 """The same images through PyTorch and onnxruntime: how far do they differ?"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
@@ -15,6 +16,51 @@ BATCH_SIZES = (1, 2, 7)
 TOLERANCE = 1e-4
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How the logits of N images differ; all of it [N].
+
+    Attributes:
+        largest: absolute difference; infinite where either side is no number.
+        mean: absolute difference.
+        relative: largest difference against the largest logit.
+        ratio: largest difference as a multiple of what is tolerated.
+        agrees: whether both have the same first class.
+    """
+
+    largest: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    relative: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    agrees: NDArray[np.bool_]
+
+    @classmethod
+    def join(cls, parts: Sequence["Comparison"]) -> "Comparison":
+        """Put several batches together."""
+
+        def all_of(name: str) -> NDArray[np.float64]:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        agrees = np.concatenate([part.agrees for part in parts])
+        return cls(all_of("largest"), all_of("mean"), all_of("relative"), all_of("ratio"), agrees)
+
+    def certificate(self, *, images: str, batch_sizes: Sequence[int], device: str = "CPU") -> ParityCertificate:
+        """Sum up what was found."""
+        return ParityCertificate(
+            images=images,
+            batch_sizes=tuple(batch_sizes),
+            max_absolute_difference=float(self.largest.max()),
+            max_relative_difference=float(self.relative.max()),
+            max_tolerance_ratio=float(self.ratio.max()),
+            top1_agreement=float(self.agrees.mean()),
+            tolerance=TOLERANCE,
+            versions={"torch": torch.__version__, "onnxruntime": ort.__version__},
+            images_count=len(self.agrees),
+            mean_absolute_difference=float(self.mean.mean()),
+            device=device,
+        )
+
+
 def certify(
     network: nn.Module, session: ort.InferenceSession, batches: Sequence[torch.Tensor], *, images: str
 ) -> ParityCertificate:
@@ -22,49 +68,39 @@ def certify(
 
     Args:
         network: in evaluation mode, on the CPU; gives logits [N, classes].
-        session: of the exported file; its first output is the logits.
+        session: of the exported file, on the CPU; one of its outputs is called logits.
         batches: what both take as input, one tensor a batch.
         images: what the batches show, for the certificate.
 
     Returns:
         The certificate; whether it is good enough is its `passed`.
     """
-    expected, found = [], []
+    given = session.get_inputs()[0].name
     with torch.inference_mode():
-        for batch in batches:
-            expected.append(network(batch).double().numpy())
-            found.append(session.run(["logits"], {session.get_inputs()[0].name: batch.numpy()})[0].astype(np.float64))
-    return _compare(np.concatenate(expected), np.concatenate(found), [len(b) for b in batches], images)
+        parts = [
+            compare(network(batch).numpy(), session.run(["logits"], {given: batch.numpy()})[0]) for batch in batches
+        ]
+    return Comparison.join(parts).certificate(images=images, batch_sizes=[len(batch) for batch in batches])
 
 
-def _compare(
-    expected: NDArray[np.float64], found: NDArray[np.float64], sizes: Sequence[int], images: str
-) -> ParityCertificate:
+def compare(expected: NDArray[np.floating], found: NDArray[np.floating]) -> Comparison:
+    """Compare logits [N, classes] of PyTorch, the measure of all scales, with those of onnxruntime."""
+    expected, found = expected.astype(np.float64), found.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        return _certificate(expected, found, sizes, images)
-
-
-def _certificate(
-    expected: NDArray[np.float64], found: NDArray[np.float64], sizes: Sequence[int], images: str
-) -> ParityCertificate:
-    difference = np.abs(expected - found)
-    # A NaN on either side is a difference, never an agreement.
-    difference[~np.isfinite(difference)] = np.inf
-    largest = np.maximum(np.abs(expected).max(1, keepdims=True), 1e-12)
-    # Float32 rounds in proportion to the logits: beyond 10 the tolerance grows with the largest of the image.
-    tolerated = TOLERANCE * np.maximum(1.0, largest / 10)
-    return ParityCertificate(
-        images=images,
-        batch_sizes=tuple(sizes),
-        max_absolute_difference=float(difference.max()),
-        max_relative_difference=float((difference / largest).max()),
-        max_tolerance_ratio=float(np.where(np.isfinite(difference), difference / tolerated, np.inf).max()),
-        top1_agreement=float(
-            ((expected.argmax(1) == found.argmax(1)) & np.isfinite(difference).all(axis=1)).mean(),
-        ),
-        tolerance=TOLERANCE,
-        versions={"torch": torch.__version__, "onnxruntime": ort.__version__},
-    )
+        difference = np.abs(expected - found)
+        # A NaN on either side is a difference, never an agreement.
+        difference[~np.isfinite(difference)] = np.inf
+        largest = np.maximum(np.abs(expected).max(1, keepdims=True), 1e-12)
+        # Float32 rounds in proportion to the logits: beyond 10 the tolerance grows with the largest of the image.
+        ratio = difference / (TOLERANCE * np.maximum(1.0, largest / 10))
+        finite = np.isfinite(difference).all(axis=1)
+        return Comparison(
+            largest=difference.max(1),
+            mean=difference.mean(1),
+            relative=(difference / largest).max(1),
+            ratio=np.where(finite, ratio.max(1), np.inf),
+            agrees=(expected.argmax(1) == found.argmax(1)) & finite,
+        )
 
 
 def draw_batches(images: Pixels) -> list[torch.Tensor]:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.results import ComparisonProgress, LoadNote, LoadProgress
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def follow(steps: Generator[LoadProgress | LoadNote, None, T], what: str) -> T:
-    """Run a generator of loading progress to its end under a bar, with its notes above, and return its result."""
+def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress, None, T], what: str) -> T:
+    """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
         while True:
@@ -50,6 +50,9 @@ def follow(steps: Generator[LoadProgress | LoadNote, None, T], what: str) -> T:
                 return result
             if isinstance(step, LoadNote):
                 console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
+                continue
+            if isinstance(step, ComparisonProgress):
+                progress.update(task, description=what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
             if step.done == step.total:

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingStopped as TrainingStopped
     from cnnkit.results.tuning import TriedOptions as TriedOptions
     from cnnkit.results.tuning import TuningResult as TuningResult
+    from cnnkit.results.verification import BatchParity as BatchParity
+    from cnnkit.results.verification import ComparisonProgress as ComparisonProgress
+    from cnnkit.results.verification import Divergence as Divergence
+    from cnnkit.results.verification import LayerParity as LayerParity
+    from cnnkit.results.verification import Verification as Verification
 
 T = TypeVar("T")
 
@@ -66,6 +71,11 @@ _HOMES = {
     "GraphProfile": "graphs",
     "GraphSummary": "graphs",
     "NodeTime": "graphs",
+    "BatchParity": "verification",
+    "ComparisonProgress": "verification",
+    "Divergence": "verification",
+    "LayerParity": "verification",
+    "Verification": "verification",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "Benchmark": "benchmark",

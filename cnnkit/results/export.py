@@ -17,6 +17,12 @@ class ParityCertificate:
         top1_agreement: fraction of the images with the same first class.
         tolerance: absolute for logits up to 10, beyond in proportion to the largest of the image.
         versions: of the two engines.
+        images_count: number of images.
+        mean_absolute_difference: of the logits; None in certificates that were made before it was noted.
+        torch_accuracy: of the PyTorch network, None where the images were not classified.
+        onnx_accuracy: of the file, likewise.
+        weights_sha256: of the PyTorch network (see `cnnkit.training.networks.weights_hash`).
+        device: what onnxruntime ran on, `CPU` or `CUDA`.
     """
 
     images: str
@@ -27,6 +33,12 @@ class ParityCertificate:
     top1_agreement: float
     tolerance: float
     versions: dict[str, str]
+    images_count: int = 0
+    mean_absolute_difference: float | None = None
+    torch_accuracy: float | None = None
+    onnx_accuracy: float | None = None
+    weights_sha256: str = ""
+    device: str = "CPU"
 
     @property
     def passed(self) -> bool:

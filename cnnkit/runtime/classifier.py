@@ -29,7 +29,13 @@ class Network(Protocol):
 
 
 class OnnxNetwork:
-    """An ONNX network with the card that says how to use it."""
+    """An ONNX network with the card that says how to use it.
+
+    Attributes:
+        batch: images that the file takes at a time, None for any number.
+        output: name of the scores that are read.
+        probabilities: these are probabilities, whose logarithms are taken as logits.
+    """
 
     def __init__(
         self,
@@ -44,26 +50,27 @@ class OnnxNetwork:
         self.placement = session.placement
         self._session = session
         self._channels_last = channels_last
-        self._probabilities = probabilities
+        self.probabilities = probabilities
         first = session.get_inputs()[0]
         self._input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
-        self._batch = first.shape[0] if isinstance(first.shape[0], int) else None
+        self.batch = first.shape[0] if isinstance(first.shape[0], int) else None
         names = [output.name for output in session.get_outputs()]
-        self._output = "logits" if "logits" in names else names[0]
+        self.output = "logits" if "logits" in names else names[0]
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
-        if self._batch is None:
+        if self.batch is None:
             return self._run(pixels)
         parts = []
-        for start in range(0, len(pixels), self._batch):
-            part = pixels[start : start + self._batch]
-            padding = [(0, self._batch - len(part))] + [(0, 0)] * 3
+        for start in range(0, len(pixels), self.batch):
+            part = pixels[start : start + self.batch]
+            padding = [(0, self.batch - len(part))] + [(0, 0)] * 3
             parts.append(self._run(np.pad(part, padding))[: len(part)])
         return np.concatenate(parts)
 
-    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
+    def feed(self, pixels: Pixels) -> dict[str, NDArray[Any]]:
+        """Return what the file takes for uint8 pixels [N, H, W, C]."""
         inputs: NDArray[Any] = pixels
         if self.card.raw_input:
             form = self.card.preprocessing
@@ -71,14 +78,18 @@ class OnnxNetwork:
             inputs = (pixels.astype(np.float32) / 255 - mean) / std
             if not self._channels_last:
                 inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        return {self._input: inputs}
+
+    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
+        feed = self.feed(pixels)
         try:
-            output = self._session.run([self._output], {self._input: inputs})[0]
+            output = self._session.run([self.output], feed)[0]
         except Exception as error:  # onnxruntime raises its own types
-            reason = " ".join(str(error).split())[:300]
-            raise OnnxError(f"{self.card.model} failed on {list(inputs.shape)}: {reason}") from error
+            reason, shape = " ".join(str(error).split())[:300], list(feed[self._input].shape)
+            raise OnnxError(f"{self.card.model} failed on {shape}: {reason}") from error
         scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
         # Logarithms of probabilities are logits: their softmax is the probabilities again.
-        return np.log(np.maximum(scores, np.float32(1e-30))) if self._probabilities else scores
+        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

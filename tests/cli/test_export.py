@@ -35,7 +35,8 @@ def test_json_has_the_certificate(tiny_run: Path, tmp_path: Path, cli: Cli) -> N
     assert found["data"]["input_type"] == "float32 [N, C, H, W]"
     assert set(found["data"]["certificate"]) == {
         "images", "batch_sizes", "max_absolute_difference", "max_relative_difference", "max_tolerance_ratio",
-        "top1_agreement", "tolerance", "versions",
+        "top1_agreement", "tolerance", "versions", "images_count", "mean_absolute_difference", "torch_accuracy",
+        "onnx_accuracy", "weights_sha256", "device",
     }  # fmt: skip
     assert found["data"]["certificate"]["top1_agreement"] == 1.0
     assert found["data"]["path"] == str(tmp_path / "a.onnx")

@@ -16,7 +16,9 @@ from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
+from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.results import ExportResult
+from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training import networks, shapes
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -103,7 +105,23 @@ def test_the_card_of_the_run_is_inside_with_the_certificate(tiny_run: Path, tiny
         "onnxruntime": onnxruntime.__version__,
         "torch": torch.__version__,
     }
-    assert replace(card, parity=None, versions={}) == replace(original, versions={})
+    assert certificate.weights_sha256 == original.weights_sha256
+    assert replace(card, parity=None, versions={}, graph_sha256="") == replace(original, versions={})
+
+
+def test_the_graph_has_the_hash_that_the_card_notes(tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx)
+    assert card_in(tiny_onnx).graph_sha256 == graph_sha256(model)
+    model.metadata_props[0].value = "another card"
+    assert card_in(tiny_onnx).graph_sha256 == graph_sha256(model)
+    model.graph.initializer[0].name += "x"
+    assert card_in(tiny_onnx).graph_sha256 != graph_sha256(model)
+
+
+def test_the_nodes_name_their_layers_and_nothing_else(tiny_onnx: Path) -> None:
+    nodes = onnx.load(tiny_onnx).graph.node
+    assert {entry.key for node in nodes for entry in node.metadata_props} == {NAME_SCOPES}
+    assert "network.block1.conv1" in {name for node in nodes for name in node.metadata_props[0].value.split("'")}
 
 
 def test_the_result_is_what_was_written(raw: ExportResult) -> None:

@@ -56,6 +56,8 @@ def test_the_same_numbers_agree(identity: onnxruntime.InferenceSession) -> None:
         top1_agreement=1.0,
         tolerance=TOLERANCE,
         versions={"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
+        images_count=10,
+        mean_absolute_difference=0.0,
     )
     assert found.passed
 
@@ -66,6 +68,7 @@ def test_the_tolerance_is_absolute_for_small_logits(
 ) -> None:
     found = compare(identity, plus(difference), [[0.0, 0.0, 2.0], [0.0, 1.0, 4.0]])
     assert found.max_absolute_difference == pytest.approx(abs(difference), rel=1e-3)
+    assert found.mean_absolute_difference == pytest.approx(abs(difference) / 3, rel=1e-3)
     assert found.max_relative_difference == pytest.approx(abs(difference) / 2, rel=1e-3)
     assert found.max_tolerance_ratio == pytest.approx(abs(difference) / TOLERANCE, rel=1e-3)
     assert found.passed is passes

@@ -177,3 +177,42 @@ def lacking(num_classes: int = 2) -> nn.Module:
     import no_such_library
 
     return no_such_library.net(num_classes)
+
+
+class Parallel(nn.Module):
+    """Two branches that are concatenated, and layers that are called twice or do nothing."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 3, padding=1)
+        self.right = nn.Conv2d(3, 4, 3, padding=1)
+        self.middle = nn.Conv2d(8, 8, 3, padding=1)
+        self.act = nn.LeakyReLU(0.2)
+        self.smooth = nn.GELU()
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(512, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = self.act(torch.cat([self.left(images), self.right(images)], 1))
+        return self.fc(self.drop(self.smooth(self.act(self.middle(both)))).flatten(1) * 2)
+
+
+class Unstable(nn.Module):
+    """A convolution that is exact on whole numbers, until a batch norm with rounded factors is folded into it."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, num_classes, 1, bias=False)
+        self.norm = nn.BatchNorm2d(num_classes)
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        nn.init.constant_(self.norm.weight, 0.1)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([65537.0, -65536.0, 0.0]).view(1, 3, 1, 1).expand_as(self.conv.weight))
+            self.norm.bias.copy_(torch.arange(num_classes).float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pool(self.norm(self.conv(images))).flatten(1)

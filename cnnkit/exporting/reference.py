@@ -1,0 +1,166 @@
+"""The ONNX file that is to be verified, and the PyTorch network that it should be."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from torch import nn
+
+from cnnkit import registry, zoo
+from cnnkit.card import ModelCard
+from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
+from cnnkit.exporting.onnx import build_untrained
+from cnnkit.images import Pixels
+from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.session import device_of, open_session
+from cnnkit.training.networks import load_network, metadata_of
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file, open to run.
+
+    Attributes:
+        path: None for a zoo entry.
+        card: None for a file that is not ours.
+        gpu: index of the GPU that it runs on; empty for the CPU.
+    """
+
+    name: str
+    path: Path | None
+    content: bytes
+    card: ModelCard | None
+    network: OnnxNetwork
+    gpu: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The PyTorch network that the file is compared with."""
+
+    name: str
+    module: nn.Module
+    card: ModelCard
+
+
+def open_file(ref: str, device: str) -> OnnxFile:
+    """Open a file or a zoo entry.
+
+    Raises:
+        UsageError: something else.
+        OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
+    """
+    reference = registry.resolve(ref)
+    if reference.kind == "onnx" and reference.path is not None:
+        path, name, content = reference.path, ref, reference.path.read_bytes()
+    elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
+        path, name = None, zoo.entry(ref).name
+        content = zoo.read(name, "model.onnx")
+    else:
+        raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
+    try:
+        session = open_session(content, name, device=device)
+    except OnnxError as error:
+        return _refused(name, path, content, error)
+    card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
+    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
+    gpu = (device.partition(":")[2] or "0") if device_of(session) == "CUDA" else ""
+    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), gpu)
+
+
+class RefusedNetwork(OnnxNetwork):
+    """A file that onnxruntime refuses to open: its parts can be looked at, but it does not run."""
+
+    def __init__(self, model: onnx.ModelProto, card: ModelCard, error: OnnxError) -> None:
+        self.card, self.engine, self.batch, self.probabilities = card, "onnxruntime CPU", None, False
+        self.output, self._input, self._channels_last = "logits", model.graph.input[0].name, False
+        self.error = error
+
+    def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Raise what onnxruntime said."""
+        raise self.error
+
+
+def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> OnnxFile:
+    """Return a file of ours all the same, because its weights and attributes may tell why it was refused."""
+    try:
+        model = onnx.load_model_from_string(content)
+        card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props}, name)
+    except Exception:  # a parser fed with hostile bytes may raise anything
+        raise error from None
+    if card is None or len(model.graph.input) != 1:
+        raise error
+    return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "")
+
+
+def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> Reference:
+    """Return the network that was named, or the one whose weights have the hash that the file's card notes.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if against is not None:
+        return Reference(against, *load_network(against, trust_code=trust_code))
+    if file.card is None:
+        raise CheckpointError(
+            f"{file.name} carries no model card that says which network it is. Name the PyTorch network to compare it "
+            f"with: cnnkit verify {file.name} --against RUN"
+        )
+    wanted = file.card.weights_sha256
+    for name in _candidates(file, file.card):
+        if _hash_noted_in(name) == wanted:
+            return Reference(name, *load_network(name, trust_code=trust_code))
+    if not file.card.trained and (trust_code or ":" not in file.card.model):
+        form = file.card.preprocessing
+        module, card = build_untrained(file.card.model, (form.channels, form.height, form.width))
+        if card.weights_sha256 == wanted:
+            return Reference(f"{file.card.model} with random weights", module, file.card)
+    raise CheckpointError(
+        f"the PyTorch weights of {file.name} are neither beside it nor in the zoo: none have the SHA-256 "
+        f"{wanted[:12]}… that its card names. Say where they are: cnnkit verify {file.name} --against RUN"
+    )
+
+
+def _candidates(file: OnnxFile, card: ModelCard) -> Iterator[str]:
+    """Yield references that may have a file's weights: checkpoints beside it, and the zoo entries of its network."""
+    if file.path is not None:
+        names = (f"{file.path.stem}.safetensors", "best.safetensors", "model.safetensors")
+        yield from (str(path) for path in map(file.path.with_name, names) if path.is_file())
+    yield from (entry.name for entry in zoo.entries().values() if entry.model == card.model)
+
+
+def _hash_noted_in(name: str) -> str | None:
+    """Return the hash that a checkpoint's card notes; None where it has none or cannot be read."""
+    with suppress(CnnkitError, OSError, ValueError, AttributeError):
+        path = registry.resolve(name).path
+        metadata = metadata_of(zoo.read(name, "model.safetensors") if path is None else path.read_bytes())
+        card = ModelCard.from_metadata(metadata, name)
+        return card.weights_sha256 if card else None
+    return None
+
+
+def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
+    """Return the file's network, set up for the pixels that the PyTorch network takes.
+
+    Raises:
+        OnnxError: the two cannot have the same images or classes.
+    """
+    own, other, network = file.network.card, reference.card, file.network
+    if len(own.labels) != len(other.labels):
+        raise OnnxError(f"{file.name} has {len(own.labels)} classes; {reference.name} has {len(other.labels)}.")
+    if file.card and own.labels != other.labels:
+        one, another = next(pair for pair in zip(own.labels, other.labels, strict=True) if pair[0] != pair[1])
+        raise OnnxError(f"{file.name} calls a class {one!r}; {reference.name} calls it {another!r}.")
+    if own.preprocessing.shape != other.preprocessing.shape:
+        shapes = ["×".join(map(str, card.preprocessing.shape)) for card in (own, other)]
+        raise OnnxError(f"{file.name} takes images of {shapes[0]}; {reference.name} takes {shapes[1]}.")
+    if file.card is None:
+        # A file of somebody else's that does not normalise is used as its network asks for.
+        network.card = replace(own, preprocessing=other.preprocessing)
+    return network

@@ -1,0 +1,205 @@
+"""Is an ONNX file the network that it is said to be? Both over a whole test set, and the certificate into the card."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from cnnkit import zoo
+from cnnkit.card import CARD_KEY
+from cnnkit.errors import DataError, OnnxError, OutputError
+from cnnkit.exporting.diagnosis import diagnose
+from cnnkit.exporting.onnx import Deployed
+from cnnkit.exporting.parity import BATCH_SIZES, Comparison, compare
+from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adapt, find_reference, open_file
+from cnnkit.files import write_atomic
+from cnnkit.models.normalisation import Normalise
+from cnnkit.results import (
+    BatchParity,
+    ComparisonProgress,
+    Divergence,
+    LoadNote,
+    LoadProgress,
+    ParityCertificate,
+    Verification,
+)
+from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.guard import graph_sha256
+from cnnkit.training.data import Split, SplitName
+from cnnkit.training.evaluation import load_for
+from cnnkit.training.networks import TorchNetwork
+
+LARGE_BATCH = 256
+_EXAMINED = 4
+"""Images on which intermediate values are compared: those whose logits differ most."""
+
+_CONCLUSIVE = {"attribute", "operator", "weight"}
+"""Causes that explain why a file cannot be opened at all."""
+
+
+def verify(
+    ref: str,
+    *,
+    against: str | None = None,
+    data: str | None = None,
+    split: SplitName | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+) -> Generator[LoadProgress | LoadNote | ComparisonProgress, None, Verification]:
+    """Compare an ONNX file with its PyTorch network on every image of a data set; yields progress.
+
+    The first images go through in batches of 1, 2 and 7, the others in batches of 256. A certificate that is good is
+    stored in the file's card.
+
+    Args:
+        ref: an ONNX file, or a zoo entry, which is verified and not rewritten.
+        against: the run, checkpoint or zoo entry that it was exported from; None to find the one whose weights have the
+            hash that the card names: beside the file, in the zoo, or a network with random weights.
+        data: data set or image folder; None for the one that the network was trained on.
+        split: as `cnnkit.training.evaluation.evaluate_network` has it.
+        data_dir: where to look for data sets first.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`, for onnxruntime; PyTorch runs on the same, without TF32.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+
+    Raises:
+        OnnxError: not an ONNX file that can be compared with this network.
+        CheckpointError: nothing says which PyTorch network to compare with.
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+    """
+    started = time.monotonic()
+    file = open_file(ref, device)
+    reference = find_reference(file, against, trust_code=trust_code)
+    network = adapt(file, reference)
+    loaded, used = yield from load_for(reference.card, data=data, split=split, data_dir=data_dir)
+    images = loaded.split(used)
+    if not len(images):
+        raise DataError(f"the {used} split of {loaded.name} is empty.")
+    on_gpu = file.gpu and torch.cuda.is_available()
+    torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")
+    parts, rights, run_error = yield from _compare_all(network, torch_network, images)
+    together, right = Comparison.join(parts), np.concatenate(rights, axis=1).mean(1)
+    certificate = replace(
+        together.certificate(
+            images=f"{len(together.agrees):,} images of {loaded.name}, {used}",
+            batch_sizes=list(dict.fromkeys(len(part.agrees) for part in parts)),
+            device="CUDA" if file.gpu else "CPU",
+        ),
+        torch_accuracy=float(right[0]),
+        onnx_accuracy=float(right[1]),
+        weights_sha256=reference.card.weights_sha256,
+    )
+    model = onnx.load_model_from_string(file.content)
+    divergence = None
+    if not certificate.passed:
+        divergence = _part(file, network, reference, model, images, together)
+    if isinstance(network, RefusedNetwork) and (divergence is None or divergence.cause not in _CONCLUSIVE):
+        raise network.error
+    exported_as = file.card.graph_sha256 if file.card else ""
+    obstacle = _store(file, reference, model, certificate)
+    return Verification(
+        file=file.name,
+        reference=reference.name,
+        data=loaded.name,
+        split=used,
+        engines=(torch_network.engine, network.engine),
+        batches=_by_size(parts),
+        certificate=certificate,
+        run_error=run_error,
+        divergence=divergence,
+        graph_changed=exported_as != graph_sha256(model) if exported_as else None,
+        stored=not obstacle,
+        not_stored_because=obstacle,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _batches(count: int) -> Iterator[slice]:
+    start = 0
+    for size in (*BATCH_SIZES, *[LARGE_BATCH] * -(-count // LARGE_BATCH)):
+        if start < count:
+            yield slice(start, min(start + size, count))
+        start += size
+
+
+def _compare_all(
+    network: OnnxNetwork, torch_network: TorchNetwork, images: Split
+) -> Generator[ComparisonProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
+    """Return how the batches compare, for each [2, N] whether PyTorch and the file are right, and what went wrong.
+
+    Where the file cannot run, the comparison ends, as with logits that are no numbers. Yields progress.
+    """
+    parts, rights, run_error = [], [], ""
+    for batch in _batches(len(images)):
+        rows = torch.arange(batch.start, batch.stop)
+        pixels, targets = images.take(rows).numpy(), images.targets[rows].numpy()
+        # With TF32 on both sides, neither would be the measure of the other.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            expected = torch_network.logits(pixels)
+        try:
+            found = network.logits(pixels)
+        except OnnxError as error:
+            found, run_error = np.full_like(expected, np.nan), str(error)
+        if network.probabilities:
+            expected = torch.from_numpy(expected).log_softmax(1).numpy()
+        parts.append(compare(expected, found))
+        rights.append(
+            np.stack([(logits.argmax(1) == targets) & np.isfinite(logits).all(1) for logits in (expected, found)])
+        )
+        yield ComparisonProgress(batch.stop, len(images))
+        if run_error:
+            break
+    return parts, rights, run_error
+
+
+def _by_size(parts: list[Comparison]) -> tuple[BatchParity, ...]:
+    sizes = dict.fromkeys(len(part.agrees) for part in parts)
+    found = {size: Comparison.join([part for part in parts if len(part.agrees) == size]) for size in sizes}
+    return tuple(
+        BatchParity(
+            size, len(some.agrees), float(some.largest.max()), float(some.mean.mean()), float(some.agrees.mean())
+        )
+        for size, some in found.items()
+    )
+
+
+def _part(
+    file: OnnxFile,
+    network: OnnxNetwork,
+    reference: Reference,
+    model: onnx.ModelProto,
+    images: Split,
+    compared: Comparison,
+) -> Divergence | None:
+    """Find where the two part, on the images that differ most."""
+    count = network.batch or _EXAMINED
+    worst = np.resize(np.argsort(-compared.ratio, kind="stable")[:count], count)
+    form = reference.card.preprocessing
+    deployed = Deployed(reference.module.cpu(), Normalise(form.mean, form.std)).eval()
+    return diagnose(network, model, deployed, form, images.take(torch.from_numpy(worst)).numpy(), gpu=file.gpu)
+
+
+def _store(file: OnnxFile, reference: Reference, model: onnx.ModelProto, certificate: ParityCertificate) -> str:
+    """Put a good certificate into the file's card; return why it was not done, or nothing."""
+    if not certificate.passed:
+        return "the check failed"
+    if file.card is None:
+        return "the file has no model card"
+    if file.path is None or file.path.resolve().is_relative_to(zoo.folder().resolve()):
+        return "the zoo's files are not rewritten"
+    if certificate.weights_sha256 != file.card.weights_sha256:
+        return f"the card names other weights than those of {reference.name}"
+    card = replace(file.card, graph_sha256=graph_sha256(model), parity=certificate)
+    for entry in model.metadata_props:
+        if entry.key == CARD_KEY:
+            entry.value = card.to_json()
+    try:
+        write_atomic(file.path, model.SerializeToString(deterministic=True))
+    except OutputError as error:
+        return str(error).rstrip(".")
+    return ""

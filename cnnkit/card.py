@@ -32,6 +32,7 @@ class ModelCard:
         weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
         raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
         parity: of an exported file with its PyTorch network.
+        precision: of an exported file.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -48,6 +49,7 @@ class ModelCard:
     weights_sha256: str = ""
     raw_input: bool = False
     parity: ParityCertificate | None = None
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx.utils import Extractor
@@ -17,6 +16,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantization_noice_ratio
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from cnnkit.exporting.graphs import WEIGHTED, layer_name, normalisation_nodes, values
 from cnnkit.results import LayerError
 
 # What stands between two of them runs on integers too. Sigmoid and softmax stay in float32: their integer forms are
@@ -25,9 +25,6 @@ _OPERATORS = (
     "Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip", "Add", "Concat",
     "Reshape", "Flatten",
 )  # fmt: skip
-_WEIGHTED = {"Conv", "Gemm", "MatMul"}
-_NORMALISATION = "normalise."
-_NETWORK = "network."
 
 
 class _Batches:
@@ -48,9 +45,7 @@ class _Batches:
         return None if batch is None else {self._name: batch}
 
 
-def quantise(
-    model: onnx.ModelProto, batches: Sequence[NDArray[Any]]
-) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
+def quantise(model: onnx.ModelProto, batches: Sequence[NDArray[Any]]) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
     """Quantise the weights and values of a network to eight bits, all but its normalisation and its outputs.
 
     Weights are signed, with a scale for each channel; values are unsigned, in the range that all but 0.002% of those of
@@ -74,9 +69,7 @@ def quantise(
             _Batches(model.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=[
-                node.name for node in prepared.graph.node if any(name.startswith(_NORMALISATION) for name in node.input)
-            ],
+            nodes_to_exclude=sorted(normalisation_nodes(prepared)),
             per_channel=True,
             reduce_range=not has_exact_products(),
             activation_type=QuantType.QUInt8,
@@ -119,7 +112,7 @@ def _layer_errors(
     takers = {name: node for node in quantised.graph.node for name in node.input}
     nodes = {node.name: node for node in quantised.graph.node}
     weights = {weight.name for weight in prepared.graph.initializer}
-    layers = [node for node in prepared.graph.node if node.op_type in _WEIGHTED and node.input[1] in weights]
+    layers = [node for node in prepared.graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
     known = {name for node in prepared.graph.node for name in node.output}
     sources, exact_names, found_names = {}, {}, {}
     for layer in layers:
@@ -133,34 +126,20 @@ def _layer_errors(
         exact_names[layer.name] = output if output in known else layer.output[0]
         found_names[layer.name] = found
     given = {prepared.graph.input[0].name: images}
-    exact = _values(prepared, {*sources.values(), *exact_names.values()}, given)
-    together = _values(quantised, set(found_names.values()), given)
+    exact = values(prepared, {*sources.values(), *exact_names.values()}, given)
+    together = values(quantised, set(found_names.values()), given)
     parts = Extractor(onnx.shape_inference.infer_shapes(quantised))
     errors = []
     for layer in layers:
         source, found = sources[layer.name], found_names[layer.name]
-        alone = _values(parts.extract_model([source], [found]), {found}, {source: exact[source]})
-        expected, weight = exact[exact_names[layer.name]], layer.input[1]
+        alone = values(parts.extract_model([source], [found]), {found}, {source: exact[source]})
+        expected = exact[exact_names[layer.name]]
         errors.append(
             LayerError(
-                name=weight.removeprefix(_NETWORK).removesuffix(".weight") if _NETWORK in weight else layer.name,
+                name=layer_name(layer),
                 operator=layer.op_type,
                 alone_snr_db=compute_signal_to_quantization_noice_ratio(expected, alone[found]),
                 together_snr_db=compute_signal_to_quantization_noice_ratio(expected, together[found]),
             )
         )
     return tuple(sorted(errors, key=lambda error: error.alone_snr_db))
-
-
-def _values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Run a graph as it is written, without optimisation, and return tensors inside it by name."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    known = {output.name for output in exposed.graph.output}
-    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - known))
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = sorted(names)
-    return dict(zip(wanted, session.run(wanted, inputs), strict=True))

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cnnkit.results.precision import PrecisionReport
+if TYPE_CHECKING:
+    from cnnkit.results.precision import PrecisionReport
 
 MIN_TOP1_AGREEMENT = 0.95
 """Of a file in reduced precision: with fewer, it is another network, however many it gets right."""
@@ -44,6 +45,14 @@ class ParityCertificate:
     accuracy_budget_points: float = 0.0
 
     @property
+    def accuracy_loss_points(self) -> float | None:
+        """Percentage points of accuracy that the file is below PyTorch; None where the images were not classified."""
+        if self.torch_accuracy is None or self.onnx_accuracy is None:
+            return None
+        # Rounded, so that a loss of exactly the budget is within it.
+        return round(100 * (self.torch_accuracy - self.onnx_accuracy), 6)
+
+    @property
     def passed(self) -> bool:
         """Whether the file is the network.
 
@@ -53,14 +62,12 @@ class ParityCertificate:
         """
         if self.precision == "fp32":
             return self.top1_agreement == 1.0 and self.max_tolerance_ratio <= 1.0
-        if self.torch_accuracy is None or self.onnx_accuracy is None:
-            return False
-        # Rounded, so that a loss of exactly the budget is within it.
-        loss_points = round(100 * (self.torch_accuracy - self.onnx_accuracy), 6)
+        lost = self.accuracy_loss_points
         return (
             math.isfinite(self.max_absolute_difference)
             and self.top1_agreement >= MIN_TOP1_AGREEMENT
-            and loss_points <= self.accuracy_budget_points
+            and lost is not None
+            and lost <= self.accuracy_budget_points
         )
 
 
@@ -80,4 +87,4 @@ class ExportResult:
     weights: str
     input_type: str
     certificate: ParityCertificate
-    precision: PrecisionReport | None = None
+    precision: "PrecisionReport | None" = None

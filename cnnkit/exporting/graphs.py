@@ -1,0 +1,36 @@
+"""Looking into ONNX graphs that `cnnkit.exporting.onnx` made: their layers, and the values between them."""
+
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+WEIGHTED = {"Conv", "Gemm", "MatMul"}
+_NETWORK = "network."
+_NORMALISATION = "normalise."
+
+
+def normalisation_nodes(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the nodes that normalise the input."""
+    return {node.name for node in model.graph.node if any(name.startswith(_NORMALISATION) for name in node.input)}
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """Return the name of the layer that a node has its weights from, or of the node."""
+    weights = [name for name in node.input[1:2] if name.startswith(_NETWORK)]
+    return weights[0].removeprefix(_NETWORK).removesuffix(".weight") if weights else node.name
+
+
+def values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Run a graph on the CPU as it is written, without optimisation, and return tensors inside it by name."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    known = {output.name for output in exposed.graph.output}
+    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - known))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = sorted(names)
+    return dict(zip(wanted, session.run(wanted, inputs), strict=True))

@@ -84,7 +84,7 @@ def load_samples(
     except DataError as error:
         needs = "calibrated and measured" if precision == "int8" else "measured"
         raise DataError(
-            f"--precision {precision} is {needs} on images of the kind it was trained on: {error}"
+            f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
         ) from error
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
     return Samples(loaded.name, loaded.test, training.take(torch.from_numpy(np.sort(chosen))))
@@ -142,6 +142,10 @@ def reduce_precision(
 
     image = to_input(next(samples.test.batches(1))[0]).numpy()
     timings = race({key: partial(_run, session, image) for key, session in sessions.items()})
+    # A CPU may compute in float32 what overflows on a GPU.
+    overflow = (
+        first_overflow(model, to_input(next(samples.test.batches(32))[0]).numpy()) if precision == "fp16" else None
+    )
     ratio, low, high = speed_up(timings["fp32"], timings[precision])
     latencies = {key: 1e3 * float(np.median(timing.calls)) for key, timing in timings.items()}
     report = PrecisionReport(
@@ -154,14 +158,13 @@ def reduce_precision(
         fp32=Measured(len(plain) / 1e6, accuracy, latencies["fp32"]),
         reduced=Measured(len(content) / 1e6, kept, latencies[precision]),
         top1_agreement=certificate.top1_agreement,
-        finite=bool(np.isfinite(found).all()),
+        in_range=overflow is None and bool(np.isfinite(found).all()),
         accuracy_budget_points=accuracy_budget,
         speed_up=ratio,
         speed_up_interval=(low, high),
         layers=layers,
         objections=(),
     )
-    overflow = None if report.finite else first_overflow(model, to_input(next(samples.test.batches(32))[0]).numpy())
     return reduced, certificate, replace(report, objections=_objections(report, certificate, overflow))
 
 
@@ -184,23 +187,23 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
     Raises:
         PrecisionError: there are objections; `force` overrules all but scores that are no numbers.
     """
-    if not report.objections or (force and report.finite):
+    if not report.objections or (force and report.in_range):
         return
     plain, reduced = report.fp32, report.reduced
     raise PrecisionError(
         f"{ref} in {report.precision}: accuracy {reduced.accuracy:.2%} against {plain.accuracy:.2%}, "
         f"{reduced.latency_p50_ms:.3g} ms an image against {plain.latency_p50_ms:.3g} ms on {report.engine}. "
         f"{' '.join(f'{objection}.' for objection in report.objections)} No file was written"
-        f"{'; --force writes it all the same.' if report.finite else '.'}",
+        f"{'; --force writes it all the same.' if report.in_range else '.'}",
         result=report,
     )
 
 
 def _objections(report: PrecisionReport, certificate: ParityCertificate, overflow: str | None) -> tuple[str, ...]:
     found = []
-    if not report.finite:
+    if not report.in_range:
         where = f", first in layer {overflow}" if overflow else ""
-        found.append(f"Its values leave the range of {report.precision}{where}: scores are no finite numbers")
+        found.append(f"Its values leave the range of {report.precision}{where}")
     elif not certificate.passed:
         lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
         found.append(

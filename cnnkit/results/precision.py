@@ -40,7 +40,7 @@ class PrecisionReport:
         engine: what ran both files.
         batch: images in each timed call.
         top1_agreement: fraction of the images with the same first class as in PyTorch.
-        finite: whether all logits are finite numbers.
+        in_range: whether all logits are finite numbers, and for fp16 also the values of the layers before them.
         accuracy_budget_points: percentage points that the accuracy may fall.
         speed_up: how many times as fast as float32 it is, in one interleaved run.
         speed_up_interval: 95% confidence interval of that.
@@ -57,7 +57,7 @@ class PrecisionReport:
     fp32: Measured
     reduced: Measured
     top1_agreement: float
-    finite: bool
+    in_range: bool
     accuracy_budget_points: float
     speed_up: float
     speed_up_interval: tuple[float, float]

@@ -59,8 +59,8 @@ def command(
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
 
     PyTorch and onnxruntime run the same images in batches of 1, 2 and 7. Where they disagree, no file is written and
-    the exit code is 3. So it is where fp16 or int8 costs more accuracy on the test images than its budget, or is not
-    faster than fp32 on the device.
+    the exit code is 3. The same goes for fp16 and int8 where they cost more accuracy on the test images than the budget
+    allows, or are not faster than fp32 on the device.
     """
     from cnnkit import api
     from cnnkit.render import progress

@@ -16,6 +16,19 @@ def normalisation_nodes(model: onnx.ModelProto) -> set[str]:
     return {node.name for node in model.graph.node if any(name.startswith(_NORMALISATION) for name in node.input)}
 
 
+def closing_nodes(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the nodes between the last layers with weights and the outputs."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    open_ends = [output.name for output in model.graph.output]
+    found = set()
+    while open_ends:
+        node = makers.get(open_ends.pop())
+        if node is not None and node.op_type not in WEIGHTED and node.name not in found:
+            found.add(node.name)
+            open_ends += node.input
+    return found
+
+
 def layer_name(node: onnx.NodeProto) -> str:
     """Return the name of the layer that a node has its weights from, or of the node."""
     weights = [name for name in node.input[1:2] if name.startswith(_NETWORK)]
@@ -24,6 +37,8 @@ def layer_name(node: onnx.NodeProto) -> str:
 
 def values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Run a graph on the CPU as it is written, without optimisation, and return tensors inside it by name."""
+    if not names:
+        return {}
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     known = {output.name for output in exposed.graph.output}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import DataError, PrecisionError, UsageError
+from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import parity
 from cnnkit.exporting.half import first_overflow, to_half
 from cnnkit.exporting.quantisation import quantise
@@ -122,10 +122,18 @@ def reduce_precision(
         The converted model, its comparison with PyTorch over all test images, and what was measured.
 
     Raises:
+        OnnxError: onnxruntime's converters cannot do it.
         DeviceError: the device cannot be had.
     """
-    reduced, layers = _convert(model, precision, samples, to_input)
-    onnx.checker.check_model(reduced, full_check=True)
+    try:
+        reduced, layers = _convert(model, precision, samples, to_input)
+        onnx.checker.check_model(reduced, full_check=True)
+    except Exception as error:  # the converters raise whatever a graph that they do not know leads to
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        raise OnnxError(
+            f"onnxruntime {ort.__version__} cannot convert {name} to {precision}: {reason}. "
+            "Leave out --precision for a file in fp32."
+        ) from error
     plain, content = (m.SerializeToString(deterministic=True) for m in (model, reduced))
     sessions = {"fp32": open_session(plain, name, device=device), precision: open_session(content, name, device=device)}
 

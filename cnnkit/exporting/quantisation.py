@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantization_noice_ratio
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from cnnkit.exporting.graphs import WEIGHTED, layer_name, normalisation_nodes, values
+from cnnkit.exporting.graphs import WEIGHTED, closing_nodes, layer_name, normalisation_nodes, values
 from cnnkit.results import LayerError
 
 # What stands between two of them runs on integers too. Sigmoid and softmax stay in float32: their integer forms are
@@ -69,7 +69,7 @@ def quantise(model: onnx.ModelProto, batches: Sequence[NDArray[Any]]) -> tuple[o
             _Batches(model.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
-            nodes_to_exclude=sorted(normalisation_nodes(prepared)),
+            nodes_to_exclude=sorted(normalisation_nodes(prepared) | closing_nodes(prepared)),
             per_channel=True,
             reduce_range=not has_exact_products(),
             activation_type=QuantType.QUInt8,

@@ -16,8 +16,9 @@ from onnx import TensorProto, numpy_helper
 import cnnkit
 from cnnkit import api
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import DataError, PrecisionError, UsageError
+from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import precision as reduced
+from cnnkit.exporting.half import first_overflow
 from cnnkit.exporting.quantisation import has_exact_products, quantise
 from cnnkit.results import ExportResult, Measured, ParityCertificate, PrecisionReport
 from cnnkit.runtime.timing import race
@@ -220,6 +221,36 @@ def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path) -> None:
         api.export(run, precision="int8", accuracy_budget=100, device="cpu")
     assert caught.value.result.speed_up_interval[0] <= 1  # type: ignore[attr-defined]
     assert not list(run.glob("*.onnx"))
+
+
+def test_logits_that_no_layer_with_weights_makes_are_not_rounded_to_eight_bits(tmp_path: Path) -> None:
+    path = api.export("tinynets:Pooled", tmp_path / "a.onnx").path
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
+    model, layers = quantise(onnx.load(path), [images])
+    found = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    logits = found.run(["logits"], {"image": images})[0]
+    np.testing.assert_allclose(logits, session(path).run(["logits"], {"image": images})[0], atol=0.02)
+    assert len(np.unique(logits[:, 0])) > 48
+    assert [layer.name for layer in layers] == ["conv"]
+
+
+def test_a_network_without_weights_has_no_layers_to_rank(tmp_path: Path) -> None:
+    path = api.export("tinynets:Weightless", tmp_path / "a.onnx").path
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    assert quantise(onnx.load(path), [images])[1] == ()
+    assert first_overflow(onnx.load(path), images) is None
+
+
+def test_what_onnxruntime_cannot_convert_is_an_error(
+    photos_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no such operator")
+
+    monkeypatch.setattr(reduced, "quantise", fail)
+    with pytest.raises(OnnxError, match=r"cannot convert .* to int8: no such operator\. Leave out --precision"):
+        api.export(photos_run, tmp_path / "a.onnx", precision="int8")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_raw_file_is_quantised_too(photos_run: Path, tmp_path: Path) -> None:

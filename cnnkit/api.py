@@ -280,6 +280,11 @@ def export(
     shape: tuple[int, int, int] | None = None,
     data_dir: str | Path | None = None,
     trust_code: bool = False,
+    precision: 'Literal["fp32", "fp16", "int8"]' = "fp32",
+    accuracy_budget: float = 0.5,
+    force: bool = False,
+    device: str = "auto",
+    data: str | None = None,
 ) -> "ExportResult":
     """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
 
@@ -292,7 +297,17 @@ def export(
     from cnnkit.exporting.onnx import export_onnx
 
     return export_onnx(
-        str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir), trust_code=trust_code
+        str(ref),
+        _path(output),
+        raw_input=raw_input,
+        shape=shape,
+        data_dir=_path(data_dir),
+        trust_code=trust_code,
+        precision=precision,
+        accuracy_budget=accuracy_budget,
+        force=force,
+        device=device,
+        data=data,
     )
 
 

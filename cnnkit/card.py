@@ -34,6 +34,7 @@ class ModelCard:
         raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
         parity: of an exported file with its PyTorch network.
         tuning: the fastest provider options by device and hardware (see `cnnkit.runtime.providers`).
+        precision: of an exported file.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -52,6 +53,7 @@ class ModelCard:
     raw_input: bool = False
     parity: ParityCertificate | None = None
     tuning: dict[str, Any] | None = None
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:

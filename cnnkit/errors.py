@@ -19,7 +19,8 @@ CnnkitError                    exit 1
 ├── StoppedError               exit 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP, after saving
 └── CheckFailedError           exit 3: it ran, and the check failed
     ├── ParityError            the exported file differs from the PyTorch model
-    └── AccuracyError          below the asked-for accuracy
+    ├── AccuracyError          below the asked-for accuracy
+    └── PrecisionError         a reduced precision that costs too much accuracy, or is not faster
 """
 
 from collections.abc import Iterable
@@ -173,3 +174,9 @@ class AccuracyError(CheckFailedError):
     """The accuracy is below the asked-for bar."""
 
     code = "accuracy"
+
+
+class PrecisionError(CheckFailedError):
+    """A reduced precision costs more accuracy than allowed, is not faster, or leaves the range of its numbers."""
+
+    code = "precision"

@@ -23,6 +23,7 @@ CODES = {
     "CheckFailedError": ("check-failed", 3),
     "ParityError": ("parity", 3),
     "AccuracyError": ("accuracy", 3),
+    "PrecisionError": ("precision", 3),
 }
 
 

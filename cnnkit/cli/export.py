@@ -1,12 +1,25 @@
 """`cnnkit export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cnnkit.cli.common import DataDir, Json, ModelArgument, Shape, TrustCode, emit, shape_of
-from cnnkit.errors import UsageError
+from cnnkit.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    ModelArgument,
+    Shape,
+    TrustCode,
+    complete_data,
+    emit,
+    shape_of,
+)
+from cnnkit.errors import PrecisionError, UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.results import ExportResult
 
 
 def command(
@@ -22,22 +35,68 @@ def command(
         bool, typer.Option("--raw-input", help="Take normalised float32 NCHW instead of uint8 NHWC.")
     ] = False,
     input: Shape = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="Of the weights and values: fp16 and int8 are measured.")
+    ] = "fp32",
+    accuracy_budget: Annotated[
+        float, typer.Option(metavar="POINTS", help="Percentage points of accuracy that fp16 or int8 may cost.")
+    ] = 0.5,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write fp16 or int8 even where it costs more or is not faster.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set or image folder to measure fp16 and int8 on. Default: what it was trained on.",
+            autocompletion=complete_data,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
 
     PyTorch and onnxruntime run the same images in batches of 1, 2 and 7. Where they disagree, no file is written and
-    the exit code is 3.
+    the exit code is 3. The same goes for fp16 and int8 where they cost more accuracy on the test images than the budget
+    allows, or are not faster than fp32 on the device.
     """
     from cnnkit import api
-    from cnnkit.render import progress, tables
+    from cnnkit.render import progress
+    from cnnkit.render.precision import report
+    from cnnkit.results import PrecisionReport
 
     if not onnx and (output is None or output.suffix != ".onnx"):
         raise UsageError(f"say which format: cnnkit export {model} --onnx")
-    with progress.working(f"exporting {model}"):
-        result = api.export(
-            model, output, raw_input=raw_input, shape=shape_of(input), data_dir=data_dir, trust_code=trust_code
-        )
-    emit(context, result, tables.export)
+    try:
+        with progress.working(f"exporting {model}"):
+            result = api.export(
+                model,
+                output,
+                raw_input=raw_input,
+                shape=shape_of(input),
+                data_dir=data_dir,
+                trust_code=trust_code,
+                precision=precision,
+                accuracy_budget=accuracy_budget,
+                force=force,
+                device=device,
+                data=data,
+            )
+    except PrecisionError as error:
+        if isinstance(error.result, PrecisionReport) and not context.obj["json"]:
+            report(error.result)
+        raise
+    emit(context, result, _draw)
+
+
+def _draw(result: "ExportResult") -> None:
+    from cnnkit.render import console, tables
+    from cnnkit.render.precision import report
+
+    tables.export(result)
+    if result.precision is not None:
+        report(result.precision)
+        for objection in result.precision.objections:
+            console.warning(f"{objection}; written all the same.")

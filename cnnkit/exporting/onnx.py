@@ -17,6 +17,14 @@ from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.parity import certify, draw_batches
+from cnnkit.exporting.precision import (
+    DEFAULT_BUDGET_POINTS,
+    Precision,
+    check_precision,
+    load_samples,
+    reduce_precision,
+    refuse,
+)
 from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
@@ -57,31 +65,48 @@ def export_onnx(
     shape: tuple[int, int, int] | None = None,
     data_dir: Path | None = None,
     trust_code: bool = False,
+    precision: Precision = "fp32",
+    accuracy_budget: float = DEFAULT_BUDGET_POINTS,
+    force: bool = False,
+    device: str = "auto",
+    data: str | None = None,
 ) -> ExportResult:
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
+
+    A file in reduced precision is written only where it keeps its accuracy and is faster than the one in float32.
 
     Args:
         ref: a run, a checkpoint, a zoo entry, or an architecture, which is exported with random weights where the zoo
             has none.
-        output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one.
+        output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one; the precision is added to
+            the name, as in `model-int8.onnx`.
         raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
         shape: channels, height and width for an architecture that does not say its input.
         data_dir: where to look for the images of the comparison first.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
+        precision: of the weights and of the values between layers; see `cnnkit.exporting.precision`.
+        accuracy_budget: percentage points of accuracy on the test images that a reduced precision may cost.
+        force: write it even where it costs more or is not faster.
+        device: that a reduced precision is measured on.
+        data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
 
     Raises:
         ParityError: they disagree; nothing is written.
+        PrecisionError: the reduced precision costs too much, or is not faster; nothing is written.
+        DataError: there are no images to measure a reduced precision on.
         OnnxError: PyTorch cannot export this network.
         OutputError: the file cannot be written.
     """
+    check_precision(precision, accuracy_budget)
     network, card = _load(ref, shape, trust_code=trust_code)
-    path = output or _default_output(ref)
+    path = output or _default_output(ref, precision)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name the file to write, as in -o {path / 'model.onnx'}.")
     require_writable(path.parent)
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     if size > MAX_WEIGHT_BYTES:
         raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
+    samples = None if precision == "fp32" else load_samples(ref, card, precision, data=data, data_dir=data_dir)
     form = card.preprocessing
     normalise = Normalise(form.mean, form.std).eval()
     pixels, source = _comparison_images(card, data_dir)
@@ -90,15 +115,34 @@ def export_onnx(
     if raw_input:
         batches = [normalise(batch).contiguous() for batch in batches]
     model = _convert(deployed, batches[1], ref)
-    graph_hash = graph_sha256(model)
     content = model.SerializeToString(deterministic=True)
     reference = nn.Sequential(deployed.normalise, network)
     found = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
     certificate = replace(found, weights_sha256=card.weights_sha256)
     if not certificate.passed:
         raise ParityError(_failure(ref, certificate), result=certificate)
+    report = None
+    if samples is not None and precision != "fp32":
+        model, certificate, report = reduce_precision(
+            model,
+            precision,
+            samples,
+            reference=reference,
+            to_input=(lambda pixels: normalise(pixels).contiguous()) if raw_input else nn.Identity(),
+            name=ref,
+            device=device,
+            accuracy_budget=accuracy_budget,
+        )
+        refuse(report, ref, force=force)
     tools = {**card.versions, "onnx": onnx.__version__, **certificate.versions}
-    card = replace(card, graph_sha256=graph_hash, raw_input=raw_input, parity=certificate, versions=tools)
+    card = replace(
+        card,
+        graph_sha256=graph_sha256(model),
+        raw_input=raw_input,
+        parity=certificate,
+        precision=precision,
+        versions=tools,
+    )
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
@@ -110,6 +154,7 @@ def export_onnx(
         weights=f"{card.model} trained on {card.dataset}" if card.trained else "random",
         input_type="float32 [N, C, H, W]" if raw_input else "uint8 [N, H, W, C]",
         certificate=certificate,
+        precision=report,
     )
 
 
@@ -121,13 +166,12 @@ def _failure(ref: str, found: ParityCertificate) -> str:
     )
 
 
-def _default_output(ref: str) -> Path:
+def _default_output(ref: str, precision: Precision) -> Path:
     reference = registry.resolve(ref)
+    suffix = ".onnx" if precision == "fp32" else f"-{precision}.onnx"
     if reference.path is not None:
-        return reference.path.with_name(
-            "model.onnx" if reference.path.stem == "best" else f"{reference.path.stem}.onnx"
-        )
-    return Path(f"{ref.rpartition('/')[2].rpartition(':')[2]}.onnx")
+        return reference.path.with_name(("model" if reference.path.stem == "best" else reference.path.stem) + suffix)
+    return Path(ref.rpartition("/")[2].rpartition(":")[2] + suffix)
 
 
 def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[nn.Module, ModelCard]:

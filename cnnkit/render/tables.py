@@ -164,11 +164,11 @@ def export(result: ExportResult) -> None:
     table.add_row("input", f"image: {result.input_type}")
     table.add_row("compared on", f"{found.images}, in batches of {', '.join(map(str, found.batch_sizes))}")
     table.add_row("engines", ", ".join(f"{name} {version}" for name, version in found.versions.items()))
-    table.add_row(
-        "logits differ by",
-        f"at most {found.max_absolute_difference:.2g}, {found.max_tolerance_ratio:.0%} of what is allowed",
-    )
-    table.add_row("same first class", Text(f"{found.top1_agreement:.0%}", "bold green"))
+    exact = found.precision == "fp32"
+    judged = f"{found.max_tolerance_ratio:.0%} of what is allowed" if exact else f"as {found.precision} against float32"
+    table.add_row("logits differ by", f"at most {found.max_absolute_difference:.2g}, {judged}")
+    agreement = percent(found.top1_agreement) if found.top1_agreement < 1 else "100%"
+    table.add_row("same first class", Text(agreement, "bold green" if found.passed else "bold yellow"))
     out = console.out()
     console.titled(out, str(result.path), table)
     if not result.trained:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from cnnkit.results.listing import DatasetInfo as DatasetInfo
     from cnnkit.results.listing import ModelInfo as ModelInfo
     from cnnkit.results.listing import ZooInfo as ZooInfo
+    from cnnkit.results.precision import LayerError as LayerError
+    from cnnkit.results.precision import Measured as Measured
+    from cnnkit.results.precision import PrecisionReport as PrecisionReport
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
     from cnnkit.results.training import EpochRecord as EpochRecord
@@ -76,6 +79,9 @@ _HOMES = {
     "Divergence": "verification",
     "LayerParity": "verification",
     "Verification": "verification",
+    "LayerError": "precision",
+    "Measured": "precision",
+    "PrecisionReport": "precision",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "Benchmark": "benchmark",

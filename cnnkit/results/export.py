@@ -1,7 +1,15 @@
 """What was exported, and the proof that it is the same network."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cnnkit.results.precision import PrecisionReport
+
+MIN_TOP1_AGREEMENT = 0.95
+"""Of a file in reduced precision: with fewer, it is another network, however many it gets right."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class ParityCertificate:
         onnx_accuracy: of the file, likewise.
         weights_sha256: of the PyTorch network (see `cnnkit.training.networks.weights_hash`).
         device: what onnxruntime ran on, `CPU` or `CUDA`.
+        precision: of the file; the PyTorch network is always the one in float32.
+        accuracy_budget_points: percentage points of accuracy that a file in reduced precision may lose.
     """
 
     images: str
@@ -39,16 +49,44 @@ class ParityCertificate:
     onnx_accuracy: float | None = None
     weights_sha256: str = ""
     device: str = "CPU"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    accuracy_budget_points: float = 0.0
+
+    @property
+    def accuracy_loss_points(self) -> float | None:
+        """Percentage points of accuracy that the file is below PyTorch; None where the images were not classified."""
+        if self.torch_accuracy is None or self.onnx_accuracy is None:
+            return None
+        # Rounded, so that a loss of exactly the budget is within it.
+        return round(100 * (self.torch_accuracy - self.onnx_accuracy), 6)
 
     @property
     def passed(self) -> bool:
-        """Whether every image has the same first class and every logit is within the tolerance."""
-        return self.top1_agreement == 1.0 and self.max_tolerance_ratio <= 1.0
+        """Whether the file is the network.
+
+        In float32 every image has the same first class and every logit is within the tolerance. In a reduced precision
+        the logits differ beyond it: there the scores are finite, nearly all first classes are the same, and the
+        accuracy is within its budget.
+        """
+        if self.precision == "fp32":
+            return self.top1_agreement == 1.0 and self.max_tolerance_ratio <= 1.0
+        lost = self.accuracy_loss_points
+        return (
+            math.isfinite(self.max_absolute_difference)
+            and self.top1_agreement >= MIN_TOP1_AGREEMENT
+            and lost is not None
+            and lost <= self.accuracy_budget_points
+        )
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """An exported file and its proof; `weights` says whose they are."""
+    """An exported file and its proof.
+
+    Attributes:
+        weights: whose they are.
+        precision: what a reduced precision costs and brings; None in float32.
+    """
 
     path: Path
     size_mb: float
@@ -57,3 +95,4 @@ class ExportResult:
     weights: str
     input_type: str
     certificate: ParityCertificate
+    precision: "PrecisionReport | None" = None

@@ -31,12 +31,16 @@ def test_json_has_the_certificate(tiny_run: Path, tmp_path: Path, cli: Cli) -> N
     result = cli("export", tiny_run, "--onnx", "-o", tmp_path / "a.onnx", "--raw-input", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, result.stderr, found["status"]) == (0, "", "ok")
-    assert set(found["data"]) == {"path", "size_mb", "opset", "trained", "weights", "input_type", "certificate"}
+    assert set(found["data"]) == {
+        "path", "size_mb", "opset", "trained", "weights", "input_type", "certificate", "precision",
+    }  # fmt: skip
+    assert found["data"]["precision"] is None
     assert found["data"]["input_type"] == "float32 [N, C, H, W]"
     assert set(found["data"]["certificate"]) == {
         "images", "batch_sizes", "max_absolute_difference", "max_relative_difference", "max_tolerance_ratio",
         "top1_agreement", "tolerance", "versions", "images_count", "mean_absolute_difference", "torch_accuracy",
         "onnx_accuracy", "weights_sha256", "device",
+        "precision", "accuracy_budget_points",
     }  # fmt: skip
     assert found["data"]["certificate"]["top1_agreement"] == 1.0
     assert found["data"]["path"] == str(tmp_path / "a.onnx")

@@ -216,3 +216,54 @@ class Unstable(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pool(self.norm(self.conv(images))).flatten(1)
+
+
+class Lopsided(nn.Module):
+    """Works in float32; in `middle`, weights that nothing ever reaches leave no steps to the others in eight bits."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.first = nn.Linear(192, 16)
+        self.middle = nn.Linear(16, 16)
+        self.last = nn.Linear(16, num_classes)
+        with torch.no_grad():
+            self.first.weight[0] = 0
+            self.first.bias[0] = 0
+            self.middle.weight[:, 0] = 1000
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(images.flatten(1)).relu()).relu())
+
+
+class Loud(nn.Module):
+    """Has values in the millions after `loud`, which float32 holds and float16 does not."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.quiet = nn.Linear(192, 16)
+        self.loud = nn.Linear(16, 16)
+        self.last = nn.Linear(16, num_classes)
+        with torch.no_grad():
+            self.loud.weight *= 1e7
+            self.last.weight *= 1e-6
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.loud(self.quiet(images.flatten(1)).relu()).relu())
+
+
+class Pooled(nn.Module):
+    """Ends in a pooling layer, with no linear one after it."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, num_classes, 3)
+        self.pool = nn.AvgPool2d(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pool(self.conv(images)).flatten(1)

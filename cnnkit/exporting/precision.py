@@ -1,0 +1,255 @@
+"""Reduced precision, measured: what fp16 and int8 cost in accuracy, and whether they are faster at all."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnnkit.card import ModelCard
+from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
+from cnnkit.exporting import parity
+from cnnkit.exporting.half import first_overflow, to_half
+from cnnkit.exporting.quantisation import quantise
+from cnnkit.results import LayerError, Measured, ParityCertificate, PrecisionReport, result_of
+from cnnkit.runtime.session import device_of, open_session
+from cnnkit.runtime.timing import race, speed_up
+from cnnkit.training.data import Split
+from cnnkit.training.evaluation import load_for
+
+Precision = Literal["fp32", "fp16", "int8"]
+DEFAULT_BUDGET_POINTS = 0.5
+CALIBRATION_IMAGES = 512
+_BATCH = 256
+_CALIBRATION_VALUES = 1 << 19
+"""Pixels that are calibrated on together: the values between all layers of these images are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a reduced precision is measured on.
+
+    Attributes:
+        data: name of the data set.
+        test: images that accuracies are of.
+        calibration: some of the training split, uint8 [N, H, W, C]; None where nothing is calibrated.
+    """
+
+    data: str
+    test: Split
+    calibration: Tensor | None
+
+
+def check_precision(precision: str, accuracy_budget: float) -> None:
+    """Refuse a precision that there is not, and a budget that makes no sense.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    if precision not in get_args(Precision):
+        raise UsageError(f"there is no precision {precision!r}; expected {', '.join(get_args(Precision))}.")
+    if not 0 <= accuracy_budget <= 100:
+        raise UsageError(f"--accuracy-budget {accuracy_budget:g}: expected percentage points from 0 to 100.")
+
+
+def load_samples(
+    ref: str, card: ModelCard, precision: Precision, *, data: str | None, data_dir: Path | None
+) -> Samples:
+    """Load the test images of a network, and for int8 some training images.
+
+    Raises:
+        UsageError: the network is not trained.
+        DataError: there are no such images.
+    """
+    if not card.trained:
+        raise UsageError(
+            f"{ref} has random weights, and --precision {precision} is judged by accuracy: it needs trained ones. "
+            f"Run: cnnkit train {ref}"
+        )
+    try:
+        loaded, _ = result_of(load_for(card, data=data, split="test", data_dir=data_dir))
+        _require(loaded.test, "test", loaded.name)
+        if precision == "fp16":
+            return Samples(loaded.name, loaded.test, None)
+        training = result_of(load_for(card, data=data, split="train", data_dir=data_dir))[0].train
+        _require(training, "train", loaded.name)
+    except DataError as error:
+        needs = "calibrated and measured" if precision == "int8" else "measured"
+        raise DataError(
+            f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
+        ) from error
+    chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
+    return Samples(loaded.name, loaded.test, training.take(torch.from_numpy(np.sort(chosen))))
+
+
+def _require(split: Split, name: str, data: str) -> None:
+    if not len(split):
+        raise DataError(f"the {name} split of {data} is empty.")
+
+
+def reduce_precision(
+    model: onnx.ModelProto,
+    precision: Literal["fp16", "int8"],
+    samples: Samples,
+    *,
+    reference: nn.Module,
+    to_input: Callable[[Tensor], Tensor],
+    name: str,
+    device: str,
+    accuracy_budget: float,
+) -> tuple[onnx.ModelProto, ParityCertificate, PrecisionReport]:
+    """Convert a proven float32 file, and measure what that costs and brings.
+
+    Args:
+        model: in float32, as `cnnkit.exporting.onnx` makes it.
+        precision: to convert to.
+        samples: to calibrate and measure on.
+        reference: the PyTorch network, from the file's input to logits, in evaluation mode on the CPU.
+        to_input: from uint8 [N, H, W, C] to the file's input.
+        name: what to call the network in errors.
+        device: that both files are timed on, and the reduced one measured.
+        accuracy_budget: percentage points of accuracy that may be lost.
+
+    Returns:
+        The converted model, its comparison with PyTorch over all test images, and what was measured.
+
+    Raises:
+        OnnxError: onnxruntime's converters cannot do it.
+        DeviceError: the device cannot be had.
+    """
+    try:
+        reduced, layers = _convert(model, precision, samples, to_input)
+        onnx.checker.check_model(reduced, full_check=True)
+    except Exception as error:  # the converters raise whatever a graph that they do not know leads to
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        raise OnnxError(
+            f"onnxruntime {ort.__version__} cannot convert {name} to {precision}: {reason}. "
+            "Leave out --precision for a file in fp32."
+        ) from error
+    plain, content = (m.SerializeToString(deterministic=True) for m in (model, reduced))
+    sessions = {"fp32": open_session(plain, name, device=device), precision: open_session(content, name, device=device)}
+
+    expected, found, sizes = _logits(reference, sessions[precision], samples.test, to_input)
+    targets = samples.test.targets.numpy()
+    accuracy, kept = (float((logits.argmax(1) == targets).mean()) for logits in (expected, found))
+    certificate = replace(
+        parity._compare(expected, found, sizes, f"{len(targets):,} images of {samples.data}"),
+        torch_accuracy=accuracy,
+        onnx_accuracy=kept,
+        precision=precision,
+        accuracy_budget_points=accuracy_budget,
+    )
+
+    image = to_input(next(samples.test.batches(1))[0]).numpy()
+    timings = race({key: partial(_run, session, image) for key, session in sessions.items()})
+    # A CPU may compute in float32 what overflows on a GPU.
+    overflow = (
+        first_overflow(model, to_input(next(samples.test.batches(32))[0]).numpy()) if precision == "fp16" else None
+    )
+    ratio, low, high = speed_up(timings["fp32"], timings[precision])
+    latencies = {key: 1e3 * float(np.median(timing.calls)) for key, timing in timings.items()}
+    report = PrecisionReport(
+        precision=precision,
+        data=samples.data,
+        images=len(targets),
+        calibration=f"{len(samples.calibration)} training images" if samples.calibration is not None else "",
+        engine=f"onnxruntime {device_of(sessions[precision])}",
+        batch=1,
+        fp32=Measured(len(plain) / 1e6, accuracy, latencies["fp32"]),
+        reduced=Measured(len(content) / 1e6, kept, latencies[precision]),
+        top1_agreement=certificate.top1_agreement,
+        in_range=overflow is None and bool(np.isfinite(found).all()),
+        accuracy_budget_points=accuracy_budget,
+        speed_up=ratio,
+        speed_up_interval=(low, high),
+        layers=layers,
+        objections=(),
+    )
+    return reduced, certificate, replace(report, objections=_objections(report, certificate, overflow))
+
+
+def _convert(
+    model: onnx.ModelProto,
+    precision: Literal["fp16", "int8"],
+    samples: Samples,
+    to_input: Callable[[Tensor], Tensor],
+) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
+    if precision == "fp16" or samples.calibration is None:
+        return to_half(model), ()
+    size = max(1, min(32, _CALIBRATION_VALUES // samples.calibration[0].numel()))
+    starts = range(0, len(samples.calibration), size)
+    return quantise(model, [to_input(samples.calibration[start : start + size]).numpy() for start in starts])
+
+
+def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
+    """Raise where a file in reduced precision should not take the place of the float32 file.
+
+    Raises:
+        PrecisionError: there are objections; `force` overrules all but scores that are no numbers.
+    """
+    if not report.objections or (force and report.in_range):
+        return
+    plain, reduced = report.fp32, report.reduced
+    raise PrecisionError(
+        f"{ref} in {report.precision}: accuracy {reduced.accuracy:.2%} against {plain.accuracy:.2%}, "
+        f"{reduced.latency_p50_ms:.3g} ms an image against {plain.latency_p50_ms:.3g} ms on {report.engine}. "
+        f"{' '.join(f'{objection}.' for objection in report.objections)} No file was written"
+        f"{'; --force writes it all the same.' if report.in_range else '.'}",
+        result=report,
+    )
+
+
+def _objections(report: PrecisionReport, certificate: ParityCertificate, overflow: str | None) -> tuple[str, ...]:
+    found = []
+    if not report.in_range:
+        where = f", first in layer {overflow}" if overflow else ""
+        found.append(f"Its values leave the range of {report.precision}{where}")
+    elif not certificate.passed:
+        lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
+        found.append(
+            f"It costs {lost:.2f} points of accuracy, and the budget is {budget:g}"
+            if lost > budget
+            else f"Only {report.top1_agreement:.2%} of the images have the first class that they have in float32"
+        )
+    low, high = report.speed_up_interval
+    if not low > 1:
+        found.append(f"It is not faster: {report.speed_up:.2f} times as fast (95%: {low:.2f}–{high:.2f})")
+    return tuple(found)
+
+
+def _logits(
+    reference: nn.Module, session: ort.InferenceSession, test: Split, to_input: Callable[[Tensor], Tensor]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
+    """Return the logits [N, classes] of PyTorch and of the file for all test images, and the sizes of their batches."""
+    expected, found, sizes = [], [], []
+    with torch.inference_mode():
+        for pixels in _batches(test):
+            batch = to_input(pixels)
+            expected.append(reference(batch).double().numpy())
+            found.append(_run(session, batch.numpy()).astype(np.float64))
+            sizes.append(len(batch))
+    # Of the whole batches in a row, one says it.
+    return np.concatenate(expected), np.concatenate(found), list(dict.fromkeys(sizes))
+
+
+def _batches(test: Split) -> Iterator[Tensor]:
+    """Yield all images in order, the first of them in the batches of the short comparison."""
+    start = 0
+    for size in chain(parity.BATCH_SIZES, repeat(_BATCH)):
+        if start >= len(test):
+            return
+        yield test.take(torch.arange(start, min(start + size, len(test))))
+        start += size
+
+
+def _run(session: ort.InferenceSession, inputs: NDArray[Any]) -> NDArray[Any]:
+    logits: NDArray[Any] = session.run(["logits"], {session.get_inputs()[0].name: inputs})[0]
+    return logits

@@ -1,0 +1,43 @@
+"""What a reduced precision costs and brings, as a table."""
+
+from rich.text import Text
+
+from cnnkit.render import console
+from cnnkit.render.tables import percent
+from cnnkit.results import PrecisionReport
+
+_LAYERS = 5
+"""Layers shown; `--json` has them all."""
+
+
+def report(found: PrecisionReport) -> None:
+    """Draw float32 beside the reduced precision, and the layers with the largest errors."""
+    out = console.out()
+    table = console.table()
+    table.add_column("precision", style="bold")
+    for name in ("size", "accuracy", "latency p50", "speed-up (95% interval)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    low, high = found.speed_up_interval
+    for name, measured, ratio in (
+        ("fp32", found.fp32, Text("1")),
+        (found.precision, found.reduced, Text(f"{found.speed_up:.2f} ({low:.2f}–{high:.2f})")),
+    ):
+        if measured is found.reduced:
+            ratio.stylize("green" if low > 1 else "yellow")
+        latency = f"{measured.latency_p50_ms:.3g} ms"
+        table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy), latency, ratio)
+    measured_on = f"{found.images:,} test images of {found.data}, batch {found.batch} on {found.engine}"
+    console.titled(out, f"Against float32: {measured_on}", table)
+    shown = found.layers[:_LAYERS]
+    if shown:
+        table = console.table()
+        table.add_column("layer", style="bold", overflow="fold")
+        table.add_column("operator")
+        table.add_column("alone", justify="right", no_wrap=True)
+        table.add_column("after the others", justify="right", no_wrap=True)
+        for layer in shown:
+            table.add_row(layer.name, layer.operator, f"{layer.alone_snr_db:.1f} dB", f"{layer.together_snr_db:.1f} dB")
+        title = f"Largest quantisation errors ({len(shown)} of {len(found.layers)} layers), as signal to noise"
+        console.titled(out, title, table)
+    if found.calibration:
+        out.print(Text(f"Calibrated on {found.calibration}.", "dim"))

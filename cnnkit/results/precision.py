@@ -1,0 +1,65 @@
+"""What a reduced precision costs and brings."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A file in one precision; the accuracy in float32 is that of PyTorch, which the file was proven to equal."""
+
+    size_mb: float
+    accuracy: float
+    latency_p50_ms: float
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What quantisation adds to the output of a layer, as signal-to-noise ratios against float32: 6 dB are one bit.
+
+    Attributes:
+        name: of the layer in the PyTorch network.
+        operator: in the ONNX graph.
+        alone_snr_db: where the layer gets the values of the float32 network: its own error.
+        together_snr_db: where all layers before it are quantised too.
+    """
+
+    name: str
+    operator: str
+    alone_snr_db: float
+    together_snr_db: float
+
+
+@dataclass(frozen=True)
+class PrecisionReport:
+    """A file in reduced precision against the same network in float32.
+
+    Attributes:
+        data: which images the accuracies are of, and how many.
+        calibration: what the ranges of the values were taken from; empty where nothing is calibrated.
+        engine: what ran both files.
+        batch: images in each timed call.
+        top1_agreement: fraction of the images with the same first class as in PyTorch.
+        in_range: whether all logits are finite numbers, and for fp16 also the values of the layers before them.
+        accuracy_budget_points: percentage points that the accuracy may fall.
+        speed_up: how many times as fast as float32 it is, in one interleaved run.
+        speed_up_interval: 95% confidence interval of that.
+        layers: with weights, those with the largest errors of their own first; none for fp16.
+        objections: why it should not take the place of the float32 file; none where it may.
+    """
+
+    precision: Literal["fp16", "int8"]
+    data: str
+    images: int
+    calibration: str
+    engine: str
+    batch: int
+    fp32: Measured
+    reduced: Measured
+    top1_agreement: float
+    in_range: bool
+    accuracy_budget_points: float
+    speed_up: float
+    speed_up_interval: tuple[float, float]
+    layers: tuple[LayerError, ...]
+    objections: tuple[str, ...]

@@ -1,0 +1,49 @@
+"""What a reduced precision costs and brings, as it looks in a terminal of 80 columns."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from cnnkit.render import precision
+from cnnkit.results import LayerError, Measured, PrecisionReport
+
+NAMES = ("stage3.block.conv", "stage1.block.conv", "stage1.conv", "stage2.block.conv", "conv", "fc")
+
+
+@pytest.fixture
+def report() -> PrecisionReport:
+    return PrecisionReport(
+        precision="int8",
+        data="cifar10-jpeg",
+        images=10_000,
+        calibration="512 training images",
+        engine="onnxruntime CPU",
+        batch=1,
+        fp32=Measured(2.62, 0.8831, 0.475),
+        reduced=Measured(0.68, 0.8839, 0.0183),
+        top1_agreement=0.993,
+        in_range=True,
+        accuracy_budget_points=0.5,
+        speed_up=2.2,
+        speed_up_interval=(2.07, 2.35),
+        layers=tuple(LayerError(name, "Conv", 31.5 + rank, 27.8 + rank) for rank, name in enumerate(NAMES)),
+        objections=(),
+    )
+
+
+def test_precision(
+    report: PrecisionReport, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    precision.report(report)
+    shown = capsys.readouterr().out
+    golden("precision", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_fp16_has_no_layers_and_no_calibration(report: PrecisionReport, capsys: pytest.CaptureFixture[str]) -> None:
+    precision.report(replace(report, precision="fp16", layers=(), calibration=""))
+    shown = capsys.readouterr().out
+    assert "fp16" in shown
+    assert "quantisation" not in shown
+    assert "Calibrated" not in shown

@@ -117,8 +117,7 @@ def export_onnx(
     model = _convert(deployed, batches[1], ref)
     content = model.SerializeToString(deterministic=True)
     reference = nn.Sequential(deployed.normalise, network)
-    found = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
-    certificate = replace(found, weights_sha256=card.weights_sha256)
+    certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
     if not certificate.passed:
         raise ParityError(_failure(ref, certificate), result=certificate)
     report = None
@@ -134,6 +133,7 @@ def export_onnx(
             accuracy_budget=accuracy_budget,
         )
         refuse(report, ref, force=force)
+    certificate = replace(certificate, weights_sha256=card.weights_sha256)
     tools = {**card.versions, "onnx": onnx.__version__, **certificate.versions}
     card = replace(
         card,

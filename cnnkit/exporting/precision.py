@@ -141,7 +141,11 @@ def reduce_precision(
     targets = samples.test.targets.numpy()
     accuracy, kept = (float((logits.argmax(1) == targets).mean()) for logits in (expected, found))
     certificate = replace(
-        parity._compare(expected, found, sizes, f"{len(targets):,} images of {samples.data}"),
+        parity.compare(expected, found).certificate(
+            images=f"{len(targets):,} images of {samples.data}",
+            batch_sizes=sizes,
+            device=device_of(sessions[precision]),
+        ),
         torch_accuracy=accuracy,
         onnx_accuracy=kept,
         precision=precision,

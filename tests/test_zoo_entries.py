@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 import cnnkit
 from cnnkit import registry, zoo
 from cnnkit.files import sha256
+from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
 from cnnkit.training.shapes import draw_shapes
 
@@ -73,6 +75,18 @@ def test_an_entry_opens_and_its_card_says_where_it_comes_from(name: str) -> None
     assert (form.channels, form.height, form.width) == spec.input_shape
 
 
+@pytest.mark.parametrize("name", [*NAMES, "cifar-resnet-cifar10"])
+def test_an_entry_is_proven_on_its_whole_test_set(name: str) -> None:
+    found = cnnkit.load(name, device="cpu").card
+    assert found.parity is not None
+    assert found.parity.images_count == (90 if name == "shapes-cnn-basicshapes" else 10_000)
+    assert found.parity.top1_agreement == 1.0
+    assert found.parity.max_absolute_difference <= 1e-4
+    assert found.parity.torch_accuracy == found.parity.onnx_accuracy == zoo.entry(name).accuracy
+    assert found.parity.weights_sha256 == found.weights_sha256
+    assert found.graph_sha256 == graph_sha256(onnx.load_model_from_string(zoo.read(name, "model.onnx")))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_both_formats_are_the_same_network(name: str) -> None:
     classifier = cnnkit.load(name, device="cpu")
@@ -81,10 +95,10 @@ def test_both_formats_are_the_same_network(name: str) -> None:
     assert (card.labels, card.preprocessing) == (classifier.card.labels, classifier.card.preprocessing)
     pixels = drawn_pixels(card)
     assert len(pixels) == 64
-    onnx, torch = classifier.network.logits(pixels), TorchNetwork(network, card, "cpu").logits(pixels)
+    found, torch = classifier.network.logits(pixels), TorchNetwork(network, card, "cpu").logits(pixels)
     tolerance = 1e-4 * np.maximum(1.0, np.abs(torch).max(1, keepdims=True) / 10)
-    assert (np.abs(onnx - torch) <= tolerance).all()
-    assert (onnx.argmax(1) == torch.argmax(1)).all()
+    assert (np.abs(found - torch) <= tolerance).all()
+    assert (found.argmax(1) == torch.argmax(1)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

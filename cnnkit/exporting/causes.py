@@ -14,6 +14,7 @@ from cnnkit.exporting.values import Array, Graph
 from cnnkit.images import Pixels, Preprocessing
 from cnnkit.results.verification import Cause
 
+_EIGHT_BITS = "8-bit integers"
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"}
 
 
@@ -27,9 +28,8 @@ def explain(parting: Parting, graph: Graph, pixels: Pixels, form: Preprocessing)
         form: preprocessing of the PyTorch network.
     """
     low = _low_precision(graph)
-    if parting.call.name == "normalise" and (
-        text := _preprocessing(parting.value, pixels, form, 2e-3 if low else 1e-5)
-    ):
+    rounding = 2e-2 if low == _EIGHT_BITS else 2e-3 if low else 1e-5
+    if parting.call.name == "normalise" and (text := _preprocessing(parting.value, pixels, form, rounding)):
         return "preprocessing", text
     module, node = parting.call.module, parting.node
     expected = operators_of(module)
@@ -46,10 +46,7 @@ def explain(parting: Parting, graph: Graph, pixels: Pixels, form: Preprocessing)
         return "graph", f"what goes into it differs already: {names} belong to no layer of the network."
     if parting.call.name == "logits":
         return "graph", f"every layer agrees, but not what {node.op_type} {node.name} makes of them in the end."
-    return (
-        "exporter",
-        "what goes in agrees, and so do weights and attributes; what comes out does not.",
-    )
+    return "exporter", "what goes in agrees, and so do weights and attributes; what comes out does not."
 
 
 def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing, tolerance: float) -> str:
@@ -63,7 +60,8 @@ def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing, tol
     if value is None or value.shape != planes.shape:
         return f"{both}; the file gives values of another shape."
     for order, what in ((slice(None), ""), (slice(None, None, -1), ", and its channels are in the opposite order")):
-        fitted = [_line(x, y) for x, y in zip(planes[:, order].swapaxes(0, 1), value.swapaxes(0, 1), strict=True)]
+        pairs = zip(planes[:, order].swapaxes(0, 1), value.swapaxes(0, 1), strict=True)
+        fitted = [_line(x, y, max(tolerance, 1e-3)) for x, y in pairs]
         found = [line for line in fitted if line is not None]
         if len(found) == len(fitted):
             mean, deviation = ([line[part] for line in found] for part in (0, 1))
@@ -73,13 +71,13 @@ def _preprocessing(value: Array | None, pixels: Pixels, form: Preprocessing, tol
     return f"{both}; what the file does to the pixels is no normalisation of them."
 
 
-def _line(pixels: Array, values: Array) -> tuple[float, float] | None:
+def _line(pixels: Array, values: Array, tolerance: float) -> tuple[float, float] | None:
     """Return the mean and deviation that turn pixels into values, None where none do."""
     x, y = pixels.ravel(), values.astype(np.float64).ravel()
     if np.ptp(x) == 0 or not np.isfinite(y).all():
         return None
     slope, start = np.polyfit(x, y, 1)
-    if abs(slope) < 1e-9 or np.abs(slope * x + start - y).max() > 1e-3 * max(1.0, float(np.abs(y).max())):
+    if abs(slope) < 1e-9 or np.abs(slope * x + start - y).max() > tolerance * max(1.0, float(np.abs(y).max())):
         return None
     return float(-start / slope), float(1 / slope)
 
@@ -210,7 +208,7 @@ def _compare_weight(weight: _Weight, found: Array, eps: float) -> str:
 def _low_precision(graph: Graph) -> str:
     """Name the low precision that a file computes in, if it does."""
     if any(node.op_type in _QUANTISED for node in graph.nodes):
-        return "8-bit integers"
+        return _EIGHT_BITS
     kinds = {tensor.data_type for tensor in graph.constants.values()}
     names = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
     return " and ".join(name for kind, name in names.items() if kind in kinds)

@@ -250,6 +250,29 @@ def test_half_precision_is_named(planted: Planted) -> None:
     assert "the file computes with float16, PyTorch with float32" in found.divergence.explanation
 
 
+def test_eight_bits_are_named(planted: Planted, tmp_path: Path) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Noise(CalibrationDataReader):
+        """Two batches of noise."""
+
+        def __init__(self) -> None:
+            images = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+            self.batches = iter([{"image": batch} for batch in images])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    def edit(model: onnx.ModelProto) -> None:
+        quantize_static(model, tmp_path / "int8.onnx", Noise())
+        model.CopyFrom(onnx.load(tmp_path / "int8.onnx"))
+
+    found = planted("cifar-resnet", edit)
+    assert found.divergence is not None
+    assert found.divergence.cause == "precision"
+    assert "the file computes with 8-bit integers" in found.divergence.explanation
+
+
 def test_every_layer_of_a_good_file_has_its_value(checkpoints: Path) -> None:
     from cnnkit.exporting.divergence import locate
     from cnnkit.exporting.onnx import Deployed

@@ -17,6 +17,7 @@ WITHOUT_TORCH = (
     "onnxruntime",
     "pillow",
     "platformdirs",
+    "psutil",
     "pydantic",
     "rich",
     "tomli-w",
@@ -59,7 +60,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="venv")
 def tests_without_torch(session: nox.Session) -> None:
-    """Build the wheel, install it without PyTorch, and predict with it."""
+    """Build the wheel, install it without PyTorch, and predict and benchmark with it."""
     dist = Path(session.create_tmp()) / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     session.install("build", "pytest")

@@ -46,6 +46,8 @@ def command(
     for path in (plot, csv):
         if path is not None:
             require_writable(path.parent)
+    if plot is not None:
+        plots.require_matplotlib()
     steps = api.benchmark_steps(
         models,
         devices=[name.strip() for name in device.split(",")],
@@ -57,17 +59,19 @@ def command(
         trust_code=trust_code,
     )
     result = benchmarks.follow(steps)
-    if plot is not None:
-        plots.benchmark(result, plot)
-        console.note(f"plot: {plot}")
+    if not context.obj["json"]:
+        # Before the files, so that one that cannot be written takes nothing with it.
+        benchmarks.tables(result)
     if csv is not None:
         benchmarks.write_csv(result, csv)
         console.note(f"measurements: {csv}")
+    if plot is not None:
+        plots.benchmark(result, plot)
+        console.note(f"plot: {plot}")
     if context.obj["json"]:
         errors = [(failure.code, failure.message) for failure in result.failures]
         envelope.write("benchmark", result, errors=errors, status="error" if errors else "ok")
     else:
-        benchmarks.tables(result)
         for failure in result.failures:
             console.error(failure.message)
     if result.failures:

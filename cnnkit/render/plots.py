@@ -18,6 +18,15 @@ _LINES = ("#1668b8", "#c2410c", "#15803d", "#7e22ce", "#8a8f98", "#b8860b", "#0e
 _DASHES = ("-", "--", ":")
 
 
+def require_matplotlib() -> None:
+    """Load matplotlib now, so that its absence is noticed before any long work.
+
+    Raises:
+        ModuleNotFoundError: this installation lacks it.
+    """
+    import matplotlib.figure  # noqa: F401
+
+
 def _save(figure: "Figure", path: Path) -> None:
     content = io.BytesIO()
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """What a benchmark calls: an ONNX file on a device, ready for a batch."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import OnnxError, UsageError
+from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import BenchmarkedModel
 from cnnkit.runtime.session import device_of, open_session
 
@@ -93,7 +94,17 @@ class Target:
         return BenchmarkedModel(self.name, f"{self.dtype} [{shape}]", self.assumptions)
 
     def inputs(self, batch: int) -> Inputs:
-        """Return a random batch: integers over their whole range, other numbers in [0, 1)."""
+        """Return a random batch: integers over their whole range, other numbers in [0, 1).
+
+        Raises:
+            OutOfMemoryError: it would take more than half of the memory that is free.
+        """
+        needed, free = batch * math.prod(self.shape) * self.dtype.itemsize, psutil.virtual_memory().available
+        if needed > free / 2:
+            raise OutOfMemoryError(
+                f"a batch of {batch} for {self.name} takes {needed / 1e9:.1f} GB, the network not counted; "
+                f"{free / 1e9:.1f} GB are free."
+            )
         rng = np.random.default_rng(0)
         if self.dtype.kind in "ui":
             limits = np.iinfo(self.dtype.name)

@@ -93,6 +93,13 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(cli
     assert "cannot write into" in result.stderr
 
 
+def test_a_file_that_cannot_be_written_in_the_end_takes_nothing_with_it(cli: Cli, tmp_path: Path) -> None:
+    result = cli("benchmark", "lenet", *QUICK, "--batch", "1", "--csv", tmp_path)
+    assert result.exit_code == 1
+    assert "p50" in result.stdout
+    assert f"cannot write {tmp_path}: it is there, and not a file" in result.stderr
+
+
 def test_a_failure_is_shown_after_what_was_measured(cli: Cli, tmp_path: Path) -> None:
     """A network with a reshape that holds for one image only."""
     values = [

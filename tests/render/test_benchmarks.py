@@ -1,7 +1,7 @@
 """Benchmarks as tables of 80 and 120 columns, see `tests/golden`, and as CSV."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.errors import OutputError
 from cnnkit.render import benchmarks
-from cnnkit.results import Benchmark, Measurement
+from cnnkit.results import Benchmark, BenchmarkStep, Measurement
 
 Golden = Callable[[str, str], None]
 Make = Callable[..., Benchmark]
@@ -48,6 +48,24 @@ def test_times_have_three_digits_that_count(value: float | None, text: str) -> N
 def test_names_cannot_steer_the_terminal(make_benchmark: Make, capsys: pytest.CaptureFixture[str]) -> None:
     benchmarks.tables(make_benchmark("alone", model="\x1b[31mred.onnx"))
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_shown_where_somebody_sees_it(
+    terminal: bool, make_benchmark: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps() -> Generator[BenchmarkStep, None, Benchmark]:
+        yield BenchmarkStep("batch 1, first run of onnxruntime", 0, 2)
+        yield BenchmarkStep("batch 1", 0.5, 2)
+        return found
+
+    found = make_benchmark("alone")
+    if terminal:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert benchmarks.follow(steps()) is found
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("first run of onnxruntime" in err and "25%" in err) == terminal
 
 
 def test_the_csv_has_a_row_for_each_measurement(make_benchmark: Make, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """ONNX files as contenders: what they take is found out, and what cannot be measured is said before."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from cnnkit.errors import OnnxError, UsageError
+from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.runtime.contenders import bound, check_threads, cores, examine, onnx_contenders
 
 
@@ -72,6 +73,12 @@ def test_a_size_that_cannot_be_guessed_is_an_onnx_error(shape):
 def test_what_is_no_onnx_file_is_an_onnx_error_by_name():
     with pytest.raises(OnnxError, match=r"net\.onnx is not an ONNX file"):
         cpu(b"text")
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_said_before_it_is_made(make_onnx):
+    target = dataclasses.replace(cpu(make_onnx()), shape=(3, 100_000, 100_000))
+    with pytest.raises(OutOfMemoryError, match=r"a batch of 64 for net\.onnx takes 7680\.0 GB"):
+        target.inputs(64)
 
 
 def test_devices_that_are_the_same_are_one(make_onnx):

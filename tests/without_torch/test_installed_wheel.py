@@ -30,12 +30,21 @@ def test_the_wheel_brings_the_zoo_and_reads_drawings():
     assert sum(right) / len(right) >= 0.97
 
 
+def test_a_network_is_measured():
+    done = cnnkit("benchmark", "lenet", "--device", "cpu", "--batch", "1,8", "--seconds", "0.05", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert [row["batch"] for row in json.loads(done.stdout)["data"]["measurements"]] == [1, 8]
+
+
 def test_an_image_on_standard_input_is_read():
     done = cnnkit("predict", "-", "--json", stdin=next((DRAWINGS / "7").iterdir()).read_bytes())
     assert json.loads(done.stdout)["data"]["predictions"][0]["scores"][0]["label"] == "7"
 
 
-@pytest.mark.parametrize("command", [["train", "mnist-cnn"], ["summary", "lenet"], ["export", "lenet", "--onnx"]])
+@pytest.mark.parametrize(
+    "command",
+    [["train", "mnist-cnn"], ["summary", "lenet"], ["export", "lenet", "--onnx"], ["benchmark", "lenet", "--torch"]],
+)
 def test_a_command_that_needs_torch_says_so(command):
     done = cnnkit(*command)
     assert done.returncode == 1

@@ -32,7 +32,9 @@ SIGNATURES = {
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
     "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False)",
-    "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
+    "summarize": (
+        "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
+    ),
     "list_models": "()",
     "list_datasets": "(data_dir=None)",
 }

@@ -57,15 +57,15 @@ def _comparison(title: str, result: GraphSummary, found: GraphComparison) -> Non
     totals.add_row("multiply-adds", f"{found.multiply_adds:,}", f"{result.multiply_adds:,}")
     out.print(totals)
     out.print()
-    different = [row.layer.name for row in found.rows if row.layer and not row.agrees]
+    different = [row.layer.name if row.layer else row.nodes[0].name for row in found.rows if not row.agrees]
     if different:
-        out.print(Text(f"Shapes or multiply-adds differ in {', '.join(different)}.", "red"))
+        out.print(Text(console.printable(f"Shapes or multiply-adds differ in {', '.join(different)}."), "red"))
     else:
         out.print(Text("Every layer has the shape and the multiply-adds of its nodes.", "green"))
     if any(row.fused for row in found.rows):
         out.print("↑: part of the node above, whose weights a normalisation was folded into.")
     if any(row.layer and not row.nodes for row in found.rows):
-        out.print("–: nothing to do at inference.")
+        out.print("–: no node of the file, as a dropout has none.")
 
 
 def _nodes(row: ComparedRow) -> list[tuple[str, str, str]]:

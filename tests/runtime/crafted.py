@@ -446,7 +446,7 @@ def one_name_for_two_results(folder):
 # More memory and time than an image is worth
 
 
-@case("ConstantOfShape.* has the size 40000×40000, more memory")
+@case("ConstantOfShape.* has the size 40000×40000: more memory")
 def constant_of_huge_shape(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["c"]), last="c", constants=[("s", [40000] * 2)]))
 

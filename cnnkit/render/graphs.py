@@ -23,7 +23,7 @@ def summary(result: ModelSummary | GraphSummary) -> None:
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""
     out.print(
-        f"{len(result.layers)} nodes, {result.size_mb:.2f} MB of weights; "
+        f"{len(result.layers)} node{'' if len(result.layers) == 1 else 's'}, {result.size_mb:.2f} MB of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
     if result.profile is not None:
@@ -109,4 +109,4 @@ def _profile(found: GraphProfile) -> None:
     console.titled(out, f"Mean of {found.runs:,} runs, as onnxruntime optimised the graph and measured itself", table)
     out.print(f"A run took {found.run_ms:.3f} ms with what lies between the nodes, and with the profiler on.")
     if any(node.provider != "CPU" for node in found.nodes):
-        out.print("A GPU works on after a node has started it: its times are those of the start only.", style="yellow")
+        out.print("On a GPU a node only starts the work: its time is that of the start.", style="yellow")

@@ -443,6 +443,15 @@ def one_name_for_two_results(folder):
     write(folder, after(*(helper.make_node("Relu", ["x"], ["x2"]) for _ in range(2))))
 
 
+@case("more than 2,000,000 parts")
+def small_parts_that_become_large(folder):
+    graph = b"\x0a\x00" * 3_000_000
+    length = bytes(
+        [len(graph) & 127 | 128, len(graph) >> 7 & 127 | 128, len(graph) >> 14 & 127 | 128, len(graph) >> 21]
+    )
+    write(folder, b"\x08\x09\x3a" + length + graph)
+
+
 # More memory and time than an image is worth
 
 

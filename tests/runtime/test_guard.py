@@ -110,8 +110,8 @@ EDIT = st.tuples(
 @given(edits=st.lists(EDIT, min_size=1, max_size=6))
 def test_no_mutation_of_a_file_is_more_than_an_error(make_onnx, opener, edits):
     data = bytearray(make_onnx())
-    for place, kind, value in edits:
-        place %= len(data)
+    for anywhere, kind, value in edits:
+        place = anywhere % len(data)
         match kind:
             case "set":
                 data[place] = value[0]

@@ -18,7 +18,7 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "create_model", "default_recipe",
-    "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "tune", "verify",
+    "benchmark", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "tune", "verify",
     "__version__",
 }  # fmt: skip
 SIGNATURES = {
@@ -32,8 +32,10 @@ SIGNATURES = {
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
-    "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False)",
-    "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
+    "export": "",
+    "summarize": (
+        "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
+    ),
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",
     "doctor": "()",
     "verify": "(ref, *, against=None, data=None, split=None, data_dir=None, device='auto', trust_code=False)",

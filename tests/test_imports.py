@@ -37,6 +37,8 @@ PUBLIC = [
     "verify",
 ]
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
+# Files that are none of the zoo are checked by onnx first.
+FILE = TRAINING - {"onnx"}
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}
 
 
@@ -102,13 +104,13 @@ CASES = {
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),
     "doctor": (COMMAND, ["doctor"], HEAVY - {"numpy", "PIL", "pydantic"}, "session on CPU"),
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
-    "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
-    "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),
+    "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], FILE, "light"),
+    "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], FILE, '"light"'),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
     "benchmark": (
         COMMAND,
         ["benchmark", "net.onnx", *["--device", "cpu", "--seconds", "0.01", "--batch", "1"]],
-        TRAINING,
+        FILE,
         "p95",
     ),
     "benchmark by the zoo": (
@@ -117,7 +119,9 @@ CASES = {
         TRAINING,
         "lenet",
     ),
-    "load": ("import cnnkit; print(cnnkit.load('net.onnx').predict(['image.png'])[0].label)", [], TRAINING, "light"),
+    "load": ("import cnnkit; print(cnnkit.load('net.onnx').predict(['image.png'])[0].label)", [], FILE, "light"),
+    "summary of a file": (COMMAND, ["summary", "net.onnx"], FILE, "MatMul"),
+    "profile of a file": (COMMAND, ["summary", "net.onnx", "--profile", "--device", "cpu"], FILE, "Mean of"),
 }
 
 

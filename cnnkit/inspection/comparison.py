@@ -118,16 +118,18 @@ def _rows(nodes: tuple[LayerRow, ...], owners: list[set[str]], network: ModelSum
         if not own and not layer.is_leaf:
             continue
         while waiting and own and waiting[0] < own[0]:
-            yield ComparedRow(None, (nodes[waiting.pop(0)],), fused=False, agrees=True)
+            yield _alone(nodes[waiting.pop(0)])
         fused = bool(own) and shown.issuperset(own)
         shown.update(own)
         found = tuple(nodes[index] for index in own)
         partners = set().union(*(owners[index] for index in own)) if own else set()
         work = sum(row.multiply_adds for row in network.layers if row.name in partners and row.is_leaf)
-        agrees = not own or (
-            found[-1].output_shape == layer.output_shape
-            and (not layer.is_leaf or sum(row.multiply_adds for row in found) == work)
-        )
+        same_work = not layer.is_leaf or sum(row.multiply_adds for row in found) == work
+        agrees = same_work and found[-1].output_shape == layer.output_shape if found else not layer.multiply_adds
         yield ComparedRow(layer, found, fused=fused, agrees=agrees)
     for index in waiting:
-        yield ComparedRow(None, (nodes[index],), fused=False, agrees=True)
+        yield _alone(nodes[index])
+
+
+def _alone(node: LayerRow) -> ComparedRow:
+    return ComparedRow(None, (node,), fused=False, agrees=not node.multiply_adds)

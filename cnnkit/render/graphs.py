@@ -23,7 +23,7 @@ def summary(result: ModelSummary | GraphSummary) -> None:
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""
     out.print(
-        f"{len(result.layers)} nodes, {result.size_mb:.2f} MB of weights; "
+        f"{len(result.layers)} node{'' if len(result.layers) == 1 else 's'}, {result.size_mb:.2f} MB of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
     if result.profile is not None:
@@ -57,15 +57,15 @@ def _comparison(title: str, result: GraphSummary, found: GraphComparison) -> Non
     totals.add_row("multiply-adds", f"{found.multiply_adds:,}", f"{result.multiply_adds:,}")
     out.print(totals)
     out.print()
-    different = [row.layer.name for row in found.rows if row.layer and not row.agrees]
+    different = [row.layer.name if row.layer else row.nodes[0].name for row in found.rows if not row.agrees]
     if different:
-        out.print(Text(f"Shapes or multiply-adds differ in {', '.join(different)}.", "red"))
+        out.print(Text(console.printable(f"Shapes or multiply-adds differ in {', '.join(different)}."), "red"))
     else:
         out.print(Text("Every layer has the shape and the multiply-adds of its nodes.", "green"))
     if any(row.fused for row in found.rows):
         out.print("↑: part of the node above, whose weights a normalisation was folded into.")
     if any(row.layer and not row.nodes for row in found.rows):
-        out.print("–: nothing to do at inference.")
+        out.print("–: no node of the file, as a dropout has none.")
 
 
 def _nodes(row: ComparedRow) -> list[tuple[str, str, str]]:
@@ -109,4 +109,4 @@ def _profile(found: GraphProfile) -> None:
     console.titled(out, f"Mean of {found.runs:,} runs, as onnxruntime optimised the graph and measured itself", table)
     out.print(f"A run took {found.run_ms:.3f} ms with what lies between the nodes, and with the profiler on.")
     if any(node.provider != "CPU" for node in found.nodes):
-        out.print("A GPU works on after a node has started it: its times are those of the start only.", style="yellow")
+        out.print("On a GPU a node only starts the work: its time is that of the start.", style="yellow")

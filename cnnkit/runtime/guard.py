@@ -14,6 +14,7 @@ from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
 from cnnkit.runtime.stored import check_tensors
+from cnnkit.runtime.wire import count_messages
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 2**31 - 1
 """What a protobuf can hold."""
 MAX_NODES = 100_000
+MAX_MESSAGES = 2_000_000
+"""Nodes, attributes, dimensions and whatever else is an object once the file is read."""
 MAX_TENSOR_BYTES = 2**31
 """Of one intermediate result at batch 1."""
 MAX_TOTAL_BYTES = 2**33
@@ -125,7 +128,11 @@ def _parse(content: bytes) -> "ModelProto":
 
     model = ModelProto()
     try:
+        if count_messages(content, ModelProto.DESCRIPTOR, MAX_MESSAGES) > MAX_MESSAGES:
+            raise OnnxError(f"it has more than {MAX_MESSAGES:,} parts.")
         model.ParseFromString(content)
+    except OnnxError:
+        raise
     except Exception:  # protobuf's own
         raise OnnxError("it is not an ONNX file, or not a whole one. Copy or export it again.") from None
     if not model.HasField("graph") or not model.ir_version:

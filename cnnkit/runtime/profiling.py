@@ -55,6 +55,8 @@ def profile(checked: Checked, name: str, sizes: Mapping[str, tuple[int, ...]], *
         session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
         try:
             warm, runs = _run(session, sizes, len(checked.model.graph.node))
+        except UsageError:
+            raise
         except Exception as error:  # onnxruntime raises its own types
             reason = " ".join(str(error).split())[:300]
             raise OnnxError(f"{name} failed on {list(sizes.values())}: {reason}") from error

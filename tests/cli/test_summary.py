@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 Cli = Callable[..., Any]
 
@@ -63,5 +65,135 @@ def test_what_cannot_be_summarised_is_said(arguments: list[str], code: int, mess
     assert message in result.stderr
 
 
-def test_an_onnx_file_is_wrong_usage(tiny_onnx: Path, cli: Cli) -> None:
-    assert cli("summary", tiny_onnx).exit_code == 2
+def lenet_file(
+    folder: Path, *, pads: int = 2, batch: int | str = "n", sides: tuple[int | str, int | str] = (28, 28)
+) -> Path:
+    """Write LeNet as an exporter would, with weights of the right sizes."""
+    shapes = {
+        "conv1": (6, 1, 5, 5), "conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84),
+    }  # fmt: skip
+    weights = []
+    for name, shape in shapes.items():
+        weights.append(numpy_helper.from_array(np.zeros(shape, np.float32), f"network.{name}.weight"))
+        weights.append(numpy_helper.from_array(np.zeros(shape[:1], np.float32), f"network.{name}.bias"))
+    weights.append(numpy_helper.from_array(np.array([0, -1]), "flat"))
+    nodes = []
+    last = "image"
+
+    def add(kind: str, name: str, *more: str, **attributes: Any) -> None:
+        nonlocal last
+        nodes.append(helper.make_node(kind, [last, *more], [name], name=f"node_{name}", **attributes))
+        last = name
+
+    for index in (1, 2):
+        around = [pads] * 4 if index == 1 else [0] * 4
+        parameters = (f"network.conv{index}.weight", f"network.conv{index}.bias")
+        add("Conv", f"conv2d_{index}", *parameters, pads=around)
+        add("Sigmoid", f"sigmoid_{index}")
+        add("MaxPool", f"max_pool2d_{index}", kernel_shape=[2, 2], strides=[2, 2])
+    add("Reshape", "view", "flat")
+    for index in (1, 2, 3):
+        add("Gemm", f"linear_{index}", f"network.fc{index}.weight", f"network.fc{index}.bias", transB=1)
+        if index < 3:
+            add("Sigmoid", f"sigmoid_{index + 2}")
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 1, *sides])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, [batch, 10])],
+        weights,
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="tests", producer_version="1"
+    )
+    path = folder / "lenet.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [[], ["--compare", "lenet"]], ids=["onnx", "compare"])
+def test_the_tables_of_a_file_are_the_golden_ones(
+    options: list[str], here: Path, cli: Cli, golden: Callable[[str, str], None]
+) -> None:
+    lenet_file(here)
+    result = cli("summary", "lenet.onnx", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    golden("summary-compare" if options else "summary-onnx", result.stdout)
+
+
+def test_a_layer_that_differs_is_named(here: Path, cli: Cli) -> None:
+    lenet_file(here)
+    result = cli("summary", "lenet.onnx", "--compare", "mnist-cnn")
+    assert result.exit_code == 0
+    assert "Shapes or multiply-adds differ in conv1, conv2, conv3, node_linear_1," in result.stdout
+    assert "8×28×28 ≠ 6×28×28" in result.stdout
+
+
+def test_json_of_a_file_has_nodes_comparison_and_profile(here: Path, cli: Cli) -> None:
+    lenet_file(here)
+    arguments = ("--batch", 4, "--compare", "lenet", "--profile", "--device", "cpu", "--json")
+    data = json.loads(cli("summary", "lenet.onnx", *arguments).stdout)["data"]
+    assert set(data) == {
+        "model", "inputs", "batch", "layers", "parameters", "multiply_adds", "size_mb", "opset", "ir_version",
+        "producer", "comparison", "profile",
+    }  # fmt: skip
+    assert (data["batch"], data["parameters"], data["multiply_adds"]) == (4, 61_706, 4 * 416_520)
+    assert data["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 28, 28]}]
+    first = data["comparison"]["rows"][0]
+    assert (first["layer"]["name"], first["nodes"][0]["name"]) == ("conv1", "node_conv2d_1")
+    assert data["profile"]["runs"] >= 10
+    assert sum(node["share"] for node in data["profile"]["nodes"]) == pytest.approx(1)
+
+
+def test_a_profile_is_drawn_and_leaves_no_file(here: Path, cli: Cli) -> None:
+    lenet_file(here)
+    out = cli("summary", "lenet.onnx", "--profile", "--device", "cpu").stdout
+    assert "Mean of" in out
+    assert "node_conv2d_1" in out
+    assert [path.name for path in here.iterdir()] == ["lenet.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments", "code", "message"),
+    [
+        ({}, ["--depth", "1"], 2, "an ONNX file, whose nodes have no levels; leave out --depth"),
+        ({}, ["--input", "3x28x28"], 2, "takes image of n×1×28×28, which --input contradicts"),
+        ({"batch": 8}, ["--batch", "4"], 2, "takes batches of exactly 8; leave out --batch"),
+        ({}, ["--compare", "lenett"], 1, "Did you mean lenet"),
+        ({}, ["--compare", "lenet.onnx"], 2, "is an ONNX file; expected a PyTorch network"),
+        ({}, ["--profile", "--device", "tpu"], 2, "there is no device 'tpu'"),
+    ],
+)
+def test_what_a_file_does_not_take_is_said(
+    made: dict[str, Any], arguments: list[str], code: int, message: str, here: Path, cli: Cli
+) -> None:
+    lenet_file(here, **made)
+    result = cli("summary", "lenet.onnx", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("option", [["--compare", "lenet"], ["--profile"]])
+def test_what_is_for_files_only_is_wrong_usage_for_a_network(option: list[str], cli: Cli) -> None:
+    result = cli("summary", "lenet", *option)
+    assert result.exit_code == 2
+    assert "--compare and --profile are for ONNX files" in result.stderr
+
+
+def test_a_fixed_batch_is_that_of_the_file(here: Path, cli: Cli) -> None:
+    lenet_file(here, batch=8)
+    data = json.loads(cli("summary", "lenet.onnx", "--json").stdout)["data"]
+    assert (data["batch"], data["multiply_adds"]) == (8, 8 * 416_520)
+    assert data["layers"][0]["output_shape"] == [6, 28, 28]
+
+
+def test_our_own_file_is_summarised(tiny_onnx: Path, cli: Cli) -> None:
+    out = cli("summary", tiny_onnx).stdout
+    assert "input image uint8 28×28×3" in out
+    assert "174,243" in out

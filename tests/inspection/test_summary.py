@@ -239,5 +239,5 @@ def test_what_cannot_be_summarised_is_said(
 
 
 def test_an_onnx_file_has_no_layers_to_list(tiny_onnx: Path) -> None:
-    with pytest.raises(UsageError, match="is an ONNX file; summary reads PyTorch networks"):
+    with pytest.raises(UsageError, match="is an ONNX file; expected a PyTorch network"):
         summarize(str(tiny_onnx))

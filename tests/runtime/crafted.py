@@ -443,10 +443,19 @@ def one_name_for_two_results(folder):
     write(folder, after(*(helper.make_node("Relu", ["x"], ["x2"]) for _ in range(2))))
 
 
+@case("more than 2,000,000 parts")
+def small_parts_that_become_large(folder):
+    graph = b"\x0a\x00" * 3_000_000
+    length = bytes(
+        [len(graph) & 127 | 128, len(graph) >> 7 & 127 | 128, len(graph) >> 14 & 127 | 128, len(graph) >> 21]
+    )
+    write(folder, b"\x08\x09\x3a" + length + graph)
+
+
 # More memory and time than an image is worth
 
 
-@case("ConstantOfShape.* has the size 40000×40000, more memory")
+@case("ConstantOfShape.* has the size 40000×40000: more memory")
 def constant_of_huge_shape(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["c"]), last="c", constants=[("s", [40000] * 2)]))
 

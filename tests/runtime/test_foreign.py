@@ -2,6 +2,7 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -9,6 +10,7 @@ from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD, ForeignOptions, open_onnx
+from cnnkit.runtime.guard import graph_sha256
 
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 NUMBERED = "no labels given: classes are numbered"
@@ -269,6 +271,17 @@ def test_a_card_without_its_output_is_an_onnx_error(opened):
 def test_a_card_that_is_damaged_is_a_checkpoint_error_by_name(opened, text):
     with pytest.raises(CheckpointError, match=r"the model card in net\.onnx is not valid"):
         opened(NHWC, "uint8", name="logits", metadata={CARD_KEY: text})
+
+
+@pytest.mark.skipif("graph_sha256" not in ModelCard.__dataclass_fields__, reason="cards have no hash of the graph")
+def test_weights_that_were_changed_after_the_card_was_written_are_a_checkpoint_error(make_onnx):
+    model = onnx.load_from_string(make_onnx(NHWC, "uint8", name="logits"))
+    helper.set_model_props(model, {CARD_KEY: card(graph_sha256=graph_sha256(model)).to_json()})
+    open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
+    weights = model.graph.initializer[0]
+    weights.raw_data = bytes(len(weights.raw_data))
+    with pytest.raises(CheckpointError, match=r"net\.onnx does not match its model card: its graph or weights"):
+        open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
 
 
 def test_options_know_whether_anything_was_said():

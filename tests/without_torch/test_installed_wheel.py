@@ -41,6 +41,17 @@ def test_an_image_on_standard_input_is_read():
     assert json.loads(done.stdout)["data"]["predictions"][0]["scores"][0]["label"] == "7"
 
 
+def test_the_nodes_of_a_file_are_listed_and_timed():
+    import cnnkit as package
+
+    file = Path(package.__file__).parent / "models_zoo" / "lenet-mnist" / "model.onnx"
+    done = cnnkit("summary", file, "--profile", "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)["data"]
+    assert found["parameters"] == 61_706
+    assert found["profile"]["nodes"]
+
+
 @pytest.mark.parametrize(
     "command",
     [["train", "mnist-cnn"], ["summary", "lenet"], ["export", "lenet", "--onnx"], ["benchmark", "lenet", "--torch"]],

@@ -1,0 +1,56 @@
+"""How much memory a protobuf takes once it is read, told from its bytes: two of them may become a hundred."""
+
+from typing import Any
+
+_VARINT, _EIGHT_BYTES, _DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
+_FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
+
+
+def count_messages(content: bytes, descriptor: Any, most: int) -> int:
+    """Count the messages inside a message, at whatever depth, up to one more than `most`.
+
+    Args:
+        content: a serialised message.
+        descriptor: protobuf's description of it.
+        most: where to stop.
+
+    Raises:
+        ValueError: it is no protobuf.
+    """
+    waiting = [(descriptor, 0, len(content))]
+    count = 0
+    while waiting and count <= most:
+        kind, place, end = waiting.pop()
+        fields = kind.fields_by_number
+        while place < end and count <= most:
+            tag, place = _varint(content, place)
+            size = _FIXED.get(tag & 7, 0)
+            if tag & 7 == _VARINT:
+                _, place = _varint(content, place)
+            elif tag & 7 == _DELIMITED:
+                size, place = _varint(content, place)
+                field = fields.get(tag >> 3)
+                if field is not None and field.message_type is not None:
+                    waiting.append((field.message_type, place, place + size))
+                    count += 1
+            elif not size:
+                raise ValueError("a kind of field that ONNX does not use")
+            place += size
+            if place > end:
+                raise ValueError("a field that ends beyond its message")
+    return count
+
+
+def _varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return the number at a place, seven bits a byte, and the place after it."""
+    value = shift = 0
+    while shift < 70:
+        if place >= len(content):
+            raise ValueError("a number that is cut off")
+        byte = content[place]
+        value |= (byte & 127) << shift
+        place += 1
+        if byte < 128:
+            return value, place
+        shift += 7
+    raise ValueError("a number of more than ten bytes")

@@ -17,9 +17,9 @@ from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageEr
 from cnnkit.results import EpochRecord
 
 PUBLIC = {
-    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "create_model", "default_recipe",
-    "benchmark", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train", "tune", "verify",
-    "__version__",
+    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
+    "default_recipe", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train",
+    "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
@@ -32,7 +32,13 @@ SIGNATURES = {
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
-    "export": "",
+    "export": (
+        "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
+        "accuracy_budget=0.5, force=False, device='auto', data=None)"
+    ),
+    "benchmark": (
+        "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"
+    ),
     "summarize": (
         "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
     ),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LoadProgress,
         ModelSummary,
         TrainingEvent,
+        TritonModel,
     )
 
 
@@ -288,6 +289,47 @@ def export(
     return export_onnx(
         str(ref), _path(output), raw_input=raw_input, shape=shape, data_dir=_path(data_dir), trust_code=trust_code
     )
+
+
+def export_triton(
+    ref: str | Path,
+    repository: str | Path,
+    *,
+    name: str | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> "TritonModel":
+    """Put a network into a Triton model repository; see `cnnkit.exporting.triton.write_triton_repository`.
+
+    Args:
+        ref: an ONNX file of ours, which is copied, or what `export` takes, which is exported, with its proof.
+        repository: folder of models.
+        name: of the model there; None for that of the file, the run or the network.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`, for a new model.
+        options: of `export`.
+
+    >>> from cnnkit import api
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = api.export_triton("lenet", folder)
+    >>> made.version, made.written
+    (1, ('lenet/config.pbtxt', 'lenet/labels.txt', 'lenet/1/model.onnx'))
+    """
+    import tempfile
+
+    from cnnkit.exporting import triton
+
+    reference = registry.resolve(str(ref))
+    target = Path(repository).expanduser()
+    name = name or triton.model_name(reference.path or Path(str(ref).rpartition(":")[2]))
+    if reference.kind == "onnx" and reference.path is not None:
+        if any(options.values()):
+            raise UsageError(f"{ref} is an ONNX file already; options of its export come too late.")
+        return triton.write_triton_repository(reference.path, target, name=name, device=device)
+    triton.require_place(target, name, device)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export(ref, Path(folder) / "model.onnx", **options)
+        return triton.write_triton_repository(exported.path, target, name=name, device=device)
 
 
 def summarize(

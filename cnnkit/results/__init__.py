@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
     from cnnkit.results.training import TrainingStopped as TrainingStopped
+    from cnnkit.results.triton import TritonModel as TritonModel
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ _HOMES = {
     "Evaluation": "evaluation",
     "ParityCertificate": "export",
     "ExportResult": "export",
+    "TritonModel": "triton",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "ZooInfo": "listing",

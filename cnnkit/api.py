@@ -67,24 +67,63 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is not None:
+        return open_onnx(device=device, **source)
+    from cnnkit.training.networks import TorchNetwork, load_network
+
+    network, card = load_network(str(ref), trust_code=trust_code)
+    return Classifier(TorchNetwork(network, card, device), str(ref))
+
+
+def load_on_ray(
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Classifier:
+    """Open an ONNX file or a zoo entry as `load` does, to run on the workers of a Ray cluster.
+
+    See `cnnkit.runtime.ray_data.RayClassifier` for the cluster, `workers` and `device`.
+
+    Raises:
+        UsageError: a run or a checkpoint, which has to be exported first.
+    """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is None:
+        raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
+    from cnnkit.runtime.ray_data import RayClassifier
+
+    return RayClassifier(workers=workers, device=device, **source)
+
+
+def _exported(
+    ref: str | Path,
+    labels: str | Path | None,
+    mean: "Sequence[float] | None",
+    std: "Sequence[float] | None",
+    preprocess: 'Literal["imagenet"] | None',
+) -> dict[str, Any] | None:
+    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
     text = str(ref)
     reference = registry.resolve(text)
     options = ForeignOptions(
         _path(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
     )
     if reference.kind == "onnx" and reference.path is not None:
-        return open_onnx(reference.path, text, device=device, options=options)
+        return {"model": reference.path, "name": text, "options": options}
     if options:
         raise UsageError(f"{text} knows its labels and preprocessing; the options for them are for foreign ONNX files.")
     if reference.kind == "architecture" and not zoo.has(text):
         raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
     if reference.kind in {"zoo", "architecture"}:
         entry = zoo.entry(text)
-        return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device, verified=True)
-    from cnnkit.training.networks import TorchNetwork, load_network
-
-    network, card = load_network(text, trust_code=trust_code)
-    return Classifier(TorchNetwork(network, card, device), text)
+        return {"model": zoo.read(entry.name, "model.onnx"), "name": entry.name, "verified": True}
+    return None
 
 
 def create_model(name: str, num_classes: int | None = None) -> Any:

@@ -10,6 +10,7 @@ CnnkitError                    exit 1
 ├── ZooError                   a models_zoo file that is absent or damaged
 ├── OnnxError                  a file that onnxruntime cannot run as an image classifier
 ├── DeviceError                a device that was asked for and cannot be had
+├── ClusterError               a Ray cluster that cannot be reached, or lost its workers
 ├── OutputError                a result that could not be written
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
@@ -94,6 +95,12 @@ class DeviceError(CnnkitError):
     """A device that was asked for and cannot be had."""
 
     code = "device"
+
+
+class ClusterError(CnnkitError):
+    """A Ray cluster that cannot be reached, or whose workers are lost."""
+
+    code = "cluster"
 
 
 class OutputError(CnnkitError):

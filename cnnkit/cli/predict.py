@@ -1,8 +1,9 @@
 """`cnnkit predict`."""
 
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +33,12 @@ def command(
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write a row an image to FILE.csv, .jsonl or .parquet.", metavar="FILE"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for Ray Data: see RAY_ADDRESS.")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Of Ray.", show_default="one for each CPU", min=1)] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,
@@ -44,7 +51,19 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, envelope, predictions
 
-    sources = [_standard_input() if path is None else path for path in find_images(images)]
+    if engine not in {"local", "ray"}:
+        raise UsageError(f"--engine {engine!r}: expected local or ray.")
+    if engine == "ray" and "-" in images:
+        raise UsageError("Ray workers read the images themselves, and cannot read standard input. Save it to a file.")
+    if engine == "local" and workers is not None:
+        raise UsageError("--workers are those of Ray; add --engine ray.")
+    if output is not None:
+        from cnnkit.render import records
+
+        records.check(output)
+    paths = find_images(images)
+    sources = [_standard_input() if path is None else path for path in paths]
+    on_ray: dict[str, Any] = {"on_ray": True, "workers": workers}
     classifier = load_classifier(
         model or api.DEFAULT_CLASSIFIER,
         device=device,
@@ -52,17 +71,31 @@ def command(
         mean=mean,
         std=std,
         preprocess=preprocess,
-        trust_code=trust_code,
+        **(on_ray if engine == "ray" else {"trust_code": trust_code}),
     )
-    found, bad = predictions.collect(classifier.stream(sources, top=top, batch_size=batch_size), len(sources))
+    results = classifier.stream(sources, top=top, batch_size=batch_size)
+    # Ray prints what it has to say of lost workers to standard output, which is for results; the error says it too.
+    with redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
+        if output is None:
+            found, bad = predictions.collect(results, len(sources))
+        else:
+            names = [f"image {index + 1}" if path is None else str(path) for index, path in enumerate(paths)]
+            classes = min(top, len(classifier.card.labels))
+            shown = predictions.with_bar(results, len(sources))
+            written, bad = records.save(shown, names, output, classes=classes)
+    origin = classifier.name, classifier.engine, classifier.assumptions
     if context.obj["json"]:
         errors = [(error.code, str(error)) for error in bad]
-        data = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
-        envelope.write("predict", {**data, "predictions": found}, errors=errors, status="error" if bad else "ok")
+        data = {
+            **dict(zip(("model", "engine", "assumptions"), origin, strict=True)),
+            **({"predictions": found} if output is None else {"output": written}),
+        }
+        envelope.write("predict", data, errors=errors, status="error" if bad else "ok")
     else:
-        predictions.show(
-            found, classifier.name, classifier.network.engine, classifier.assumptions, trained=classifier.card.trained
-        )
+        if output is None:
+            predictions.show(found, *origin, trained=classifier.card.trained)
+        else:
+            predictions.saved(written, *origin, trained=classifier.card.trained)
         for error in bad:
             console.error(str(error))
     if bad:

@@ -35,10 +35,12 @@ def command(
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write a row an image to FILE.csv, .jsonl or .parquet.", metavar="FILE"),
+        typer.Option("--output", "-o", metavar="FILE", help="Write a row an image to FILE.csv, .jsonl or .parquet."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for Ray Data: see RAY_ADDRESS.")] = "local",
-    workers: Annotated[int | None, typer.Option(help="Of Ray.", show_default="one for each CPU", min=1)] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: Ray Data on the cluster of RAY_ADDRESS, or on processes here.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(help="Ray workers.", show_default="one for each CPU", min=1)] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,
@@ -74,6 +76,7 @@ def command(
         **(on_ray if engine == "ray" else {"trust_code": trust_code}),
     )
     results = classifier.stream(sources, top=top, batch_size=batch_size)
+    found: Any
     # Ray prints what it has to say of lost workers to standard output, which is for results; the error says it too.
     with redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
         if output is None:
@@ -81,21 +84,15 @@ def command(
         else:
             names = [f"image {index + 1}" if path is None else str(path) for index, path in enumerate(paths)]
             classes = min(top, len(classifier.card.labels))
-            shown = predictions.with_bar(results, len(sources))
-            written, bad = records.save(shown, names, output, classes=classes)
+            found, bad = records.save(predictions.with_bar(results, len(names)), names, output, classes=classes)
     origin = classifier.name, classifier.engine, classifier.assumptions
     if context.obj["json"]:
+        data = dict(zip(("model", "engine", "assumptions"), origin, strict=True))
+        data |= {"output" if output else "predictions": found}
         errors = [(error.code, str(error)) for error in bad]
-        data = {
-            **dict(zip(("model", "engine", "assumptions"), origin, strict=True)),
-            **({"predictions": found} if output is None else {"output": written}),
-        }
         envelope.write("predict", data, errors=errors, status="error" if bad else "ok")
     else:
-        if output is None:
-            predictions.show(found, *origin, trained=classifier.card.trained)
-        else:
-            predictions.saved(written, *origin, trained=classifier.card.trained)
+        (predictions.saved if output else predictions.show)(found, *origin, trained=classifier.card.trained)
         for error in bad:
             console.error(str(error))
     if bad:

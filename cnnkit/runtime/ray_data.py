@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,12 +105,12 @@ class RayClassifier(Classifier):
             raise UsageError("Ray workers read the images themselves; give them a list of paths.")
         if not paths:
             return
-        ray, pa = import_ray()
+        ray = import_ray()
         with _connected(ray, self._workers):
             lost = done = 0
             while done < len(paths):
                 try:
-                    for result in self._run(ray, pa, paths[done:], top, batch_size):
+                    for result in self._run(ray, paths[done:], top, batch_size):
                         yield result
                         # Results come in order, so what is left is known when workers are lost.
                         done += 1
@@ -122,15 +123,12 @@ class RayClassifier(Classifier):
                             f"the Ray workers failed at {paths[done]} or one of the images after it: {reason}"
                         ) from error
 
-    def _run(
-        self, ray: Any, pa: Any, paths: list[str | Path], top: int, batch_size: int
-    ) -> Iterator[Prediction | ImageError]:
+    def _run(self, ray: Any, paths: list[str | Path], top: int, batch_size: int) -> Iterator[Prediction | ImageError]:
         size, gpus, device = self._resources(ray.cluster_resources())
-        rows = min(batch_size * _BATCHES_OF_A_BLOCK, math.ceil(len(paths) / size))
-        names = [os.fsencode(path) for path in paths]
-        blocks = [pa.table({"path": names[start : start + rows]}) for start in range(0, len(names), rows)]
-        self._workers = size = min(size, len(blocks))
-        dataset = ray.data.from_arrow(blocks)
+        blocks = max(math.ceil(len(paths) / (batch_size * _BATCHES_OF_A_BLOCK)), min(size, len(paths)))
+        self._workers = size = min(size, blocks)
+        names = [{"path": os.fsencode(path)} for path in paths]
+        dataset = ray.data.from_items(names, override_num_blocks=blocks)
         dataset.context.execution_options.preserve_order = True
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
@@ -143,7 +141,8 @@ class RayClassifier(Classifier):
                     "top": top,
                     "batch_size": batch_size,
                 },
-                batch_size=rows,
+                # Blocks are of this size or one more; a batch that is larger would join them.
+                batch_size=len(paths) // blocks,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=size),
                 num_cpus=1,
@@ -254,13 +253,21 @@ def _connected(ray: Any, workers: int | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    local = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    address = os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(
-            log_to_driver=False, logging_level=logging.CRITICAL, **({} if os.environ.get("RAY_ADDRESS") else local)
-        )
+        if address:
+            _require_listening(address)
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
     except Exception as error:  # Ray raises its own types and those of Python
-        where = f"reach the cluster at RAY_ADDRESS={address}" if (address := os.environ.get("RAY_ADDRESS")) else "start"
+        where = f"reach the cluster at RAY_ADDRESS={address}" if address else "start its processes"
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"Ray could not {where}: {reason}") from error
     try:
@@ -269,19 +276,26 @@ def _connected(ray: Any, workers: int | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def import_ray() -> tuple[Any, Any]:
-    """Return the modules of Ray and Arrow, quiet unless the environment says otherwise.
+def _require_listening(address: str) -> None:
+    """Raise an `OSError` where nobody answers at `host:port`; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host, int(port)), timeout=5):
+            pass
+
+
+def import_ray() -> Any:
+    """Return the module of Ray, quiet unless the environment says otherwise.
 
     Raises:
-        MissingDependencyError: they are not installed.
+        MissingDependencyError: Ray or its data library is not installed.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        import pyarrow as pa
         import ray.data
     except ImportError as error:
         raise MissingDependencyError(
             f'--engine ray needs Ray Data; this installation lacks {error.name}. Run: pip install "ray[data]"'
         ) from error
-    return ray, pa
+    return ray

@@ -335,7 +335,7 @@ def export_triton(
     repository: str | Path,
     *,
     name: str | None = None,
-    device: str | None = None,
+    device: str = "auto",
     **options: Any,
 ) -> "TritonModel":
     """Put a network into a Triton model repository; see `cnnkit.exporting.triton.write_triton_repository`.
@@ -344,7 +344,7 @@ def export_triton(
         ref: an ONNX file of ours, which is copied, or what `export` takes, which is exported, with its proof.
         repository: folder of models.
         name: of the model there; None for that of the file, the run or the network.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`, for a new model.
+        device: where the server runs it: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
         options: of `export`.
 
     >>> from cnnkit import api

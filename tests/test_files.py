@@ -194,9 +194,14 @@ def test_a_file_written_bit_by_bit_takes_its_place_at_the_end(tmp_path):
 
 def test_a_block_that_fails_leaves_the_older_file_and_its_own_error(tmp_path):
     (tmp_path / "rows.csv").write_bytes(b"old")
-    with pytest.raises(ConnectionError, match="elsewhere"), open_atomic(tmp_path / "rows.csv") as file:
-        file.write(b"half")
-        raise ConnectionError("elsewhere")
+
+    def write_half():
+        with open_atomic(tmp_path / "rows.csv") as file:
+            file.write(b"half")
+            raise ConnectionError("elsewhere")
+
+    with pytest.raises(ConnectionError, match="elsewhere"):
+        write_half()
     assert (tmp_path / "rows.csv").read_bytes() == b"old"
     assert names(tmp_path) == ["rows.csv"]
 
@@ -206,11 +211,16 @@ def test_a_write_of_the_block_that_fails_is_an_error_of_the_file(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     target = tmp_path / "rows.csv"
-    try:
-        with pytest.raises(OutputError, match=r"rows\.csv: File too large"), open_atomic(target) as file:
+
+    def write_much():
+        with open_atomic(target) as file:
             for _ in range(50):
                 with writing(target):
                     file.write(bytes(1000))
+
+    try:
+        with pytest.raises(OutputError, match=r"rows\.csv: File too large"):
+            write_much()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == []
@@ -232,6 +242,6 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path):
 
 
 def test_a_folder_that_cannot_be_finished_is_not_there(tmp_path):
-    with pytest.raises(OutputError, match="cannot write .*net"):
+    with pytest.raises(OutputError, match=r"cannot write .*net"):
         write_folder_atomic(tmp_path / "net", {"a": b"a", "a/b": b"below a file"})
     assert names(tmp_path) == []

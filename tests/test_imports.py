@@ -32,7 +32,9 @@ PUBLIC = [
     "summarize",
     "train",
 ]
-TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
+TRAINING = {
+    "torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors", "ray", "pyarrow",
+}  # fmt: skip
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}
 
 
@@ -99,6 +101,7 @@ CASES = {
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),
+    "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], TRAINING, "1 image"),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
     "load": ("import cnnkit; print(cnnkit.load('net.onnx').predict(['image.png'])[0].label)", [], TRAINING, "light"),
 }

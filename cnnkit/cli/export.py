@@ -31,12 +31,9 @@ def command(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the model in the Triton repository. Default: MODEL's own.")
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device", help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.", show_default="auto"
-        ),
-    ] = None,
+    triton_device: Annotated[
+        str, typer.Option("--triton-device", help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.")
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
@@ -60,11 +57,11 @@ def command(
         if output is not None:
             raise UsageError("--triton says where the file goes; leave out --output.")
         with progress.working(f"exporting {model}"):
-            model_there = api.export_triton(model, triton, name=name, device=device, **options)
+            model_there = api.export_triton(model, triton, name=name, device=triton_device, **options)
         emit(context, model_there, tables.triton)
         return
-    if name is not None or device is not None:
-        raise UsageError("--name and --device are for a Triton repository; say which, by --triton DIR.")
+    if name is not None or triton_device != "auto":
+        raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")
     if not onnx and (output is None or output.suffix != ".onnx"):
         raise UsageError(f"say which format: cnnkit export {model} --onnx")
     with progress.working(f"exporting {model}"):

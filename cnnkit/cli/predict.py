@@ -18,6 +18,7 @@ from cnnkit.cli.common import (
     complete_model,
     load_classifier,
 )
+from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
 
 
@@ -78,7 +79,7 @@ def command(
     results = classifier.stream(sources, top=top, batch_size=batch_size)
     found: Any
     # Ray prints what it has to say of lost workers to standard output, which is for results; the error says it too.
-    with redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
+    with StopRequest(), redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
         if output is None:
             found, bad = predictions.collect(results, len(sources))
         else:

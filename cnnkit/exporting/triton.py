@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_triton_repository(
-    source: Path, repository: Path, *, name: str | None = None, device: str | None = None
+    source: Path, repository: Path, *, name: str | None = None, device: str = "auto"
 ) -> TritonModel:
     """Put an exported file into a Triton model repository: `config.pbtxt`, `labels.txt` and `1/model.onnx`.
 
@@ -44,8 +44,8 @@ def write_triton_repository(
         source: an ONNX file with a model card.
         repository: folder of models; made where it is not there.
         name: of the model; None for the file's own.
-        device: `auto` (None is the same) for GPUs where the server has them, `cpu`, `cuda`, `cuda:N`, or `tensorrt` for
-            onnxruntime's TensorRT provider. For a new model only.
+        device: `auto` for GPUs where the server has them, `cpu`, `cuda`, `cuda:N`, or `tensorrt` for onnxruntime's
+            TensorRT provider; other than `auto` for a new model only.
 
     Raises:
         OnnxError: the file is no ONNX file, carries no card, or fixes its batch.
@@ -58,7 +58,7 @@ def write_triton_repository(
     folder = repository / name
     if not folder.exists():
         files = {
-            "config.pbtxt": _configuration(name, model, device or "auto").encode(),
+            "config.pbtxt": _configuration(name, model, device).encode(),
             "labels.txt": "".join(f"{label}\n" for label in card.labels).encode(),
             "1/model.onnx": content,
         }
@@ -73,21 +73,21 @@ def write_triton_repository(
     return _result(repository, name, newest + 1, card, "new version", (f"{newest + 1}/model.onnx",))
 
 
-def require_place(repository: Path, name: str, device: str | None) -> None:
+def require_place(repository: Path, name: str, device: str) -> None:
     """Raise what `write_triton_repository` would about the name, the device or the folder, before any long work."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a model of a Triton repository: expected letters, digits, dots, underscores and "
             "hyphens, a letter or digit first. Give it a --name."
         )
-    _instance_group(device or "auto")
+    _instance_group(device)
     require_writable(repository)
     folder = repository / name
     if folder.exists():
         _newest_version(folder)
-        if device is not None:
+        if device != "auto":
             raise UsageError(
-                f"{folder} is there, and its config.pbtxt says where it runs. Leave out --device and edit its "
+                f"{folder} is there, and its config.pbtxt says where it runs. Leave out --triton-device and edit its "
                 "instance_group, or choose another --name."
             )
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from cnnkit.errors import ImageError
 from cnnkit.render import console
-from cnnkit.results import Prediction, PredictionFile
+from cnnkit.results import Prediction
+
+if TYPE_CHECKING:
+    from cnnkit.results import PredictionFile
 
 _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -55,7 +59,7 @@ def show(
 
 
 def saved(
-    written: PredictionFile, model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
+    written: "PredictionFile", model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
 ) -> None:
     """Say what was written to a file, by which model, and what was assumed of it."""
     images = f"{written.images:,} image{'' if written.images == 1 else 's'}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.results.listing import ZooInfo as ZooInfo
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
-    from cnnkit.results.prediction import PredictionFile as PredictionFile
+    from cnnkit.results.records import PredictionFile as PredictionFile
     from cnnkit.results.training import EpochRecord as EpochRecord
     from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
@@ -35,7 +35,7 @@ T = TypeVar("T")
 _HOMES = {
     "ClassScore": "prediction",
     "Prediction": "prediction",
-    "PredictionFile": "prediction",
+    "PredictionFile": "records",
     "LoadNote": "training",
     "LoadProgress": "training",
     "TrainingStarted": "training",

@@ -1,7 +1,6 @@
 """What a network says about an image."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,3 @@ class Prediction:
     def probability(self) -> float:
         """Its probability."""
         return self.scores[0].probability
-
-
-@dataclass(frozen=True)
-class PredictionFile:
-    """A file of predictions: how many images it has a class for, and how many an error."""
-
-    path: Path
-    images: int
-    errors: int

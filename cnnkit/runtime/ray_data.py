@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Iterable, Iterator
@@ -254,6 +255,7 @@ def _connected(ray: Any, workers: int | None) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             _require_listening(address)
@@ -271,6 +273,9 @@ def _connected(ray: Any, workers: int | None) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"Ray could not {where}: {reason}") from error
     try:
+        with suppress(ValueError):  # not in the main thread
+            # Ray's own handler prints a stack of C++ and exits with a code of its own.
+            signal.signal(signal.SIGTERM, on_sigterm)
         yield
     finally:
         ray.shutdown()

@@ -71,7 +71,6 @@ def test_the_configuration_describes_the_file_in_tritons_own_schema(entry: str, 
 @pytest.mark.parametrize(
     ("device", "kind", "gpus", "accelerators"),
     [
-        (None, "KIND_AUTO", [], []),
         ("auto", "KIND_AUTO", [], []),
         ("cpu", "KIND_CPU", [], []),
         ("cuda", "KIND_GPU", [], []),
@@ -80,7 +79,7 @@ def test_the_configuration_describes_the_file_in_tritons_own_schema(entry: str, 
     ],
 )
 def test_the_device_becomes_the_instance_group(
-    device: str | None, kind: str, gpus: list[int], accelerators: list[str], tmp_path: Path
+    device: str, kind: str, gpus: list[int], accelerators: list[str], tmp_path: Path
 ) -> None:
     write_triton_repository(LENET, tmp_path, name="net", device=device)
     config = read_config(tmp_path / "net")
@@ -238,7 +237,7 @@ def test_a_model_is_named_after_its_reference(ref: str, name: str, tmp_path: Pat
 def test_a_run_becomes_a_model_and_its_retraining_the_next_version(
     tiny_run: Path, tiny_onnx: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    first = cli("export", tiny_run, "--triton", tmp_path, "--device", "cpu", "--json")
+    first = cli("export", tiny_run, "--triton", tmp_path, "--triton-device", "cpu", "--json")
     data = json.loads(first.stdout)["data"]
     assert (first.exit_code, first.stderr) == (0, "")
     assert set(data) == {"repository", "name", "version", "outcome", "written", "trained", "certificate"}
@@ -263,12 +262,12 @@ def test_networks_that_disagree_reach_no_repository(tmp_path: Path, cli: Cli) ->
     ("arguments", "code", "message"),
     [
         (["lenet", "--triton", "r", "-o", "a.onnx"], 2, "leave out --output"),
-        (["lenet", "--onnx", "--name", "net"], 2, "--name and --device are for a Triton repository"),
-        (["lenet", "--onnx", "--device", "cpu"], 2, "--name and --device are for a Triton repository"),
+        (["lenet", "--onnx", "--name", "net"], 2, "--name and --triton-device are for a Triton repository"),
+        (["lenet", "--onnx", "--triton-device", "cpu"], 2, "--name and --triton-device are for a Triton repository"),
         (["lenet", "--triton", "r", "--name", "../net"], 2, "'../net' cannot name a model"),
         (["lenet", "--triton", "r", "--name", ".."], 2, "'..' cannot name a model"),
-        (["lenet", "--triton", "r", "--device", "tpu"], 2, "there is no device 'tpu'"),
-        (["lenet", "--triton", "r", "--device", "cpu:1"], 2, "there is no device 'cpu:1'"),
+        (["lenet", "--triton", "r", "--triton-device", "tpu"], 2, "there is no device 'tpu'"),
+        (["lenet", "--triton", "r", "--triton-device", "cpu:1"], 2, "there is no device 'cpu:1'"),
         ([LENET, "--triton", "r", "--raw-input"], 2, "is an ONNX file already"),
         (["lenett", "--triton", "r"], 1, "Did you mean lenet"),
         (["lenet", "--triton", "file"], 1, "cannot write into file"),

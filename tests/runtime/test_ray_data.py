@@ -163,9 +163,9 @@ def test_a_cluster_that_does_not_answer_is_an_error_at_once(address, monkeypatch
     ray = ray_data.import_ray()
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ClusterError, match=f"could not reach the cluster at RAY_ADDRESS={address}: .*refused"):
-        with ray_data._connected(ray, 2):
-            pass
+    expected = pytest.raises(ClusterError, match=f"could not reach the cluster at RAY_ADDRESS={address}: .*refused")
+    with expected, ray_data._connected(ray, 2):
+        pass
 
 
 def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):

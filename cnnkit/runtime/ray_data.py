@@ -1,13 +1,10 @@
 """Prediction on the workers of a Ray cluster, or of several processes of this machine, by Ray Data."""
 
-import logging
 import math
 import os
-import signal
-import socket
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +14,14 @@ from cnnkit.errors import (
     DeviceError,
     ImageError,
     ImageTooLargeError,
-    MissingDependencyError,
     OnnxError,
     UsageError,
 )
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.classifier import Classifier, ImageSource
 from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+from cnnkit.runtime.ray_cluster import connected, import_ray
 
-# Results go to standard output and errors are raised here; Ray's own remarks are for who asks for them.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_LOG_LEVEL": "CRITICAL",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 _ERRORS = {error.code: error for error in (ImageError, ImageTooLargeError, OnnxError, DeviceError)}
 _BATCHES_OF_A_BLOCK = 4
 """Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
@@ -76,17 +66,20 @@ class RayClassifier(Classifier):
             raise UsageError(f"Ray assigns the GPUs; expected the device auto, cpu or cuda, got {device!r}.")
         import_ray()
         content = model if isinstance(model, bytes) else model.read_bytes()
-        local = open_onnx(model, name, device="cpu", options=options, verified=verified)
+        # From its bytes, as the workers open it: they have no folder to read further weights from.
+        local = open_onnx(content, name, device="cpu", options=options, verified=verified)
         super().__init__(local.network, name, assumptions=local.assumptions)
         self._opening = {"model": content, "name": name, "options": options, "verified": verified}
         self._workers = workers
         self._device = device
+        self._used = 0
         self._engines: set[str] = set()
 
     @property
     def engine(self) -> str:
         """What the workers ran on, once there are results."""
-        return f"{' and '.join(sorted(self._engines)) or 'onnxruntime'} on {self._workers or 'all'} Ray workers"
+        engines = " and ".join(sorted(self._engines)) or "onnxruntime"
+        return f"{engines} on {self._used or self._workers or 'all'} Ray workers"
 
     def stream(
         self, images: Iterable[ImageSource], *, top: int = 5, batch_size: int = 64
@@ -106,8 +99,9 @@ class RayClassifier(Classifier):
             raise UsageError("Ray workers read the images themselves; give them a list of paths.")
         if not paths:
             return
+        self._used = 0
         ray = import_ray()
-        with _connected(ray, self._workers):
+        with connected(ray, self._workers):
             lost = done = 0
             while done < len(paths):
                 try:
@@ -127,7 +121,8 @@ class RayClassifier(Classifier):
     def _run(self, ray: Any, paths: list[str | Path], top: int, batch_size: int) -> Iterator[Prediction | ImageError]:
         size, gpus, device = self._resources(ray.cluster_resources())
         blocks = max(math.ceil(len(paths) / (batch_size * _BATCHES_OF_A_BLOCK)), min(size, len(paths)))
-        self._workers = size = min(size, blocks)
+        size = min(size, blocks)
+        self._used = max(self._used, size)
         names = [{"path": os.fsencode(path)} for path in paths]
         dataset = ray.data.from_items(names, override_num_blocks=blocks)
         dataset.context.execution_options.preserve_order = True
@@ -242,65 +237,3 @@ def _result(row: dict[str, Any]) -> Prediction | ImageError:
         raise error
     scores = zip(row["labels"], row["probabilities"], strict=True)
     return Prediction(os.fsdecode(row["path"]), tuple(ClassScore(*score) for score in scores), tuple(row["steps"]))
-
-
-@contextmanager
-def _connected(ray: Any, workers: int | None) -> Iterator[None]:
-    """Connect to a cluster, or start one of processes, unless this process is connected to one already.
-
-    Raises:
-        ClusterError: it cannot be reached or started.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if address:
-            _require_listening(address)
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
-    except Exception as error:  # Ray raises its own types and those of Python
-        where = f"reach the cluster at RAY_ADDRESS={address}" if address else "start its processes"
-        reason = " ".join(str(error).split())[:300]
-        raise ClusterError(f"Ray could not {where}: {reason}") from error
-    try:
-        with suppress(ValueError):  # not in the main thread
-            # Ray's own handler prints a stack of C++ and exits with a code of its own.
-            signal.signal(signal.SIGTERM, on_sigterm)
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _require_listening(address: str) -> None:
-    """Raise an `OSError` where nobody answers at `host:port`; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        with socket.create_connection((host, int(port)), timeout=5):
-            pass
-
-
-def import_ray() -> Any:
-    """Return the module of Ray, quiet unless the environment says otherwise.
-
-    Raises:
-        MissingDependencyError: Ray or its data library is not installed.
-    """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray.data
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'--engine ray needs Ray Data; this installation lacks {error.name}. Run: pip install "ray[data]"'
-        ) from error
-    return ray

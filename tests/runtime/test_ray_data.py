@@ -19,7 +19,7 @@ from cnnkit.errors import (
     OnnxError,
     UsageError,
 )
-from cnnkit.runtime import ray_data
+from cnnkit.runtime import ray_cluster, ray_data
 from cnnkit.runtime.ray_data import RayClassifier
 
 # Of Ray's own making.
@@ -37,8 +37,8 @@ def patient():
 @pytest.fixture(scope="module")
 def cluster(patient):
     """Two workers, in a cluster that the tests of this module share."""
-    ray = ray_data.import_ray()
-    with ray_data._connected(ray, 2):
+    ray = ray_cluster.import_ray()
+    with ray_cluster.connected(ray, 2):
         yield ray
 
 
@@ -156,16 +156,6 @@ def test_options_that_make_no_sense_are_wrong_usage(options, message, photos_onn
 def test_a_run_has_to_be_exported_first(photos_run):
     with pytest.raises(UsageError, match=f"Export this one first: cnnkit export {photos_run} --onnx"):
         api.load_on_ray(photos_run)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
-def test_a_cluster_that_does_not_answer_is_an_error_at_once(address, monkeypatch):
-    ray = ray_data.import_ray()
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    expected = pytest.raises(ClusterError, match=f"could not reach the cluster at RAY_ADDRESS={address}: .*refused")
-    with expected, ray_data._connected(ray, 2):
-        pass
 
 
 def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TrainingEvent,
         TuningResult,
         Verification,
+        TritonModel,
     )
     from cnnkit.results.verification import ComparisonProgress
 
@@ -72,24 +73,63 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is not None:
+        return open_onnx(device=device, **source)
+    from cnnkit.training.networks import TorchNetwork, load_network
+
+    network, card = load_network(str(ref), trust_code=trust_code)
+    return Classifier(TorchNetwork(network, card, device), str(ref))
+
+
+def load_on_ray(
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Classifier:
+    """Open an ONNX file or a zoo entry as `load` does, to run on the workers of a Ray cluster.
+
+    See `cnnkit.runtime.ray_data.RayClassifier` for the cluster, `workers` and `device`.
+
+    Raises:
+        UsageError: a run or a checkpoint, which has to be exported first.
+    """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is None:
+        raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
+    from cnnkit.runtime.ray_data import RayClassifier
+
+    return RayClassifier(workers=workers, device=device, **source)
+
+
+def _exported(
+    ref: str | Path,
+    labels: str | Path | None,
+    mean: "Sequence[float] | None",
+    std: "Sequence[float] | None",
+    preprocess: 'Literal["imagenet"] | None',
+) -> dict[str, Any] | None:
+    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
     text = str(ref)
     reference = registry.resolve(text)
     options = ForeignOptions(
         _path(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
     )
     if reference.kind == "onnx" and reference.path is not None:
-        return open_onnx(reference.path, text, device=device, options=options)
+        return {"model": reference.path, "name": text, "options": options}
     if options:
         raise UsageError(f"{text} knows its labels and preprocessing; the options for them are for foreign ONNX files.")
     if reference.kind == "architecture" and not zoo.has(text):
         raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
     if reference.kind in {"zoo", "architecture"}:
         entry = zoo.entry(text)
-        return open_onnx(zoo.read(entry.name, "model.onnx"), entry.name, device=device, verified=True)
-    from cnnkit.training.networks import TorchNetwork, load_network
-
-    network, card = load_network(text, trust_code=trust_code)
-    return Classifier(TorchNetwork(network, card, device), text)
+        return {"model": zoo.read(entry.name, "model.onnx"), "name": entry.name, "verified": True}
+    return None
 
 
 def create_model(name: str, num_classes: int | None = None) -> Any:
@@ -348,6 +388,47 @@ def verification_steps(
 
     named = None if against is None else str(against)
     return verification.verify(str(ref), against=named, data_dir=_path(data_dir), **options)
+
+
+def export_triton(
+    ref: str | Path,
+    repository: str | Path,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> "TritonModel":
+    """Put a network into a Triton model repository; see `cnnkit.exporting.triton.write_triton_repository`.
+
+    Args:
+        ref: an ONNX file of ours, which is copied, or what `export` takes, which is exported, with its proof.
+        repository: folder of models.
+        name: of the model there; None for that of the file, the run or the network.
+        device: where the server runs it: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
+        options: of `export`.
+
+    >>> from cnnkit import api
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = api.export_triton("lenet", folder)
+    >>> made.version, made.written
+    (1, ('lenet/config.pbtxt', 'lenet/labels.txt', 'lenet/1/model.onnx'))
+    """
+    import tempfile
+
+    from cnnkit.exporting import triton
+
+    reference = registry.resolve(str(ref))
+    target = Path(repository).expanduser()
+    name = name or triton.model_name(reference.path or Path(str(ref).rpartition(":")[2]))
+    if reference.kind == "onnx" and reference.path is not None:
+        if any(options.values()):
+            raise UsageError(f"{ref} is an ONNX file already; options of its export come too late.")
+        return triton.write_triton_repository(reference.path, target, name=name, device=device)
+    triton.require_place(target, name, device)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export(ref, Path(folder) / "model.onnx", **options)
+        return triton.write_triton_repository(exported.path, target, name=name, device=device)
 
 
 def summarize(

@@ -11,6 +11,7 @@ CnnkitError                    exit 1
 ├── OnnxError                  a file that onnxruntime cannot run as an image classifier
 ├── DeviceError                a device that was asked for and cannot be had
 ├── InstallationError          what `doctor` found would make a command fail
+├── ClusterError               a Ray cluster that cannot be reached, or lost its workers
 ├── OutputError                a result that could not be written
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
@@ -107,6 +108,12 @@ class InstallationError(CnnkitError):
         super().__init__(message)
         self.result = result
         """All that was looked at, for the JSON envelope."""
+
+
+class ClusterError(CnnkitError):
+    """A Ray cluster that cannot be reached, or whose workers are lost."""
+
+    code = "cluster"
 
 
 class OutputError(CnnkitError):

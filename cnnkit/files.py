@@ -1,9 +1,12 @@
 """Files that are either whole or not there: atomic writes and content hashes."""
 
+import errno
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from cnnkit.errors import OutputError
 
@@ -17,31 +20,86 @@ def write_atomic(path: Path, data: bytes, *, keep: Path | None = None) -> None:
         OutputError: the folder cannot be written, the disk is full, or `path` is something else than a file; an older
             `path` is left as it was.
     """
+    with open_atomic(path, keep=keep) as file, writing(path):
+        file.write(data)
+
+
+@contextmanager
+def open_atomic(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes its place, as `write_atomic` describes, when the block ends without an exception.
+
+    The block guards its own writes by `writing`: what else may fail in it is no error of this file.
+    """
     import uuid  # slow to load, and reading needs none of it
 
-    temporary: Path | None = None
-    try:
+    with writing(path):
         path = path.resolve()
         if path.exists() and not path.is_file():
             raise OutputError(f"cannot write {path}: it is there, and not a file. Choose another name.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".cnnkit.{uuid.uuid4().hex}.tmp"
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
-        _flush_folder(path.parent)
+        file = temporary.open("xb")
+    try:
+        try:
+            yield file
+            with writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            # A full disk may show only here; where the block failed, that is the news.
+            with suppress(OSError):
+                file.close()
+        with writing(path):
+            if keep is not None and path.exists():
+                path.replace(keep)
+            temporary.replace(path)
+            _flush_folder(path.parent)
+    finally:
+        with suppress(OSError):  # on a folder that became read-only, even looking for it is an error
+            temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the file system says about writing `path` into an `OutputError`."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}. Choose a folder that exists and has space."
         ) from error
+
+
+def write_folder_atomic(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a temporary folder beside `folder`, flush them, and rename it: all of them are there, or none.
+
+    Args:
+        folder: not there yet.
+        files: content by path inside the folder.
+
+    Raises:
+        OutputError: it cannot be written, or it is there.
+    """
+    import shutil
+    import uuid
+
+    temporary = folder.parent / f".cnnkit.{uuid.uuid4().hex}.tmp"
+    try:
+        with writing(folder):
+            for name, content in files.items():
+                path = temporary / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                _flush_folder(path.parent)
+            if folder.exists():  # Linux would let an empty one be replaced
+                raise FileExistsError(errno.EEXIST, "it is there already")
+            temporary.rename(folder)
+            _flush_folder(folder.parent)
     finally:
-        if temporary is not None:
-            with suppress(OSError):  # on a folder that became read-only, even looking for it is an error
-                temporary.unlink()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ CODES = {
     "ZooError": ("zoo", 1),
     "OnnxError": ("onnx", 1),
     "DeviceError": ("device", 1),
+    "ClusterError": ("cluster", 1),
     "OutputError": ("output", 1),
     "MissingDependencyError": ("missing-dependency", 1),
     "TrainingDivergedError": ("diverged", 1),

@@ -5,7 +5,15 @@ import stat
 import pytest
 
 from cnnkit.errors import OutputError
-from cnnkit.files import remove_temporaries, require_writable, sha256, write_atomic
+from cnnkit.files import (
+    open_atomic,
+    remove_temporaries,
+    require_writable,
+    sha256,
+    write_atomic,
+    write_folder_atomic,
+    writing,
+)
 
 
 @pytest.fixture
@@ -171,3 +179,69 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 def test_sha256_is_that_of_everybody_else():
     assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
     assert sha256(b"abc").startswith("ba7816bf")
+
+
+def test_a_file_written_bit_by_bit_takes_its_place_at_the_end(tmp_path):
+    target = tmp_path / "rows.csv"
+    target.write_bytes(b"old")
+    with open_atomic(target) as file:
+        for row in (b"a", b"b"):
+            file.write(row)
+            assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"ab"
+    assert names(tmp_path) == ["rows.csv"]
+
+
+def test_a_block_that_fails_leaves_the_older_file_and_its_own_error(tmp_path):
+    (tmp_path / "rows.csv").write_bytes(b"old")
+
+    def write_half():
+        with open_atomic(tmp_path / "rows.csv") as file:
+            file.write(b"half")
+            raise ConnectionError("elsewhere")
+
+    with pytest.raises(ConnectionError, match="elsewhere"):
+        write_half()
+    assert (tmp_path / "rows.csv").read_bytes() == b"old"
+    assert names(tmp_path) == ["rows.csv"]
+
+
+def test_a_write_of_the_block_that_fails_is_an_error_of_the_file(tmp_path):
+    resource = pytest.importorskip("resource", reason="only Unix can limit the size of files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    target = tmp_path / "rows.csv"
+
+    def write_much():
+        with open_atomic(target) as file:
+            for _ in range(50):
+                with writing(target):
+                    file.write(bytes(1000))
+
+    try:
+        with pytest.raises(OutputError, match=r"rows\.csv: File too large"):
+            write_much()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_there_with_all_its_files(tmp_path):
+    write_folder_atomic(tmp_path / "new" / "net", {"a.txt": b"a", "1/model.onnx": b"b"})
+    assert names(tmp_path / "new") == ["net"]
+    assert (tmp_path / "new" / "net" / "a.txt").read_bytes() == b"a"
+    assert (tmp_path / "new" / "net" / "1" / "model.onnx").read_bytes() == b"b"
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    (tmp_path / "net").mkdir()
+    with pytest.raises(OutputError, match="net: it is there already"):
+        write_folder_atomic(tmp_path / "net", {"a.txt": b"a"})
+    assert names(tmp_path) == ["net"]
+    assert names(tmp_path / "net") == []
+
+
+def test_a_folder_that_cannot_be_finished_is_not_there(tmp_path):
+    with pytest.raises(OutputError, match=r"cannot write .*net"):
+        write_folder_atomic(tmp_path / "net", {"a": b"a", "a/b": b"below a file"})
+    assert names(tmp_path) == []

@@ -39,6 +39,9 @@ PUBLIC = [
 TRAINING = {"torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors"}
 # Files that are none of the zoo are checked by onnx first.
 FILE = TRAINING - {"onnx"}
+TRAINING = {
+    "torch", "torchvision", "torchmetrics", "onnx", "onnxscript", "matplotlib", "safetensors", "ray", "pyarrow",
+}  # fmt: skip
 HEAVY = TRAINING | {"onnxruntime", "numpy", "PIL", "pydantic"}
 
 
@@ -106,6 +109,9 @@ CASES = {
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], FILE, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], FILE, '"light"'),
+    "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
+    "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),
+    "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], TRAINING, "1 image"),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
     "benchmark": (
         COMMAND,

@@ -198,8 +198,10 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     return None if text is None else parse_shape(text)
 
 
-def load_classifier(model: str, **options: Any) -> "Classifier":
+def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Classifier":
     """Open a model with the options of the command line: `mean` and `std` as text, `preprocess` unchecked.
+
+    With `on_ray`, the other options are those of `cnnkit.api.load_on_ray`.
 
     Raises:
         UsageError: one of them does not make sense.
@@ -209,7 +211,7 @@ def load_classifier(model: str, **options: Any) -> "Classifier":
     if options["preprocess"] not in {None, "imagenet"}:
         raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
     mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
-    classifier = api.load(model, mean=mean, std=std, **options)
+    classifier = (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
     # Networks on PyTorch have none: they run on one device as a whole.
     placement = getattr(classifier.network, "placement", None)
     if placement is not None and placement.warning:

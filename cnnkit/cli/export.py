@@ -1,7 +1,8 @@
 """`cnnkit export`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -54,6 +55,16 @@ def command(
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
+    triton: Annotated[
+        Path | None,
+        typer.Option("--triton", metavar="DIR", help="Write into a Triton model repository instead of a file."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the model in the Triton repository. Default: MODEL's own.")
+    ] = None,
+    triton_device: Annotated[
+        str, typer.Option("--triton-device", help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.")
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
@@ -61,34 +72,42 @@ def command(
     PyTorch and onnxruntime run the same images in batches of 1, 2 and 7. Where they disagree, no file is written and
     the exit code is 3. The same goes for fp16 and int8 where they cost more accuracy on the test images than the budget
     allows, or are not faster than fp32 on the device.
+
+    With --triton, the file becomes a model of a Triton model repository, or the next version of one that is there; an
+    ONNX file of cnnkit's goes there as it is.
     """
     from cnnkit import api
-    from cnnkit.render import progress
+    from cnnkit.render import progress, tables
     from cnnkit.render.precision import report
     from cnnkit.results import PrecisionReport
 
-    if not onnx and (output is None or output.suffix != ".onnx"):
-        raise UsageError(f"say which format: cnnkit export {model} --onnx")
+    options: dict[str, Any] = {
+        "raw_input": raw_input,
+        "shape": shape_of(input),
+        "data_dir": data_dir,
+        "trust_code": trust_code,
+    }
+    if precision != "fp32":
+        measured = {"accuracy_budget": accuracy_budget, "force": force, "device": device, "data": data}
+        options |= {"precision": precision, **measured}
+    if triton is None:
+        if name is not None or triton_device != "auto":
+            raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")
+        if not onnx and (output is None or output.suffix != ".onnx"):
+            raise UsageError(f"say which format: cnnkit export {model} --onnx")
+        write = partial(api.export, model, output)
+    elif output is not None:
+        raise UsageError("--triton says where the file goes; leave out --output.")
+    else:
+        write = partial(api.export_triton, model, triton, name=name, device=triton_device)
     try:
         with progress.working(f"exporting {model}"):
-            result = api.export(
-                model,
-                output,
-                raw_input=raw_input,
-                shape=shape_of(input),
-                data_dir=data_dir,
-                trust_code=trust_code,
-                precision=precision,
-                accuracy_budget=accuracy_budget,
-                force=force,
-                device=device,
-                data=data,
-            )
+            result = write(**options)
     except PrecisionError as error:
         if isinstance(error.result, PrecisionReport) and not context.obj["json"]:
             report(error.result)
         raise
-    emit(context, result, _draw)
+    emit(context, result, _draw if triton is None else tables.triton)
 
 
 def _draw(result: "ExportResult") -> None:

@@ -1,8 +1,9 @@
 """`cnnkit predict`."""
 
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from cnnkit.cli.common import (
     complete_model,
     load_classifier,
 )
+from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
 
 
@@ -32,6 +34,14 @@ def command(
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write a row an image to FILE.csv, .jsonl or .parquet."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: Ray Data on the cluster of RAY_ADDRESS, or on processes here.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(help="Ray workers.", show_default="one for each CPU", min=1)] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,
@@ -44,7 +54,19 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, envelope, predictions
 
-    sources = [_standard_input() if path is None else path for path in find_images(images)]
+    if engine not in {"local", "ray"}:
+        raise UsageError(f"--engine {engine!r}: expected local or ray.")
+    if engine == "ray" and "-" in images:
+        raise UsageError("Ray workers read the images themselves, and cannot read standard input. Save it to a file.")
+    if engine == "local" and workers is not None:
+        raise UsageError("--workers are those of Ray; add --engine ray.")
+    if output is not None:
+        from cnnkit.render import records
+
+        records.check(output)
+    paths = find_images(images)
+    sources = [_standard_input() if path is None else path for path in paths]
+    on_ray: dict[str, Any] = {"on_ray": True, "workers": workers}
     classifier = load_classifier(
         model or api.DEFAULT_CLASSIFIER,
         device=device,
@@ -52,17 +74,26 @@ def command(
         mean=mean,
         std=std,
         preprocess=preprocess,
-        trust_code=trust_code,
+        **(on_ray if engine == "ray" else {"trust_code": trust_code}),
     )
-    found, bad = predictions.collect(classifier.stream(sources, top=top, batch_size=batch_size), len(sources))
+    results = classifier.stream(sources, top=top, batch_size=batch_size)
+    found: Any
+    # Ray prints what it has to say of lost workers to standard output, which is for results; the error says it too.
+    with StopRequest(), redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
+        if output is None:
+            found, bad = predictions.collect(results, len(sources))
+        else:
+            names = [f"image {index + 1}" if path is None else str(path) for index, path in enumerate(paths)]
+            classes = min(top, len(classifier.card.labels))
+            found, bad = records.save(predictions.with_bar(results, len(names)), names, output, classes=classes)
+    origin = classifier.name, classifier.engine, classifier.assumptions
     if context.obj["json"]:
+        data = dict(zip(("model", "engine", "assumptions"), origin, strict=True))
+        data |= {"output" if output else "predictions": found}
         errors = [(error.code, str(error)) for error in bad]
-        data = {"model": classifier.name, "engine": classifier.network.engine, "assumptions": classifier.assumptions}
-        envelope.write("predict", {**data, "predictions": found}, errors=errors, status="error" if bad else "ok")
+        envelope.write("predict", data, errors=errors, status="error" if bad else "ok")
     else:
-        predictions.show(
-            found, classifier.name, classifier.network.engine, classifier.assumptions, trained=classifier.card.trained
-        )
+        (predictions.saved if output else predictions.show)(found, *origin, trained=classifier.card.trained)
         for error in bad:
             console.error(str(error))
     if bad:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from cnnkit.errors import ImageError
 from cnnkit.render import console
 from cnnkit.results import Prediction
+
+if TYPE_CHECKING:
+    from cnnkit.results import PredictionFile
 
 _BAR = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -24,7 +28,7 @@ def collect(results: Iterable[Prediction | ImageError], total: int) -> tuple[lis
     """Gather predictions under a progress bar; bad images are kept apart."""
     found: list[Prediction] = []
     bad: list[ImageError] = []
-    for result in results if total == 1 else _with_bar(results, total):
+    for result in results if total == 1 else with_bar(results, total):
         if isinstance(result, ImageError):
             bad.append(result)
         else:
@@ -32,7 +36,8 @@ def collect(results: Iterable[Prediction | ImageError], total: int) -> tuple[lis
     return found, bad
 
 
-def _with_bar(results: Iterable[Prediction | ImageError], total: int) -> Iterator[Prediction | ImageError]:
+def with_bar(results: Iterable[Prediction | ImageError], total: int) -> Iterator[Prediction | ImageError]:
+    """Pass results on under a progress bar."""
     from cnnkit.render import progress  # a single image is done before a bar would be loaded
 
     with progress.bar() as shown:
@@ -46,11 +51,25 @@ def show(
     found: Sequence[Prediction], model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
 ) -> None:
     """Draw predictions, the model that made them, and what was assumed of it."""
-    out = console.out()
     if len(found) == 1:
         _one(found[0])
     elif found:
         _many(found)
+    _origin(model, engine, assumptions, trained=trained)
+
+
+def saved(
+    written: "PredictionFile", model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
+) -> None:
+    """Say what was written to a file, by which model, and what was assumed of it."""
+    images = f"{written.images:,} image{'' if written.images == 1 else 's'}"
+    errors = f" and {written.errors:,} that could not be read" if written.errors else ""
+    console.say(console.out(), Text(console.printable(f"{written.path}: {images}{errors}"), "bold"))
+    _origin(model, engine, assumptions, trained=trained)
+
+
+def _origin(model: str, engine: str, assumptions: Sequence[str], *, trained: bool) -> None:
+    out = console.out()
     console.say(out, Text(f"model {model}, {engine}", "dim"))
     if not trained:
         out.print(Text("The weights are random: this network was never trained.", "yellow"))

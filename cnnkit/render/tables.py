@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, LayerRow, ModelInfo, ModelSummary
+from cnnkit.results import DatasetInfo, Evaluation, ExportResult, LayerRow, ModelInfo, ModelSummary, TritonModel
 
 
 def shape(dimensions: Sequence[int]) -> str:
@@ -173,3 +173,30 @@ def export(result: ExportResult) -> None:
     console.titled(out, str(result.path), table)
     if not result.trained:
         out.print(Text("The weights are random: this network was never trained.", "yellow"))
+
+
+def triton(result: TritonModel) -> None:
+    """Draw what became of a file in a Triton model repository, and how to serve it."""
+    found = result.certificate
+    table = console.table()
+    table.show_header = False
+    table.add_column(style="cyan")
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{result.name}, version {result.version}: {_OUTCOMES[result.outcome]}")
+    for index, path in enumerate(result.written):
+        table.add_row("" if index else "written", path)
+    if found is not None:
+        table.add_row("compared on", found.images)
+        table.add_row("same first class", Text(f"{found.top1_agreement:.0%}", "bold green"))
+    out = console.out()
+    console.titled(out, str(result.repository), table)
+    out.print(f"Serve it by: tritonserver --model-repository {result.repository}", style="dim", soft_wrap=True)
+    if not result.trained:
+        out.print(Text("The weights are random: this network was never trained.", "yellow"))
+
+
+_OUTCOMES = {
+    "new model": "a new model",
+    "new version": "a new version; its config.pbtxt and labels.txt are as they were",
+    "unchanged": "this file was there already",
+}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cnnkit.results.precision import PrecisionReport as PrecisionReport
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
+    from cnnkit.results.records import PredictionFile as PredictionFile
     from cnnkit.results.training import EpochRecord as EpochRecord
     from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
@@ -50,12 +51,14 @@ if TYPE_CHECKING:
     from cnnkit.results.verification import Divergence as Divergence
     from cnnkit.results.verification import LayerParity as LayerParity
     from cnnkit.results.verification import Verification as Verification
+    from cnnkit.results.triton import TritonModel as TritonModel
 
 T = TypeVar("T")
 
 _HOMES = {
     "ClassScore": "prediction",
     "Prediction": "prediction",
+    "PredictionFile": "records",
     "LoadNote": "training",
     "LoadProgress": "training",
     "TrainingStarted": "training",
@@ -82,6 +85,7 @@ _HOMES = {
     "LayerError": "precision",
     "Measured": "precision",
     "PrecisionReport": "precision",
+    "TritonModel": "triton",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
     "Benchmark": "benchmark",

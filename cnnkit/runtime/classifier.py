@@ -120,6 +120,11 @@ class Classifier:
         """Labels, preprocessing and origin of the network."""
         return self.network.card
 
+    @property
+    def engine(self) -> str:
+        """What it runs on, such as `onnxruntime CPU`."""
+        return self.network.engine
+
     def predict(self, images: Iterable[ImageSource], *, top: int = 5, batch_size: int = 64) -> list[Prediction]:
         """Classify images.
 

@@ -1,9 +1,13 @@
 """`cnnkit predict`: files, folders, globs and standard input, good images and bad ones."""
 
+import csv
 import io
 import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 Cli = Callable[..., Any]
 
@@ -198,6 +203,13 @@ def test_a_run_predicts_as_its_file_does(cli: Cli, photos: Path, photos_run: Pat
         (["--std", ""], 2, "--std ''"),
         (["--mean", "0.5"], 2, "carries a model card that says its labels and preprocessing"),
         (["--device", "tpu"], 2, "there is no device 'tpu'; expected auto, cpu, cuda or cuda:N"),
+        (["--engine", "spark"], 2, "--engine 'spark': expected local or ray"),
+        (["--workers", "2"], 2, "--workers are those of Ray; add --engine ray"),
+        (["--engine", "ray", "--workers", "0"], 2, "0 is not in the range x>=1"),
+        (["--engine", "ray", "--device", "cuda:1"], 2, "Ray assigns the GPUs"),
+        (["--engine", "ray", "--mean", "0.5"], 2, "carries a model card that says its labels and preprocessing"),
+        (["-o", "found.txt"], 2, "expected a name that ends in .csv, .jsonl, .parquet"),
+        (["-o", "/proc/nowhere/found.csv"], 1, "cannot write into /proc/nowhere"),
     ],
 )
 def test_wrong_usage_exits_2(
@@ -232,3 +244,71 @@ def test_predictions_of_a_network_that_was_never_trained_say_so(tmp_path: Path, 
     result = cli("predict", photos / "dark" / "00.png", "-m", tmp_path / "random.onnx")
     assert result.exit_code == 0
     assert "The weights are random" in result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_has_every_image_and_the_terminal_a_line(
+    suffix: str, predict: Cli, photos: Path, photos_onnx: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    noise(bad)
+    path = tmp_path / "new" / f"found.{suffix}"
+    result = predict(photos / "dark", bad, photos / "light", "-o", path, "--top", 1)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {bad} is not an image")
+    assert result.stdout.splitlines() == [
+        f"{path}: 20 images and 1 that could not be read",
+        f"model {photos_onnx}, onnxruntime CPU",
+    ]
+    if suffix == "parquet":
+        rows = parquet.read_table(path).to_pylist()
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    else:
+        rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [row["label"] or None for row in rows] == ["dark"] * 10 + [None] + ["light"] * 10
+    assert [Path(row["source"]).name for row in rows[9:12]] == ["09.png", "bad.png", "00.png"]
+    assert "is not an image" in rows[10]["error"]
+
+
+def test_json_names_the_file_in_place_of_predictions(predict: Cli, photos: Path, tmp_path: Path) -> None:
+    result = predict(photos / "dark" / "00.png", "-o", tmp_path / "a.csv", "--json")
+    data = json.loads(result.stdout)["data"]
+    assert set(data) == {"model", "engine", "assumptions", "output"}
+    assert data["output"] == {"path": str(tmp_path / "a.csv"), "images": 1, "errors": 0}
+
+
+def test_standard_input_has_a_name_in_the_file(predict: Cli, photos: Path, tmp_path: Path) -> None:
+    result = predict("-", "-o", tmp_path / "a.csv", input=(photos / "dark" / "00.png").read_bytes())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (tmp_path / "a.csv").read_text("utf-8").splitlines()[1].startswith("image 1,dark,")
+
+
+def test_ray_does_not_read_standard_input(predict: Cli) -> None:
+    result = predict("-", "--engine", "ray", input=b"")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Ray workers read the images themselves, and cannot read standard input" in result.stderr
+
+
+def test_ray_runs_no_checkpoint(cli: Cli, photos: Path, photos_run: Path) -> None:
+    result = cli("predict", photos, "-m", photos_run, "--engine", "ray")
+    assert result.exit_code == 2
+    assert f"Export this one first: cnnkit export {photos_run} --onnx" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+def test_a_signal_leaves_no_half_file(photos: Path, photos_onnx: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(photos, images)
+    # Opened for reading, it waits for a writer that never comes.
+    os.mkfifo(images / "z.png")
+    output = tmp_path / "new" / "a.csv"
+    arguments = ["predict", images / "dark", images / "z.png", "-m", photos_onnx, "-o", output, "--batch-size", 5]
+    running = subprocess.Popen([sys.executable, "-m", "cnnkit", *map(str, arguments)], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not output.parent.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.terminate()
+    assert running.wait(60) == 143
+    running.communicate()
+    assert list(output.parent.iterdir()) == []

@@ -1,0 +1,177 @@
+"""Ray Data on a local cluster of two workers: the same predictions as here, in order, whatever becomes of a worker."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from cnnkit import api
+from cnnkit.errors import (
+    ClusterError,
+    DeviceError,
+    ImageError,
+    ImageTooLargeError,
+    MissingDependencyError,
+    OnnxError,
+    UsageError,
+)
+from cnnkit.runtime import ray_cluster, ray_data
+from cnnkit.runtime.ray_data import RayClassifier
+
+# Of Ray's own making.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """Let Ray kill no worker where other programs need the memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(patient):
+    """Two workers, in a cluster that the tests of this module share."""
+    ray = ray_cluster.import_ray()
+    with ray_cluster.connected(ray, 2):
+        yield ray
+
+
+@pytest.fixture
+def hostile(own_photos):
+    """The 20 photographs and, among them, what is no image, what is too large, what is not there, and an odd name."""
+    (own_photos / "dark" / "03.png").write_bytes(b"no image")
+    (own_photos / "light" / "00.png").write_bytes(bytes(65 * 2**20))
+    paths = sorted(own_photos.rglob("*.png"))
+    odd = own_photos / os.fsdecode(b"\xff odd.png")
+    odd.write_bytes(paths[0].read_bytes())
+    return [*paths[:7], own_photos / "absent.png", *paths[7:], odd]
+
+
+def told(results):
+    return [(type(result), str(result)) if isinstance(result, ImageError) else result for result in results]
+
+
+@pytest.mark.parametrize("named", ["absolute", "relative"])
+def test_results_are_those_of_the_local_engine_in_their_order(
+    named, cluster, hostile, own_photos, photos_onnx, monkeypatch
+):
+    paths = hostile
+    if named == "relative":
+        monkeypatch.chdir(own_photos)
+        paths = [str(path.relative_to(own_photos)) for path in hostile]
+    classifier = api.load_on_ray(photos_onnx, workers=2)
+    found = list(classifier.stream(paths, top=2, batch_size=3))
+    here = api.load(photos_onnx, device="cpu")
+    assert told(found) == told(here.stream(paths, top=2, batch_size=3))
+    assert [type(found[index]) for index in (3, 7, 11)] == [ImageError, ImageError, ImageTooLargeError]
+    assert classifier.engine == "onnxruntime CPU on 2 Ray workers"
+    assert classifier.card == here.card
+    assert cluster.is_initialized()
+
+
+def test_a_worker_that_is_lost_costs_no_image(cluster, photos, photos_onnx):
+    paths = sorted(photos.rglob("*.png")) * 50
+    results = api.load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=2)
+    found = [next(results)]
+    victim = next(
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.name().startswith("ray::MapWork") or "MapWorker" in " ".join(child.cmdline())
+    )
+    victim.kill()
+    found += results
+    assert [Path(result.source) for result in found] == paths
+    assert [result.label for result in found] == [path.parent.name for path in paths]
+
+
+def test_a_network_that_no_worker_can_use_is_its_own_error(cluster, photos, make_onnx, tmp_path):
+    import onnx
+
+    model = onnx.load_from_string(make_onnx(("batch", 3, 10, 12), name="logits"))
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.full((360, 4), np.nan, np.float32), "table"))
+    (tmp_path / "nan.onnx").write_bytes(model.SerializeToString())
+    classifier = RayClassifier(tmp_path / "nan.onnx", "nan.onnx", workers=1)
+    with pytest.raises(OnnxError, match="not finite numbers"):
+        list(classifier.stream([photos / "dark" / "00.png"]))
+
+
+def test_images_that_kill_every_worker_are_an_error_at_last(cluster, photos, photos_onnx, monkeypatch):
+    def deadly():
+        # Made in a function, it travels to the worker by value.
+        class Worker:
+            def __init__(self, *arguments, **options):
+                pass
+
+            def __call__(self, table):
+                os._exit(1)
+
+        return Worker
+
+    monkeypatch.setattr(ray_data, "Worker", deadly())
+    path = photos / "dark" / "00.png"
+    with pytest.raises(ClusterError, match=r"the Ray workers failed at .*00\.png or one of the images after it"):
+        list(api.load_on_ray(photos_onnx, workers=1).stream([path]))
+
+
+def test_gpus_that_are_not_there_are_an_error(cluster, photos, photos_onnx):
+    classifier = api.load_on_ray(photos_onnx, workers=1000, device="cuda")
+    with pytest.raises(DeviceError, match="1000 Ray workers need a GPU each, and the cluster has"):
+        list(classifier.stream([photos / "dark" / "00.png"]))
+
+
+@pytest.mark.parametrize(
+    ("images", "options"),
+    [
+        ([b"content"], {}),
+        ([np.zeros((4, 4), np.uint8)], {}),
+        ("one.png", {}),
+        (Path("one.png"), {}),
+        (["a.png"], {"top": 0}),
+        (["a.png"], {"batch_size": 0}),
+    ],
+)
+def test_what_cannot_be_sent_to_workers_is_wrong_usage(images, options, photos_onnx):
+    with pytest.raises(UsageError):
+        list(api.load_on_ray(photos_onnx).stream(images, **options))
+
+
+def test_no_image_needs_no_cluster(photos_onnx):
+    assert list(api.load_on_ray(photos_onnx).stream([])) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"workers": 0}, "at least 1, got 0"), ({"device": "cuda:1"}, "Ray assigns the GPUs")]
+)
+def test_options_that_make_no_sense_are_wrong_usage(options, message, photos_onnx):
+    with pytest.raises(UsageError, match=message):
+        api.load_on_ray(photos_onnx, **options)
+
+
+def test_a_run_has_to_be_exported_first(photos_run):
+    with pytest.raises(UsageError, match=f"Export this one first: cnnkit export {photos_run} --onnx"):
+        api.load_on_ray(photos_run)
+
+
+def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "ray\[data\]"'):
+        api.load_on_ray(photos_onnx)
+
+
+def test_the_command_is_quiet_and_stops_what_it_started(photos, photos_onnx, tmp_path):
+    arguments = ["predict", photos, "-m", photos_onnx, "-o", tmp_path / "found.csv", "--engine", "ray", "--workers", 2]
+    done = subprocess.run(
+        [sys.executable, "-m", "cnnkit", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{tmp_path / 'found.csv'}: 20 images",
+        f"model {photos_onnx}, onnxruntime CPU on 2 Ray workers",
+    ]
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 21

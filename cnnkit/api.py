@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         LoadProgress,
         ModelSummary,
         TrainingEvent,
+        TritonModel,
         TuningResult,
         Verification,
-        TritonModel,
     )
     from cnnkit.results.verification import ComparisonProgress
 

@@ -109,9 +109,7 @@ CASES = {
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], FILE, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], FILE, '"light"'),
-    "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], TRAINING, "light"),
-    "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], TRAINING, '"light"'),
-    "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], TRAINING, "1 image"),
+    "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], FILE, "1 image"),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
     "benchmark": (
         COMMAND,

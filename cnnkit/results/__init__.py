@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
     from cnnkit.results.training import TrainingStopped as TrainingStopped
+    from cnnkit.results.triton import TritonModel as TritonModel
     from cnnkit.results.tuning import TriedOptions as TriedOptions
     from cnnkit.results.tuning import TuningResult as TuningResult
     from cnnkit.results.verification import BatchParity as BatchParity
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from cnnkit.results.verification import Divergence as Divergence
     from cnnkit.results.verification import LayerParity as LayerParity
     from cnnkit.results.verification import Verification as Verification
-    from cnnkit.results.triton import TritonModel as TritonModel
 
 T = TypeVar("T")
 

@@ -31,7 +31,10 @@ SIGNATURES = {
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
-    "export": "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False)",
+    "export": (
+        "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
+        "accuracy_budget=0.5, force=False, device='auto', data=None)"
+    ),
     "summarize": "(ref, *, batch=1, shape=None, depth=None, trust_code=False)",
     "list_models": "()",
     "list_datasets": "(data_dir=None)",

@@ -335,7 +335,18 @@ def measured() -> PrecisionReport:
 @pytest.fixture
 def certificate() -> ParityCertificate:
     return ParityCertificate(
-        "10,000 images of mnist", (1, 2, 7, 256), 0.5, 0.05, 5000.0, 0.99, 1e-4, {}, 0.99, 0.985, "int8", 0.5
+        images="10,000 images of mnist",
+        batch_sizes=(1, 2, 7, 256),
+        max_absolute_difference=0.5,
+        max_relative_difference=0.05,
+        max_tolerance_ratio=5000.0,
+        top1_agreement=0.99,
+        tolerance=1e-4,
+        versions={},
+        torch_accuracy=0.99,
+        onnx_accuracy=0.985,
+        precision="int8",
+        accuracy_budget_points=0.5,
     )
 
 

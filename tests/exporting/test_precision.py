@@ -142,9 +142,9 @@ def test_the_card_and_its_certificate_say_what_it_is(either: ExportResult, plain
     assert certificate.images == f"{report.images:,} images of shapes"
     assert certificate.max_absolute_difference > 1e-4
     assert (certificate.torch_accuracy, certificate.onnx_accuracy) == (report.fp32.accuracy, report.reduced.accuracy)
-    assert replace(card, precision="fp32", parity=None, versions={}) == replace(
-        card_in(plain.path), parity=None, versions={}
-    )
+    other = card_in(plain.path)
+    assert (card.model, card.labels, card.preprocessing) == (other.model, other.labels, other.preprocessing)
+    assert (card.weights_sha256, card.recipe, card.metrics) == (other.weights_sha256, other.recipe, other.metrics)
 
 
 def test_the_report_is_what_evaluation_finds(either: ExportResult, plain: ExportResult) -> None:

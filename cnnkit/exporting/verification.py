@@ -93,6 +93,8 @@ def verify(
         torch_accuracy=float(right[0]),
         onnx_accuracy=float(right[1]),
         weights_sha256=reference.card.weights_sha256,
+        precision=file.card.precision if file.card else "fp32",
+        accuracy_budget_points=file.card.parity.accuracy_budget_points if file.card and file.card.parity else 0.0,
     )
     model = onnx.load_model_from_string(file.content)
     divergence = None

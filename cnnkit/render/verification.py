@@ -48,9 +48,13 @@ def show(result: Verification) -> None:
         console.say(
             out, Text("The graph in this file is not the one that was exported: it was changed since.", "yellow")
         )
-    allowed = f"{found.max_tolerance_ratio:.0%} of what is allowed"
     if result.passed:
-        line = Text.assemble(("passed", "bold green"), f": the logits differ by at most {allowed}; ")
+        judged = (
+            f"the logits differ by at most {found.max_tolerance_ratio:.0%} of what is allowed"
+            if found.precision == "fp32"
+            else f"as {found.precision}, by its accuracy and first classes"
+        )
+        line = Text.assemble(("passed", "bold green"), f": {judged}; ")
         line.append("the certificate is in the card" if result.stored else f"not stored: {result.not_stored_because}")
         console.say(out, line)
 
@@ -78,12 +82,19 @@ def _divergence(found: Divergence) -> None:
 def failure(result: Verification) -> str:
     """Say in a sentence or two where a file and its network part, and why."""
     certificate, found = result.certificate, result.divergence
-    allowed = f"{certificate.max_tolerance_ratio:.1f} times what is allowed"
+    allowed = (
+        f"{certificate.max_tolerance_ratio:.1f} times what is allowed, " if certificate.precision == "fp32" else ""
+    )
     text = (
         f"{result.file} is not {result.reference}: logits differ by up to "
-        f"{_difference(certificate.max_absolute_difference)}, {allowed}, "
+        f"{_difference(certificate.max_absolute_difference)}, {allowed}"
         f"the first class agrees on {percent(certificate.top1_agreement)}."
     )
+    if certificate.precision != "fp32" and (certificate.accuracy_loss_points or 0) > certificate.accuracy_budget_points:
+        text += (
+            f" It loses {certificate.accuracy_loss_points:.2f} points of accuracy, and the budget of its card is "
+            f"{certificate.accuracy_budget_points:g}."
+        )
     if result.run_error:
         text = f"{result.file} does not run as {result.reference} does: {result.run_error}."
     if found is None:

@@ -138,3 +138,8 @@ def require_writable(folder: Path) -> None:
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def expanded(given: str | Path | None) -> Path | None:
+    """Return what a user wrote as a path, with `~` as the home folder; None stays None."""
+    return None if given is None else Path(given).expanduser()

@@ -96,7 +96,7 @@ def command(
             raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")
         if not onnx and (output is None or output.suffix != ".onnx"):
             raise UsageError(f"say which format: cnnkit export {model} --onnx")
-        write: Callable[..., "ExportResult | TritonModel"] = partial(api.export, model, output)
+        write: Callable[..., ExportResult | TritonModel] = partial(api.export, model, output)
     elif output is not None:
         raise UsageError("--triton says where the file goes; leave out --output.")
     else:

@@ -1,0 +1,108 @@
+"""Opening trained networks as classifiers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnkit import registry, zoo
+from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.files import expanded
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+DEFAULT_CLASSIFIER = "digits"
+"""The zoo entry that is used where no model is named: it reads digits as people draw them."""
+
+
+def load(
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    device: str = "auto",
+    trust_code: bool = False,
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Classifier:
+    """Open a trained network as a classifier.
+
+    ONNX files and zoo entries run on onnxruntime and never import PyTorch; runs and checkpoints run on PyTorch.
+
+    Args:
+        ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        labels: text file with one label a line, for an ONNX file without a card; so are the following.
+        mean, std: one value a channel, for pixels in [0, 1].
+        preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
+
+    Raises:
+        UnknownNameError: nothing of that name.
+        CheckpointError, OnnxError, ZooError: the file is damaged or does not fit.
+        DeviceError: the device cannot be had.
+
+    >>> import cnnkit
+    >>> classifier = cnnkit.load("lenet")
+    >>> classifier.card.model, len(classifier.card.labels)
+    ('lenet', 10)
+    """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is not None:
+        return open_onnx(device=device, **source)
+    from cnnkit.training.networks import TorchNetwork, load_network
+
+    network, card = load_network(str(ref), trust_code=trust_code)
+    return Classifier(TorchNetwork(network, card, device), str(ref))
+
+
+def load_on_ray(
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Classifier:
+    """Open an ONNX file or a zoo entry as `load` does, to run on the workers of a Ray cluster.
+
+    See `cnnkit.runtime.ray_data.RayClassifier` for the cluster, `workers` and `device`.
+
+    Raises:
+        UsageError: a run or a checkpoint, which has to be exported first.
+    """
+    source = _exported(ref, labels, mean, std, preprocess)
+    if source is None:
+        raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
+    from cnnkit.runtime.ray_data import RayClassifier
+
+    return RayClassifier(workers=workers, device=device, **source)
+
+
+def _exported(
+    ref: str | Path,
+    labels: str | Path | None,
+    mean: "Sequence[float] | None",
+    std: "Sequence[float] | None",
+    preprocess: 'Literal["imagenet"] | None',
+) -> dict[str, Any] | None:
+    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
+    text = str(ref)
+    reference = registry.resolve(text)
+    options = ForeignOptions(
+        expanded(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
+    )
+    if reference.kind == "onnx" and reference.path is not None:
+        return {"model": reference.path, "name": text, "options": options}
+    if options:
+        raise UsageError(f"{text} knows its labels and preprocessing; the options for them are for foreign ONNX files.")
+    if reference.kind == "architecture" and not zoo.has(text):
+        raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
+    if reference.kind in {"zoo", "architecture"}:
+        entry = zoo.entry(text)
+        return {"model": zoo.read(entry.name, "model.onnx"), "name": entry.name, "verified": True}
+    return None

@@ -180,7 +180,7 @@ def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: flo
     from dataclasses import replace
 
     from cnnkit.files import require_writable
-    from cnnkit.runtime import tuning
+    from cnnkit.runtime import guard, tuning
     from cnnkit.runtime.providers import ProviderOptions, as_stored
 
     reference = registry.resolve(str(ref))
@@ -193,7 +193,8 @@ def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: flo
     if reference.kind != "onnx" or path is None:
         raise UsageError(f"{ref} is not an ONNX file. Export it first: cnnkit export {ref} --onnx")
     require_writable(path.parent)
-    result, card = tuning.tune(path, str(ref), device=device, batch=batch, seconds=seconds)
+    checked, _ = guard.check_with_card(path, str(ref))
+    result, card = tuning.tune(checked.source, str(ref), device=device, batch=batch, seconds=seconds)
     stored = {key: entry for key, entry in (card.tuning or {}).items() if key != result.hardware}
     removed = len(stored) < len(card.tuning or {})
     if result.winner is not None and result.speed_up is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, shape_of
+from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, emit, shape_of
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import require_writable
 
@@ -30,6 +30,10 @@ def command(
         Path | None, typer.Option(help="Draw throughput and latency over the batch size to this PNG.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the measurements to this CSV file.")] = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Try provider options on a file; the fastest go into its card."),
+    ] = False,
     input: Shape = None,
     trust_code: TrustCode = False,
     json: Json = False,
@@ -43,6 +47,11 @@ def command(
     from cnnkit import api
     from cnnkit.render import benchmarks, console, envelope, plots
 
+    if tune:
+        if torch or plot or csv or threads or input:
+            raise UsageError("--tune takes one file, one --device and one --batch, and none of the other options.")
+        _tune(context, models, device, _counts(batch, "--batch") or (32,), seconds)
+        return
     for path in (plot, csv):
         if path is not None:
             require_writable(path.parent)
@@ -76,6 +85,17 @@ def command(
             console.error(failure.message)
     if result.failures:
         raise typer.Exit(CnnkitError.exit_code)
+
+
+def _tune(context: typer.Context, models: list[str], device: str, batches: tuple[int, ...], seconds: float) -> None:
+    from cnnkit import api
+    from cnnkit.render import progress, tuning
+
+    if len(models) > 1 or "," in device or len(batches) > 1:
+        raise UsageError("--tune takes one file, one --device and one --batch at a time.")
+    with progress.working(f"trying provider options on {models[0]}"):
+        result = api.tune(models[0], device=device, batch=batches[0], seconds=seconds)
+    emit(context, result, tuning.tuning)
 
 
 def _counts(text: str | None, option: str) -> tuple[int, ...] | None:

@@ -12,9 +12,9 @@ import onnx
 from torch import nn
 
 from cnnkit.errors import OnnxError
-from cnnkit.exporting.parity import TOLERANCE
 from cnnkit.exporting.values import Array, Call, Graph
 from cnnkit.results import LayerParity
+from cnnkit.results.export import TOLERANCE
 
 OPERATORS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("Conv",),

@@ -11,9 +11,9 @@ from torch import nn
 
 from cnnkit.images import Pixels
 from cnnkit.results import ParityCertificate
+from cnnkit.results.export import TOLERANCE
 
 BATCH_SIZES = (1, 2, 7)
-TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.images import Pixels
+from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import open_onnx
 from cnnkit.runtime.session import device_of, open_session
@@ -58,7 +59,10 @@ def open_file(ref: str, device: str) -> OnnxFile:
     """
     reference = registry.resolve(ref)
     if reference.kind == "onnx" and reference.path is not None:
-        path, name, content = reference.path, ref, reference.path.read_bytes()
+        path, name = reference.path, ref
+        checked = guard.check(path, name)
+        # Weights beside the file are read into the model, so that its parts can be looked at.
+        content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
         path, name = None, zoo.entry(ref).name
         content = zoo.read(name, "model.onnx")

@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit import zoo
-from cnnkit.card import CARD_KEY
 from cnnkit.errors import DataError, OnnxError, OutputError
+from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.onnx import Deployed
 from cnnkit.exporting.parity import BATCH_SIZES, Comparison, compare
 from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adapt, find_reference, open_file
-from cnnkit.files import write_atomic
 from cnnkit.models.normalisation import Normalise
 from cnnkit.results import (
     BatchParity,
@@ -196,12 +195,8 @@ def _store(file: OnnxFile, reference: Reference, model: onnx.ModelProto, certifi
         return "the zoo's files are not rewritten"
     if certificate.weights_sha256 != file.card.weights_sha256:
         return f"the card names other weights than those of {reference.name}"
-    card = replace(file.card, graph_sha256=graph_sha256(model), parity=certificate)
-    for entry in model.metadata_props:
-        if entry.key == CARD_KEY:
-            entry.value = card.to_json()
     try:
-        write_atomic(file.path, model.SerializeToString(deterministic=True))
+        replace_card(file.path, replace(file.card, graph_sha256=graph_sha256(model), parity=certificate))
     except OutputError as error:
         return str(error).rstrip(".")
     return ""

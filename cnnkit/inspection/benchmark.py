@@ -57,10 +57,14 @@ def _onnx_of(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) 
     """Return the ONNX file of a reference, made now where there is none, and what the user should know of it."""
     reference = registry.resolve(ref)
     in_zoo = reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref))
-    if reference.kind == "onnx" or in_zoo:
-        if shape is not None:
-            raise UsageError(f"the input of {ref} is fixed; leave out --input.")
-        return zoo.read(ref, "model.onnx") if in_zoo else reference.path or Path(ref), ()
+    if shape is not None and (reference.kind == "onnx" or in_zoo):
+        raise UsageError(f"the input of {ref} is fixed; leave out --input.")
+    if in_zoo:
+        return zoo.read(ref, "model.onnx"), ()
+    if reference.kind == "onnx" and reference.path is not None:
+        from cnnkit.runtime import guard  # takes the onnx library
+
+        return guard.check_with_card(reference.path, ref)[0].source, ()
     from cnnkit.exporting.onnx import export_onnx
 
     with TemporaryDirectory() as folder:

@@ -12,6 +12,10 @@ MIN_TOP1_AGREEMENT = 0.95
 """Of a file in reduced precision: with fewer, it is another network, however many it gets right."""
 
 
+TOLERANCE = 1e-4
+"""Of logits up to 10, beyond in proportion to the largest of the image."""
+
+
 @dataclass(frozen=True)
 class ParityCertificate:
     """What the comparison of PyTorch and onnxruntime on the same images found; part of the model card.

@@ -56,9 +56,7 @@ def open_onnx(
         # Checking takes the onnx library, whose import is a third of the time of a prediction.
         from cnnkit.runtime import guard
 
-        checked = guard.check(model, name)
-        card = ModelCard.from_metadata(checked.metadata, name)
-        guard.require_unchanged(checked.model, getattr(card, "graph_sha256", ""), name)
+        checked, card = guard.check_with_card(model, name)
         session = open_session(checked.source, name, device=device)
     if card is not None:
         if options:

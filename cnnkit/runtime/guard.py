@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
@@ -91,6 +92,20 @@ def graph_sha256(model: "ModelProto") -> str:
     bare.CopyFrom(model)
     bare.ClearField("metadata_props")
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def check_with_card(file: Path | bytes, name: str) -> tuple[Checked, ModelCard | None]:
+    """Check an ONNX file, and that the card in it, if there is one, was written for this graph and these weights.
+
+    Raises:
+        OnnxError: see `check`.
+        CheckpointError: a card that is damaged, or of another graph.
+    """
+    checked = check(file, name)
+    card = ModelCard.from_metadata(checked.metadata, name)
+    if card is not None:
+        require_unchanged(checked.model, card.graph_sha256, name)
+    return checked, card
 
 
 def require_unchanged(model: "ModelProto", expected: str, name: str) -> None:

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, UsageError
 from cnnkit.results import TriedOptions, TuningResult
+from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.hardware import find_driver, usable_cores
 from cnnkit.runtime.libraries import PROVIDER_NAMES
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, parse_device
 from cnnkit.runtime.session import Session, open_session
 from cnnkit.runtime.timing import Timing, race, speed_up
 
-TOLERANCE = 1e-4
-"""Of logits up to 10, beyond in proportion to the largest of the image: that of the parity certificate."""
 SECONDS = 1.0
 ROUNDS = 20
 _DEFAULT = ProviderOptions()

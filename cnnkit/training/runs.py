@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
@@ -65,8 +67,6 @@ def launch_mark() -> str:
         return os.environ[LAUNCH]
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return ""
-    import psutil  # type: ignore[import-untyped]  # without PyTorch, psutil is missing too, and that is said first
-
     # Names are used again; the process that restarts the workers of a machine tells one start from another.
     agent = psutil.Process(os.getppid())
     return f"{platform.node()} {agent.pid} {agent.create_time()}"

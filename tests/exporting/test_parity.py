@@ -10,8 +10,9 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from cnnkit.exporting.parity import TOLERANCE, certify, draw_batches
+from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.results import ParityCertificate
+from cnnkit.results.export import TOLERANCE
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,8 @@ def command(
     ] = False,
     input: Shape = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"], typer.Option(help="Of the weights and values: fp16 and int8 are measured.")
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(metavar="NAME", help="fp32, fp16 or int8; the last two are measured against the first."),
     ] = "fp32",
     accuracy_budget: Annotated[
         float, typer.Option(metavar="POINTS", help="Percentage points of accuracy that fp16 or int8 may cost.")

@@ -83,6 +83,13 @@ def bench_train(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_onnx(session: nox.Session) -> None:
+    """Measure `cnnkit benchmark` against a bare loop, and AlexNet on onnxruntime against PyTorch."""
+    install(session, "-e", ".")
+    session.run("python", "scripts/bench_onnx.py", *session.posargs)
+
+
+@nox.session
 def kill_training(session: nox.Session) -> None:
     """Kill a training at 200 moments, 50 of them inside a save, and resume it each time."""
     install(session, "-e", ".")

@@ -61,9 +61,7 @@ class Group(TyperGroup):
                 )
                 _report(ctx, MissingDependencyError.code, message)
             elif isinstance(error, ModuleNotFoundError) and error.name == "onnx":
-                message = (
-                    "an ONNX file that is none of cnnkit's own is checked by the library onnx. Run: pip install onnx"
-                )
+                message = "ONNX files other than the zoo's are checked by the library onnx. Run: pip install onnx"
                 _report(ctx, MissingDependencyError.code, message)
             elif isinstance(error, OSError):
                 _report(ctx, "os", f"{error.strerror or error}: {error.filename or 'a file'}.")

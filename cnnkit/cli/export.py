@@ -89,9 +89,11 @@ def command(
         "data_dir": data_dir,
         "trust_code": trust_code,
     }
+    measured = {"accuracy_budget": accuracy_budget, "force": force, "device": device, "data": data}
     if precision != "fp32":
-        measured = {"accuracy_budget": accuracy_budget, "force": force, "device": device, "data": data}
         options |= {"precision": precision, **measured}
+    elif accuracy_budget != 0.5 or force or device != "auto" or data is not None:
+        raise UsageError("--accuracy-budget, --force, --device and --data are for --precision fp16 and int8.")
     if triton is None:
         if name is not None or triton_device != "auto":
             raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")

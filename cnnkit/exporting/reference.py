@@ -60,7 +60,10 @@ def open_file(ref: str, device: str) -> OnnxFile:
     reference = registry.resolve(ref)
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
-        checked = guard.check(path, name)
+        try:
+            checked = guard.check(path, name)
+        except guard.UnsizedError as error:
+            return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
         content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):

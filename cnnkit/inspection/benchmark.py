@@ -9,6 +9,7 @@ from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
 from cnnkit.results import Benchmark, BenchmarkStep
 from cnnkit.runtime import benchmark, contenders
+from cnnkit.runtime.timing import check_seconds
 
 
 def benchmark_steps(
@@ -31,7 +32,7 @@ def benchmark_steps(
         raise UsageError("say what to measure, and on which device.")
     counts = list(dict.fromkeys(threads or [contenders.cores()]))
     contenders.check_threads(counts)
-    benchmark.check_seconds(seconds)
+    check_seconds(seconds)
     targets, notes = [], []
     for name in names:
         model, made = _onnx_of(name, shape, trust_code=trust_code)

@@ -47,8 +47,7 @@ def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphCompari
     network = summarize(ref, batch=graph.summary.batch, shape=_image_shape(graph), trust_code=trust_code)
     layers = {row.name: row for row in network.layers}
     owners = [_owners(node, weights, layers) for node, weights in zip(graph.nodes, graph.weights, strict=True)]
-    if not any(map(_scopes, graph.nodes)):
-        _take_in_order(owners, graph, network)
+    _take_in_order(owners, graph, network)
     return GraphComparison(
         reference=ref,
         rows=tuple(_rows(graph.summary.layers, owners, network)),
@@ -77,9 +76,13 @@ def _scopes(node: NodeProto) -> list[str]:
 
 def _owners(node: NodeProto, weights: frozenset[str], layers: dict[str, LayerRow]) -> set[str]:
     """Return the layers that a node says to come from: more than one where it was fused."""
-    found = {weight.rpartition(".")[0] for weight in weights}
-    found |= set([scope for scope in _scopes(node) if scope.removeprefix("network.") in layers][-1:])
-    return {name.removeprefix("network.") for name in found} & layers.keys()
+    found = {weight.rpartition(".")[0].removeprefix("network.") for weight in weights}
+    modules = [scope.removeprefix("network.") for scope in _scopes(node)[:-1]]
+    named = [name for name in modules if name in layers][-1:]
+    # The exporter joins a flattening with the one inside a linear layer, under the name of that.
+    flattens = node.op_type in _OPERATORS["Flatten"]
+    found |= {name for name in named if not (flattens and layers[name].kind == "Linear")}
+    return found & layers.keys()
 
 
 def _take_in_order(owners: list[set[str]], graph: Graph, network: ModelSummary) -> None:

@@ -15,7 +15,7 @@ class BenchmarkStep:
 
 @dataclass(frozen=True)
 class BenchmarkedModel:
-    """A network and what it takes, as in `uint8 [N, 28, 28, 1]`; `assumptions` is what its file left open."""
+    """A network and what it takes, as in `uint8 [N, 28, 28, 1]`; `assumptions` also warns of a device."""
 
     name: str
     input_type: str

@@ -1,12 +1,8 @@
 """How fast networks run: every contender at a batch size is opened, run once, and then timed against the others."""
 
-import math
-import platform
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +10,7 @@ import onnxruntime as ort
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
 from cnnkit.runtime.contenders import Calls, Contender, Target
+from cnnkit.runtime.hardware import processor_name
 from cnnkit.runtime.memory import MemoryGrowth
 from cnnkit.runtime.timing import Timing, race_steps, speed_up
 
@@ -46,16 +43,6 @@ def choose_batches(wanted: Sequence[int] | None, targets: Sequence[Target]) -> t
             if batch != own:
                 raise UsageError(f"{name} takes batches of {own} only; got {batch}. Say --batch {own}, or export anew.")
     return tuple(sorted(set(wanted)))
-
-
-def check_seconds(seconds: float) -> None:
-    """Refuse what is no time.
-
-    Raises:
-        UsageError: not a positive finite number.
-    """
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"--seconds {seconds:g}: expected a positive number.")
 
 
 def benchmark_steps(
@@ -103,7 +90,7 @@ def benchmark_steps(
         measurements=tuple(measured),
         failures=tuple(BenchmarkFailure(error.code, str(error)) for error in errors),
         notes=tuple(left_out),
-        processor=_processor(),
+        processor=processor_name(),
         versions={"onnxruntime": ort.__version__, **versions},
     )
 
@@ -189,11 +176,3 @@ def _measurement(one: _Opened, batch: int, timings: dict[str, Timing], baseline:
         speed_up_low=ratio_low,
         speed_up_high=ratio_high,
     )
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

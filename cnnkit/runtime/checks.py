@@ -58,9 +58,9 @@ def provider_check(kind: Gpu, driver: Driver | None) -> Check:
         major = libraries.cuda_major(kind)
         return Check(what, f"built for CUDA {major}" if major else "built in")
     installed = " ".join(onnxruntime_packages())
-    command = f"pip uninstall -y {installed} && {GPU_PACKAGE}"
-    if driver is None or not driver.gpus:
+    if not installed or driver is None or not driver.gpus:
         return Check(what, f"not built into {installed or 'onnxruntime'}", "note")
+    command = f"pip uninstall -y {installed} && {GPU_PACKAGE}"
     return Check(what, f"not built into {installed}", "note", "For the GPU:", command)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import BenchmarkedModel
+from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.session import device_of, open_session
 
 _TYPES = {
@@ -75,6 +76,7 @@ class Target:
         shape: of the input without the batch.
         batch: where the file fixes it.
         devices: on which it will be measured, as asked for, with what each turned out to be.
+        assumptions: what it leaves open, and what the user should know of a device.
     """
 
     name: str
@@ -113,8 +115,8 @@ class Target:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of physical cores that this process may use."""
+    usable = usable_cores()
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
@@ -133,19 +135,21 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str]) -> Target:
     """
     found: dict[str, str] = {}
     seen = set()
+    assumed = []
     for device in devices:
         session = open_session(model, name, device=device)
         real = device_of(session)
         if (real, _index(device)) not in seen:
             seen.add((real, _index(device)))
             found[device] = real
+            if session.placement.warning:
+                assumed.append(f"{name} on {device}: {session.placement.warning.rstrip('.')}")
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) < 2 or inputs[0].type not in _TYPES:
         taken = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
         raise OnnxError(f"{name} takes {taken}; expected one input of numbers, with the batch as its first dimension.")
     batch, *rest = inputs[0].shape
     images = len(rest) == 3 and any(side in {1, 3} for side in (rest[0], rest[2]))
-    assumed = []
     if images and not all(isinstance(side, int) for side in rest):
         rest = [side if isinstance(side, int) else _GUESSED_SIDE for side in rest]
         assumed.append(f"{name} leaves its size open: {'×'.join(map(str, rest))} assumed")
@@ -191,7 +195,8 @@ def _contender(target: Target, device: str, real: str, threads: int | None) -> C
     def start(batch: int) -> Calls:
         session = open_session(target.model, target.name, device=device, threads=threads)
         inputs = target.inputs(batch)
-        if real == "CPU":
+        # A session that replays a graph does so through buffers of its own, and not through those of others.
+        if real == "CPU" or session.buffers is not None:
             feed = {target.input_name: inputs}
             return Calls(lambda: session.run(None, feed))
         return bound(session, inputs, "cuda", _index(device))

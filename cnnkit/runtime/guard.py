@@ -15,7 +15,7 @@ from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
 from cnnkit.runtime.stored import check_tensors
-from cnnkit.runtime.wire import count_messages
+from cnnkit.runtime.wire import count_fields
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 2**31 - 1
 """What a protobuf can hold."""
 MAX_NODES = 100_000
-MAX_MESSAGES = 2_000_000
-"""Nodes, attributes, dimensions and whatever else is an object once the file is read."""
+MAX_PARTS = 4_000_000
+"""Nodes, names, attributes, dimensions and whatever else takes more memory once the file is read."""
 MAX_TENSOR_BYTES = 2**31
 """Of one intermediate result at batch 1."""
 MAX_TOTAL_BYTES = 2**33
@@ -38,6 +38,10 @@ _STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
 _ONNXRUNTIME = "com.microsoft"
 # Nobody can tell how long these run, or how much their results grow on the way.
 _LOOPS = {"Loop", "Scan", "SequenceMap"}
+
+
+class UnsizedError(OnnxError):
+    """The sizes of a graph contradict each other: all else in it is in order."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def check(file: Path | bytes, name: str) -> Checked:
         _check_operators(model)
         _check_sizes(model)
     except OnnxError as error:
-        raise OnnxError(f"{name} was not opened: {error}") from error
+        raise type(error)(f"{name} was not opened: {error}") from error
     except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
     return Checked(model, file if external else content)
@@ -143,8 +147,8 @@ def _parse(content: bytes) -> "ModelProto":
 
     model = ModelProto()
     try:
-        if count_messages(content, ModelProto.DESCRIPTOR, MAX_MESSAGES) > MAX_MESSAGES:
-            raise OnnxError(f"it has more than {MAX_MESSAGES:,} parts.")
+        if count_fields(content, ModelProto.DESCRIPTOR, MAX_PARTS) > MAX_PARTS:
+            raise OnnxError(f"it has more than {MAX_PARTS:,} parts.")
         model.ParseFromString(content)
     except OnnxError:
         raise
@@ -251,7 +255,7 @@ def _check_sizes(model: "ModelProto") -> None:
         work += multiply_adds(node, found.shapes)
         problem = found.problems.get(node.output[0] if node.output else "")
         if problem:
-            raise OnnxError(f"the size of {_named(node)} cannot be told: {problem}.")
+            raise UnsizedError(f"the size of {_named(node)} cannot be told: {problem}.")
         for name in node.output:
             shape, kind = found.shapes.get(name), found.types.get(name, TensorProto.FLOAT)
             if shape is None:

@@ -65,7 +65,7 @@ def processor() -> str:
     '... core...'
     """
     cores = usable_cores()
-    return f"{_processor_name()}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{processor_name()}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def usable_cores() -> int:
@@ -73,7 +73,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """Return the processor's name, or that of its architecture where the system does not say."""
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):

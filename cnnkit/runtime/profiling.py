@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import onnxruntime as ort
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.results import GraphProfile, NodeTime
 from cnnkit.runtime.guard import Checked
+from cnnkit.runtime.libraries import PROVIDER_NAMES
+from cnnkit.runtime.providers import parse_device
 from cnnkit.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -35,20 +38,20 @@ def profile(checked: Checked, name: str, sizes: Mapping[str, tuple[int, ...]], *
         checked: the file.
         name: what to call it in errors.
         sizes: of the inputs by name, with the batch.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: as in `open_session`.
 
     Raises:
         OnnxError: it does not run.
         DeviceError: the device cannot be had.
         UsageError: not one of these devices, or a batch that does not fit into memory.
     """
-    # What this session says that it runs on, the profiled one is given.
-    plain = open_session(checked.source, name, device=device)
-    providers = [(provider, plain.get_provider_options()[provider]) for provider in plain.get_providers()]
-    del plain
+    # Where and how this session runs, the profiled one does; but a recorded graph shows no nodes.
+    placement = open_session(checked.source, name, device=device).placement
+    chosen = replace(placement.options, graph=False)
+    kind = next(kind for kind, shown in PROVIDER_NAMES.items() if shown == placement.device)
+    providers = chosen.for_provider(kind, parse_device(device)[1], checked.source)
     with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
+        options = chosen.for_session(kind)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         content = str(checked.source) if isinstance(checked.source, Path) else checked.source

@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -107,7 +107,11 @@ def open_session(
     given = merged(options or ProviderOptions(), threads)
     session = _place(model, name, device, given)
     if options is None and (tuned := _tuned(session, name, device)) is not None:
-        session = _place(model, name, device, merged(tuned, threads), tuned=True)
+        # Another onnxruntime or driver than that of the tuning may refuse them: they cost speed then, not the GPU.
+        with suppress(DeviceError):
+            faster = _place(model, name, device, merged(tuned, threads), tuned=True)
+            if faster.placement.device == session.placement.device:
+                return faster
     return session
 
 

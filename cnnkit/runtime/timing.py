@@ -10,6 +10,7 @@ from statistics import NormalDist, median
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.errors import UsageError
 from cnnkit.results import result_of
 
 _SETTLE_SECONDS = 0.05
@@ -42,6 +43,16 @@ class Timing:
         """The 95% confidence interval of the mean, over rounds: calls that follow each other are not independent."""
         mean, half = float(self.rounds.mean()), _half_width(self.rounds)
         return mean - half, mean + half
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuse what is no time.
+
+    Raises:
+        UsageError: not a positive finite number.
+    """
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"--seconds {seconds:g}: expected a positive number.")
 
 
 def race(

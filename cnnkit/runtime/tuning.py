@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import CnnkitError, OnnxError, UsageError
+from cnnkit.errors import OnnxError, UsageError
 from cnnkit.results import TriedOptions, TuningResult
 from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.hardware import find_driver, usable_cores
 from cnnkit.runtime.libraries import PROVIDER_NAMES
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, parse_device
 from cnnkit.runtime.session import Session, open_session
-from cnnkit.runtime.timing import Timing, race, speed_up
+from cnnkit.runtime.timing import Timing, check_seconds, race, speed_up
 
 SECONDS = 1.0
 ROUNDS = 20
@@ -71,11 +71,12 @@ def tune(
 
     Raises:
         OnnxError: it has no model card, or the device gives other logits with its default options.
-        UsageError: the batch is not positive, or the file fixes another one.
+        UsageError: the batch or the time is not positive, or the file fixes another batch.
         DeviceError: the device cannot be had.
     """
     if batch < 1:
         raise UsageError(f"the batch must be at least 1, got {batch}.")
+    check_seconds(seconds)
     default = open_session(model, name, device=device, options=_DEFAULT)
     card = ModelCard.from_metadata(default.get_modelmeta().custom_metadata_map, name)
     if card is None:
@@ -95,7 +96,7 @@ def tune(
         try:
             session = open_session(model, name, device=where, options=options)
             refusal = _refusal(session, inputs, expected, tolerance)
-        except (CnnkitError, RuntimeError) as error:
+        except Exception as error:  # onnxruntime raises its own types
             rows[str(options)] = TriedOptions(str(options), "failed", reason=" ".join(str(error).split())[:200])
             continue
         if refusal:

@@ -6,8 +6,8 @@ _VARINT, _EIGHT_BYTES, _DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
 _FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 
 
-def count_messages(content: bytes, descriptor: Any, most: int) -> int:
-    """Count the messages inside a message, at whatever depth, up to one more than `most`.
+def count_fields(content: bytes, descriptor: Any, most: int) -> int:
+    """Count the fields of a message and of those inside it, at whatever depth, up to one more than `most`.
 
     Args:
         content: a serialised message.
@@ -24,6 +24,7 @@ def count_messages(content: bytes, descriptor: Any, most: int) -> int:
         fields = kind.fields_by_number
         while place < end and count <= most:
             tag, place = _varint(content, place)
+            count += 1
             size = _FIXED.get(tag & 7, 0)
             if tag & 7 == _VARINT:
                 _, place = _varint(content, place)
@@ -32,7 +33,6 @@ def count_messages(content: bytes, descriptor: Any, most: int) -> int:
                 field = fields.get(tag >> 3)
                 if field is not None and field.message_type is not None:
                     waiting.append((field.message_type, place, place + size))
-                    count += 1
             elif not size:
                 raise ValueError("a kind of field that ONNX does not use")
             place += size

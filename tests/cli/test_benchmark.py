@@ -119,3 +119,26 @@ def test_a_failure_is_shown_after_what_was_measured(cli: Cli, tmp_path: Path) ->
     found = json.loads(cli("benchmark", tmp_path / "one.onnx", *QUICK, "--batch", "1,2", "--json").stdout)
     assert (found["status"], found["errors"][0]["code"]) == ("error", "onnx")
     assert [row["batch"] for row in found["data"]["measurements"]] == [1]
+
+
+def test_tuning_shows_every_set_that_was_tried(cli: Cli, photos_onnx: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(photos_onnx.read_bytes())
+    options = ("--tune", "--device", "cpu", "--batch", "2", "--seconds", "0.01")
+    result = cli("benchmark", path, *options)
+    assert result.exit_code == 0
+    for shown in ("net.onnx in batches of 2", "speed-up, 95% interval", "default", "threads 1", "no arena"):
+        assert shown in result.stdout
+    assert "Stored in the card" in result.stdout or "nothing is stored" in result.stdout
+    found = json.loads(cli("benchmark", path, *options, "--json").stdout)
+    assert found["data"]["tried"][0]["verdict"] == "default"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--torch"], ["--threads", "1"], ["--csv", "a.csv"], ["digits"], ["--device", "cpu,cuda"], ["--batch", "1,2"]],
+)
+def test_tuning_takes_one_of_everything(more: list[str], cli: Cli) -> None:
+    result = cli("benchmark", "net.onnx", "--tune", *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--tune takes one file, one --device and one --batch" in result.stderr

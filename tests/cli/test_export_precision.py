@@ -83,6 +83,8 @@ def test_force_writes_it_beside_the_other_and_says_why_not(ruined: Path, cli: Cl
         (["shapes-cnn", "--precision", "int8", "--accuracy-budget", "-1"], 2, "--accuracy-budget -1: expected percent"),
         (["tinynets:Linear", "--precision", "int8"], 2, "tinynets:Linear has random weights"),
         (["shapes-cnn", "--precision", "int8", "--data", "./nowhere"], 1, "there is no image folder"),
+        (["shapes-cnn", "--device", "cuda"], 2, "--device and --data are for --precision fp16 and int8"),
+        (["shapes-cnn", "--force"], 2, "--device and --data are for --precision fp16 and int8"),
         (["shapes-cnn", "--precision", "fp16", "--data", "shapes", "--device", "tpu"], 2, "there is no device 'tpu'"),
     ],
 )

@@ -16,6 +16,7 @@ from cnnkit import api
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, UsageError
 from cnnkit.exporting.triton import model_name, write_triton_repository
+from cnnkit.runtime.guard import graph_sha256
 
 ZOO = Path(__file__).parents[2] / "models_zoo"
 LENET = ZOO / "lenet-mnist" / "model.onnx"
@@ -39,10 +40,11 @@ def variant(
     model = onnx.load(of)
     card = ModelCard.from_metadata({p.key: p.value for p in model.metadata_props}, "lenet")
     del model.metadata_props[:]
-    if changes != {"card": None}:
-        onnx.helper.set_model_props(model, {CARD_KEY: dataclasses.replace(card, **changes).to_json()})
     if graph is not None:
         graph(model)
+        card = dataclasses.replace(card, graph_sha256=graph_sha256(model))
+    if changes != {"card": None}:
+        onnx.helper.set_model_props(model, {CARD_KEY: dataclasses.replace(card, **changes).to_json()})
     target.write_bytes(model.SerializeToString())
     return target
 

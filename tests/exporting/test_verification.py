@@ -187,7 +187,7 @@ def test_what_is_no_file_is_wrong_usage(ref: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"no protobuf", b"\x08\x0a" * 50])
 def test_what_is_no_onnx_is_an_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(content)
-    with pytest.raises(OnnxError, match="is not an ONNX file that onnxruntime"):
+    with pytest.raises(OnnxError, match="was not opened: it is not an ONNX file"):
         cnnkit.verify(tmp_path / "net.onnx")
 
 

@@ -102,8 +102,10 @@ def test_a_file_with_raw_input_is_not_normalised_twice(tiny_run: Path, tmp_path:
 def test_what_cannot_be_compiled_is_left_out_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
-    found = cnnkit.benchmark("softmax-regression", **QUICK, torch=True)
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": (str(tmp_path / "no-compiler"),)}):
+        found = cnnkit.benchmark("softmax-regression", **QUICK, torch=True)
     assert [row.engine for row in found.measurements] == ["onnxruntime", "PyTorch eager"]
     assert found.notes[0].startswith("PyTorch compiled of softmax-regression is left out: torch.compile cannot compile")
 

@@ -443,13 +443,20 @@ def one_name_for_two_results(folder):
     write(folder, after(*(helper.make_node("Relu", ["x"], ["x2"]) for _ in range(2))))
 
 
-@case("more than 2,000,000 parts")
-def small_parts_that_become_large(folder):
-    graph = b"\x0a\x00" * 3_000_000
-    length = bytes(
-        [len(graph) & 127 | 128, len(graph) >> 7 & 127 | 128, len(graph) >> 14 & 127 | 128, len(graph) >> 21]
-    )
-    write(folder, b"\x08\x09\x3a" + length + graph)
+def delimited(number, content):
+    """Return a field of a protobuf with this content, of more than two million bytes."""
+    length = [len(content) >> shift & 127 | 128 for shift in (0, 7, 14)]
+    return bytes([number << 3 | 2, *length, len(content) >> 21]) + content
+
+
+@case("more than 4,000,000 parts")
+def nodes_that_become_large(folder):
+    write(folder, b"\x08\x09" + delimited(7, b"\x0a\x00" * 4_500_000))
+
+
+@case("more than 4,000,000 parts")
+def names_that_become_large(folder):
+    write(folder, b"\x08\x09" + delimited(7, delimited(1, b"\x0a\x00" * 4_500_000)))
 
 
 # More memory and time than an image is worth

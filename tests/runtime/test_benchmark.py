@@ -7,8 +7,9 @@ import pytest
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import BenchmarkStep, result_of
-from cnnkit.runtime.benchmark import BATCHES, MAX_BATCH, benchmark_steps, check_seconds, choose_batches
+from cnnkit.runtime.benchmark import BATCHES, MAX_BATCH, benchmark_steps, choose_batches
 from cnnkit.runtime.contenders import Calls, Contender, examine, onnx_contenders
+from cnnkit.runtime.timing import check_seconds
 
 
 def contender(name, call, **options):

@@ -1,5 +1,6 @@
 """onnxruntime's profile: every node of a run, with what it was made from."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.runtime import profiling
 from cnnkit.runtime.guard import check
 from cnnkit.runtime.profiling import profile
+from cnnkit.runtime.providers import ProviderOptions
+from cnnkit.runtime.session import open_session
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,14 @@ def test_nodes_of_the_file_are_found_in_those_that_ran(checked, found):
     # onnxruntime fuses the ReLU into the convolution, on every processor.
     fused = next(node for node in found.nodes if "conv_a" in node.file_nodes)
     assert (fused.kind.endswith("Conv"), fused.file_nodes) == (True, ("conv_a", "relu_a"))
+
+
+def test_a_profile_is_of_the_session_that_others_get(checked, monkeypatch):
+    """With its options, as those of a tuned file; a recorded graph would hide the nodes."""
+    tuned = partial(open_session, options=ProviderOptions(optimisation="basic", graph=True))
+    monkeypatch.setattr(profiling, "open_session", tuned)
+    ran = profiling.profile(checked, "net.onnx", {"x": (2, 3, 8, 8)}, device="cpu")
+    assert {node.name for node in ran.nodes} >= {"relu_a", "sigmoid"}
 
 
 def test_a_batch_that_fits_nowhere_is_a_usage_error(checked):

@@ -6,7 +6,7 @@ import pytest
 from cnnkit import api, zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import CheckpointError, DeviceError, OnnxError, OutputError, UsageError
-from cnnkit.runtime import hardware, tuning
+from cnnkit.runtime import hardware, session, tuning
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import open_session
 from cnnkit.runtime.timing import Timing
@@ -158,6 +158,40 @@ def test_what_is_no_exported_file_is_not_tuned(photos_run, make_onnx, tmp_path):
 def test_a_batch_that_cannot_be_is_wrong_usage(exported):
     with pytest.raises(UsageError, match="at least 1, got 0"):
         api.tune(exported, device="cpu", batch=0)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_time_that_is_none_is_wrong_usage(exported, seconds):
+    with pytest.raises(UsageError, match="expected a positive number"):
+        api.tune(exported, device="cpu", seconds=seconds)
+
+
+def test_a_set_that_onnxruntime_does_not_run_is_a_row_and_no_end(exported, timed, monkeypatch):
+    failing = ProviderOptions(threads=1)
+
+    def refuse(session, *arguments):
+        # An error of onnxruntime's own, which is no RuntimeError.
+        return session.run(["nothing"], {}) if session.placement.options == failing else ""
+
+    monkeypatch.setattr(tuning, "_refusal", refuse)
+    timed({})
+    rows = {row.name: row for row in api.tune(exported, device="cpu", batch=2).tried}
+    assert (rows["threads 1"].verdict, rows["no arena"].verdict) == ("failed", "no difference")
+    assert rows["threads 1"].reason
+
+
+def test_a_device_that_refuses_stored_options_runs_without_them(exported, timed, monkeypatch):
+    timed({"threads 1": 0.5}, {"threads 1": 0.5})
+    api.tune(exported, device="cpu", batch=2)
+    place = session._place
+
+    def refuse(*arguments, tuned=False):
+        if tuned:
+            raise DeviceError("not these options")
+        return place(*arguments)
+
+    monkeypatch.setattr(session, "_place", refuse)
+    assert not open_session(exported, "net", device="cpu").placement.tuned
 
 
 def test_a_device_that_cannot_be_had_is_an_error_and_changes_nothing(exported):

@@ -28,6 +28,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 
+class DeviceWarning(UserWarning):
+    """A GPU that is left unused, in whole or in part."""
+
+
 class CnnkitError(Exception):
     """Base of the tree. The message says what was expected, what came, and what to do."""
 

@@ -2,7 +2,9 @@
 
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from cnnkit.cli.signals import Terminated, name_of
-from cnnkit.errors import CnnkitError, LostProcessError, MissingDependencyError, StoppedError, UsageError
+from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier
@@ -32,7 +34,9 @@ class Group(TyperGroup):
         # Wrong usage may be found before `--json` itself is looked at.
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = partial(_show_warning, warnings.showwarning)
+                return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:
             if ctx.obj["json"]:
                 number = int(str(stop.code)) - 128 if isinstance(stop, Terminated) else SIGINT
@@ -69,6 +73,16 @@ class Group(TyperGroup):
                 message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
                 _report(ctx, "internal", message)
             raise typer.Exit(1) from None
+
+
+def _show_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Show what the user should know of a device as all that cnnkit says; other libraries' warnings as usual."""
+    if issubclass(category, DeviceWarning):
+        from cnnkit.render import console
+
+        console.warning(str(message))
+    else:
+        usual(message, category, *rest)
 
 
 def _trace(ctx: typer.Context) -> None:
@@ -209,14 +223,7 @@ def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Cla
     if options["preprocess"] not in {None, "imagenet"}:
         raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
     mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
-    classifier = (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
-    # Networks on PyTorch have none: they run on one device as a whole.
-    placement = getattr(classifier.network, "placement", None)
-    if placement is not None and placement.warning:
-        from cnnkit.render import console
-
-        console.warning(placement.warning)
-    return classifier
+    return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
 
 
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:

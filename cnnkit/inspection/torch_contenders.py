@@ -120,7 +120,9 @@ def _calls(forward: Forward, inputs: Inputs, device: torch.device, threads: int 
     @torch.inference_mode()
     def compute() -> None:
         nonlocal outputs
-        outputs = forward(held)
+        # The sessions beside it have it off: a rounded product is another computation.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            outputs = forward(held)
         torch.cuda.synchronize(device)
 
     def copy_out() -> object:

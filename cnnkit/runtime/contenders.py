@@ -135,20 +135,18 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str]) -> Target:
     """
     found: dict[str, str] = {}
     seen = set()
-    assumed = []
     for device in devices:
         session = open_session(model, name, device=device)
         real = device_of(session)
         if (real, _index(device)) not in seen:
             seen.add((real, _index(device)))
             found[device] = real
-            if session.placement.warning:
-                assumed.append(f"{name} on {device}: {session.placement.warning.rstrip('.')}")
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) < 2 or inputs[0].type not in _TYPES:
         taken = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
         raise OnnxError(f"{name} takes {taken}; expected one input of numbers, with the batch as its first dimension.")
     batch, *rest = inputs[0].shape
+    assumed = []
     images = len(rest) == 3 and any(side in {1, 3} for side in (rest[0], rest[2]))
     if images and not all(isinstance(side, int) for side in rest):
         rest = [side if isinstance(side, int) else _GUESSED_SIDE for side in rest]

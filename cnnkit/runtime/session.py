@@ -1,6 +1,7 @@
 """onnxruntime sessions on the device that was asked for, or an error: a GPU request never becomes a CPU run."""
 
 import json
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime as ort
 
 from cnnkit.card import CARD_KEY
-from cnnkit.errors import CheckpointError, DeviceError, OnnxError
+from cnnkit.errors import CheckpointError, DeviceError, DeviceWarning, OnnxError
 from cnnkit.runtime import libraries
 from cnnkit.runtime.hardware import find_driver, has_driver
 from cnnkit.runtime.libraries import PROVIDER_NAMES, PROVIDERS, Gpu
@@ -103,6 +104,9 @@ def open_session(
         CheckpointError: the options in its card are not valid.
         DeviceError: the device was asked for and the session does not run on it.
         UsageError: not one of these devices, or a number of threads out of range.
+
+    Warns:
+        DeviceWarning: `auto` leaves a GPU unused, or a GPU leaves nodes to the CPU.
     """
     given = merged(options or ProviderOptions(), threads)
     session = _place(model, name, device, given)
@@ -111,7 +115,9 @@ def open_session(
         with suppress(DeviceError):
             faster = _place(model, name, device, merged(tuned, threads), tuned=True)
             if faster.placement.device == session.placement.device:
-                return faster
+                session = faster
+    if session.placement.warning:
+        warnings.warn(session.placement.warning, DeviceWarning, stacklevel=2)
     return session
 
 

@@ -12,7 +12,7 @@ from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.runtime import contenders
 from cnnkit.runtime.contenders import bound, check_threads, cores, examine, onnx_contenders
 from cnnkit.runtime.fixed import FixedBuffers
-from cnnkit.runtime.session import Placement, open_session
+from cnnkit.runtime.session import open_session
 
 
 def cpu(model, **options):
@@ -117,14 +117,6 @@ def test_bound_inputs_and_outputs_give_what_a_plain_run_gives(make_onnx):
     calls.parts["copy_in"]()
     calls.parts["compute"]()
     assert not calls.parts["copy_out"]()[0].any()
-
-
-def test_a_gpu_that_is_not_used_in_full_is_noted(make_onnx, monkeypatch):
-    session = open_session(make_onnx(), "net.onnx", device="cpu")
-    session.placement = Placement("CPU", "no libraries", trouble="libraries are missing.")
-    monkeypatch.setattr(contenders, "open_session", lambda *arguments, **options: session)
-    (said,) = examine("net.onnx", make_onnx(), ["auto"]).assumptions
-    assert said.startswith("net.onnx on auto: This runs on the CPU, and there is a GPU: libraries are missing.")
 
 
 def test_a_session_that_replays_a_graph_is_measured_as_it_runs(make_onnx, monkeypatch):

@@ -1,6 +1,7 @@
 """Sessions on machines where the GPU cannot be used: what is said, and that it is never the CPU instead."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,13 +9,16 @@ from cnnkit.runtime import libraries
 
 pytestmark = pytest.mark.skipif(libraries.provider_file("cuda") is None, reason="needs onnxruntime-gpu")
 
+IMAGE = Path(__file__).parents[3] / "docs" / "images" / "seven.png"
 OPEN = """
-import json, sys
+import json, sys, warnings
 from cnnkit.errors import CnnkitError
 from cnnkit.runtime.session import open_session
 try:
-    session = open_session(sys.stdin.buffer.read(), "net.onnx", device=sys.argv[1])
-    print(json.dumps([session.get_providers()[0], session.placement.reason, session.placement.warning]))
+    with warnings.catch_warnings(record=True) as warned:
+        session = open_session(sys.stdin.buffer.read(), "net.onnx", device=sys.argv[1])
+    said = " ".join(str(one.message) for one in warned)
+    print(json.dumps([session.get_providers()[0], session.placement.reason, said]))
 except CnnkitError as error:
     print(json.dumps([error.code, str(error), ""]))
 """
@@ -45,6 +49,14 @@ def test_auto_takes_the_cpu_and_warns_of_the_gpu_that_lies_idle(opened, driver, 
     assert reason.startswith("CUDA libraries: not found: ")
     assert warning.startswith("This runs on the CPU, and there is a GPU: CUDA libraries: not found: ")
     assert warning.endswith("See: cnnkit doctor")
+
+
+@pytest.mark.parametrize("command", [["predict"], ["benchmark", "--seconds", "0.05", "--batch", "1"]])
+def test_commands_say_once_that_a_gpu_lies_idle(command, elsewhere, driver, without_nvidia):
+    first = str(IMAGE) if command == ["predict"] else "lenet"
+    done = elsewhere("-m", "cnnkit", *command, first, driver=driver, packages=without_nvidia)
+    assert done.returncode == 0
+    assert done.stderr.decode().count("there is a GPU: CUDA libraries: not found") == 1, done.stderr.decode()
 
 
 def test_auto_takes_the_cpu_without_a_word_where_the_driver_shows_no_gpu(opened, driver, without_nvidia):

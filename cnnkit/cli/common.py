@@ -35,7 +35,7 @@ class Group(TyperGroup):
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = partial(_show_warning, warnings.showwarning)
+                warnings.showwarning = partial(_show_warning, set(), warnings.showwarning)
                 return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:
             if ctx.obj["json"]:
@@ -75,12 +75,16 @@ class Group(TyperGroup):
             raise typer.Exit(1) from None
 
 
-def _show_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
-    """Show what the user should know of a device as all that cnnkit says; other libraries' warnings as usual."""
+def _show_warning(
+    said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
+) -> None:
+    """Show what the user should know of a device as all that cnnkit says, once; other libraries' warnings as usual."""
     if issubclass(category, DeviceWarning):
         from cnnkit.render import console
 
-        console.warning(str(message))
+        if str(message) not in said:
+            said.add(str(message))
+            console.warning(str(message))
     else:
         usual(message, category, *rest)
 

@@ -14,6 +14,7 @@ from cnnkit.images import Pixels, Preprocessing
 from cnnkit.results import Divergence
 from cnnkit.results.verification import Cause
 from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.providers import ProviderOptions
 
 
 def diagnose(
@@ -51,13 +52,19 @@ def diagnose(
         return None
     # The graph itself is right, so it is how onnxruntime runs it.
     if gpu:
-        cuda = {"device_id": gpu}
-        exact = part([("CUDAExecutionProvider", {**cuda, "use_tf32": "0"}), *CPU], optimised=True)
-        parting = part([("CUDAExecutionProvider", cuda), *CPU], optimised=True)
-        if exact is None:
+        device, options = network.placement.device, replace(network.placement.options, graph=False)
+
+        def on_cuda(options: ProviderOptions) -> Parting | None:
+            return part(options.for_provider("cuda", int(gpu), b""), optimised=True)
+
+        # TensorRT runs layers together, so that there is nothing between them to look at.
+        parting = on_cuda(options) if device == "CUDA" else None
+        cause: Cause = "provider"
+        text = f"{device} gives other values; the CPU agrees."
+        if device == "CUDA" and options.tf32 and on_cuda(replace(options, tf32=False)) is None:
+            cause = "tf32"
             text = "the GPU rounds factors to TF32, 10 bits of mantissa; with use_tf32=0 the two agree."
-            return _divergence(parting, "tf32", text) if parting else _whole("tf32", text, calls)
-        return _divergence(exact, "provider", "CUDA gives other values, with TF32 or without; the CPU agrees.")
+        return _divergence(parting, cause, text) if parting else _whole(cause, text, calls)
     text = "with onnxruntime's optimisations off the two agree."
     parting = part(CPU, optimised=True)
     return _divergence(parting, "optimisation", text) if parting else _whole("optimisation", text, calls)

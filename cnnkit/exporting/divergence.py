@@ -120,7 +120,7 @@ class _Match:
         self.found: dict[int, str] = {}
         """The value that agrees, by the position of the call."""
         for index, call in enumerate(calls):
-            candidates = [output] if index == len(calls) - 1 else self._candidates(index) or list(values)
+            candidates = [output] if index == len(calls) - 1 else self._candidates(index)[::-1] or list(values)
             scale = TOLERANCE if index == len(calls) - 1 else 0.0
             close = (name for name in candidates if name in values and _close(values[name], call.output, scale))
             if (name := next(close, None)) is not None:

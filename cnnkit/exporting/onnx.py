@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
+from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.exporting.precision import (
     DEFAULT_BUDGET_POINTS,
@@ -28,9 +29,10 @@ from cnnkit.exporting.precision import (
 from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
-from cnnkit.models.normalisation import Normalise
+from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.recipe import Recipe
-from cnnkit.results import ExportResult, ParityCertificate, result_of
+from cnnkit.results import Divergence, ExportResult, ParityCertificate, result_of
+from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
@@ -41,20 +43,6 @@ from cnnkit.training.runs import versions
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
 MAX_WEIGHT_BYTES = 1_500_000_000
-
-
-class Deployed(nn.Module):
-    """The network as it is served: from the file's input to logits and probabilities."""
-
-    def __init__(self, network: nn.Module, normalise: nn.Module) -> None:
-        super().__init__()
-        self.normalise = normalise
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and probabilities, both [N, classes]."""
-        logits = self.network(self.normalise(image))
-        return logits, logits.softmax(1)
 
 
 def export_onnx(
@@ -117,9 +105,13 @@ def export_onnx(
     model = _convert(deployed, batches[1], ref)
     content = model.SerializeToString(deterministic=True)
     reference = nn.Sequential(deployed.normalise, network)
-    certificate = certify(reference, open_session(content, ref, device="cpu"), batches, images=source)
+    session = open_session(content, ref, device="cpu")
+    certificate = certify(reference, session, batches, images=source)
     if not certificate.passed:
-        raise ParityError(_failure(ref, certificate), result=certificate)
+        file, divergence = OnnxNetwork(session, replace(card, raw_input=raw_input)), None
+        with contextlib.suppress(OnnxError):
+            divergence = diagnose(file, model, Deployed(network, normalise).eval(), form, pixels, gpu="")
+        raise ParityError(_failure(ref, certificate, divergence), result=certificate)
     report = None
     if samples is not None and precision != "fp32":
         model, certificate, report = reduce_precision(
@@ -158,11 +150,12 @@ def export_onnx(
     )
 
 
-def _failure(ref: str, found: ParityCertificate) -> str:
+def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) -> str:
+    where = f"{divergence} " if divergence else ""
     return (
         f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
         f"{found.max_absolute_difference:.3g}, {found.max_tolerance_ratio:.1f} times what is allowed, "
-        f"the first class agrees on {found.top1_agreement:.1%}. No file was written."
+        f"the first class agrees on {found.top1_agreement:.1%}. {where}No file was written."
     )
 
 

@@ -1,7 +1,8 @@
 """The same images through PyTorch and onnxruntime: how far do they differ?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +15,7 @@ from cnnkit.results import ParityCertificate
 from cnnkit.results.export import TOLERANCE
 
 BATCH_SIZES = (1, 2, 7)
+LARGE_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,16 @@ def compare(expected: NDArray[np.floating], found: NDArray[np.floating]) -> Comp
             ratio=np.where(finite, ratio.max(1), np.inf),
             agrees=(expected.argmax(1) == found.argmax(1)) & finite,
         )
+
+
+def whole_set(count: int) -> Iterator[range]:
+    """Yield the indices of all images of a set in batches of 1, 2 and 7, and then of 256."""
+    start = 0
+    for size in chain(BATCH_SIZES, repeat(LARGE_BATCH)):
+        if start >= count:
+            return
+        yield range(start, min(start + size, count))
+        start += size
 
 
 def draw_batches(images: Pixels) -> list[torch.Tensor]:

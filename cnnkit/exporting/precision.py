@@ -1,9 +1,8 @@
 """Reduced precision, measured: what fp16 and int8 cost in accuracy, and whether they are faster at all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,7 +27,6 @@ from cnnkit.training.evaluation import load_for
 Precision = Literal["fp32", "fp16", "int8"]
 DEFAULT_BUDGET_POINTS = 0.5
 CALIBRATION_IMAGES = 512
-_BATCH = 256
 _CALIBRATION_VALUES = 1 << 19
 """Pixels that are calibrated on together: the values between all layers of these images are in memory at once."""
 
@@ -235,23 +233,13 @@ def _logits(
     """Return the logits [N, classes] of PyTorch and of the file for all test images, and the sizes of their batches."""
     expected, found, sizes = [], [], []
     with torch.inference_mode():
-        for pixels in _batches(test):
-            batch = to_input(pixels)
+        for rows in parity.whole_set(len(test)):
+            batch = to_input(test.take(torch.tensor(rows)))
             expected.append(reference(batch).double().numpy())
             found.append(_run(session, batch.numpy()).astype(np.float64))
             sizes.append(len(batch))
     # Of the whole batches in a row, one says it.
     return np.concatenate(expected), np.concatenate(found), list(dict.fromkeys(sizes))
-
-
-def _batches(test: Split) -> Iterator[Tensor]:
-    """Yield all images in order, the first of them in the batches of the short comparison."""
-    start = 0
-    for size in chain(parity.BATCH_SIZES, repeat(_BATCH)):
-        if start >= len(test):
-            return
-        yield test.take(torch.arange(start, min(start + size, len(test))))
-        start += size
 
 
 def _run(session: ort.InferenceSession, inputs: NDArray[Any]) -> NDArray[Any]:

@@ -48,7 +48,7 @@ class _Batches:
 def quantise(model: onnx.ModelProto, batches: Sequence[NDArray[Any]]) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
     """Quantise the weights and values of a network to eight bits, all but its normalisation and its outputs.
 
-    Weights are signed, with a scale for each channel; values are unsigned, in the range that all but 0.002% of those of
+    Weights are signed, with a scale for each channel; values are unsigned, in the range that all but 0.001% of those of
     the calibration images fall in.
 
     Args:

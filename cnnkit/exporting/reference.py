@@ -18,7 +18,7 @@ from cnnkit.exporting.onnx import build_untrained
 from cnnkit.images import Pixels
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.foreign import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network, metadata_of
 
@@ -30,7 +30,8 @@ class OnnxFile:
     Attributes:
         path: None for a zoo entry.
         card: None for a file that is not ours.
-        gpu: index of the GPU that it runs on; empty for the CPU.
+        device: that it runs on, `CPU`, `CUDA` or `TensorRT`.
+        gpu: index of the GPU; empty for the CPU.
     """
 
     name: str
@@ -38,6 +39,7 @@ class OnnxFile:
     content: bytes
     card: ModelCard | None
     network: OnnxNetwork
+    device: str
     gpu: str
 
 
@@ -76,9 +78,12 @@ def open_file(ref: str, device: str) -> OnnxFile:
     except OnnxError as error:
         return _refused(name, path, content, error)
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
+    if card:
+        check_card(session, card, name)
     opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
-    gpu = (device.partition(":")[2] or "0") if device_of(session) == "CUDA" else ""
-    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), gpu)
+    place = device_of(session)
+    gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
+    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu)
 
 
 class RefusedNetwork(OnnxNetwork):
@@ -103,7 +108,7 @@ def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> 
         raise error from None
     if card is None or len(model.graph.input) != 1:
         raise error
-    return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "")
+    return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "CPU", "")
 
 
 def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> Reference:
@@ -167,6 +172,16 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
     if own.preprocessing.shape != other.preprocessing.shape:
         shapes = ["×".join(map(str, card.preprocessing.shape)) for card in (own, other)]
         raise OnnxError(f"{file.name} takes images of {shapes[0]}; {reference.name} takes {shapes[1]}.")
+    differing = [
+        name
+        for name in ("fit", "polarity", "crop")
+        if getattr(own.preprocessing, name) != getattr(other.preprocessing, name)
+    ]
+    if file.card and differing:
+        one, another = (
+            ", ".join(f"{name} {getattr(card.preprocessing, name)}" for name in differing) for card in (own, other)
+        )
+        raise OnnxError(f"{file.name} prepares images otherwise than {reference.name}: {one}; expected {another}.")
     if file.card is None:
         # A file of somebody else's that does not normalise is used as its network asks for.
         network.card = replace(own, preprocessing=other.preprocessing)

@@ -93,7 +93,7 @@ class Graph:
     @cached_property
     def scopes(self) -> list[tuple[str, ...]]:
         """For each node, the names of the modules that it comes from, outermost first; empty where none are noted."""
-        return [_scopes(node) for node in self.nodes]
+        return [scopes(node) for node in self.nodes]
 
     def constant(self, name: str) -> Array | None:
         """Return the value of a weight."""
@@ -157,7 +157,8 @@ class Graph:
         return sorted(seen)
 
 
-def _scopes(node: onnx.NodeProto) -> tuple[str, ...]:
+def scopes(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Return the names of the modules that a node says to come from, outermost first."""
     for entry in node.metadata_props:
         if entry.key == NAME_SCOPES:
             with suppress(ValueError, SyntaxError, MemoryError, RecursionError):

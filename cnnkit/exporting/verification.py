@@ -1,7 +1,7 @@
 """Is an ONNX file the network that it is said to be? Both over a whole test set, and the certificate into the card."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from cnnkit import zoo
 from cnnkit.errors import DataError, OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
-from cnnkit.exporting.onnx import Deployed
-from cnnkit.exporting.parity import BATCH_SIZES, Comparison, compare
+from cnnkit.exporting.parity import Comparison, compare, whole_set
 from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adapt, find_reference, open_file
-from cnnkit.models.normalisation import Normalise
+from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
     ComparisonProgress,
@@ -33,7 +32,6 @@ from cnnkit.training.data import Split, SplitName
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
 
-LARGE_BATCH = 256
 _EXAMINED = 4
 """Images on which intermediate values are compared: those whose logits differ most."""
 
@@ -63,7 +61,8 @@ def verify(
         data: data set or image folder; None for the one that the network was trained on.
         split: as `cnnkit.training.evaluation.evaluate_network` has it.
         data_dir: where to look for data sets first.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`, for onnxruntime; PyTorch runs on the same, without TF32.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same
+            processor or GPU, without TF32.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Raises:
@@ -87,7 +86,7 @@ def verify(
         together.certificate(
             images=f"{len(together.agrees):,} images of {loaded.name}, {used}",
             batch_sizes=list(dict.fromkeys(len(part.agrees) for part in parts)),
-            device="CUDA" if file.gpu else "CPU",
+            device=file.device,
         ),
         torch_accuracy=float(right[0]),
         onnx_accuracy=float(right[1]),
@@ -120,14 +119,6 @@ def verify(
     )
 
 
-def _batches(count: int) -> Iterator[slice]:
-    start = 0
-    for size in (*BATCH_SIZES, *[LARGE_BATCH] * -(-count // LARGE_BATCH)):
-        if start < count:
-            yield slice(start, min(start + size, count))
-        start += size
-
-
 def _compare_all(
     network: OnnxNetwork, torch_network: TorchNetwork, images: Split
 ) -> Generator[ComparisonProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
@@ -136,8 +127,8 @@ def _compare_all(
     Where the file cannot run, the comparison ends, as with logits that are no numbers. Yields progress.
     """
     parts, rights, run_error = [], [], ""
-    for batch in _batches(len(images)):
-        rows = torch.arange(batch.start, batch.stop)
+    for batch in whole_set(len(images)):
+        rows = torch.tensor(batch)
         pixels, targets = images.take(rows).numpy(), images.targets[rows].numpy()
         # With TF32 on both sides, neither would be the measure of the other.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -145,7 +136,10 @@ def _compare_all(
         try:
             found = network.logits(pixels)
         except OnnxError as error:
-            found, run_error = np.full_like(expected, np.nan), str(error)
+            found, run_error = np.full_like(expected, np.nan), str(error).rstrip(".")
+        if found.shape != expected.shape:
+            run_error = f"it gives {found.shape[1]} scores an image, not {expected.shape[1]}"
+            found = np.full_like(expected, np.nan)
         if network.probabilities:
             expected = torch.from_numpy(expected).log_softmax(1).numpy()
         parts.append(compare(expected, found))

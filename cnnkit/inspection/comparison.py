@@ -1,17 +1,14 @@
 """A PyTorch network beside the ONNX graph that it became: each layer with its nodes."""
 
-import ast
 import itertools
 from collections.abc import Iterator
 
 from onnx import NodeProto
 
+from cnnkit.exporting.values import scopes
 from cnnkit.inspection.graph import Graph
 from cnnkit.inspection.summary import summarize
 from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
-
-SCOPES_KEY = "pkg.torch.onnx.name_scopes"
-"""Metadata of a node: the modules around it, outermost first, then the operation."""
 
 # Operators that a layer without weights becomes, for files whose nodes do not say where they come from.
 _OPERATORS = {
@@ -65,19 +62,10 @@ def _image_shape(graph: Graph) -> tuple[int, int, int] | None:
     return (third, first, second) if third in {1, 3} and first not in {1, 3} else (first, second, third)
 
 
-def _scopes(node: NodeProto) -> list[str]:
-    text = next((entry.value for entry in node.metadata_props if entry.key == SCOPES_KEY), "[]")
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return []
-    return [scope for scope in found if isinstance(scope, str)] if isinstance(found, list) else []
-
-
 def _owners(node: NodeProto, weights: frozenset[str], layers: dict[str, LayerRow]) -> set[str]:
     """Return the layers that a node says to come from: more than one where it was fused."""
     found = {weight.rpartition(".")[0].removeprefix("network.") for weight in weights}
-    modules = [scope.removeprefix("network.") for scope in _scopes(node)[:-1]]
+    modules = [scope.removeprefix("network.") for scope in scopes(node)]
     named = [name for name in modules if name in layers][-1:]
     # The exporter joins a flattening with the one inside a linear layer, under the name of that.
     flattens = node.op_type in _OPERATORS["Flatten"]

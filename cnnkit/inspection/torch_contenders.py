@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
-from cnnkit.models.normalisation import Normalise
+from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.runtime.contenders import Calls, Contender, Inputs, Target
 from cnnkit.training import networks
 
@@ -77,18 +77,6 @@ def _contender(target: Target, engine: str, device: torch.device, threads: int |
     return Contender(target.name, engine, device.type.upper(), threads, gpu, start, optional=engine == COMPILED)
 
 
-class _Served(nn.Module):
-    """What the file does: from its input to logits and probabilities."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(image)
-        return logits, logits.softmax(1)
-
-
 def _forward(target: Target) -> nn.Module:
     card = target.card
     if card is None:
@@ -97,7 +85,7 @@ def _forward(target: Target) -> nn.Module:
         network = networks.create_model(card.model, len(card.labels))
     form = card.preprocessing
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
-    return _Served(nn.Sequential(normalise, network)).eval()
+    return Deployed(network, normalise).eval()
 
 
 def _calls(forward: Forward, inputs: Inputs, device: torch.device, threads: int | None) -> Calls:

@@ -24,3 +24,17 @@ class Normalise(nn.Module):
         """Normalise uint8 [N, H, W, C] to float32 [N, C, H, W]; the result is channels-last in memory."""
         # In place, on a copy: batches of small networks feel each pass over other memory.
         return image.permute(0, 3, 1, 2).to(torch.float32, copy=True).mul_(self.scale).add_(self.offset)
+
+
+class Deployed(nn.Module):
+    """The network as it is served: from the file's input to logits and probabilities."""
+
+    def __init__(self, network: nn.Module, normalise: nn.Module) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities, both [N, classes]."""
+        logits = self.network(self.normalise(image))
+        return logits, logits.softmax(1)

@@ -187,9 +187,13 @@ def triton(result: TritonModel) -> None:
         table.add_row("" if index else "written", path)
     if found is not None:
         table.add_row("compared on", found.images)
-        table.add_row("same first class", Text(f"{found.top1_agreement:.0%}", "bold green"))
+        table.add_row(
+            "same first class", Text(f"{found.top1_agreement:.0%}", "bold green" if found.passed else "bold red")
+        )
     out = console.out()
     console.titled(out, str(result.repository), table)
+    if found is not None and not found.passed:
+        out.print(Text("The certificate of this file did not pass: it was forced.", "yellow"))
     out.print(f"Serve it by: tritonserver --model-repository {result.repository}", style="dim", soft_wrap=True)
     if not result.trained:
         out.print(Text("The weights are random: this network was never trained.", "yellow"))

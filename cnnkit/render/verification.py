@@ -97,12 +97,7 @@ def failure(result: Verification) -> str:
         )
     if result.run_error:
         text = f"{result.file} does not run as {result.reference} does: {result.run_error}."
-    if found is None:
-        return text
-    kind = f" ({found.kind})" if found.kind else ""
-    folded = f" with {', '.join(found.folded)} folded in" if found.folded else ""
-    where = f"First layer that differs: {found.layer}{kind}{folded}."
-    return f"{text} {where} Likely cause, {found.cause}: {found.explanation}"
+    return text if found is None else f"{text} {found}"
 
 
 def _difference(value: float | None) -> str:

@@ -89,6 +89,13 @@ class Divergence:
     explanation: str
     layers: tuple[LayerParity, ...]
 
+    def __str__(self) -> str:
+        """Name layer and cause in two sentences."""
+        kind = f" ({self.kind})" if self.kind else ""
+        folded = f" with {', '.join(self.folded)} folded in" if self.folded else ""
+        where = f"First layer that differs: {self.layer}{kind}{folded}."
+        return f"{where} Likely cause, {self.cause}: {self.explanation}"
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -123,5 +130,5 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every image has the same first class and every logit is within the tolerance."""
+        """Whether the file is the network, as its certificate judges it."""
         return self.certificate.passed

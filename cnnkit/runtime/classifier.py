@@ -84,10 +84,11 @@ class OnnxNetwork:
         feed = self.feed(pixels)
         try:
             output = self._session.run([self.output], feed)[0]
+            # A graph that gives more or fewer rows than it was given images fails here.
+            scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
         except Exception as error:  # onnxruntime raises its own types
             reason, shape = " ".join(str(error).split())[:300], list(feed[self._input].shape)
             raise OnnxError(f"{self.card.model} failed on {shape}: {reason}") from error
-        scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
         # Logarithms of probabilities are logits: their softmax is the probabilities again.
         return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 

@@ -64,12 +64,17 @@ def open_onnx(
                 f"{name} carries a model card that says its labels and preprocessing; leave out --labels, --mean, "
                 "--std and --preprocess."
             )
-        _check_card(session, card, name)
+        check_card(session, card, name)
         return Classifier(OnnxNetwork(session, card), name)
     return _foreign(session, name, options)
 
 
-def _check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> None:
+def check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> None:
+    """Make sure that a file takes and gives what its card says.
+
+    Raises:
+        OnnxError: it does not.
+    """
     inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
     form = card.preprocessing
     expected = [form.channels, form.height, form.width] if card.raw_input else list(form.shape)

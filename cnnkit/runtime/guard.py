@@ -249,13 +249,13 @@ def _check_sizes(model: "ModelProto") -> None:
 
     inputs = [value for value in shapes.real_inputs(model.graph) if value.type.tensor_type.HasField("shape")]
     found = shapes.infer(model, {value.name: _one_image(shapes.dimensions(value)) for value in inputs})
-    total = work = 0
+    total, work, unsized = 0, 0, ""
     for node in found.nodes:
         _check_division(node, found)
         work += multiply_adds(node, found.shapes)
         problem = found.problems.get(node.output[0] if node.output else "")
-        if problem:
-            raise UnsizedError(f"the size of {_named(node)} cannot be told: {problem}.")
+        if problem and not unsized:
+            unsized = f"the size of {_named(node)} cannot be told: {problem}."
         for name in node.output:
             shape, kind = found.shapes.get(name), found.types.get(name, TensorProto.FLOAT)
             if shape is None:
@@ -267,6 +267,8 @@ def _check_sizes(model: "ModelProto") -> None:
                 raise OnnxError(f"{_named(node)} has the size {listed}: more memory than an image may take.")
     if work > MAX_MULTIPLY_ADDS:
         raise OnnxError(f"one image takes {work:.1e} multiply-adds; {MAX_MULTIPLY_ADDS:.0e} are the most.")
+    if unsized:
+        raise UnsizedError(unsized)
 
 
 def _named(node: "NodeProto") -> str:

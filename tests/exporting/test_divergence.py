@@ -275,8 +275,7 @@ def test_eight_bits_are_named(planted: Planted, tmp_path: Path) -> None:
 
 def test_every_layer_of_a_good_file_has_its_value(checkpoints: Path) -> None:
     from cnnkit.exporting.divergence import locate
-    from cnnkit.exporting.onnx import Deployed
-    from cnnkit.models.normalisation import Normalise
+    from cnnkit.models.normalisation import Deployed, Normalise
     from cnnkit.training.networks import load_network
 
     network, card = load_network(str(checkpoints / "cifar-resnet.safetensors"))

@@ -155,6 +155,12 @@ def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("raw_input", [False, True])
+def test_a_difference_is_traced_to_its_layer(raw_input: bool, tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match=r"First layer that differs: .*Likely cause, graph: .*Add .* No file was"):
+        api.export("tinynets:Planted", tmp_path / "net.onnx", raw_input=raw_input)
+
+
 def test_a_difference_leaves_no_new_folder(tmp_path: Path) -> None:
     with pytest.raises(ParityError):
         api.export("tinynets:Planted", tmp_path / "new" / "net.onnx")

@@ -19,8 +19,10 @@ from cnnkit import api, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results import ComparisonProgress, Verification
+from cnnkit.results import ComparisonProgress
+from cnnkit.runtime import session
 from cnnkit.runtime.guard import graph_sha256
+from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.training import networks
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -139,9 +141,68 @@ def test_an_entry_of_the_zoo_is_verified_and_left_alone(name: str) -> None:
     assert path.read_bytes() == before
 
 
-def test_other_weights_than_the_files_are_found_out(own_run: Path) -> None:
+def edited(source: Path, path: Path, edit: Callable[[onnx.ModelProto], object]) -> Path:
+    model = onnx.load(source)
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_more_scores_than_classes_are_found_out(checkpoints: Path, tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["once" if name == "logits" else name for name in node.output]
+            node.input[:] = ["once" if name == "logits" else name for name in node.input]
+        model.graph.node.append(helper.make_node("Concat", ["once", "once"], ["logits"], "planted", axis=0))
+
+    path = edited(checkpoints / "lenet.onnx", tmp_path / "net.onnx", edit)
+    found = cnnkit.verify(path, against=checkpoints / "lenet.safetensors", split="all", device="cpu")
+    assert not found.passed
+    assert not found.stored
+    assert found.run_error == "it gives 4 scores an image, not 2"
+    assert found.divergence is not None
+    assert found.divergence.node == "Concat planted"
+
+
+def test_a_file_that_does_not_give_what_its_card_says_is_an_error(checkpoints: Path, tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["scores" if name == "logits" else name for name in node.output]
+            node.input[:] = ["scores" if name == "logits" else name for name in node.input]
+        model.graph.output[0].name = "scores"
+
+    path = edited(checkpoints / "lenet.onnx", tmp_path / "net.onnx", edit)
+    with pytest.raises(OnnxError, match="does not match its model card"):
+        cnnkit.verify(path, against=checkpoints / "lenet.safetensors", split="all")
+
+
+def test_what_harms_is_refused_beside_sizes_that_contradict_each_other(checkpoints: Path, tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        pooling = next(node for node in model.graph.node if node.op_type == "MaxPool")
+        next(a for a in pooling.attribute if a.name == "strides").ints[:] = [1, 1]
+        for name, value in (("least", np.iinfo(np.int32).min), ("minus", -1)):
+            model.graph.initializer.append(numpy_helper.from_array(np.array([value], np.int32), name))
+        model.graph.node.append(helper.make_node("Div", ["least", "minus"], ["crash"]))
+
+    path = edited(checkpoints / "lenet.onnx", tmp_path / "net.onnx", edit)
+    with pytest.raises(OnnxError, match="divides integers by"):
+        cnnkit.verify(path, against=checkpoints / "lenet.safetensors", split="all")
+
+
+def test_a_card_that_prepares_images_otherwise_is_an_error(
+    checkpoints: Path, tmp_path: Path, set_card: Callable[..., Callable[[onnx.ModelProto], object]]
+) -> None:
+    path = edited(checkpoints / "lenet.onnx", tmp_path / "net.onnx", set_card(fit="stretch", polarity="light-on-dark"))
+    with pytest.raises(OnnxError, match=r"fit stretch, polarity light-on-dark; expected fit contain, polarity as-is"):
+        cnnkit.verify(path, against=checkpoints / "lenet.safetensors", split="all")
+
+
+def test_other_weights_than_the_files_are_found_out(own_run: Path, tmp_path: Path) -> None:
     before = (own_run / "model.onnx").read_bytes()
-    result = cnnkit.verify(own_run / "model.onnx", against="shapes-cnn", data="shapes", split="test")
+    network, card = networks.load_network(str(own_run))
+    next(network.parameters()).data.add_(1)
+    networks.save_checkpoint(tmp_path / "other.safetensors", network, card)
+    result = cnnkit.verify(own_run / "model.onnx", against=tmp_path / "other.safetensors")
     assert not result.passed
     assert result.divergence is not None
     assert (own_run / "model.onnx").read_bytes() == before
@@ -297,9 +358,11 @@ def test_a_file_with_a_fixed_batch(checkpoints: Path, tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU that PyTorch can use")
-def test_tf32_is_named(planted: Callable[..., Verification], checkpoints: Path) -> None:
-    result = cnnkit.verify(checkpoints / "cifar-resnet.onnx", split="all", device="cuda")
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_off_and_named_where_it_is_on(tf32: bool, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_tuned", lambda *_: ProviderOptions(tf32=tf32))
+    path = checkpoints / "cifar-resnet.onnx"
+    result = cnnkit.verify(path, against=checkpoints / "cifar-resnet.safetensors", split="all", device="cuda")
     assert result.engines == ("PyTorch CUDA", "onnxruntime CUDA")
-    if not result.passed:
-        assert result.divergence is not None
-        assert (result.divergence.cause, result.divergence.layer) == ("tf32", "conv")
+    assert result.passed is not tf32
+    assert (result.divergence.cause if result.divergence else "") == ("tf32" if tf32 else "")

@@ -22,7 +22,10 @@ PUBLIC = {
     "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
-    "load": ("(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None)"),
+    "load": (
+        "(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None, "
+        "provider=None)"
+    ),
     "create_model": "(name, num_classes=None)",
     "train": (
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "

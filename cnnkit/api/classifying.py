@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
+    from cnnkit.runtime.providers import ProviderOptions
+
 DEFAULT_CLASSIFIER = "digits"
 """The zoo entry that is used where no model is named: it reads digits as people draw them."""
 
@@ -26,6 +28,7 @@ def load(
     mean: "Sequence[float] | None" = None,
     std: "Sequence[float] | None" = None,
     preprocess: 'Literal["imagenet"] | None' = None,
+    provider: "ProviderOptions | None" = None,
 ) -> Classifier:
     """Open a trained network as a classifier.
 
@@ -38,6 +41,8 @@ def load(
         labels: text file with one label a line, for an ONNX file without a card; so are the following.
         mean, std: one value a channel, for pixels in [0, 1].
         preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
+        provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
+            None for those that the file's card holds for this hardware, else the default ones.
 
     Raises:
         UnknownNameError: nothing of that name.
@@ -51,7 +56,9 @@ def load(
     """
     source = _exported(ref, labels, mean, std, preprocess)
     if source is not None:
-        return open_onnx(device=device, **source)
+        return open_onnx(device=device, provider=provider, **source)
+    if provider is not None:
+        raise UsageError(f"{ref} runs on PyTorch; provider options are for ONNX files. Export it: cnnkit export {ref}")
     from cnnkit.training.networks import TorchNetwork, load_network
 
     network, card = load_network(str(ref), trust_code=trust_code)

@@ -83,6 +83,8 @@ def summarize(
     """
     text = str(ref)
     reference = registry.resolve(text)
+    if device != "auto" and not profile:
+        raise UsageError("--device says where --profile runs a file; nothing else of summary runs.")
     if reference.kind == "onnx" and reference.path is not None:
         if depth is not None:
             raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")

@@ -125,7 +125,7 @@ def export_triton(
     target = Path(repository).expanduser()
     name = name or triton.model_name(reference.path or Path(str(ref).rpartition(":")[2]))
     if reference.kind == "onnx" and reference.path is not None:
-        if any(options.values()):
+        if any(value not in {None, False, "fp32"} for value in options.values()):
             raise UsageError(f"{ref} is an ONNX file already; options of its export come too late.")
         return triton.write_triton_repository(reference.path, target, name=name, device=device)
     triton.require_place(target, name, device)

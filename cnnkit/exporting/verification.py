@@ -189,8 +189,18 @@ def _store(file: OnnxFile, reference: Reference, model: onnx.ModelProto, certifi
         return "the zoo's files are not rewritten"
     if certificate.weights_sha256 != file.card.weights_sha256:
         return f"the card names other weights than those of {reference.name}"
+    graph, earlier = graph_sha256(model), file.card.parity
+    if (
+        earlier
+        and earlier.passed
+        and file.card.graph_sha256 == graph
+        and earlier.images_count > certificate.images_count
+    ):
+        return f"the certificate in the card is of more images, {earlier.images_count:,}"
+    if file.path.read_bytes() != file.content:
+        return "the file has changed meanwhile"
     try:
-        replace_card(file.path, replace(file.card, graph_sha256=graph_sha256(model), parity=certificate))
+        replace_card(file.path, replace(file.card, graph_sha256=graph, parity=certificate))
     except OutputError as error:
         return str(error).rstrip(".")
     return ""

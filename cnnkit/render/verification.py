@@ -1,5 +1,7 @@
 """Whether a file is its network: the figures by batch, the certificate, and where the two part."""
 
+import math
+
 from rich.text import Text
 
 from cnnkit.render import console
@@ -101,4 +103,4 @@ def failure(result: Verification) -> str:
 
 
 def _difference(value: float | None) -> str:
-    return "other shape" if value is None else "no number" if value == float("inf") else f"{value:.1e}"
+    return "other shape" if value is None else f"{value:.1e}" if math.isfinite(value) else "no number"

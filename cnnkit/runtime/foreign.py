@@ -13,6 +13,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, UsageError
 from cnnkit.images import MAX_SIDE, Preprocessing
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
+from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import open_session
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,9 +39,18 @@ def open_onnx(
     *,
     device: str = "auto",
     options: ForeignOptions | None = None,
+    provider: ProviderOptions | None = None,
     verified: bool = False,
 ) -> Classifier:
-    """Open an ONNX file, ours or anybody's, as a classifier; `verified` says that its hash is that of the zoo.
+    """Open an ONNX file, ours or anybody's, as a classifier.
+
+    Args:
+        model: the file, or its content.
+        name: what to call it in errors.
+        device: as in `cnnkit.runtime.session.open_session`.
+        options: how to use a file without a card.
+        provider: how its session runs; None for what its card holds for this hardware, else the default.
+        verified: its hash is that of the zoo.
 
     Raises:
         OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
@@ -50,14 +60,14 @@ def open_onnx(
     """
     options = options or ForeignOptions()
     if verified:
-        session = open_session(model, name, device=device)
+        session = open_session(model, name, device=device, options=provider)
         card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
     else:
         # Checking takes the onnx library, whose import is a third of the time of a prediction.
         from cnnkit.runtime import guard
 
         checked, card = guard.check_with_card(model, name)
-        session = open_session(checked.source, name, device=device)
+        session = open_session(checked.source, name, device=device, options=provider)
     if card is not None:
         if options:
             raise UsageError(

@@ -20,6 +20,7 @@ from cnnkit.errors import (
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.classifier import Classifier, ImageSource
 from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 
 _ERRORS = {error.code: error for error in (ImageError, ImageTooLargeError, OnnxError, DeviceError)}
@@ -187,7 +188,9 @@ class Worker:
         self._batch_size = batch_size
         self._trouble: CnnkitError | None = None
         try:
-            self._classifier = open_onnx(model, name, device=device, options=options, verified=verified)
+            # One worker for each CPU is what Ray starts; threads of each would only be in the way of the others.
+            alone = ProviderOptions(threads=1) if device == "cpu" else None
+            self._classifier = open_onnx(model, name, device=device, options=options, provider=alone, verified=verified)
         except CnnkitError as error:
             # Ray would tell the driver of a worker that died; as a result, the error keeps its name.
             self._trouble = error

@@ -197,3 +197,9 @@ def test_our_own_file_is_summarised(tiny_onnx: Path, cli: Cli) -> None:
     out = cli("summary", tiny_onnx).stdout
     assert "input image uint8 28×28×3" in out
     assert "174,243" in out
+
+
+def test_a_device_without_a_profile_is_wrong_usage(cli: Cli) -> None:
+    result = cli("summary", "lenet", "--device", "cpu")
+    assert result.exit_code == 2
+    assert "--device says where --profile runs a file" in result.stderr

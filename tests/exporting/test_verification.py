@@ -366,3 +366,13 @@ def test_tf32_is_off_and_named_where_it_is_on(tf32: bool, checkpoints: Path, mon
     assert result.engines == ("PyTorch CUDA", "onnxruntime CUDA")
     assert result.passed is not tf32
     assert (result.divergence.cause if result.divergence else "") == ("tf32" if tf32 else "")
+
+
+def test_a_certificate_of_more_images_stays(tmp_path: Path) -> None:
+    path = cnnkit.export("shapes-cnn", tmp_path / "net.onnx").path
+    assert cnnkit.verify(path, data="shapes", split="train").stored
+    content = path.read_bytes()
+    fewer = cnnkit.verify(path, data="shapes", split="test")
+    assert fewer.passed
+    assert fewer.not_stored_because.startswith("the certificate in the card is of more images, ")
+    assert path.read_bytes() == content

@@ -93,7 +93,7 @@ def _csv(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
         file.write(line.getvalue().encode())
 
     def write(row: dict[str, Any]) -> None:
-        rest = [value for score in row["scores"][1:] for value in score.values()]
+        rest = [value for score in row["scores"][1:classes] for value in score.values()]
         rest += [None] * (len(more) - len(rest))
         write_line([row["source"], row["label"], row["probability"], *rest, "; ".join(row["steps"]), row["error"]])
 
@@ -105,7 +105,7 @@ def _csv(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
 @contextmanager
 def _json_lines(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
     def write(row: dict[str, Any]) -> None:
-        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps({**row, "scores": row["scores"][:classes]}, ensure_ascii=False).encode() + b"\n")
 
     yield write
 
@@ -131,7 +131,7 @@ def _parquet_rows(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
         waiting.clear()
 
     def write(row: dict[str, Any]) -> None:
-        waiting.append(row)
+        waiting.append({**row, "scores": row["scores"][:classes]})
         if len(waiting) == _GROUP:
             flush()
 

@@ -100,7 +100,7 @@ def test_the_weights_may_have_the_name_of_the_file(checkpoints: Path, tmp_path: 
 def test_the_zoo_is_asked_where_nothing_lies_beside_the_file(tmp_path: Path) -> None:
     shutil.copy(zoo.folder() / "shapes-cnn-basicshapes" / "model.onnx", tmp_path / "net.onnx")
     result = cnnkit.verify(tmp_path / "net.onnx", data="shapes")
-    assert (result.reference, result.stored) == ("shapes-cnn-basicshapes", True)
+    assert (result.reference, result.passed) == ("shapes-cnn-basicshapes", True)
 
 
 @pytest.mark.usefixtures("no_zoo")

@@ -208,6 +208,8 @@ def resolve(text: str) -> Reference:
         raise UnknownNameError("model", text, [*models(), *zoo.entries()])
     path = Path(text)
     if path.suffix.lower() in {".onnx", ".safetensors"}:
+        if path.is_dir():
+            raise CheckpointError(f"{text} is a folder; expected a file.")
         if not path.is_file():
             raise CheckpointError(f"there is no file {text}.")
         return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)

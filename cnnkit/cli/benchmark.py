@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, emit, shape_of
+from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, emit, require_suffix, shape_of
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import require_writable
 
@@ -52,6 +52,8 @@ def command(
             raise UsageError("--tune takes one file, one --device and one --batch, and none of the other options.")
         _tune(context, models, device, _counts(batch, "--batch") or (32,), seconds)
         return
+    require_suffix(plot, ".png", "--plot")
+    require_suffix(csv, ".csv", "--csv")
     for path in (plot, csv):
         if path is not None:
             require_writable(path.parent)

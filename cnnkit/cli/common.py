@@ -230,6 +230,16 @@ def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Cla
     return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
 
 
+def require_suffix(path: Path | None, suffix: str, option: str) -> None:
+    """Make sure that a file is named for what it will hold: other commands and programs go by it.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if path is not None and path.suffix.lower() != suffix:
+        raise UsageError(f"{option} {path}: the name must end in {suffix}.")
+
+
 def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     if text is None:
         return None

@@ -18,6 +18,7 @@ from cnnkit.cli.common import (
     complete_data,
     emit,
     load_classifier,
+    require_suffix,
 )
 from cnnkit.errors import AccuracyError, UsageError
 from cnnkit.files import require_writable
@@ -62,6 +63,7 @@ def command(
     steps = api.evaluation_steps(
         classifier, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k
     )
+    require_suffix(plot, ".png", "--plot")
     if plot is not None:
         require_writable(plot.parent)
     result = progress.follow(steps, f"evaluating {model}")

@@ -16,6 +16,7 @@ from cnnkit.cli.common import (
     TrustCode,
     complete_data,
     emit,
+    require_suffix,
     shape_of,
 )
 from cnnkit.errors import PrecisionError, UsageError
@@ -99,6 +100,7 @@ def command(
             raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")
         if not onnx and (output is None or output.suffix != ".onnx"):
             raise UsageError(f"say which format: cnnkit export {model} --onnx")
+        require_suffix(output, ".onnx", "--output")
         write: Callable[..., ExportResult | TritonModel] = partial(api.export, model, output)
     elif output is not None:
         raise UsageError("--triton says where the file goes; leave out --output.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,8 @@ from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network, metadata_of
+
+_RUNS_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,12 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
 
 
 def _candidates(file: OnnxFile, card: ModelCard) -> Iterator[str]:
-    """Yield references that may have a file's weights: checkpoints beside it, and the zoo entries of its network."""
+    """Yield references that may have a file's weights: checkpoints beside it, runs in its folder, zoo entries."""
     if file.path is not None:
         names = (f"{file.path.stem}.safetensors", "best.safetensors", "model.safetensors")
         yield from (str(path) for path in map(file.path.with_name, names) if path.is_file())
+        # As after `cnnkit export RUN -o runs/net.onnx`.
+        yield from map(str, islice(sorted(file.path.parent.glob("*/best.safetensors")), _RUNS_LOOKED_AT))
     yield from (entry.name for entry in zoo.entries().values() if entry.model == card.model)
 
 
@@ -181,7 +186,9 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
         one, another = (
             ", ".join(f"{name} {getattr(card.preprocessing, name)}" for name in differing) for card in (own, other)
         )
-        raise OnnxError(f"{file.name} prepares images otherwise than {reference.name}: {one}; expected {another}.")
+        raise OnnxError(
+            f"{file.name} prepares images by {one}, {reference.name} by {another}: they are not the same network."
+        )
     if file.card is None:
         # A file of somebody else's that does not normalise is used as its network asks for.
         network.card = replace(own, preprocessing=other.preprocessing)

@@ -58,7 +58,7 @@ def tables(result: Benchmark) -> None:
     if len(result.models) > 1:
         turns = f" All took turns; speed is against {engine(rows[0])} of {rows[0].model}, same batch size."
     elif _kinds(rows) > 1:
-        turns = " Those of a batch size took turns; speed is against the first of them."
+        turns = " Those of a batch size took turns; speed is against the first of them, round by round."
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     threads = {row.threads for row in rows if row.threads is not None}
     used = f", {_threads(threads.pop())}" if len(threads) == 1 else ""

@@ -69,7 +69,9 @@ def driver_check(driver: Driver | None) -> Check:
     if driver is None and not HAS_GPU_PACKAGE:
         return Check("NVIDIA driver", "not looked for: no onnxruntime-gpu for this platform", "note")
     if driver is None:
-        advice = "Without an NVIDIA GPU, use --device cpu or auto. With one, install its driver, and CUDA's libraries:"
+        advice = (
+            "Without an NVIDIA GPU, use --device cpu or auto. With one, install its driver. CUDA's libraries come with:"
+        )
         return Check("NVIDIA driver", "not found on this machine", "note", advice, GPU_PACKAGE)
     needed = libraries.cuda_major()
     runs = f", runs CUDA up to {driver.cuda[0]}.{driver.cuda[1]}" if driver.cuda else ""

@@ -94,10 +94,11 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(cli
 
 
 def test_a_file_that_cannot_be_written_in_the_end_takes_nothing_with_it(cli: Cli, tmp_path: Path) -> None:
-    result = cli("benchmark", "lenet", *QUICK, "--batch", "1", "--csv", tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    result = cli("benchmark", "lenet", *QUICK, "--batch", "1", "--csv", tmp_path / "folder.csv")
     assert result.exit_code == 1
     assert "p50" in result.stdout
-    assert f"cannot write {tmp_path}: it is there, and not a file" in result.stderr
+    assert f"cannot write {tmp_path / 'folder.csv'}: it is there, and not a file" in result.stderr
 
 
 def test_a_failure_is_shown_after_what_was_measured(cli: Cli, tmp_path: Path) -> None:
@@ -142,3 +143,10 @@ def test_tuning_takes_one_of_everything(more: list[str], cli: Cli) -> None:
     result = cli("benchmark", "net.onnx", "--tune", *more)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--tune takes one file, one --device and one --batch" in result.stderr
+
+
+@pytest.mark.parametrize("option", [["--plot", "speed.docx"], ["--csv", "-"]])
+def test_a_file_is_named_for_what_it_holds(option, cli):
+    result = cli("benchmark", "lenet", *option)
+    assert result.exit_code == 2
+    assert "the name must end in" in result.stderr

@@ -203,3 +203,15 @@ def test_a_device_without_a_profile_is_wrong_usage(cli: Cli) -> None:
     result = cli("summary", "lenet", "--device", "cpu")
     assert result.exit_code == 2
     assert "--device says where --profile runs a file" in result.stderr
+
+
+def test_a_batch_that_would_take_all_memory_is_refused_before_it_runs(tiny_onnx: Path, cli: Cli) -> None:
+    result = cli("summary", tiny_onnx, "--profile", "--batch", 1_000_000_000)
+    assert result.exit_code == 2
+    assert "are free. Use a smaller --batch." in " ".join(result.stderr.split())
+
+
+def test_a_folder_is_no_file(here: Path, cli: Cli) -> None:
+    (here / "dir.onnx").mkdir()
+    result = cli("summary", "dir.onnx")
+    assert (result.exit_code, result.stderr.strip()) == (1, "error: dir.onnx is a folder; expected a file.")

@@ -193,7 +193,7 @@ def test_a_card_that_prepares_images_otherwise_is_an_error(
     checkpoints: Path, tmp_path: Path, set_card: Callable[..., Callable[[onnx.ModelProto], object]]
 ) -> None:
     path = edited(checkpoints / "lenet.onnx", tmp_path / "net.onnx", set_card(fit="stretch", polarity="light-on-dark"))
-    with pytest.raises(OnnxError, match=r"fit stretch, polarity light-on-dark; expected fit contain, polarity as-is"):
+    with pytest.raises(OnnxError, match=r"by fit stretch, polarity light-on-dark, .* by fit contain, polarity as-is"):
         cnnkit.verify(path, against=checkpoints / "lenet.safetensors", split="all")
 
 
@@ -376,3 +376,27 @@ def test_a_certificate_of_more_images_stays(tmp_path: Path) -> None:
     assert fewer.passed
     assert fewer.not_stored_because.startswith("the certificate in the card is of more images, ")
     assert path.read_bytes() == content
+
+
+def test_a_weight_that_these_images_never_reach_makes_nothing_official(tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.initializer[0].name, unused = "unused", model.graph.initializer[0].name
+        for node in model.graph.node:
+            node.input[:] = ["unused" if name == unused else name for name in node.input]
+
+    path = cnnkit.export("shapes-cnn", tmp_path / "net.onnx").path
+    edited(path, path, edit)
+    content = path.read_bytes()
+    found = cnnkit.verify(path, data="shapes")
+    assert (found.passed, found.stored, found.graph_changed) == (True, False, True)
+    assert found.not_stored_because.startswith("the graph is not the one that was exported")
+    assert path.read_bytes() == content
+    with pytest.raises(CheckpointError, match="does not match its model card"):
+        cnnkit.load(path)
+
+
+def test_a_run_one_folder_down_is_found(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    path = cnnkit.export(tmp_path / "run", tmp_path / "net.onnx").path
+    found = cnnkit.verify(path)
+    assert (found.passed, Path(found.reference)) == (True, tmp_path / "run" / "best.safetensors")

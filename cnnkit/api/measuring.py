@@ -102,7 +102,10 @@ def summarize(
             trust_code=trust_code,
         )
     if compare is not None or profile:
-        raise UsageError(f"{text} is a PyTorch network; --compare and --profile are for ONNX files.")
+        raise UsageError(
+            f"{text} is a PyTorch network; --compare and --profile are for ONNX files. Export it: cnnkit export {text} "
+            "--onnx"
+        )
     from cnnkit.inspection import summary
 
     return summary.summarize(text, batch=batch, shape=shape, depth=depth, trust_code=trust_code)

@@ -66,7 +66,9 @@ def cli() -> "Callable[..., Result]":
     """Run the command line in this process: `cli("summary", "lenet").stdout`."""
     from typer.testing import CliRunner
 
-    from cnnkit.cli import app
+    from cnnkit.cli import make_app
+
+    app = make_app()
 
     def run(*arguments: object, input: bytes | str | None = None) -> "Result":
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)

@@ -1,20 +1,42 @@
-"""The same from Python as from the command line; `cnnkit` re-exports these names lazily."""
+"""The same from Python as from the command line; `cnnkit` re-exports these names.
 
-from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
-from cnnkit.api.classifying import load as load
-from cnnkit.api.classifying import load_on_ray as load_on_ray
-from cnnkit.api.measuring import benchmark as benchmark
-from cnnkit.api.measuring import benchmark_steps as benchmark_steps
-from cnnkit.api.measuring import evaluate as evaluate
-from cnnkit.api.measuring import evaluation_steps as evaluation_steps
-from cnnkit.api.measuring import summarize as summarize
-from cnnkit.api.measuring import tune as tune
-from cnnkit.api.proving import export as export
-from cnnkit.api.proving import export_triton as export_triton
-from cnnkit.api.proving import verification_steps as verification_steps
-from cnnkit.api.proving import verify as verify
-from cnnkit.api.training import create_model as create_model
-from cnnkit.api.training import default_recipe as default_recipe
-from cnnkit.api.training import run_recipe as run_recipe
-from cnnkit.api.training import train as train
-from cnnkit.api.training import train_events as train_events
+Each is loaded from its module when first asked for: `predict` needs one of the four.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
+    from cnnkit.api.classifying import load as load
+    from cnnkit.api.classifying import load_on_ray as load_on_ray
+    from cnnkit.api.measuring import benchmark as benchmark
+    from cnnkit.api.measuring import benchmark_steps as benchmark_steps
+    from cnnkit.api.measuring import evaluate as evaluate
+    from cnnkit.api.measuring import evaluation_steps as evaluation_steps
+    from cnnkit.api.measuring import summarize as summarize
+    from cnnkit.api.measuring import tune as tune
+    from cnnkit.api.proving import export as export
+    from cnnkit.api.proving import export_triton as export_triton
+    from cnnkit.api.proving import verification_steps as verification_steps
+    from cnnkit.api.proving import verify as verify
+    from cnnkit.api.training import create_model as create_model
+    from cnnkit.api.training import default_recipe as default_recipe
+    from cnnkit.api.training import run_recipe as run_recipe
+    from cnnkit.api.training import train as train
+    from cnnkit.api.training import train_events as train_events
+
+_HOMES = {
+    "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
+    "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
+    "proving": ("export", "export_triton", "verification_steps", "verify"),
+    "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'cnnkit.api' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cnnkit.api.{home}"), name)

@@ -26,11 +26,11 @@ try:
 except ImportError:
     pass
 from typer.testing import CliRunner
-from cnnkit.cli import app
+from cnnkit.cli import make_app
 for line in sys.stdin:
     command = json.loads(line)
     started = time.perf_counter()
-    result = CliRunner().invoke(app, command)
+    result = CliRunner().invoke(make_app(), command)
     seconds = time.perf_counter() - started
     print(json.dumps([result.exit_code, result.stdout, result.stderr, seconds]), flush=True)
 """

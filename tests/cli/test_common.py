@@ -160,3 +160,17 @@ def test_the_module_runs_like_the_program(process: Process) -> None:
         [sys.executable, "-m", "cnnkit", "--version"], capture_output=True, text=True, check=True, timeout=60
     )
     assert module.stdout == process("--version").stdout
+
+
+def test_a_command_that_is_named_loads_no_other() -> None:
+    code = """
+import sys
+from cnnkit.cli import main
+sys.argv = ["cnnkit", "--debug", "models"]
+try:
+    main()
+finally:
+    assert "cnnkit.cli.models" in sys.modules
+    assert "cnnkit.cli.train" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

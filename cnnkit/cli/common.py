@@ -194,6 +194,13 @@ DataDir = Annotated[
         "--data-dir", help="Folder with MNIST/, FashionMNIST/ … Default: $CNNKIT_DATA, else the cache folder."
     ),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
+]
+Split = Annotated[
+    str | None, typer.Option(help="train, validation, test or all. Default: test, and all of a folder it never saw.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")]
 TorchDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 TrustCode = Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.common import (
+    Data,
     DataDir,
     Device,
     Json,
@@ -13,9 +14,9 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    Split,
     Std,
     TrustCode,
-    complete_data,
     emit,
     load_classifier,
     require_suffix,
@@ -28,14 +29,8 @@ def command(
     context: typer.Context,
     model: ModelArgument,
     *,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation, test or all. Default: test, and all of a folder it never saw."),
-    ] = None,
+    data: Data = None,
+    split: Split = None,
     data_dir: DataDir = None,
     batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 256,
     top_k: Annotated[int, typer.Option(help="For the top-k accuracy.", min=1)] = 5,

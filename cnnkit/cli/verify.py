@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import DataDir, Device, Json, TrustCode, complete_data, complete_model, emit
+from cnnkit.cli.common import Data, DataDir, Device, Json, Split, TrustCode, complete_model, emit
 from cnnkit.errors import ParityError
 
 
@@ -20,14 +20,8 @@ def command(
             autocompletion=complete_model,
         ),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation, test or all. Default: test, and all of a folder it never saw."),
-    ] = None,
+    data: Data = None,
+    split: Split = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     trust_code: TrustCode = False,

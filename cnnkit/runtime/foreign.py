@@ -63,7 +63,7 @@ def open_onnx(
         session = open_session(model, name, device=device, options=provider)
         card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
     else:
-        # Checking takes the onnx library, whose import is a third of the time of a prediction.
+        # Checking takes the onnx library, whose import a single prediction feels.
         from cnnkit.runtime import guard
 
         checked, card = guard.check_with_card(model, name)

@@ -1,0 +1,1 @@
+"""Serving exported files over HTTP. Never imports PyTorch."""

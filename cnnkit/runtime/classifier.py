@@ -11,7 +11,7 @@ from PIL import Image
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
-from cnnkit.images import Pixels, Prepared, prepare
+from cnnkit.images import Pixels, Prepared, prepare_all
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.session import Session, device_of
 
@@ -154,22 +154,19 @@ class Classifier:
             raise UsageError(f"images must be a list of images; got one {type(images).__name__}. Put it in [ ].")
         remaining = enumerate(images)
         while group := list(islice(remaining, batch_size)):
-            prepared: list[tuple[str, Prepared] | ImageError] = []
-            for index, image in group:
-                source = Path(image) if isinstance(image, str) else image
-                try:
-                    name = str(source) if isinstance(source, Path) else f"image {index + 1}"
-                    prepared.append((name, prepare(source, self.card.preprocessing)))
-                except ImageError as error:
-                    named = isinstance(source, Path)
-                    prepared.append(error if named else type(error)(f"image {index + 1}: {error}"))
-            good = [item for item in prepared if not isinstance(item, ImageError)]
-            logits = self.network.logits(np.stack([p.pixels for _, p in good])) if good else None
+            sources = [Path(image) if isinstance(image, str) else image for _, image in group]
+            prepared = prepare_all(sources, self.card.preprocessing)
+            good = [item.pixels for item in prepared if not isinstance(item, ImageError)]
+            logits = self.network.logits(np.stack(good)) if good else None
             if logits is not None and not np.isfinite(logits).all():
                 raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
             rows = iter(softmax(logits) if logits is not None else ())
-            for item in prepared:
-                yield item if isinstance(item, ImageError) else self._prediction(*item, next(rows), top)
+            for (index, _), source, item in zip(group, sources, prepared, strict=True):
+                named = isinstance(source, Path)
+                if isinstance(item, ImageError):
+                    yield item if named else type(item)(f"image {index + 1}: {item}")
+                else:
+                    yield self._prediction(str(source) if named else f"image {index + 1}", item, next(rows), top)
 
     def _prediction(self, name: str, image: Prepared, row: NDArray[np.float64], top: int) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top]

@@ -33,6 +33,7 @@ class OnnxNetwork:
 
     Attributes:
         batch: images that the file takes at a time, None for any number.
+        input: name of what the file takes.
         output: name of the scores that are read.
         probabilities: these are probabilities, whose logarithms are taken as logits.
     """
@@ -48,11 +49,11 @@ class OnnxNetwork:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
         self.placement = session.placement
-        self._session = session
+        self.session = session
         self._channels_last = channels_last
         self.probabilities = probabilities
         first = session.get_inputs()[0]
-        self._input = first.name
+        self.input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
         self.batch = first.shape[0] if isinstance(first.shape[0], int) else None
         names = [output.name for output in session.get_outputs()]
@@ -60,14 +61,13 @@ class OnnxNetwork:
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
-        if self.batch is None:
-            return self._run(pixels)
-        parts = []
-        for start in range(0, len(pixels), self.batch):
-            part = pixels[start : start + self.batch]
-            padding = [(0, self.batch - len(part))] + [(0, 0)] * 3
-            parts.append(self._run(np.pad(part, padding))[: len(part)])
-        return np.concatenate(parts)
+        return self.as_logits(self.run(self.feed(pixels)[self.input], [self.output])[0])
+
+    def as_logits(self, output: NDArray[Any]) -> NDArray[np.float32]:
+        """Return float32 logits [N, classes] for what the file gave as its scores."""
+        scores = np.asarray(output, np.float32).reshape(len(output), -1)
+        # Logarithms of probabilities are logits: their softmax is the probabilities again.
+        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 
     def feed(self, pixels: Pixels) -> dict[str, NDArray[Any]]:
         """Return what the file takes for uint8 pixels [N, H, W, C]."""
@@ -78,19 +78,31 @@ class OnnxNetwork:
             inputs = (pixels.astype(np.float32) / 255 - mean) / std
             if not self._channels_last:
                 inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-        return {self._input: inputs}
+        return {self.input: inputs}
 
-    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
-        feed = self.feed(pixels)
+    def run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Return outputs of the file, each [N, …], for N of what it takes.
+
+        Raises:
+            OnnxError: it fails, or gives more or fewer rows than it was given images.
+        """
+        if self.batch is None:
+            return self._run(inputs, outputs)
+        parts = []
+        for start in range(0, len(inputs), self.batch):
+            part = inputs[start : start + self.batch]
+            padding = [(0, self.batch - len(part))] + [(0, 0)] * (inputs.ndim - 1)
+            parts.append([output[: len(part)] for output in self._run(np.pad(part, padding), outputs)])
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
         try:
-            output = self._session.run([self.output], feed)[0]
-            # A graph that gives more or fewer rows than it was given images fails here.
-            scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
+            results = [np.asarray(output) for output in self.session.run(list(outputs), {self.input: inputs})]
+            # A file for one image may leave the batch out. More or fewer rows than images fail here.
+            return [each if each.shape[:1] == inputs.shape[:1] else each.reshape(len(inputs), -1) for each in results]
         except Exception as error:  # onnxruntime raises its own types
-            reason, shape = " ".join(str(error).split())[:300], list(feed[self._input].shape)
+            reason, shape = " ".join(str(error).split())[:300], list(inputs.shape)
             raise OnnxError(f"{self.card.model} failed on {shape}: {reason}") from error
-        # Logarithms of probabilities are logits: their softmax is the probabilities again.
-        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

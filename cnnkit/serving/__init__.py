@@ -1,1 +1,1 @@
-"""Serving exported files over HTTP. Never imports PyTorch."""
+"""The HTTP server for exported networks: protocols, dynamic batching, admission, hot reload. Never PyTorch."""

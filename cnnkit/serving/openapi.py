@@ -19,16 +19,42 @@ _TAGS = {
     "Operation": "For whoever runs the server.",
 }
 _PROBLEMS = {
-    400: "The request cannot be understood.",
-    404: "There is no such model or version; the message names the closest ones.",
-    408: "The body did not come within {settings.receive_seconds:g} seconds.",
-    413: "The body is larger than {settings.max_body} bytes, compressed or not, or the image larger than "
-    "{settings.max_pixels} pixels.",
-    415: "The body is of a kind, or in an encoding, that is not taken.",
-    422: "It was understood, and does not fit the model.",
-    503: "The server has as much to do as it takes, is not ready, or is stopping. Try again after Retry-After.",
+    400: (
+        "The request cannot be understood.",
+        ("json", "the request is not JSON: trailing characters at line 1 column 4."),
+    ),
+    404: (
+        "There is no such model or version.",
+        ("unknown-model", "there is no model 'lent'; this server has lenet."),
+    ),
+    405: (
+        "Not by this method, or not from there.",
+        ("method", "/predict/lenet takes POST; got GET."),
+    ),
+    408: (
+        "The body did not come within {settings.receive_seconds:g} seconds.",
+        ("slow-request", "the body did not come within 10 seconds; 512 bytes of it did."),
+    ),
+    413: (
+        "The body is larger than {settings.max_body:,} bytes, compressed or not, or the image larger than "
+        "{settings.max_pixels:,} pixels.",
+        ("body-too-large", "the body is larger than 16 MiB. Send less at a time."),
+    ),
+    415: (
+        "The body is of a kind, or in an encoding, that is not taken.",
+        ("content-encoding", "Content-Encoding 'br' is not known; expected gzip or deflate."),
+    ),
+    422: (
+        "It was understood, and does not fit the model.",
+        ("tensor", 'inputs[0].datatype is "FP32"; image takes UINT8.'),
+    ),
+    503: (
+        "The server has as much to do as it takes, is not ready, or is stopping.",
+        ("queue-full", "lenet has 256 requests waiting, as many as it takes. Try again."),
+    ),
 }
-_OF_A_BODY = (400, 408, 413, 415, 422, 503)
+_OF_ANY_BODY = (400, 408, 413, 415, 503)
+_OF_TENSORS = (*_OF_ANY_BODY, 422)
 _LENGTH = {"type": "integer", "minimum": 0}
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": _LENGTH}}
 _JSON_LENGTH = "Length of the JSON in bytes, where binary data follows it."
@@ -69,19 +95,13 @@ def _parameter(place: str, name: str, description: str, schema: Schema, **more: 
 
 def _problem_responses(settings: Settings) -> dict[str, Any]:
     """Return the errors, in the server's form and as `Protocol…` in that of the protocol."""
-    said = "the image has 60000000 pixels"
-    examples = {
-        "": {"error": {"code": "image-too-large", "message": said, "request_id": "b5f2"}},
-        "Protocol": {"error": said, "code": "image-too-large", "request_id": "b5f2"},
-    }
-    responses = {}
-    for form in examples:
-        content = {"application/json": {"schema": ref(f"{form}Error")}}
-        for status, description in _PROBLEMS.items():
-            response: dict[str, Any] = {"description": description.format(settings=settings), "content": content}
-            if status == 503:
-                response["headers"] = _RETRY_AFTER
-            responses[f"{form}{status}"] = response
+    responses: dict[str, Any] = {}
+    for status, (description, (code, message)) in _PROBLEMS.items():
+        said = {"code": code, "request_id": "b5f2c1d7-2a"}
+        bodies = {"": {"error": {"message": message, **said}}, "Protocol": {"error": message, **said}}
+        for form, example in bodies.items():
+            response = _json(description.format(settings=settings), ref(f"{form}Error"), example=example)
+            responses[f"{form}{status}"] = response | ({"headers": _RETRY_AFTER} if status == 503 else {})
     return responses
 
 
@@ -130,7 +150,7 @@ def _prediction(models: Sequence[str]) -> dict[str, Any]:
     example = {
         "model": models[0] if models else "lenet",
         "version": "1",
-        "request_id": "b5f2",
+        "request_id": "b5f2c1d7-2a",
         "label": "7",
         "probability": 0.9998,
         "probabilities": [{"label": "7", "probability": 0.9998}, {"label": "9", "probability": 0.0001}],
@@ -142,7 +162,7 @@ def _prediction(models: Sequence[str]) -> dict[str, Any]:
         "/predict/{model}": {
             "post": _operation_of(
                 "Prediction", "predict", "Classify an image",
-                _json("What the network reads.", ref("Prediction"), example=example), _problems(404, *_OF_A_BODY),
+                _json("What the network reads.", ref("Prediction"), example=example), _problems(404, *_OF_TENSORS),
                 parameters=parameters, requestBody=body,
             )
         },
@@ -155,13 +175,13 @@ def _prediction(models: Sequence[str]) -> dict[str, Any]:
 
 
 def _health() -> dict[str, Any]:
-    ok = {"description": "Yes."}
-    not_ready = _problems(503, form="Protocol")
-    tag = "Health"
+    tag, not_ready = "Health", _problems(503, form="Protocol")
+    live, ready = _json("It does.", ref("Live")), _json("It does.", ref("Ready"))
+    model_ready = _json("It does.", ref("ModelReady"))
     return {
-        "/v2/health/live": {"get": _operation_of(tag, "live", "Whether the server runs", ok)},
-        "/v2/health/ready": {"get": _operation_of(tag, "ready", "Whether it takes requests", ok, not_ready)},
-    } | _of_model("/ready", "get", tag, "modelReady", "Whether a model takes requests", ok, {}, not_ready)
+        "/v2/health/live": {"get": _operation_of(tag, "live", "Whether the server runs", live)},
+        "/v2/health/ready": {"get": _operation_of(tag, "ready", "Whether it takes requests", ready, not_ready)},
+    } | _of_model("/ready", "get", tag, "modelReady", "Whether a model takes requests", model_ready, {}, not_ready)
 
 
 def _of_model(
@@ -207,7 +227,7 @@ def _protocol() -> dict[str, Any]:
         "/v2/repository/index": {
             "post": _operation_of(tag, "repositoryIndex", "The models and their states",
                                   _json("All of them, or with ready those that are.", ref("RepositoryIndex")),
-                                  _problems(400, 413, form="Protocol"), requestBody=index_body)
+                                  _problems(*_OF_ANY_BODY, form="Protocol"), requestBody=index_body)
         },
     }  # fmt: skip
 
@@ -240,13 +260,22 @@ def _infer() -> dict[str, Any]:
     return {
         "ok": response,
         "request": {"parameters": [header], "requestBody": {"required": True, "content": content}},
-        "problems": _problems(*_OF_A_BODY, form="Protocol"),
+        "problems": _problems(*_OF_TENSORS, form="Protocol"),
     }
 
 
 def _operation(settings: Settings) -> dict[str, Any]:
     tag = "Operation"
-    paths: dict[str, Any] = {
+    reload = _operation_of(
+        tag, "reload", "Load model files again", _json("What became of each model.", ref("Reloads")),
+        _problems(404, *_OF_ANY_BODY) | {
+            "405": {"$ref": "#/components/responses/405"},
+            "422": _json("At least one file was refused; what served before still does.", ref("Reloads")),
+        },
+        description="For programs on the server's own machine.",
+        requestBody={"content": {"application/json": {"schema": ref("ReloadRequest"), "example": {}}}},
+    )  # fmt: skip
+    return {
         "/metrics": {
             "get": _operation_of(tag, "metrics", "Counts and times for Prometheus", _text("As text.", "text/plain"))
         },
@@ -255,5 +284,4 @@ def _operation(settings: Settings) -> dict[str, Any]:
         },
         "/docs": {"get": _operation_of(tag, "docs", "This description as a page", _text("A page.", "text/html"))},
         "/": {"get": _operation_of(tag, "page", "A page to draw on", _text("A page.", "text/html"))},
-    }
-    return paths
+    } | ({"/admin/reload": {"post": reload}} if settings.admin else {})

@@ -57,6 +57,7 @@ SCHEMAS: dict[str, Schema] = {
     "Models": _object("The models of this server.", models=listed(ref("Model"))),
     "Model": _object(
         "What a page needs to offer a model.",
+        ("assumptions",),
         name=_NAME,
         version=_VERSION,
         ready=_of("boolean", "Takes requests."),
@@ -73,6 +74,7 @@ SCHEMAS: dict[str, Schema] = {
         model=_of("string", "The network's architecture."),
         dataset={"type": ["string", "null"], "description": "That it was trained on; null where nobody knows."},
         features=_of("boolean", "Feature maps can be had."),
+        assumptions=listed({"type": "string"}, "What a file without a model card leaves open, and how it is taken."),
     ),
     "ClassScore": _object("A class and how likely it is.", label=_LABEL, probability=_PROBABILITY),
     "Prediction": _object(
@@ -112,6 +114,9 @@ SCHEMAS: dict[str, Schema] = {
         columns=_of("integer", "Maps in a row; a pixel lies between two of them."),
         png=_PNG,
     ),
+    "Live": _object("The server runs.", live={"const": True}),
+    "Ready": _object("It takes requests.", ready={"const": True}),
+    "ModelReady": _object("The model takes requests.", name=_NAME, version=_VERSION, ready={"const": True}),
     "ServerMetadata": _object(
         "What this server is.",
         name=_of("string", "Of the software."),
@@ -220,5 +225,18 @@ SCHEMAS: dict[str, Schema] = {
             state={"enum": ["READY", "UNAVAILABLE"]},
             reason=_of("string", "Why it is not ready; else empty."),
         )
+    ),
+    "ReloadRequest": _object("Which model; all of them where it is absent.", ("model",), model=_NAME),
+    "Reloads": _object(
+        "What became of each.",
+        models=listed(
+            _object(
+                "A model and what serves.",
+                model=_NAME,
+                version=_VERSION,
+                reloaded=_of("boolean", "The file as it is serves; else what served before still does."),
+                reason=_of("string", "Why the file was refused; else empty."),
+            )
+        ),
     ),
 }

@@ -10,19 +10,8 @@ nox.needs_version = ">=2025.10"
 nox.options.sessions = ["lint", "types", "tests", "tests_without_torch"]
 nox.options.reuse_venv = "yes"
 
-# A server image without PyTorch: cnnkit itself without its dependencies, and what predicting needs.
-WITHOUT_TORCH = (
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "pillow",
-    "platformdirs",
-    "psutil",
-    "pydantic",
-    "rich",
-    "tomli-w",
-    "typer<0.28",
-)
+# As a server without PyTorch is installed: README.md and the Dockerfile do the same.
+WITHOUT_TORCH = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "server")
 
 
 def install(session: nox.Session, *packages: str) -> None:

@@ -257,9 +257,10 @@ def _infer() -> dict[str, Any]:
             "application/octet-stream": binary,
         },
     }
+    said = "The example is for 2×2 grey pixels; the answer to GET /v2/models/{model} says what a model takes."
     return {
         "ok": response,
-        "request": {"parameters": [header], "requestBody": {"required": True, "content": content}},
+        "request": {"parameters": [header], "requestBody": {"required": True, "description": said, "content": content}},
         "problems": _problems(*_OF_TENSORS, form="Protocol"),
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from cnnkit.serving.open_inference import HEADER_LENGTH
+from cnnkit.serving.open_inference import HEADER_LENGTH, MAX_JSON
 from cnnkit.serving.schemas import SCHEMAS, Schema, ref
 from cnnkit.serving.settings import FORMATS, Settings
 
@@ -257,7 +257,10 @@ def _infer() -> dict[str, Any]:
             "application/octet-stream": binary,
         },
     }
-    said = "The example is for 2×2 grey pixels; the answer to GET /v2/models/{model} says what a model takes."
+    said = (
+        "The example is for 2×2 grey pixels; the answer to GET /v2/models/{model} says what a model takes. "
+        f"At most {MAX_JSON:,} bytes of JSON are read; binary data may be larger."
+    )
     return {
         "ok": response,
         "request": {"parameters": [header], "requestBody": {"required": True, "description": said, "content": content}},

@@ -270,13 +270,14 @@ def _infer() -> dict[str, Any]:
 
 def _operation(settings: Settings) -> dict[str, Any]:
     tag = "Operation"
-    reload = _operation_of(
+    # The page offers no form for what a browser may not do.
+    reload = {"x-no-browsers": True} | _operation_of(
         tag, "reload", "Load model files again", _json("What became of each model.", ref("Reloads")),
         _problems(404, *_OF_ANY_BODY) | {
             "405": {"$ref": "#/components/responses/405"},
             "422": _json("At least one file was refused; what served before still does.", ref("Reloads")),
         },
-        description="For programs on the server's own machine.",
+        description="For programs on the server's own machine; browsers are refused.",
         requestBody={"content": {"application/json": {"schema": ref("ReloadRequest"), "example": {}}}},
     )  # fmt: skip
     return {

@@ -114,6 +114,15 @@ def test_json_is_typed_and_sent(page: Page) -> None:
     assert """-d '{"ready": true}'""" in index.locator(".copied pre").inner_text()
 
 
+def test_what_a_browser_may_not_do_has_no_form(browser: Browser, serve: Any) -> None:
+    page = browser.new_page()
+    page.goto(f"{serve('lenet', '--admin').url}/docs")
+    reload = opened(page, "reload")
+    expect(reload.get_by_role("button", name="Copy")).to_be_visible()
+    assert reload.get_by_role("button", name="Send").count() == 0
+    page.close()
+
+
 def test_a_line_is_copied(page: Page, server: Any) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     live = opened(page, "live")

@@ -42,7 +42,7 @@ function described(api, path, method, raw) {
     example: json ? JSON.stringify(json.example ?? {}) : null,
     parameters: (raw.parameters ?? []).map((parameter) => resolved(api, parameter)),
     // What must be composed first, such as tensors, is not typed into a form.
-    tried: method === "get" || image || (json && !raw.requestBody.required),
+    tried: !raw["x-no-browsers"] && (method === "get" || image || (json && !raw.requestBody.required)),
   };
 }
 

@@ -214,7 +214,7 @@ function paint(context, side, marks) {
   context.fillStyle = PAPER;
   context.fillRect(0, 0, side, side);
   context.strokeStyle = context.fillStyle = INK;
-  context.lineCap = "round";
+  context.lineCap = context.lineJoin = "round";
   for (const mark of marks) {
     if (mark.points) paintStroke(context, side, mark.points);
     else if (mark.image) paintImage(context, side, mark.image);
@@ -231,16 +231,22 @@ function paintStroke(context, side, points) {
     return;
   }
   let from = points[0];
+  let width = 0;
   points.forEach((point, index) => {
     const next = points[index + 1];
     const to = next ? { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 } : point;
-    context.beginPath();
-    context.lineWidth = LINE * side * point.width;
-    context.moveTo(from.x * side, from.y * side);
+    // One path as long as the width stays: where paths meet, the edge would show it.
+    if (point.width !== width) {
+      if (width) context.stroke();
+      width = point.width;
+      context.lineWidth = LINE * side * width;
+      context.beginPath();
+      context.moveTo(from.x * side, from.y * side);
+    }
     context.quadraticCurveTo(point.x * side, point.y * side, to.x * side, to.y * side);
-    context.stroke();
     from = to;
   });
+  context.stroke();
 }
 
 function paintImage(context, side, image) {

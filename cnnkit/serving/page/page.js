@@ -2,10 +2,10 @@
 
 import { Drawing } from "./drawing.js";
 import { Latest, Problem, fetchModels, predict } from "./client.js";
-import { showAnswer, showFeatures } from "./showing.js";
+import { markStale, showAnswer, showFeatures } from "./showing.js";
 
 const DELAY_MS = 60;
-const SMALLEST_SIDE = 280;
+const SMALLEST_SIDE = 140;
 const LARGEST_SIDE = 1024;
 const INVITATION = "Draw here, or drop an image";
 
@@ -22,8 +22,7 @@ drawing.addEventListener("change", () => {
   if (drawing.empty) {
     latest.cancel();
     hideProblem();
-    showAnswer(null);
-    showFeatures([]);
+    showNothing();
   } else {
     latest.ask();
   }
@@ -103,7 +102,6 @@ function chosen() {
 function showModel() {
   const model = chosen();
   $("about").textContent = model ? describe(model) : "The server serves no model.";
-  if (!model?.features) showFeatures([]);
 }
 
 function describe(model) {
@@ -114,6 +112,7 @@ function describe(model) {
     `${height}×${width} ${channels === 1 ? "grey" : "colour"}`,
     model.engine,
     `version ${model.version}`,
+    ...model.assumptions.map((assumption) => `assumed: ${assumption}`),
   ].join(" · ");
 }
 
@@ -129,14 +128,19 @@ async function predictNow(signal) {
     if (signal.aborted) return undefined;
     hideProblem();
     showAnswer(answer);
-    if (show.includes("features")) await showFeatures(answer.features ?? []);
+    $("features").hidden = !model.features;
+    if (answer.features) await showFeatures(answer.features);
     if (final) announce(`${answer.label}, ${(100 * answer.probability).toFixed(0)} percent`);
   } catch (problem) {
     if (signal.aborted) return undefined;
     if (!(problem instanceof Problem)) throw problem;
     showProblem(problem);
     if (problem.status === 404) listModels();
-    return problem.retrySeconds ? 1000 * problem.retrySeconds : undefined;
+    if (problem.retrySeconds) {
+      markStale(true);
+      return 1000 * problem.retrySeconds;
+    }
+    showNothing();
   }
   return undefined;
 }
@@ -148,9 +152,15 @@ function showTools() {
   $("invitation").textContent = drawing.unshown ? `This browser cannot show ${drawing.file.name}.` : INVITATION;
 }
 
-function showProblem(problem) {
-  const again = problem.retrySeconds ? ` Trying again in ${problem.retrySeconds} s.` : "";
-  $("problem-text").textContent = problem.message + again;
+function showNothing() {
+  showAnswer(null);
+  $("features").hidden = true;
+}
+
+function showProblem({ message, retrySeconds }) {
+  const sentence = message.charAt(0).toUpperCase() + message.slice(1);
+  $("problem-text").textContent = retrySeconds ? `${sentence} Trying again in ${retrySeconds} s.` : sentence;
+  $("again").hidden = !retrySeconds;
   $("problem").hidden = false;
 }
 

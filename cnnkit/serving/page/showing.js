@@ -1,6 +1,7 @@
 // What the server answers, as text, bars and pictures. Whatever comes from it is text, never HTML.
 
 const GAP = 4;
+const NARROW = 480;
 const MILLISECONDS = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const PERCENT = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 2 });
 
@@ -13,13 +14,20 @@ new ResizeObserver(paintLayers).observe($("layers"));
 export function showAnswer(answer) {
   $("empty").hidden = answer !== null;
   $("result").hidden = answer === null;
-  $("seen-section").hidden = !answer?.input;
+  $("unseen").hidden = answer !== null;
+  $("seen-body").hidden = answer === null;
+  markStale(false);
   if (answer === null) return;
   $("label").textContent = answer.label;
   $("probability").textContent = PERCENT.format(answer.probability);
   showScores(answer.probabilities);
   showTimes(answer);
-  if (answer.input) showInput(answer.input, answer.preprocessing);
+  showInput(answer.input, answer.preprocessing);
+}
+
+/** Say of all that is shown whether it belongs to an earlier drawing. */
+export function markStale(stale) {
+  for (const id of ["result", "seen-body", "layers"]) $(id).classList.toggle("stale", stale);
 }
 
 // The rows stay and change, so that their bars can move.
@@ -47,15 +55,20 @@ function showInput({ height, width, channels, png }, steps) {
   $("seen").src = png;
   $("seen").alt = `The image as the network sees it, ${width} by ${height} pixels`;
   $("seen-size").textContent = `${height}×${width}, ${channels === 1 ? "grey" : "colour"}`;
-  const done = steps.length ? steps : ["nothing: it has the right form"];
-  $("steps").replaceChildren(...done.map((step) => make("li", "", step)));
+  const done = steps.map((step) => make("li", "", step));
+  $("steps").replaceChildren(...(done.length ? done : [make("li", "none", "Nothing: it has the right form.")]));
 }
 
 function showTimes({ timings_ms: stages, roundTripMs, batch_size: batch }) {
-  const rows = Object.entries(stages).map(([stage, time]) => [stage === "total" ? "server in all" : stage, time]);
-  const times = [...rows, ["round trip", roundTripMs]].map(([stage, time]) => [stage, `${MILLISECONDS.format(time)} ms`]);
+  const times = [
+    ["waiting", stages.queue],
+    ["decoding", stages.decode],
+    ["network", stages.inference],
+    ["server in all", stages.total],
+    ["round trip", roundTripMs],
+  ].map(([what, time]) => [what, `${MILLISECONDS.format(time)} ms`]);
   $("times").replaceChildren(
-    ...[...times, ["images in the batch", String(batch)]].map(([term, value]) => {
+    ...[...times, ["batch size", String(batch)]].map(([term, value]) => {
       const pair = make("div", "");
       pair.append(make("dt", "", term), make("dd", "", value));
       return pair;
@@ -63,20 +76,19 @@ function showTimes({ timings_ms: stages, roundTripMs, batch_size: batch }) {
   );
 }
 
-/** Show the feature maps of each layer; none hides them. */
+/** Show the feature maps of each layer. */
 export async function showFeatures(features) {
   const sheets = await Promise.all(features.map(({ png }) => decoded(png)));
   layers = features.map((layer, index) => ({ ...layer, sheet: sheets[index] }));
-  $("features").hidden = layers.length === 0;
   const list = $("layers");
   while (list.children.length > layers.length) list.lastChild.remove();
   while (list.children.length < layers.length) list.append(layerFigure());
   layers.forEach(({ layer, operator, channels, height, width }, index) => {
-    const [caption, canvas] = list.children[index].children;
+    const [caption, room] = list.children[index].children;
     const [name, about] = caption.children;
     name.textContent = layer;
     about.textContent = `${operator}: ${channels} maps of ${height}×${width}`;
-    canvas.setAttribute("aria-label", `${channels} feature maps of ${layer}`);
+    room.firstChild.setAttribute("aria-label", `${channels} feature maps of ${layer}`);
   });
   paintLayers();
 }
@@ -87,7 +99,9 @@ function layerFigure() {
   caption.append(make("strong", ""), make("span", ""));
   const canvas = make("canvas", "");
   canvas.setAttribute("role", "img");
-  figure.append(caption, canvas);
+  const room = make("div", "");
+  room.append(canvas);
+  figure.append(caption, room);
   return figure;
 }
 
@@ -101,14 +115,15 @@ async function decoded(source) {
 // As many maps in a row as fit, each pixel of a map a whole number of pixels on the page.
 function paintLayers() {
   layers.forEach(({ sheet, channels, height, width, columns }, index) => {
-    const canvas = $("layers").children[index].children[1];
-    const aim = channels <= 12 ? 84 : 56;
+    const canvas = $("layers").children[index].lastChild.firstChild;
+    const room = canvas.parentElement.clientWidth;
+    const aim = room < NARROW ? 30 : channels <= 12 ? 84 : 56;
     const scale = Math.max(1, Math.round(aim / Math.max(height, width)));
     const [tileWidth, tileHeight] = [width * scale, height * scale];
-    const room = canvas.parentElement.clientWidth - canvas.offsetLeft + canvas.parentElement.offsetLeft;
-    const across = Math.max(1, Math.min(channels, Math.floor((room + GAP) / (tileWidth + GAP))));
+    const rows = Math.ceil(channels / Math.max(1, Math.floor((room + GAP) / (tileWidth + GAP))));
+    const across = Math.ceil(channels / rows);
     canvas.width = across * (tileWidth + GAP) - GAP;
-    canvas.height = Math.ceil(channels / across) * (tileHeight + GAP) - GAP;
+    canvas.height = rows * (tileHeight + GAP) - GAP;
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
     for (let tile = 0; tile < channels; tile++) {

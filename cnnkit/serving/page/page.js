@@ -36,7 +36,10 @@ drawing.addEventListener("pen", () => announce(drawing.penDown ? "Pen down." : "
 $("undo").addEventListener("click", () => drawing.undo());
 $("clear").addEventListener("click", () => drawing.clear());
 $("again").addEventListener("click", () => latest.askNow());
-$("features").addEventListener("toggle", () => drawing.empty || latest.ask());
+$("features").addEventListener("toggle", () => {
+  if (!$("features").open) showFeatures([]);
+  else if (!drawing.empty) latest.ask();
+});
 $("model").addEventListener("change", () => {
   history.replaceState(null, "", `#${encodeURIComponent($("model").value)}`);
   showModel();
@@ -129,7 +132,7 @@ async function predictNow(signal) {
     hideProblem();
     showAnswer(answer);
     $("features").hidden = !model.features;
-    if (answer.features) await showFeatures(answer.features);
+    if (answer.features && $("features").open) await showFeatures(answer.features);
     if (final) announce(`${answer.label}, ${(100 * answer.probability).toFixed(0)} percent`);
   } catch (problem) {
     if (signal.aborted) return undefined;

@@ -301,7 +301,7 @@ def test_a_refusal_is_said_in_the_words_of_the_server(page):
 
 
 def test_a_busy_server_is_asked_again(open_page, serve, slow):
-    server = serve(slow, "--queue-size", 1)
+    server = serve(slow, "--queue-size", 1, "--max-batch", 1)
     page = open_page(server.url)
     stop = threading.Event()
     image = (Path(__file__).parents[2] / "docs" / "images" / "seven.png").read_bytes()

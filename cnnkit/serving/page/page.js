@@ -35,13 +35,13 @@ drawing.addEventListener("pen", () => announce(drawing.penDown ? "Pen down." : "
 
 $("undo").addEventListener("click", () => drawing.undo());
 $("clear").addEventListener("click", () => drawing.clear());
-$("again").addEventListener("click", () => latest.askNow());
+$("again").addEventListener("click", () => (models.length ? latest.askNow() : listModels()));
 $("features").addEventListener("toggle", () => {
   if (!$("features").open) showFeatures([]);
   else if (!drawing.empty) latest.ask();
 });
 $("model").addEventListener("change", () => {
-  history.replaceState(null, "", `#${encodeURIComponent($("model").value)}`);
+  history.replaceState(null, "", `#${$("model").value}`);
   showModel();
   latest.cancel();
   if (!drawing.empty) latest.askNow();
@@ -84,7 +84,8 @@ async function listModels() {
     return;
   }
   hideProblem();
-  const wanted = $("model").value || decodeURIComponent(location.hash.slice(1));
+  const before = $("model").value;
+  const wanted = before || location.hash.slice(1);
   $("model").replaceChildren(
     ...models.map(({ name, ready }) => {
       const option = new Option(ready ? name : `${name} (not ready)`, name);
@@ -95,7 +96,7 @@ async function listModels() {
   if (models.some(({ name }) => name === wanted)) $("model").value = wanted;
   $("model").disabled = models.length === 0;
   showModel();
-  if (!drawing.empty) latest.ask();
+  if (!drawing.empty && $("model").value !== before) latest.ask();
 }
 
 function chosen() {
@@ -136,8 +137,8 @@ async function predictNow(signal) {
     if (final) announce(`${answer.label}, ${(100 * answer.probability).toFixed(0)} percent`);
   } catch (problem) {
     if (signal.aborted) return undefined;
-    if (!(problem instanceof Problem)) throw problem;
     showProblem(problem);
+    if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 404) listModels();
     if (problem.retrySeconds) {
       markStale(true);
@@ -157,6 +158,7 @@ function showTools() {
 
 function showNothing() {
   showAnswer(null);
+  announce("");
   $("features").hidden = true;
 }
 

@@ -47,11 +47,16 @@ def run(command):
     return done.stdout.decode()
 
 
-def test_curl_gets_the_answer_that_is_shown(server):
-    if (curl := shutil.which("curl")) is None:
+@pytest.fixture
+def curl():
+    """Return a function that runs a line of the docs and returns the JSON that comes."""
+    if (program := shutil.which("curl")) is None:
         pytest.skip("no curl")
-    _, *arguments = shlex.split(here(blocks("run: curl")[0], server))
-    got, shown = json.loads(run([curl, "-sS", *arguments])), json.loads(blocks("answer")[0])
+    return lambda line, server: json.loads(run([program, "-sS", *shlex.split(here(line, server))[1:]]))
+
+
+def test_curl_gets_the_answer_that_is_shown(curl, server):
+    got, shown = curl(blocks("run: curl")[0], server), json.loads(blocks("answer")[0])
     own = {"request_id", "timings_ms", "probability", "probabilities"}
     assert {key: got[key] for key in got.keys() - own} == {key: shown[key] for key in shown.keys() - own}
     assert got.keys() == shown.keys()
@@ -63,6 +68,15 @@ def test_curl_gets_the_answer_that_is_shown(server):
 @pytest.mark.parametrize(("code", "printed"), [*zip(blocks("run: python"), ["7\n", ":7:7\n"], strict=True)])
 def test_the_python_examples_read_the_seven(code, printed, server):
     assert run([sys.executable, "-c", here(code, server)]).endswith(printed)
+
+
+def test_curl_reloads_all_models_or_one(curl, serve):
+    server = serve("digits", "lenet", "--admin")
+    everything, one = blocks("run: reload")[0].splitlines()
+    outcomes = [
+        [(each["model"], each["version"]) for each in curl(line, server)["models"]] for line in (everything, one)
+    ]
+    assert outcomes == [[("digits", "2"), ("lenet", "2")], [("lenet", "3")]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to one process")

@@ -20,6 +20,13 @@ def install(session: nox.Session, *packages: str) -> None:
         session.install(*packages)
 
 
+def install_browser(session: nox.Session) -> None:
+    """Bring the browser that pages are tested in; on a user's machine its absence skips those tests, and says so."""
+    if os.environ.get("CI") and not shutil.which("chromium") and shutil.which("apt-get"):
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, banned imports and the import contracts."""
@@ -40,6 +47,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and require their coverage."""
     install(session, "-e", ".[dev]")
+    install_browser(session)
     for old in (Path(".coverage"), *Path().glob(".coverage.*")):
         old.unlink(missing_ok=True)
     session.run("coverage", "run", "-m", "pytest", *session.posargs)

@@ -16,8 +16,7 @@ RUN pip --python /opt/cnnkit/bin/python install --no-cache-dir --no-deps .
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/cnnkit /opt/cnnkit
-# onnxruntime would tell its maker of its use, and write an identifier to the home folder.
-ENV PATH=/opt/cnnkit/bin:$PATH ORT_DISABLE_TELEMETRY=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/cnnkit/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /models
 # By number, so that Kubernetes can tell that it is not root.
 USER 10001:10001

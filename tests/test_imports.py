@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 
@@ -136,6 +137,15 @@ def test_only_what_is_needed_is_imported(name, carded):
     exit_code, modules, output = loaded(code, *arguments, cwd=carded)
     assert (exit_code, modules & forbidden) == (0, set())
     assert said in output
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_is_kept_from_telling_its_maker(given, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
+    code = "import os, cnnkit; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
 
 
 def test_the_lock_notices_what_is_imported():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit import registry, zoo
+from cnnkit.api.classifying import DEFAULT_CLASSIFIER
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.files import expanded
 from cnnkit.runtime.foreign import ForeignOptions
@@ -30,7 +31,8 @@ def serve(
     """Serve models over HTTP until SIGTERM or Ctrl-C ends it; what happens is written to the log.
 
     Args:
-        refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name.
+        refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name. None
+            of them for the model that reads digits.
         settings: of the server; None for the defaults.
         labels: text file with one label a line, for files without a card; so are the following.
         mean, std: one value a channel, for pixels in [0, 1].
@@ -64,7 +66,7 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
     from cnnkit.serving.settings import ModelSource
 
     sources: dict[str, ModelSource] = {}
-    for text in refs or [""]:
+    for text in refs or [DEFAULT_CLASSIFIER]:
         name, ref = _named(text)
         reference = registry.resolve(ref)
         if reference.kind == "onnx" and reference.path is not None:
@@ -76,12 +78,17 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
         elif reference.kind == "architecture":
             raise CheckpointError(f"{ref} has no trained weights in the zoo. Train it first: cnnkit train {ref}")
         else:
-            raise UsageError(f"the server runs ONNX files. Export this one first: cnnkit export {ref} --onnx")
+            exported = reference.path and reference.path.parent / "model.onnx"
+            ready = exported is not None and exported.is_file()
+            hint = f"It is there: cnnkit serve {exported}" if ready else f"Export it first: cnnkit export {ref} --onnx"
+            raise UsageError(f"the server runs ONNX files. {hint}")
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot stand in a URL; give another name: digits={ref}")
         if name in sources:
             raise UsageError(f"{sources[name].ref} and {ref} are both called {name}; name one: other={ref}")
         sources[name] = source
+    if options and not any(source.path for source in sources.values()):
+        raise UsageError("--labels, --mean, --std and --preprocess are for foreign ONNX files; the zoo's know theirs.")
     return list(sources.values())
 
 

@@ -9,14 +9,14 @@ from cnnkit.cli.common import Device, Labels, Mean, Preprocess, Std, complete_mo
 
 def command(
     models: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="MODEL...",
-            help="ONNX files or zoo entries; NAME=FILE names one.",
+            metavar="[MODEL]...",
+            help="ONNX files or zoo entries; NAME=FILE names one. Default: digits.",
             autocompletion=complete_model,
             show_default=False,
         ),
-    ],
+    ] = None,
     *,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for a free one.", min=0, max=65535)] = 8000,
@@ -75,7 +75,7 @@ def command(
         log_format=log_format,
     )
     api.serve(
-        models,
+        models or (),
         settings,
         labels=labels,
         mean=numbers(mean, "--mean"),

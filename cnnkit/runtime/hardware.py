@@ -11,6 +11,8 @@ from pathlib import Path
 # The driver brings these itself; under WSL, Windows' driver shows as the same file.
 _CUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
+# Linux's control groups, version 2, as a container sees its own: microseconds of processor time in each period.
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,13 @@ def processor() -> str:
 
 
 def usable_cores() -> int:
-    """Return how many logical cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many logical cores this process may use, by its affinity and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text("ascii").split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no control group of version 2, or no limit: `max`
+        return cores
 
 
 def processor_name() -> str:

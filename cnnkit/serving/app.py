@@ -96,11 +96,14 @@ class App:
         return await self._informing.answer(scope, receive)
 
     def _failed(self, error: Exception, path: str, request_id: str) -> Reply:
-        problem = problem_of(error)
+        problem, model = problem_of(error), self._model_of(path)
+        if problem.status == 503 and model:
+            self.metrics.refused(model, problem.code)
+            self._refusals += 1
         if problem.code == "internal":
             _log.error("cnnkit broke", exc_info=error, extra={"event": "bug", "request_id": request_id, "path": path})
         body = problem.body(request_id, flat=path.startswith("/v2"))
-        return Reply(body, JSON, problem.status, problem.headers, self._model_of(path))
+        return Reply(body, JSON, problem.status, problem.headers, model, problem.code)
 
     def _model_of(self, path: str) -> str:
         """Return the model that a path is about, if there is one: what clients make up must not become a metric."""
@@ -125,13 +128,13 @@ class App:
         self.metrics.answered(endpoint, reply.model, reply.status, seconds)
         if reply.model:
             self.repository.batchers[reply.model].statistics.request(seconds, succeeded=reply.status < 400)
-        if reply.status == 503 and not self._settings.access_log:
-            self._refusals += 1  # a line for each would make an overload worse
-        elif reply.status >= 400 or self._settings.access_log:
+        # A line for each refusal would make an overload worse.
+        if self._settings.access_log or (reply.status >= 400 and not (reply.status == 503 and reply.model)):
             extra = {
                 "event": "request",
                 "request_id": request_id,
                 "status": reply.status,
+                **({"code": reply.code} if reply.code else {}),
                 "ms": round(seconds * 1000, 2),
                 "client": scope["client"][0] if scope.get("client") else "",
             }

@@ -110,7 +110,6 @@ class Batcher:
             Problem: 503; it would not.
         """
         if self.places >= self._settings.queue_size:
-            self._metrics.refused(self.model.name, "queue-full")
             message = f"{self.model.name} has {self.places} requests waiting, as many as it takes. Try again."
             raise busy("queue-full", message)
 

@@ -154,7 +154,8 @@ class Informing:
         headers = dict(scope["headers"])
         address = scope["client"][0] if scope.get("client") else ""
         try:
-            local = ipaddress.ip_address(address).is_loopback
+            found = ipaddress.ip_address(address)
+            local = (getattr(found, "ipv4_mapped", None) or found).is_loopback
         except ValueError:
             local = False
         if not local or headers.keys() & {b"origin", b"x-forwarded-for", b"forwarded"}:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from cnnkit.errors import DeviceWarning
 
 LOGGER = "cnnkit.serving"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -44,6 +46,8 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         extra = " ".join(f"{key}={value}" for key, value in _extra(record).items() if key != "event")
         line = f"{_time(record)} {record.levelname.lower():7} {_said(record)}{'  ' if extra else ''}{extra}"
+        # What a client sent must neither begin a line of its own nor command the terminal.
+        line = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -109,7 +109,7 @@ class Metrics:
 
     def serving(self, model: "ServedModel", before: "ServedModel | None" = None) -> None:
         """Say which version of a model serves, and where it really runs."""
-        if before is not None:
+        if before is not None and _info(before) != _info(model):
             self._running.labels(*_info(before)).set(0)
         self._running.labels(*_info(model)).set(1)
 

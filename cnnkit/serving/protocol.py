@@ -4,6 +4,7 @@ uvicorn itself waits for ever for the rest of a request's headers, and lets them
 """
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -12,20 +13,26 @@ from cnnkit.serving.problems import Problem
 from cnnkit.serving.replies import JSON
 
 if TYPE_CHECKING:
+    from cnnkit.serving.metrics import Metrics
     from cnnkit.serving.settings import Settings
 
 MAX_HEAD = 32 * 2**10
 """Bytes of a request line and its headers."""
+_TOO_LARGE = Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB.")
+
+_log = logging.getLogger("cnnkit.serving")
 
 
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, *args: Any, settings: "Settings", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: "Settings", metrics: "Metrics", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settings = settings
+        self._metrics = metrics
         self._deadline: asyncio.TimerHandle | None = None
         self._head: int | None = 0
+        self._arrived = 0
         self._completed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -45,8 +52,16 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request over; what comes from now on is its body, which the application looks after."""
+        if self._is_too_large():
+            raise ValueError  # the parser stops, and has `send_400_response` say so
         self._stop_waiting()
         super().on_headers_complete()
+
+    def _is_too_large(self) -> bool:
+        # Most requests come in one piece that is too small for that; the others are looked at.
+        if self._head is None or self._head + self._arrived <= MAX_HEAD:
+            return False
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD
 
     def on_message_complete(self) -> None:
         """Notice that what follows is another request."""
@@ -56,16 +71,18 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count what belongs to the headers, and parse."""
         self._completed = False
+        self._arrived = len(data)
         super().data_received(data)
         if self._head is not None:
             # Where in the data an earlier request ended, the parser does not say.
             self._head += 1 if self._completed else len(data)
         if self._head is not None and self._head > MAX_HEAD:
-            self._refuse(Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB."))
+            self._refuse(_TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the form of all errors."""
-        self._refuse(Problem(400, "http", f"{msg} Expected HTTP/1.1, RFC 9112."))
+        """Answer what the parser stopped at in the form of all errors."""
+        too_large = self.headers is not None and self._is_too_large()
+        self._refuse(_TOO_LARGE if too_large else Problem(400, "http", f"{msg} Expected HTTP/1.1, RFC 9112."))
 
     def _expect_head(self) -> None:
         self._stop_waiting()
@@ -89,6 +106,9 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         if self.transport.is_closing():
             return
+        self._metrics.answered("other", "", problem.status, 0)
+        client = self.client[0] if self.client else ""
+        _log.warning(problem.message, extra={"event": "refused-connection", "code": problem.code, "client": client})
         # An earlier request of this connection may still wait for its answer, which must come first.
         if self.cycle is None or self.cycle.response_complete:
             body = problem.body("")

@@ -85,7 +85,7 @@ class Receiver:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, "body-too-large", f"the body is larger than {limit / 2**20:g} MiB. Send less at a time.", CLOSE)
+    return Problem(413, "body-too-large", f"the body is larger than {limit:,} bytes. Send less at a time.", CLOSE)
 
 
 # What zlib calls the window of each format; clients send deflate with and without zlib's own header.

@@ -17,6 +17,7 @@ class Reply:
         status: of HTTP.
         headers: beside the content's type and length.
         model: that the request was for, empty where it was for none.
+        code: of the error, empty where there is none.
     """
 
     body: bytes
@@ -24,3 +25,4 @@ class Reply:
     status: int = 200
     headers: Headers = ()
     model: str = ""
+    code: str = ""

@@ -13,8 +13,9 @@ from cnnkit.runtime.hardware import usable_cores
 from cnnkit.serving.batching import Batcher
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.problems import Problem
-from cnnkit.serving.served import Fingerprint, ServedModel, fingerprint
+from cnnkit.serving.served import ServedModel
 from cnnkit.serving.settings import ModelSource, Settings
+from cnnkit.serving.versions import Fingerprint, Versions, fingerprint
 
 WATCH_SECONDS = 1.0
 """Between two looks at the files."""
@@ -45,10 +46,12 @@ class Repository:
         self.decoders: Executor = ThreadPoolExecutor(usable_cores(), "decoders")
         self._settings = settings
         self._metrics = metrics
+        self._reload_file = settings.shared / "reload" if settings.shared is not None else None
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
         self._opened: dict[str, ServedModel] = {}
-        self._asked = fingerprint(settings.reload_file)
+        self._versions = Versions(settings.shared)
+        self._asked = fingerprint(self._reload_file)
 
     def open(self) -> None:
         """Open all models.
@@ -58,7 +61,7 @@ class Repository:
         """
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
-            self._opened[name] = ServedModel(source, self._settings)
+            self._opened[name] = self._numbered(ServedModel(source, self._settings))
 
     def serve(self) -> None:
         """Put the opened models behind their queues, on the event loop that runs."""
@@ -85,7 +88,7 @@ class Repository:
         """Reload the models whose files change, for ever."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            asked = fingerprint(self._settings.reload_file)
+            asked = fingerprint(self._reload_file)
             for name, source in self.sources.items():
                 found = fingerprint(source.path)
                 changed = self._settings.watch and found is not None and found != self._seen[name]
@@ -99,9 +102,9 @@ class Repository:
 
     def tell_other_workers(self) -> None:
         """Let the other workers behind the port reload as well."""
-        if self._settings.reload_file is not None:
-            self._settings.reload_file.write_text(secrets.token_hex(), "ascii")
-            self._asked = fingerprint(self._settings.reload_file)
+        if self._reload_file is not None:
+            self._reload_file.write_text(secrets.token_hex(), "ascii")
+            self._asked = fingerprint(self._reload_file)
 
     async def reload(self, name: str) -> Reloaded:
         """Load a model's file again, and let it serve in place of the old one if it passes its trial."""
@@ -110,8 +113,9 @@ class Repository:
             self._seen[name] = fingerprint(source.path)
             old = batcher.model
             try:
-                new = await asyncio.to_thread(ServedModel, source, self._settings, old.version + 1)
+                new = await asyncio.to_thread(ServedModel, source, self._settings)
                 _require_same_interface(old, new)
+                self._numbered(new)
             except Exception as error:
                 reason = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
                 self._metrics.reloaded(name, "refused")
@@ -122,6 +126,10 @@ class Repository:
             self._metrics.reloaded(name, "swapped")
             _log.info("%s is at version %d", name, new.version, extra={"event": "reloaded"})
             return Reloaded(name, new.version)
+
+    def _numbered(self, model: ServedModel) -> ServedModel:
+        model.version = self._versions.number(model.name, model.fingerprint)
+        return model
 
     def close(self) -> None:
         """Let all threads end."""

@@ -4,17 +4,18 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import cached_property
+from io import BytesIO
 from itertools import groupby
-from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cnnkit import zoo
 from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
-from cnnkit.images import Prepared, prepare_all
+from cnnkit.images import Pixels, Prepared, prepare_all
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork, softmax
 from cnnkit.runtime.foreign import open_onnx
 from cnnkit.runtime.hardware import usable_cores
@@ -23,6 +24,7 @@ from cnnkit.serving.batching import Job, LargeImageError
 from cnnkit.serving.features import FeatureMaps, open_features
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
 from cnnkit.serving.tensors import describe
+from cnnkit.serving.versions import fingerprint
 
 _log = logging.getLogger("cnnkit.serving")
 
@@ -33,24 +35,12 @@ _SMALL_SECONDS = 0.002
 _TOLERANCE = 1e-3
 
 
-Fingerprint = tuple[int, int, int] | None
-
-
-def fingerprint(path: Path | None) -> Fingerprint:
-    """Return what changes with a file; None where there is none, or it is just being replaced."""
-    try:
-        found = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
-
-
 class ServedModel:
     """One version of a model.
 
     Attributes:
         name: in the URLs.
-        version: 1 for the file that the server started with.
+        version: 1 for the file that the server started with; 0 before it serves.
         fingerprint: of the file, to see that it changes; None for a zoo entry.
         classifier: with the card.
         network: that runs.
@@ -61,14 +51,14 @@ class ServedModel:
         separate: an image's scores depend on what else is in its batch, so that each request runs alone.
     """
 
-    def __init__(self, source: ModelSource, settings: Settings, version: int = 1) -> None:
+    def __init__(self, source: ModelSource, settings: Settings) -> None:
         """Open the model, warm it up and try it.
 
         Raises:
             CnnkitError: it cannot be opened, or does not do what it says.
         """
         self.name = source.name
-        self.version = version
+        self.version = 0
         self.fingerprint = fingerprint(source.path)
         self.classifier = _open(source, settings)
         self.network = cast("OnnxNetwork", self.classifier.network)
@@ -192,6 +182,8 @@ class ServedModel:
         noise = np.random.default_rng(0).integers(
             0, 256, (max(2, self._settings.max_batch), *self.form.shape), np.uint8
         )
+        # Loads Pillow's decoder, which the first request would wait for.
+        prepare_all([_encoded(noise[0])], self.form, formats=FORMATS)
         inputs = self.network.feed(noise)[self.network.input]
         logits = self.network.logits(noise)
         classes = len(self.classifier.card.labels)
@@ -201,6 +193,12 @@ class ServedModel:
         alone = self.network.as_logits(self.network.run(inputs[:1], [self.network.output])[0])
         scale = max(1.0, float(np.abs(logits).max()))
         return bool(np.abs(alone - logits[:1]).max() > _TOLERANCE * scale)
+
+
+def _encoded(pixels: Pixels) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels.squeeze()).resize((64, 64)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _open(source: ModelSource, settings: Settings) -> Classifier:

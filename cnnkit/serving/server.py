@@ -18,6 +18,7 @@ from cnnkit.serving import logs
 from cnnkit.serving.app import App
 from cnnkit.serving.protocol import Connection
 from cnnkit.serving.settings import ModelSource, Settings
+from cnnkit.serving.signals import handling
 
 NOTICE_SECONDS = 1.0
 """Between the readiness that is withdrawn and the door that is closed: load balancers look now and then only."""
@@ -103,7 +104,7 @@ def serve(
     app.open()
     config = uvicorn.Config(
         app,
-        http=partial(Connection, settings=settings),  # type: ignore[arg-type]
+        http=partial(Connection, settings=settings, metrics=app.metrics),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -138,15 +139,8 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop when asked to; a server that has drained has done its job, and ends with 0."""
-        kinds = [signal.SIGINT, signal.SIGTERM]
-        if sys.platform == "win32":
-            kinds.append(signal.SIGBREAK)
-        before = {kind: signal.signal(kind, self.handle_exit) for kind in kinds}
-        try:
+        with handling(self.handle_exit):
             yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Withdraw readiness at once; a second Ctrl-C does not wait any more."""
@@ -156,7 +150,16 @@ class Server(uvicorn.Server):
         self._signal = sig
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the door, and say so."""
+        """Open the door, and say so.
+
+        Raises:
+            ServerError: another server was quicker.
+        """
+        for each in sockets or []:
+            try:
+                each.listen(self.config.backlog)  # uvloop would not say that it cannot
+            except OSError as error:
+                raise ServerError(f"cannot listen: {error.strerror or error}. Choose another --port.") from error
         await super().startup(sockets)
         self._say_started(self._app)
 

@@ -49,7 +49,7 @@ class Settings:
         admin: offer `POST /admin/reload` to clients on this machine.
         access_log: a line for each request, not only for those that fail.
         log_format: of the lines on standard error.
-        reload_file: that changes when one of several workers was asked to reload.
+        shared: folder where several workers leave what all of them should know.
     """
 
     host: str = "127.0.0.1"
@@ -69,4 +69,4 @@ class Settings:
     admin: bool = False
     access_log: bool = False
     log_format: Literal["text", "json"] = "text"
-    reload_file: Path | None = None
+    shared: Path | None = None

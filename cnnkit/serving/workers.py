@@ -14,13 +14,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 
 from cnnkit.errors import CnnkitError, ServerError
 from cnnkit.serving import logs
 from cnnkit.serving.metrics import SHARED_FOLDER
 from cnnkit.serving.settings import ModelSource, Settings
+from cnnkit.serving.signals import handling
 
 _SOON = 5.0
 """Seconds: a worker that dies sooner after its start would die again."""
@@ -34,8 +35,8 @@ _spawn = multiprocessing.get_context("spawn")
 class _Worker:
     process: SpawnProcess
     news: Connection
-    since: float
-    serving: bool = False
+    since: float = 0.0
+    """When it began to serve; 0 before that."""
 
 
 class Workers:
@@ -47,9 +48,13 @@ class Workers:
         self._sources = list(sources)
         self._door = door
         self._say_started = started
-        self._folder = Path(tempfile.mkdtemp(prefix="cnnkit-"))
-        self._settings = replace(settings, reload_file=self._folder / "reload")
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="cnnkit-"))
+        except OSError as error:
+            raise ServerError(f"workers share a temporary folder, and none can be made: {error.strerror}.") from error
+        self._settings = replace(settings, shared=self._folder)
         self._workers: list[_Worker] = []
+        self._served = False
         self._deaths = 0
         self._stopping = False
 
@@ -59,27 +64,20 @@ class Workers:
         Raises:
             ServerError: the workers cannot start, or die again and again.
         """
-        kinds = [signal.SIGINT, signal.SIGTERM]
-        before = {kind: signal.signal(kind, self._stop) for kind in kinds}
         try:
-            for _ in range(self._settings.workers):
-                self._start()
-            said = False
-            while self._workers:
-                self._look()
-                if not said and all(worker.serving for worker in self._workers) and not self._stopping:
-                    said = True
-                    self._say_started()
-        except BaseException:
-            self._stop(signal.SIGTERM, None)
-            raise
+            with handling(self._stop):
+                for _ in range(self._settings.workers):
+                    self._start()
+                while self._workers:
+                    self._look()
+                    if not self._served and all(worker.since for worker in self._workers) and not self._stopping:
+                        self._served = True
+                        self._say_started()
         finally:
+            self._signal(signal.SIGTERM)
             for worker in self._workers:
                 worker.process.join()
-            self._door.close()
             shutil.rmtree(self._folder, ignore_errors=True)
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
 
     def _start(self) -> None:
         news, theirs = _spawn.Pipe(duplex=False)
@@ -87,14 +85,14 @@ class Workers:
         process = _spawn.Process(target=_work, args=(self._sources, self._settings, self._door, theirs))
         process.start()
         theirs.close()
-        self._workers.append(_Worker(process, news, monotonic()))
+        self._workers.append(_Worker(process, news))
 
     def _look(self) -> None:
         """Wait for news of the workers: one serves, one cannot, one is dead."""
-        waited = [worker.news for worker in self._workers if not worker.serving]
+        waited = [worker.news for worker in self._workers if not worker.since]
         wait([*waited, *(worker.process.sentinel for worker in self._workers)], timeout=0.5)
         for worker in list(self._workers):
-            if not worker.serving and worker.news.poll():
+            if not worker.since and worker.news.poll():
                 self._hear(worker)
             if not worker.process.is_alive():
                 self._bury(worker)
@@ -104,9 +102,12 @@ class Workers:
             problem = worker.news.recv()
         except EOFError:  # it died before it could say anything
             return
-        if problem:
+        if problem and not self._served:
             raise ServerError(problem)
-        worker.serving = True
+        if problem:
+            _log.error("a worker cannot start: %s", problem, extra={"event": "worker-failed"})
+        else:
+            worker.since = monotonic()
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -120,16 +121,21 @@ class Workers:
         code = worker.process.exitcode
         extra = {"event": "worker-died", "pid": worker.process.pid, "exit": code}
         _log.error("a worker died; another takes its place", extra=extra)
-        self._deaths = self._deaths + 1 if monotonic() - worker.since < _SOON else 0
-        if self._deaths >= _MOST_DEATHS:
-            raise ServerError(
-                f"workers die as soon as they serve; the last one ended with {code}. See their log lines."
-            )
-        self._start()
+        self._deaths = 0 if worker.since and monotonic() - worker.since >= _SOON else self._deaths + 1
+        if self._deaths >= _MOST_DEATHS and not self._served:
+            raise ServerError(f"workers die as they start; the last one ended with {code}. See their log lines.")
+        # Others serve on meanwhile, perhaps until somebody mends what keeps this one from starting.
+        sleep(min(_SOON, 0.1 * 2 ** min(self._deaths, 10)) if self._deaths > 1 else 0)
+        if not self._stopping:
+            self._start()
 
     def _stop(self, number: int, _: FrameType | None) -> None:
+        # The second Ctrl-C of somebody who does not want to wait.
+        impatient = self._stopping and number == signal.SIGINT
         self._stopping = True
-        # A terminal sends Ctrl-C to all of its processes; a signal to this one alone is passed on.
+        self._signal(signal.SIGKILL if impatient else signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
         for worker in self._workers:
             if worker.process.pid is not None and worker.process.is_alive():
                 os.kill(worker.process.pid, number)
@@ -147,6 +153,8 @@ def _work(sources: list[ModelSource], settings: Settings, door: socket.socket, n
     """Be a worker."""
     from cnnkit.serving.server import serve
 
+    # A terminal sends Ctrl-C to all of its processes; here the one that looks after them passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.configure(settings.log_format)
     Thread(target=_follow_parent, daemon=True).start()
 

@@ -90,6 +90,8 @@ def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
     codes = {answer.json()["error"]["code"] for answer in answers if answer.status_code == 503}
     assert codes == {"deadline"}
     assert all(answer.elapsed.total_seconds() < 1.5 for answer in answers)
+    refused = sum(answer.status_code == 503 for answer in answers)
+    assert values(server.url)["cnnkit_refused_total", 'model="slow",reason="deadline"'] == refused
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +183,10 @@ def test_a_compressed_image_is_taken(hasty, seven):
     assert answer.json()["label"] == "7"
 
 
-def test_headers_are_capped(hasty):
+@pytest.mark.parametrize("complete", [False, True])
+def test_headers_are_capped(hasty, complete):
     with connect(hasty.url) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MAX_HEAD + 10))
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MAX_HEAD + 10) + b"\r\n\r\n" * complete)
         status, _, body = answer_of(client)
         assert (status, body["error"]["code"]) == (413, "headers-too-large")
         assert is_closed(client)
@@ -192,12 +195,15 @@ def test_headers_are_capped(hasty):
 @pytest.mark.parametrize(
     "sent", [b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"]
 )
-def test_what_is_no_http_is_told_so(hasty, sent):
+def test_what_is_no_http_is_told_so_and_counted(hasty, sent):
+    key = "cnnkit_requests_total", 'endpoint="other",model="",status="400"'
+    before = values(hasty.url).get(key, 0)
     with connect(hasty.url) as client:
         client.sendall(sent)
         status, _, body = answer_of(client)
         assert (status, body["error"]["code"]) == (400, "http")
         assert is_closed(client)
+    assert values(hasty.url)[key] == before + 1
 
 
 def test_pipelined_requests_are_answered_in_order(hasty, seven):

@@ -86,6 +86,10 @@ def test_idle_connections_do_not_hold_the_server_up(serve):
         assert time.perf_counter() - started < 0.9
 
 
+def test_a_terminal_that_closes_stops_the_server_in_order(serve):
+    assert serve("lenet").stop(signal.SIGHUP) == 0
+
+
 def test_a_port_that_is_taken_is_an_error_before_any_model_is_opened(cli):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -108,7 +112,7 @@ def test_without_an_access_log_only_failures_are_logged(serve, seven):
     httpx.post(f"{server.url}/predict/lenet", content=seven)
     httpx.post(f"{server.url}/predict/lenet", content=b"")
     entry = server.wait_for("request")
-    assert (entry["status"], entry["level"]) == (400, "warning")
+    assert (entry["status"], entry["level"], entry["code"]) == (400, "warning", "empty-body")
 
 
 def test_requests_under_way_survive_sigterm_under_load(serve, seven):

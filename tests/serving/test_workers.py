@@ -1,3 +1,5 @@
+import contextlib
+import json
 import os
 import signal
 import time
@@ -20,9 +22,21 @@ def two(serve, tmp_path):
     return serve(path, "--workers", 2, "--admin"), path
 
 
+def versions_of(server):
+    """Ask on many connections, for any worker to accept."""
+    found = set()
+    for _ in range(16):
+        with urlopen(f"{server.url}/models") as answer:
+            found.add(json.loads(answer.read())["models"][0]["version"])
+    return found
+
+
 def workers_of(server):
-    found = psutil.Process(server.process.pid).children()
-    return [child.pid for child in found if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            found += [child.pid] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_workers_share_a_port_their_metrics_and_their_end(two, seven):
@@ -49,6 +63,36 @@ def test_a_worker_that_dies_is_replaced(two, seven):
     assert server.stop() == 0
 
 
+def test_a_bad_file_and_a_dead_worker_leave_the_other_one_serving(two, seven):
+    server, path = two
+    path.write_bytes(b"garbage")
+    server.wait_for("reload-refused")
+    os.kill(workers_of(server)[0], signal.SIGKILL)
+    assert "not an ONNX file" in server.wait_for("worker-failed")["message"]
+    assert httpx.post(f"{server.url}/predict/net", content=seven).status_code == 200
+    path.write_bytes(make_model(seed=2))
+    deadline = time.monotonic() + 20
+    while len(workers_of(server)) < 2 or versions_of(server) != {"2"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert server.stop() == 0
+
+
+def test_a_worker_that_starts_late_numbers_versions_as_the_others_do(two):
+    server, path = two
+    path.write_bytes(make_model(seed=2))
+    for _ in range(2):
+        server.wait_for("reloaded")
+    os.kill(workers_of(server)[0], signal.SIGKILL)
+    server.wait_for("worker-died")
+    deadline = time.monotonic() + 10
+    while len(workers_of(server)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    assert versions_of(server) == {"2"}
+
+
 def test_workers_do_not_outlive_whoever_looks_after_them(two):
     server, _ = two
     workers = workers_of(server)
@@ -57,17 +101,14 @@ def test_workers_do_not_outlive_whoever_looks_after_them(two):
     assert (len(gone), alive) == (2, [])
 
 
-def test_a_reload_that_one_worker_is_asked_for_reaches_all(two, seven):
-    server, _ = two
+def test_a_reload_that_one_worker_is_asked_for_reaches_all(serve, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make_model(seed=1))
+    server = serve(path, "--workers", 2, "--admin", "--no-watch")
+    path.write_bytes(make_model(seed=2))
     httpx.post(f"{server.url}/admin/reload").raise_for_status()
     deadline = time.monotonic() + 10
-    while True:
-        versions = set()
-        for _ in range(16):  # each on a connection of its own, for either worker to accept
-            with urlopen(f"{server.url}/models") as answer:
-                versions.add(answer.read().count(b'"version":"2"'))
-        if versions == {1}:
-            break
+    while versions_of(server) != {"2"}:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -45,3 +45,14 @@ def test_the_cores_are_those_that_this_process_may_use():
     cores = hardware.usable_cores()
     assert cores >= 1
     assert hardware.processor().endswith(f", {cores} core{'s' if cores > 1 else ''}")
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("9900000 100000", 8), ("", 8)]
+)
+def test_cores_are_those_of_the_container(monkeypatch, tmp_path, quota, cores):
+    path = tmp_path / "cpu.max"
+    path.write_text(quota)
+    monkeypatch.setattr(hardware, "_QUOTA", path)
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert hardware.usable_cores() == cores

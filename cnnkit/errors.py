@@ -5,6 +5,7 @@ CnnkitError                    exit 1
 ├── UnknownNameError           a model or data set that nobody registered
 ├── DataError                  a data set that is absent, empty or does not fit
 ├── ImageError                 bytes that are not an acceptable image
+│   ├── ImageFormatError       of no image format that is accepted
 │   └── ImageTooLargeError     over the byte or pixel cap
 ├── CheckpointError            weights that are damaged or belong to another network
 ├── ZooError                   a models_zoo file that is absent or damaged
@@ -71,6 +72,12 @@ class ImageError(CnnkitError):
     """Bytes that are not an acceptable image."""
 
     code = "image"
+
+
+class ImageFormatError(ImageError):
+    """Bytes of no image format that is accepted."""
+
+    code = "image-format"
 
 
 class ImageTooLargeError(ImageError):

@@ -8,7 +8,7 @@ pixels everywhere. Images of a data set that already have the network's form pas
 import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnkit import ink
-from cnnkit.errors import ImageError, ImageTooLargeError
+from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
@@ -28,6 +28,7 @@ MAX_SIDE = 4096
 """Of a network's input."""
 
 Pixels = NDArray[np.uint8]
+ImageSource = bytes | Path | Image.Image | Pixels
 Fit = Literal["stretch", "contain", "cover", "mnist-box"]
 Polarity = Literal["as-is", "light-on-dark", "dark-on-light"]
 
@@ -86,34 +87,38 @@ def is_image_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def decode(source: bytes | Path) -> tuple[Image.Image, list[str]]:
+def decode(
+    source: bytes | Path, *, formats: Sequence[str] = FORMATS, max_pixels: int | None = None
+) -> tuple[Image.Image, list[str]]:
     """Decode an image file into an upright image of mode `L` or `RGB`, and say what was done on the way.
 
     Raises:
-        ImageError: not an image of an allowed format, or a damaged one.
-        ImageTooLargeError: more than `MAX_BYTES` or `MAX_PIXELS`.
+        ImageFormatError: not an image of one of these formats.
+        ImageTooLargeError: more than `MAX_BYTES`, or than `max_pixels`.
+        ImageError: a damaged one.
     """
     name = str(source) if isinstance(source, Path) else "the image"
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     data = _read(source)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
+        image = Image.open(io.BytesIO(data), formats=formats)
+        if image.width * image.height > max_pixels:
             raise ImageTooLargeError(
-                f"{name} has {image.width}×{image.height} pixels, more than {MAX_PIXELS:,}. Make it smaller."
+                f"{name} has {image.width}×{image.height} pixels, more than {max_pixels:,}. Make it smaller."
             )
         image.load()
         return _to_grey_or_rgb(image)
     except ImageTooLargeError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image in one of the formats {', '.join(FORMATS)}.") from error
+        raise ImageFormatError(f"{name} is not an image in one of the formats {', '.join(formats)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"{name} has more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
+        raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise ImageError(f"{name} is damaged: {error}.") from error
 
 
-def prepare(source: bytes | Path | Image.Image | Pixels, preprocessing: Preprocessing) -> Prepared:
+def prepare(source: ImageSource, preprocessing: Preprocessing) -> Prepared:
     """Bring one image to the form that a network expects.
 
     Args:
@@ -123,15 +128,52 @@ def prepare(source: bytes | Path | Image.Image | Pixels, preprocessing: Preproce
     Raises:
         ImageError: the source is not an acceptable image.
     """
+    prepared = prepare_all([source], preprocessing)[0]
+    if isinstance(prepared, ImageError):
+        raise prepared
+    return prepared
+
+
+def prepare_all(
+    sources: Iterable[ImageSource],
+    preprocessing: Preprocessing,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int | None = None,
+) -> list[Prepared | ImageError]:
+    """Bring images to the form that a network expects, as `prepare` does, with the error of a bad one in its place."""
+    results: dict[int, Prepared | ImageError] = {}
+    waiting: dict[int, tuple[Image.Image, list[str]]] = {}
+    for index, source in enumerate(sources):
+        try:
+            image, steps = _open(source, formats, max_pixels)
+        except ImageError as error:
+            results[index] = error
+            continue
+        if preprocessing.fit == "mnist-box" and image.size == ink.SHAPE:
+            waiting[index] = image, steps
+        else:  # at once: a group of photographs would not fit into memory
+            results[index] = _fitted(image, steps, preprocessing)
+    boxed = ink.box_all(
+        [np.asarray(image) for image, _ in waiting.values()], recolour=preprocessing.polarity == "light-on-dark"
+    )
+    for (index, (_, before)), (grey, after) in zip(waiting.items(), boxed, strict=True):
+        results[index] = Prepared(grey[..., None], (*before, *after))
+    return [results[index] for index in range(len(results))]
+
+
+def _open(source: ImageSource, formats: Sequence[str], max_pixels: int | None) -> tuple[Image.Image, list[str]]:
     if isinstance(source, bytes | Path):
-        image, steps = decode(source)
-    elif isinstance(source, Image.Image):
-        image, steps = _from_pillow(source)
-    elif isinstance(source, np.ndarray):
-        image, steps = _from_array(source), []
-    else:
-        raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
-    if preprocessing.channels == 1 and preprocessing.fit == "mnist-box":
+        return decode(source, formats=formats, max_pixels=max_pixels)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source)
+    if isinstance(source, np.ndarray):
+        return _from_array(source), []
+    raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
+
+
+def _fitted(image: Image.Image, steps: list[str], preprocessing: Preprocessing) -> Prepared:
+    if preprocessing.fit == "mnist-box":
         grey, done = ink.box(np.asarray(image), recolour=preprocessing.polarity == "light-on-dark")
         return Prepared(grey[..., None], (*steps, *done))
     if preprocessing.channels == 1 and image.mode != "L":

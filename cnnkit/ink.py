@@ -5,6 +5,8 @@ of mass is the centre of 28×28 (LeCun, Bottou, Bengio and Haffner, "Gradient-ba
 recognition", 1998). People draw dark on white, thin, small and off-centre.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -65,12 +67,27 @@ def box(image: Grey, *, recolour: bool) -> tuple[Grey, list[str]]:
     Returns:
         uint8 [28, 28], light on black, and what was done.
     """
-    grey = np.asarray(Image.fromarray(image).convert("L")) if image.ndim == 3 else image
-    inverted = recolour and not is_light_on_dark(grey)
-    steps = ["inverted"] if inverted else []
-    plain = 255 - grey if inverted else grey
-    if is_boxed(plain[None])[0]:
-        return plain, steps
+    return box_all([image], recolour=recolour)[0]
+
+
+def box_all(images: Sequence[Grey], *, recolour: bool) -> list[tuple[Grey, list[str]]]:
+    """Do what `box` does to drawings of any sizes, in half the time where most are boxed already."""
+    greys = [np.asarray(Image.fromarray(image).convert("L")) if image.ndim == 3 else image for image in images]
+    inverted = [recolour and not is_light_on_dark(grey) for grey in greys]
+    plain = [255 - grey if dark else grey for grey, dark in zip(greys, inverted, strict=True)]
+    # In 28×28 the calls cost more than the pixels, so they are looked at together.
+    fitting = [index for index, grey in enumerate(plain) if grey.shape == SHAPE]
+    marks = is_boxed(np.stack([plain[index] for index in fitting])) if fitting else ()
+    boxed = {index for index, mark in zip(fitting, marks, strict=True) if mark}
+    return [
+        (plain[index], ["inverted"] * inverted[index])
+        if index in boxed
+        else _box(image, recolour, ["inverted"] * inverted[index])
+        for index, image in enumerate(images)
+    ]
+
+
+def _box(image: Grey, recolour: bool, steps: list[str]) -> tuple[Grey, list[str]]:
     drawing, stroke = _find_ink(image, recolour)
     if drawing is None:
         return np.zeros(SHAPE, np.uint8), ["blank: nothing is drawn on it"]

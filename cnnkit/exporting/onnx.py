@@ -26,7 +26,6 @@ from cnnkit.exporting.precision import (
     reduce_precision,
     refuse,
 )
-from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
 from cnnkit.models.normalisation import Deployed, Normalise
@@ -34,6 +33,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import Divergence, ExportResult, ParityCertificate, result_of
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
+from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
 from cnnkit.training import networks, shapes

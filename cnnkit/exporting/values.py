@@ -1,8 +1,6 @@
 """Intermediate values: of PyTorch's layers by hooks, of an ONNX graph's nodes by a copy that gives them all out."""
 
-import ast
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,8 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-"""The key under which PyTorch's exporter notes the modules that a node comes from, outermost first."""
+from cnnkit.runtime.graphs import scopes
 
 Array = NDArray[Any]
 Providers = Sequence[str | tuple[str, dict[str, str]]]
@@ -155,14 +152,3 @@ class Graph:
             seen.add(place)
             waiting.extend(self.nodes[place].input)
         return sorted(seen)
-
-
-def scopes(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Return the names of the modules that a node says to come from, outermost first."""
-    for entry in node.metadata_props:
-        if entry.key == NAME_SCOPES:
-            with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-                names = ast.literal_eval(entry.value)
-                # The last is the operation itself.
-                return tuple(str(name) for name in names[:-1] if name) if isinstance(names, list) else ()
-    return ()

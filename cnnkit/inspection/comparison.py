@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from onnx import NodeProto
 
-from cnnkit.exporting.values import scopes
 from cnnkit.inspection.graph import Graph
 from cnnkit.inspection.summary import summarize
 from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
+from cnnkit.runtime.graphs import scopes
 
 # Operators that a layer without weights becomes, for files whose nodes do not say where they come from.
 _OPERATORS = {

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
-from cnnkit.images import Pixels, Prepared, prepare
+from cnnkit.images import Pixels, Prepared, prepare_all
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.session import Session, device_of
 
@@ -33,6 +33,7 @@ class OnnxNetwork:
 
     Attributes:
         batch: images that the file takes at a time, None for any number.
+        input: name of what the file takes.
         output: name of the scores that are read.
         probabilities: these are probabilities, whose logarithms are taken as logits.
     """
@@ -48,11 +49,11 @@ class OnnxNetwork:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
         self.placement = session.placement
-        self._session = session
+        self.session = session
         self._channels_last = channels_last
         self.probabilities = probabilities
         first = session.get_inputs()[0]
-        self._input = first.name
+        self.input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
         self.batch = first.shape[0] if isinstance(first.shape[0], int) else None
         names = [output.name for output in session.get_outputs()]
@@ -60,14 +61,13 @@ class OnnxNetwork:
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
-        if self.batch is None:
-            return self._run(pixels)
-        parts = []
-        for start in range(0, len(pixels), self.batch):
-            part = pixels[start : start + self.batch]
-            padding = [(0, self.batch - len(part))] + [(0, 0)] * 3
-            parts.append(self._run(np.pad(part, padding))[: len(part)])
-        return np.concatenate(parts)
+        return self.as_logits(self.run(self.feed(pixels)[self.input], [self.output])[0])
+
+    def as_logits(self, output: NDArray[Any]) -> NDArray[np.float32]:
+        """Return float32 logits [N, classes] for what the file gave as its scores."""
+        scores = np.asarray(output, np.float32).reshape(len(output), -1)
+        # Logarithms of probabilities are logits: their softmax is the probabilities again.
+        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 
     def feed(self, pixels: Pixels) -> dict[str, NDArray[Any]]:
         """Return what the file takes for uint8 pixels [N, H, W, C]."""
@@ -78,19 +78,31 @@ class OnnxNetwork:
             inputs = (pixels.astype(np.float32) / 255 - mean) / std
             if not self._channels_last:
                 inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-        return {self._input: inputs}
+        return {self.input: inputs}
 
-    def _run(self, pixels: Pixels) -> NDArray[np.float32]:
-        feed = self.feed(pixels)
+    def run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """Return outputs of the file, each [N, …], for N of what it takes.
+
+        Raises:
+            OnnxError: it fails, or gives more or fewer rows than it was given images.
+        """
+        if self.batch is None:
+            return self._run(inputs, outputs)
+        parts = []
+        for start in range(0, len(inputs), self.batch):
+            part = inputs[start : start + self.batch]
+            padding = [(0, self.batch - len(part))] + [(0, 0)] * (inputs.ndim - 1)
+            parts.append([output[: len(part)] for output in self._run(np.pad(part, padding), outputs)])
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
         try:
-            output = self._session.run([self.output], feed)[0]
-            # A graph that gives more or fewer rows than it was given images fails here.
-            scores = np.asarray(output, np.float32).reshape(len(pixels), -1)
+            results = [np.asarray(output) for output in self.session.run(list(outputs), {self.input: inputs})]
+            # A file for one image may leave the batch out. More or fewer rows than images fail here.
+            return [each if each.shape[:1] == inputs.shape[:1] else each.reshape(len(inputs), -1) for each in results]
         except Exception as error:  # onnxruntime raises its own types
-            reason, shape = " ".join(str(error).split())[:300], list(feed[self._input].shape)
+            reason, shape = " ".join(str(error).split())[:300], list(inputs.shape)
             raise OnnxError(f"{self.card.model} failed on {shape}: {reason}") from error
-        # Logarithms of probabilities are logits: their softmax is the probabilities again.
-        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -154,22 +166,19 @@ class Classifier:
             raise UsageError(f"images must be a list of images; got one {type(images).__name__}. Put it in [ ].")
         remaining = enumerate(images)
         while group := list(islice(remaining, batch_size)):
-            prepared: list[tuple[str, Prepared] | ImageError] = []
-            for index, image in group:
-                source = Path(image) if isinstance(image, str) else image
-                try:
-                    name = str(source) if isinstance(source, Path) else f"image {index + 1}"
-                    prepared.append((name, prepare(source, self.card.preprocessing)))
-                except ImageError as error:
-                    named = isinstance(source, Path)
-                    prepared.append(error if named else type(error)(f"image {index + 1}: {error}"))
-            good = [item for item in prepared if not isinstance(item, ImageError)]
-            logits = self.network.logits(np.stack([p.pixels for _, p in good])) if good else None
+            sources = [Path(image) if isinstance(image, str) else image for _, image in group]
+            prepared = prepare_all(sources, self.card.preprocessing)
+            good = [item.pixels for item in prepared if not isinstance(item, ImageError)]
+            logits = self.network.logits(np.stack(good)) if good else None
             if logits is not None and not np.isfinite(logits).all():
                 raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
             rows = iter(softmax(logits) if logits is not None else ())
-            for item in prepared:
-                yield item if isinstance(item, ImageError) else self._prediction(*item, next(rows), top)
+            for (index, _), source, item in zip(group, sources, prepared, strict=True):
+                named = isinstance(source, Path)
+                if isinstance(item, ImageError):
+                    yield item if named else type(item)(f"image {index + 1}: {item}")
+                else:
+                    yield self._prediction(str(source) if named else f"image {index + 1}", item, next(rows), top)
 
     def _prediction(self, name: str, image: Prepared, row: NDArray[np.float64], top: int) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top]

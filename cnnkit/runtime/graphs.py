@@ -1,5 +1,7 @@
 """Walking an ONNX model: every graph in it, at whatever depth, and every tensor that it stores."""
 
+import ast
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +10,9 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
     Block = GraphProto | FunctionProto
+
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+"""The key under which PyTorch's exporter notes the modules that a node comes from, outermost first."""
 
 
 def blocks(model: "ModelProto") -> "Iterator[Block]":
@@ -65,6 +70,17 @@ def constant(node: "NodeProto") -> "TensorProto | None":
         return None
     tensor: TensorProto | None = attribute(node, "value")
     return tensor
+
+
+def scopes(node: "NodeProto") -> tuple[str, ...]:
+    """Return the names of the modules that a node says to come from, outermost first."""
+    for entry in node.metadata_props:
+        if entry.key == NAME_SCOPES:
+            with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                names = ast.literal_eval(entry.value)
+                # The last is the operation itself.
+                return tuple(str(name) for name in names[:-1] if name) if isinstance(names, list) else ()
+    return ()
 
 
 def _attributes(block: "Block") -> "Iterator[AttributeProto]":

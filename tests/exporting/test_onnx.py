@@ -16,8 +16,8 @@ from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
-from cnnkit.exporting.values import NAME_SCOPES
 from cnnkit.results import ExportResult
+from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training import networks, shapes
 

@@ -1,0 +1,198 @@
+"""Dynamic batching: requests that wait for a model go through it together.
+
+All of a `Batcher` but `_work` runs on the event loop. Each place in the queue is taken by one request from its admission
+to its answer, whether it waits or is being worked on; a request that is cancelled gives its place back at once.
+"""
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.images import Prepared
+from cnnkit.serving.problems import busy
+
+if TYPE_CHECKING:
+    from cnnkit.serving.metrics import Metrics
+    from cnnkit.serving.served import ServedModel
+    from cnnkit.serving.settings import Settings
+
+
+class TooLargeToWaitFor(Exception):
+    """An image whose decoding would keep a whole batch waiting."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """How long the stages of a request took, in seconds; decoding and inference are those of its batch."""
+
+    queue: float = 0.0
+    decode: float = 0.0
+    inference: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request's share of a batch.
+
+    Attributes:
+        done: resolves to the job itself, or raises.
+        image: an image file, or None.
+        inputs: or what the graph takes, [n, …].
+        outputs: by name, that are wanted.
+        admitted: since when it waits, by `perf_counter`.
+        prepared: the image once it is decoded.
+        rows: of the outputs, by name, each [n, …].
+        probabilities: of an image, [classes].
+        timings: once it is done.
+        batch: images in the batch that it was in.
+        model: that answered it.
+    """
+
+    done: "asyncio.Future[Job]"
+    outputs: tuple[str, ...]
+    image: bytes | None = None
+    inputs: NDArray[Any] | None = None
+    admitted: float = field(default_factory=perf_counter)
+    prepared: Prepared | None = None
+    rows: dict[str, NDArray[Any]] = field(default_factory=dict)
+    probabilities: NDArray[np.float64] | None = None
+    timings: Timings = field(default_factory=Timings)
+    batch: int = 0
+    model: "ServedModel | None" = None
+
+    def __len__(self) -> int:
+        return 1 if self.inputs is None else len(self.inputs)
+
+
+class Batcher:
+    """The queue before one model.
+
+    Attributes:
+        model: that the next batch goes through; may be replaced at any time.
+        places: taken by requests that are not answered yet.
+    """
+
+    def __init__(self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor) -> None:
+        self.model = model
+        self.places = 0
+        self._settings = settings
+        self._metrics = metrics
+        self._decoders = decoders
+        # Their order is that of admission; any may leave.
+        self._waiting: OrderedDict[Job, None] = OrderedDict()
+        self._rows = 0
+        # A second thread decodes for a GPU while that computes; on a CPU the two would only take turns.
+        self._idle = model.streams
+        self._threads = ThreadPoolExecutor(self._idle, f"{model.name}-batches")
+        self._timer: asyncio.Handle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def require_place(self) -> None:
+        """Make sure that another request would be admitted.
+
+        Raises:
+            Problem: 503; it would not.
+        """
+        if self.places >= self._settings.queue_size:
+            self._metrics.refused(self.model.name, "queue-full")
+            message = f"{self.model.name} has {self.places} requests waiting, as many as it takes. Try again."
+            raise busy("queue-full", message)
+
+    def submit(self, job: Job) -> None:
+        """Admit a job; its future resolves once its batch is through.
+
+        Raises:
+            Problem: 503; the queue is full.
+        """
+        self.require_place()
+        self.places += 1
+        job.done.add_done_callback(lambda _: self._leave(job))
+        self._enqueue(job)
+
+    def _leave(self, job: Job) -> None:
+        self.places -= 1
+        if job in self._waiting:
+            del self._waiting[job]
+            self._rows -= len(job)
+            job.image = job.inputs = None
+
+    def _enqueue(self, job: Job) -> None:
+        self._waiting[job] = None
+        self._rows += len(job)
+        if self._idle and (self._timer is None or self._rows >= self._settings.max_batch):
+            # Not at once: what else this turn of the event loop brings goes along.
+            self._dispatch_after(0)
+
+    def _dispatch_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = (
+            self._loop.call_later(seconds, self._dispatch) if seconds > 0 else self._loop.call_soon(self._dispatch)
+        )
+
+    def _dispatch(self) -> None:
+        self._timer = None
+        while self._idle and self._waiting:
+            oldest = next(iter(self._waiting))
+            rest = oldest.admitted + self._settings.max_delay_ms / 1000 - perf_counter()
+            if rest > 0 and self._rows < self._settings.max_batch:
+                self._dispatch_after(rest)
+                return
+            batch, rows = [], 0
+            while self._waiting and (not batch or rows + len(next(iter(self._waiting))) <= self._settings.max_batch):
+                batch.append(self._waiting.popitem(last=False)[0])
+                rows += len(batch[-1])
+            self._rows -= rows
+            self._idle -= 1
+            self._threads.submit(self._work, self.model, batch)
+
+    def _work(self, model: "ServedModel", batch: list[Job]) -> None:
+        started = perf_counter()
+        for job in batch:
+            job.timings.queue += started - job.admitted
+        try:
+            outcomes = model.run(batch)
+        except Exception as error:  # whatever it is, the clients must hear of it
+            outcomes = [error] * len(batch)
+        self._loop.call_soon_threadsafe(self._finish, model, batch, outcomes)
+
+    def _finish(self, model: "ServedModel", batch: list[Job], outcomes: "list[Exception | None]") -> None:
+        self._idle += 1
+        rows = 0
+        for job, error in zip(batch, outcomes, strict=True):
+            if job.done.done():
+                continue  # its client left
+            if error is None:
+                rows += len(job)
+                job.model = model
+                job.done.set_result(job)
+            elif isinstance(error, TooLargeToWaitFor):
+                self._loop.create_task(self._decode(model, job))
+            else:
+                job.done.set_exception(error)
+        self._metrics.batch(model.name, batch[0].timings, rows)
+        self._dispatch()
+
+    async def _decode(self, model: "ServedModel", job: Job) -> None:
+        """Decode a large image beside the batches, and let it wait again."""
+        started = perf_counter()
+        try:
+            job.prepared = await self._loop.run_in_executor(self._decoders, lambda: model.decode(job))
+        except Exception as error:
+            if not job.done.done():
+                job.done.set_exception(error)
+            return
+        if not job.done.done():
+            job.admitted = perf_counter()
+            job.timings.decode = job.admitted - started
+            self._enqueue(job)
+
+    def close(self) -> None:
+        """Let the threads end once they are through with what they have."""
+        self._threads.shutdown(wait=False)

@@ -1,0 +1,119 @@
+"""What the server counts, as Prometheus reads it."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from cnnkit.serving.batching import Timings
+    from cnnkit.serving.served import ServedModel
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that tells prometheus_client where several processes put their values; it is read when it is imported."""
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """Counters, gauges and histograms of one process; `render` has those of all workers."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        of_model = {"registry": registry, "labelnames": ["model"]}
+        self._requests = Counter(
+            "cnnkit_requests", "Requests answered.", ["endpoint", "model", "status"], registry=registry
+        )
+        self._refused = Counter("cnnkit_refused", "Requests refused.", ["model", "reason"], registry=registry)
+        self._left = Counter("cnnkit_clients_left", "Clients that left before their answer.", registry=registry)
+        self._queue = Gauge(
+            "cnnkit_queue_length", "Requests that wait or are worked on.", multiprocess_mode="livesum", **of_model
+        )
+        self._batches = Histogram(
+            "cnnkit_batch_size", "Images in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512), **of_model
+        )
+        self._stages = Histogram(
+            "cnnkit_stage_seconds",
+            "Of a batch: waiting of its first request, decoding, inference; of a request: total.",
+            ["model", "stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._loaded = Counter("cnnkit_reloads", "Reloads.", ["model", "outcome"], registry=registry)
+        self._running = Gauge(
+            "cnnkit_model_info",
+            "1 for the version that serves, 0 for those before; with the provider that it really runs on.",
+            ["model", "version", "provider", "precision"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        # Looking a child up by its labels takes longer than counting.
+        self._known: dict[tuple[str, ...], Callable[[float], None]] = {}
+
+    def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        key = ("answered", endpoint, model, str(status))
+        if (count := self._known.get(key)) is None:
+            count = self._known[key] = self._requests.labels(*key[1:]).inc
+        count(1)
+        if model:
+            self._observe(model, "total", seconds)
+
+    def _observe(self, model: str, stage: str, seconds: float) -> None:
+        key = ("stage", model, stage)
+        if (observe := self._known.get(key)) is None:
+            observe = self._known[key] = self._stages.labels(model, stage).observe
+        observe(seconds)
+
+    def refused(self, model: str, reason: str) -> None:
+        """Count a refusal."""
+        key = ("refused", model, reason)
+        if (count := self._known.get(key)) is None:
+            count = self._known[key] = self._refused.labels(model, reason).inc
+        count(1)
+
+    def left(self) -> None:
+        """Count a client that left before its answer."""
+        self._left.inc()
+
+    def batch(self, model: str, timings: "Timings", images: int) -> None:
+        """Count a batch."""
+        self._observe(model, "queue", timings.queue)
+        self._observe(model, "decode", timings.decode)
+        self._observe(model, "inference", timings.inference)
+        key = ("batch", model)
+        if (observe := self._known.get(key)) is None:
+            observe = self._known[key] = self._batches.labels(model).observe
+        observe(images)
+
+    def queue(self, model: str, length: int) -> None:
+        """Say how many requests a model has to answer."""
+        self._queue.labels(model).set(length)
+
+    def reloaded(self, model: str, outcome: str) -> None:
+        """Count a reload: `swapped` or `refused`."""
+        self._loaded.labels(model, outcome).inc()
+
+    def serving(self, model: "ServedModel", before: "ServedModel | None" = None) -> None:
+        """Say which version of a model serves, and where it really runs."""
+        if before is not None:
+            self._running.labels(*_info(before)).set(0)
+        self._running.labels(*_info(model)).set(1)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the metrics of all workers as text, and its content type."""
+        registry = self._registry
+        if SHARED_FOLDER in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
+
+
+def _info(model: "ServedModel") -> tuple[str, str, str, str]:
+    network = model.network
+    return model.name, str(model.version), network.placement.device, model.classifier.card.precision

@@ -1,0 +1,140 @@
+"""The models of a server by name, and their replacement while they serve."""
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.errors import CnnkitError, OnnxError
+from cnnkit.runtime.hardware import usable_cores
+from cnnkit.serving.batching import Batcher
+from cnnkit.serving.metrics import Metrics
+from cnnkit.serving.problems import Problem
+from cnnkit.serving.served import ServedModel
+from cnnkit.serving.settings import ModelSource, Settings
+
+WATCH_SECONDS = 1.0
+"""Between two looks at the files."""
+
+_log = logging.getLogger("cnnkit.serving")
+
+Fingerprint = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What became of a reload; the reason is empty where the new file serves."""
+
+    model: str
+    version: int
+    reason: str = ""
+
+
+class Repository:
+    """The models, each behind its batcher. Only one is loaded at a time, beside those that serve.
+
+    Attributes:
+        batchers: by the name of their model.
+        decoders: threads that decode large images and draw feature maps.
+    """
+
+    def __init__(self, sources: Sequence[ModelSource], settings: Settings, metrics: Metrics) -> None:
+        self.sources = {source.name: source for source in sources}
+        self.batchers: dict[str, Batcher] = {}
+        self.decoders: Executor = ThreadPoolExecutor(usable_cores(), "decoders")
+        self._settings = settings
+        self._metrics = metrics
+        self._loading = asyncio.Lock()
+        self._seen: dict[str, Fingerprint] = {}
+
+    def open(self) -> dict[str, ServedModel]:
+        """Open all models, before the event loop takes requests.
+
+        Raises:
+            CnnkitError: one of them cannot be served.
+        """
+        models = {}
+        for name, source in self.sources.items():
+            self._seen[name] = _fingerprint(source.path)
+            models[name] = ServedModel(source, self._settings)
+        return models
+
+    def serve(self, models: dict[str, ServedModel]) -> None:
+        """Put the opened models behind their queues."""
+        for name, model in models.items():
+            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
+            self._metrics.serving(model)
+
+    def batcher(self, name: str) -> Batcher:
+        """Return the batcher of a model.
+
+        Raises:
+            Problem: 404, with the close matches; there is none of that name.
+        """
+        try:
+            return self.batchers[name]
+        except KeyError:
+            close = difflib.get_close_matches(name, self.batchers, n=2, cutoff=0.5) or sorted(self.batchers)
+            message = f"there is no model {name[:80]!r}; this server has {', '.join(close[:10])}."
+            raise Problem(404, "unknown-model", message) from None
+
+    async def watch(self) -> None:
+        """Reload the models whose files change, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for name, source in self.sources.items():
+                found = _fingerprint(source.path)
+                if found is not None and found != self._seen[name]:
+                    # A file that is still being written is complete, or at least different, at the next look.
+                    await asyncio.sleep(WATCH_SECONDS / 10)
+                    if found == _fingerprint(source.path):
+                        await self.reload(name)
+
+    async def reload(self, name: str) -> Reloaded:
+        """Load a model's file again, and let it serve in place of the old one if it passes its trial."""
+        async with self._loading:
+            source, batcher = self.sources[name], self.batchers[name]
+            self._seen[name] = _fingerprint(source.path)
+            old = batcher.model
+            try:
+                new = await asyncio.to_thread(ServedModel, source, self._settings, old.version + 1)
+                _require_same_interface(old, new)
+            except Exception as error:
+                reason = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+                self._metrics.reloaded(name, "refused")
+                _log.error("%s stays at version %d: %s", name, old.version, reason, extra={"event": "reload-refused"})
+                return Reloaded(name, old.version, reason)
+            batcher.model = new
+            self._metrics.serving(new, old)
+            self._metrics.reloaded(name, "swapped")
+            _log.info("%s is at version %d", name, new.version, extra={"event": "reloaded"})
+            return Reloaded(name, new.version)
+
+    def close(self) -> None:
+        """Let all threads end."""
+        for batcher in self.batchers.values():
+            batcher.close()
+        self.decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _fingerprint(path: Path | None) -> Fingerprint:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:  # it is being replaced, or gone: what was loaded serves on
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
+
+
+def _require_same_interface(old: ServedModel, new: ServedModel) -> None:
+    """Make sure that clients of the old model can go on with the new one.
+
+    Raises:
+        OnnxError: they cannot.
+    """
+    if old.classifier.card.labels != new.classifier.card.labels:
+        raise OnnxError("its labels are others. Restart the server to serve it, or serve it under another name.")
+    if (old.inputs, old.outputs) != (new.inputs, new.outputs) or old.form.shape != new.form.shape:
+        raise OnnxError("it takes or gives other tensors. Restart the server, or serve it under another name.")

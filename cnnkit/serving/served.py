@@ -1,0 +1,188 @@
+"""A model that is served: opened for this machine, tried before anybody relies on it, and run in batches."""
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit import zoo
+from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
+from cnnkit.images import Prepared, prepare, prepare_all
+from cnnkit.runtime.classifier import Classifier, OnnxNetwork, softmax
+from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.hardware import usable_cores
+from cnnkit.runtime.providers import ProviderOptions
+from cnnkit.serving.batching import Job, TooLargeToWaitFor
+from cnnkit.serving.settings import FORMATS, ModelSource, Settings
+
+_INLINE_PIXELS = 512 * 512
+"""Larger images are decoded outside the batch, which would wait for them."""
+_SMALL_SECONDS = 0.002
+"""A network that takes no longer than this for an image gains nothing from a second thread."""
+_TOLERANCE = 1e-3
+
+
+class ServedModel:
+    """One version of a model.
+
+    Attributes:
+        name: in the URLs.
+        version: 1 for the file that the server started with.
+        classifier: with the card.
+        network: that runs.
+        streams: batches that it works on at the same time.
+        separate: an image's scores depend on what else is in its batch, so that each request runs alone.
+    """
+
+    def __init__(self, source: ModelSource, settings: Settings, version: int = 1) -> None:
+        """Open the model, warm it up and try it.
+
+        Raises:
+            CnnkitError: it cannot be opened, or does not do what it says.
+        """
+        self.name = source.name
+        self.version = version
+        self.classifier = _open(source, settings)
+        assert isinstance(self.classifier.network, OnnxNetwork)
+        self.network: OnnxNetwork = self.classifier.network
+        self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
+        self._settings = settings
+        self.separate = self._try()
+
+    def decode(self, job: Job) -> Prepared | None:
+        """Decode a job's image, however large within the limit; None where nobody waits for it any more.
+
+        Raises:
+            ImageError: it is not acceptable.
+        """
+        if job.done.done() or job.image is None:
+            return None
+        form, limit = self.classifier.card.preprocessing, self._settings.max_pixels
+        prepared = prepare_all([job.image], form, formats=FORMATS, max_pixels=limit)[0]
+        if isinstance(prepared, ImageError):
+            raise prepared
+        return prepared
+
+    def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
+        """Decode what has to be decoded, run the network, and leave in each job what it asked for, or return why not."""
+        outcomes: dict[Job, Exception | None] = dict.fromkeys(jobs)
+        started = perf_counter()
+        outcomes.update(self._prepare([job for job in jobs if job.image is not None and job.prepared is None]))
+        arrays = {job: self._inputs(job) for job in jobs if outcomes[job] is None}
+        decoded = perf_counter()
+        for together in self._groups(arrays):
+            outcomes.update(self._infer({job: arrays[job] for job in together}))
+        done = perf_counter()
+        rows = sum(map(len, arrays))
+        for job in jobs:
+            job.timings.decode += decoded - started
+            job.timings.inference = done - decoded
+            job.batch = rows
+        return list(outcomes.values())
+
+    def _prepare(self, jobs: Sequence[Job]) -> dict[Job, Exception]:
+        form, limit = self.classifier.card.preprocessing, min(_INLINE_PIXELS, self._settings.max_pixels)
+        images = [job.image for job in jobs if job.image is not None]
+        failed: dict[Job, Exception] = {}
+        for job, prepared in zip(jobs, prepare_all(images, form, formats=FORMATS, max_pixels=limit), strict=True):
+            if isinstance(prepared, Prepared):
+                job.prepared = prepared
+            else:
+                too_large = isinstance(prepared, ImageTooLargeError)
+                failed[job] = TooLargeToWaitFor() if too_large else prepared
+        return failed
+
+    def _inputs(self, job: Job) -> NDArray[Any]:
+        if job.inputs is not None:
+            return job.inputs
+        assert job.prepared is not None
+        return self.network.feed(job.prepared.pixels[None])[self.network.input]
+
+    def _groups(self, arrays: dict[Job, NDArray[Any]]) -> list[list[Job]]:
+        if self.separate:
+            return [[job] for job in arrays]
+        # A graph may leave height and width open; those of one size go together.
+        by_shape = sorted(arrays, key=lambda job: arrays[job].shape[1:])
+        return [list(group) for _, group in groupby(by_shape, key=lambda job: arrays[job].shape[1:])]
+
+    def _infer(self, arrays: dict[Job, NDArray[Any]]) -> dict[Job, Exception]:
+        try:
+            self._run_together(arrays)
+        except Exception as error:
+            if len(arrays) == 1:
+                return dict.fromkeys(arrays, error)
+            # One of them may be at fault; the others shall not pay for it.
+            return {job: said for job, array in arrays.items() for said in self._infer({job: array}).values()}
+        return {}
+
+    def _run_together(self, arrays: dict[Job, NDArray[Any]]) -> None:
+        outputs = tuple(dict.fromkeys(name for job in arrays for name in job.outputs))
+        inputs = np.concatenate(list(arrays.values()))
+        step = self._settings.max_batch
+        parts = [self.network.run(inputs[start : start + step], outputs) for start in range(0, len(inputs), step)]
+        results = dict(zip(outputs, (np.concatenate(pieces) for pieces in zip(*parts, strict=True)), strict=True))
+        images = [job.image is not None for job in arrays]
+        probabilities = softmax(self.network.as_logits(results[self.network.output])) if any(images) else None
+        start = 0
+        for job in arrays:
+            rows = slice(start, start + len(job))
+            start = rows.stop
+            job.rows = {name: results[name][rows] for name in job.outputs}
+            if job.image is not None and probabilities is not None:
+                job.probabilities = probabilities[rows.start]
+                if not np.isfinite(job.probabilities).all():
+                    raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
+
+    def _try(self) -> bool:
+        """Run the network as it will be run, and return whether its images have to be run one by one.
+
+        Raises:
+            OnnxError: it fails, or its scores are no scores.
+        """
+        form = self.classifier.card.preprocessing
+        noise = np.random.default_rng(0).integers(0, 256, (max(2, self._settings.max_batch), *form.shape), np.uint8)
+        inputs = self.network.feed(noise)[self.network.input]
+        logits = self.network.logits(noise)
+        classes = len(self.classifier.card.labels)
+        if logits.shape != (len(noise), classes) or not np.isfinite(logits).all():
+            shape = list(logits.shape)
+            raise OnnxError(f"{self.name} gives {shape} for noise; expected finite scores [{len(noise)}, {classes}].")
+        alone = self.network.as_logits(self.network.run(inputs[:1], [self.network.output])[0])
+        scale = max(1.0, float(np.abs(logits).max()))
+        return bool(np.abs(alone - logits[:1]).max() > _TOLERANCE * scale)
+
+
+def _open(source: ModelSource, settings: Settings) -> Classifier:
+    def opened(provider: ProviderOptions | None) -> Classifier:
+        if source.path is None:
+            content = zoo.read(source.ref, "model.onnx")
+            return open_onnx(content, source.name, device=settings.device, provider=provider, verified=True)
+        return open_onnx(source.path, source.ref, device=settings.device, options=source.options, provider=provider)
+
+    # Threads that spin while they wait take the processor from the event loop.
+    classifier = opened(ProviderOptions(threads=settings.threads or 1, spinning=False))
+    cores = max(1, usable_cores() // settings.workers)
+    if settings.threads is None and classifier.card.tuning:
+        return opened(None)
+    if settings.threads is None and cores > 1 and not _is_small(classifier):
+        return opened(ProviderOptions(threads=cores, spinning=False))
+    return classifier
+
+
+def _is_small(classifier: Classifier) -> bool:
+    """Whether a network on the CPU is so quick that threads would only cost."""
+    network = classifier.network
+    assert isinstance(network, OnnxNetwork)
+    if network.placement.device != "CPU":
+        return True  # its threads run nothing
+    pixels = np.zeros((1, *classifier.card.preprocessing.shape), np.uint8)
+    times = []
+    for _ in range(4):
+        started = perf_counter()
+        network.logits(pixels)
+        times.append(perf_counter() - started)
+    return min(times) <= _SMALL_SECONDS

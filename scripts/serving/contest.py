@@ -156,7 +156,7 @@ def half_load(folder: Path, rounds: int, seconds: float) -> Part:
                 if not tally.adds_up or tally.problems:
                     sys.exit(f"{contender.name}: {tally.lost} lost, {dict(tally.problems)}")
                 p50, p99 = tally.percentile_ms(50), tally.percentile_ms(99)
-                rows.append({"name": contender.name, "peak": peak, "p50_ms": p50, "p99_ms": p99, **cost(tally)})
+                rows.append({"name": contender.name, "peak": peak, "p50_ms": p50, "p99_ms": p99, **tally.cost()})
     figures = []
     for name in ("cnnkit", "bare"):
         found = [row for row in rows if row["name"] == name]
@@ -174,11 +174,3 @@ def half_load(folder: Path, rounds: int, seconds: float) -> Part:
         f"p99 {median(r['late_p99_ms'] for r in generator):.2f} ms late",
     ))  # fmt: skip
     return Part("latency", figures, {"rounds": rows})
-
-
-def cost(tally: Any) -> dict[str, float]:
-    """Return what the generator took of the processor, and how late it was."""
-    import numpy as np
-
-    late = np.percentile(tally.lateness, 99) * 1e3 if tally.lateness else 0.0
-    return {"generator_us": tally.cpu_seconds / max(1, tally.sent) * 1e6, "late_p99_ms": float(late)}

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit import api
-from serving.contest import CONNECTIONS, cost
+from serving.contest import CONNECTIONS
 from serving.figures import Figure, Part
 from serving.servers import LENET, Server, cnnkit_command, digit, label_of, post, running
-from serving.traffic import Tally, closed_loop, open_loop
+from serving.tally import Tally
+from serving.traffic import closed_loop, open_loop
 
 TIMES = 10
 REFUSAL_BAR_MS, GOODPUT_BAR = 50.0, 0.9
@@ -90,7 +91,7 @@ def overload(folder: Path, seconds: float, *, heavy: Path | None) -> Part:
                 "lost": dict(tally.lost), "unconnected": dict(tally.unconnected), "problems": dict(tally.problems),
                 "refusal_p50_ms": tally.percentile_ms(50, 503), "refusal_p99_ms": tally.percentile_ms(99, 503),
                 "answer_p50_ms": tally.percentile_ms(50), "answer_p99_ms": tally.percentile_ms(99),
-                "probes": dict(probes.statuses), **cost(tally),
+                "probes": dict(probes.statuses), **tally.cost(),
             }  # fmt: skip
             found = tally.problems + tally.lost + tally.unconnected
             problems += [f"{name}: {count} × {what}" for what, count in found.items()]

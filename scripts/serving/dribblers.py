@@ -38,6 +38,12 @@ class Dribbled:
     seconds: float | None = None
     answer: bytes = b""
 
+    def how(self) -> str:
+        """Return the status of the answer, or what happened without one."""
+        if self.answer.startswith(b"HTTP/1.1 "):
+            return self.answer.split(b" ", 2)[1].decode("latin-1")
+        return "still open" if self.seconds is None else "closed"
+
 
 async def dribble(port: int, kind: str, patience: float, first: bytes) -> Dribbled:
     """Send a byte a second until the server closes the connection."""
@@ -114,15 +120,15 @@ def dribblers(folder: Path, count: int, deadline: float) -> Part:
         after, last = good_client(server.port, deadline - 1, request)
     alone, among = (float(np.percentile(values, 99)) * 1e3 for values in (before + after, beside))
     held = [each.seconds for each in found if each.seconds is not None]
-    latest, kept = max(held, default=0.0), count - len(held)
-    starts = Counter(f"{each.kind}: {_status(each.answer)}" for each in found)
+    latest, kept = max(held, default=float("inf")), count - len(held)
+    starts = Counter(f"{each.kind}: {each.how()}" for each in found)
     problems += more + last
     problems += [f"{each.kind}: not closed after {deadline + 5:g} s" for each in found if each.seconds is None][:5]
     limit = deadline + GRACE_SECONDS
     figures = [
         Figure(
             f"{count} clients dribbling a byte a second: the last closed",
-            f"after {latest:.1f} s" + (f", {kept} not at all" if kept else ""),
+            f"after {latest:.1f} s" if not kept else f"{kept} not at all",
             f"≤ {limit:g} s", not kept and latest <= limit,
         ),
         Figure("… how", ", ".join(f"{what} ({many})" for what, many in sorted(starts.items()))),
@@ -133,7 +139,3 @@ def dribblers(folder: Path, count: int, deadline: float) -> Part:
     ]  # fmt: skip
     details = {"held_seconds": sorted(held), "good_p99_ms": among, "good_alone_p99_ms": alone, "how": dict(starts)}
     return Part("dribblers", figures, details, problems)
-
-
-def _status(answer: bytes) -> str:
-    return answer.split(b" ", 2)[1].decode("latin-1") if answer.startswith(b"HTTP/1.1 ") else "closed"

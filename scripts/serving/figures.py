@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+MOST_PRINTED = 25
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -77,8 +79,10 @@ def report(title: str, parts: Sequence[Part], output: Path | None) -> int:
     table = markdown(parts)
     print(f"{title}\n\n{table}")
     for part in parts:
-        for problem in part.problems:
+        for problem in part.problems[:MOST_PRINTED]:
             print(f"problem: {part.name}: {problem}")
+        if len(part.problems) > MOST_PRINTED:
+            print(f"problem: {part.name}: … and {len(part.problems) - MOST_PRINTED:,} more")
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.with_suffix(".md").write_text(f"{title}\n\n{table}\n", "utf-8")

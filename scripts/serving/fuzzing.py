@@ -1,26 +1,20 @@
 """Thousands of mutated images and requests: each is answered, in the right form, by a server that stays as it was.
 
-A request is sent as it is, on a connection of its own. By the parser that the server uses, a request is complete,
-wrong, or goes on; the first two must be answered, the last one must be answered or its connection closed by the
-deadline for receiving. What fails is saved, and `soak_serve.py --replay FILE` sends it again.
+What fails is saved, and `soak_serve.py --replay FILE` sends it again.
 """
 
 import http.client
 import json
 import random
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
-import httptools
-
 from serving.clients import Client, LostError
+from serving.exchanges import RECEIVE_SECONDS, exchange, must_be_answered
 from serving.figures import Figure, Part
 from serving.mutated_images import image
 from serving.mutated_requests import request
@@ -29,7 +23,6 @@ from serving.servers import LENET, Server, cnnkit_command, digit, label_of, post
 ALLOWED = frozenset({200, 400, 404, 405, 408, 413, 415, 422, 503})
 IMAGE_STATUSES = frozenset({200, 400, 413, 415, 422, 503})
 MEMORY_BAR_MIB = 256.0
-RECEIVE_SECONDS, GRACE_SECONDS = 1.0, 3.0
 CLIENTS = {"images": 8, "requests": 48}
 KINDS = ("image/png", "image/jpeg", "image/webp", "image/bmp", "application/octet-stream", "text/plain")
 
@@ -125,98 +118,6 @@ def send_request(client: Client, found: Found, seed: int, index: int) -> None:
             found.fail(
                 name, sent, f"no answer, {'closed' if seconds is not None else 'still open'}; {due or 'it goes on'}"
             )
-
-
-@dataclass
-class Reply:
-    """An answer as it comes in."""
-
-    status: int = 0
-    kind: str = ""
-    body: bytes = b""
-    retry: bool = False
-
-
-class Replies:
-    """The answers on one connection."""
-
-    def __init__(self, *, to_head: bool) -> None:
-        self.done: list[Reply] = []
-        self._current = Reply()
-        self._to_head = to_head
-        self._parser = httptools.HttpResponseParser(self)
-
-    def feed(self, data: bytes) -> None:
-        """Take what came."""
-        self._parser.feed_data(data)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep what matters."""
-        if name.lower() == b"content-type":
-            self._current.kind = value.decode("latin-1")
-        self._current.retry |= name.lower() == b"retry-after"
-
-    def on_headers_complete(self) -> None:
-        """End an answer without a body, of which the parser cannot know."""
-        if self._to_head:
-            self.on_message_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Keep the body."""
-        self._current.body += body
-
-    def on_message_complete(self) -> None:
-        """Go on to the next, and leave out those that only say that there will be one."""
-        self._current.status = self._parser.get_status_code()
-        if self._current.status >= 200 and not (self._to_head and self.done):
-            self.done.append(self._current)
-        self._current = Reply()
-
-
-def exchange(port: int, sent: bytes) -> tuple[list[Reply], float | None]:
-    """Send bytes; return the answers, and after how long the server closed the connection; None where it did not."""
-    replies = Replies(to_head=sent.startswith(b"HEAD "))
-    began = time.perf_counter()
-    until = began + RECEIVE_SECONDS + GRACE_SECONDS
-    with socket.create_connection(("127.0.0.1", port), GRACE_SECONDS) as connection:
-        with suppress(ConnectionError):  # it may refuse to read on, and has said why
-            connection.sendall(sent)
-        while time.perf_counter() < until:
-            # One answer is what matters; where more are due, they come at once.
-            connection.settimeout(0.05 if replies.done else max(0.01, until - time.perf_counter()))
-            try:
-                data = connection.recv(65536)
-            except TimeoutError:
-                break
-            except ConnectionError:
-                data = b""
-            if not data:
-                return replies.done, time.perf_counter() - began
-            with suppress(httptools.HttpParserUpgrade):
-                try:
-                    replies.feed(data)
-                except httptools.HttpParserError as error:
-                    raise OSError(f"the answer is not HTTP: {error}: {data[:200]!r}") from error
-            if len(replies.done) == 1 and b"\r\n\r\n" not in sent[sent.find(b"\r\n\r\n") + 4 :]:
-                break
-    return replies.done, None
-
-
-def must_be_answered(sent: bytes) -> str:
-    """Return why bytes must be answered: they are a complete request, or no request; nothing where they go on."""
-    whole = count()
-
-    class Events:
-        def on_message_complete(self) -> None:
-            next(whole)
-
-    try:
-        httptools.HttpRequestParser(Events()).feed_data(sent)
-    except httptools.HttpParserUpgrade:
-        return "it is a complete request"
-    except httptools.HttpParserError as error:
-        return f"it is no HTTP ({error})"
-    return "it is a complete request" if next(whole) else ""
 
 
 SENDERS: dict[str, Callable[[Client, Found, int, int], None]] = {"images": send_image, "requests": send_request}

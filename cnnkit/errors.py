@@ -13,6 +13,7 @@ CnnkitError                    exit 1
 ├── DeviceError                a device that was asked for and cannot be had
 ├── InstallationError          what `doctor` found would make a command fail
 ├── ClusterError               a Ray cluster that cannot be reached, or lost its workers
+├── ServerError                a server that cannot listen, or whose workers die
 ├── OutputError                a result that could not be written
 ├── MissingDependencyError     an optional library that this installation lacks
 ├── TrainingDivergedError      the loss is no longer a number
@@ -125,6 +126,12 @@ class ClusterError(CnnkitError):
     """A Ray cluster that cannot be reached, or whose workers are lost."""
 
     code = "cluster"
+
+
+class ServerError(CnnkitError):
+    """A server that cannot listen at its address, or whose worker processes die."""
+
+    code = "server"
 
 
 class OutputError(CnnkitError):

@@ -8,7 +8,7 @@ pixels everywhere. Images of a data set that already have the network's form pas
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,7 +88,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def decode(
-    source: bytes | Path, *, formats: Sequence[str] = FORMATS, max_pixels: int | None = None
+    source: bytes | Path, *, formats: tuple[str, ...] = FORMATS, max_pixels: int | None = None
 ) -> tuple[Image.Image, list[str]]:
     """Decode an image file into an upright image of mode `L` or `RGB`, and say what was done on the way.
 
@@ -138,7 +138,7 @@ def prepare_all(
     sources: Iterable[ImageSource],
     preprocessing: Preprocessing,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: tuple[str, ...] = FORMATS,
     max_pixels: int | None = None,
 ) -> list[Prepared | ImageError]:
     """Bring images to the form that a network expects, as `prepare` does, with the error of a bad one in its place."""
@@ -162,7 +162,7 @@ def prepare_all(
     return [results[index] for index in range(len(results))]
 
 
-def _open(source: ImageSource, formats: Sequence[str], max_pixels: int | None) -> tuple[Image.Image, list[str]]:
+def _open(source: ImageSource, formats: tuple[str, ...], max_pixels: int | None) -> tuple[Image.Image, list[str]]:
     if isinstance(source, bytes | Path):
         return decode(source, formats=formats, max_pixels=max_pixels)
     if isinstance(source, Image.Image):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
     from cnnkit.api.proving import verify as verify
+    from cnnkit.api.serving import serve as serve
+    from cnnkit.api.serving import served_models as served_models
     from cnnkit.api.training import create_model as create_model
     from cnnkit.api.training import default_recipe as default_recipe
     from cnnkit.api.training import run_recipe as run_recipe
@@ -29,6 +31,7 @@ _HOMES = {
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
+    "serving": ("serve", "served_models"),
     "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
 }
 

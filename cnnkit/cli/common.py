@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from signal import SIGINT
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -231,10 +231,20 @@ def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Cla
     """
     from cnnkit import api
 
-    if options["preprocess"] not in {None, "imagenet"}:
-        raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
-    mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
+    options["preprocess"] = require_preprocess(options["preprocess"])
+    mean, std = (numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
     return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
+
+
+def require_preprocess(given: str | None) -> 'Literal["imagenet"] | None':
+    """Make sure that a `--preprocess`, which may be absent, is known.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if given in {None, "imagenet"}:
+        return given  # type: ignore[return-value]
+    raise UsageError(f"--preprocess {given!r}: expected imagenet.")
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:
@@ -247,7 +257,12 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
 
 
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """Parse numbers separated by commas, which may be absent.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
     if text is None:
         return None
     try:

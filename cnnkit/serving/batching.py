@@ -1,7 +1,7 @@
 """Dynamic batching: requests that wait for a model go through it together.
 
-All of a `Batcher` but `_work` runs on the event loop. Each place in the queue is taken by one request from its admission
-to its answer, whether it waits or is being worked on; a request that is cancelled gives its place back at once.
+All of a `Batcher` but `_work` runs on the event loop. A request takes a place in the queue from its admission to its
+answer, whether it waits or is being worked on; one whose client leaves gives its place back at once.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cnnkit.images import Prepared
 from cnnkit.serving.problems import busy
+from cnnkit.serving.statistics import Statistics
 
 if TYPE_CHECKING:
     from cnnkit.serving.metrics import Metrics
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from cnnkit.serving.settings import Settings
 
 
-class TooLargeToWaitFor(Exception):
-    """An image whose decoding would keep a whole batch waiting."""
+class LargeImageError(Exception):
+    """An image that would keep a whole batch waiting while it is decoded."""
 
 
 @dataclass(slots=True)
@@ -46,10 +47,11 @@ class Job:
         inputs: or what the graph takes, [n, …].
         outputs: by name, that are wanted.
         admitted: since when it waits, by `perf_counter`.
-        prepared: the image once it is decoded.
-        rows: of the outputs, by name, each [n, …].
+        timings: complete once it is done.
+        decoded: the image is prepared.
+        prepared: the image, as the network takes it.
+        rows: once it is done, of the outputs by name, each [n, …].
         probabilities: of an image, [classes].
-        timings: once it is done.
         batch: images in the batch that it was in.
         model: that answered it.
     """
@@ -59,12 +61,13 @@ class Job:
     image: bytes | None = None
     inputs: NDArray[Any] | None = None
     admitted: float = field(default_factory=perf_counter)
-    prepared: Prepared | None = None
-    rows: dict[str, NDArray[Any]] = field(default_factory=dict)
-    probabilities: NDArray[np.float64] | None = None
     timings: Timings = field(default_factory=Timings)
-    batch: int = 0
-    model: "ServedModel | None" = None
+    decoded: bool = False
+    prepared: Prepared = field(init=False)
+    rows: dict[str, NDArray[Any]] = field(init=False)
+    probabilities: NDArray[np.float64] = field(init=False)
+    batch: int = field(init=False)
+    model: "ServedModel" = field(init=False)
 
     def __len__(self) -> int:
         return 1 if self.inputs is None else len(self.inputs)
@@ -75,12 +78,14 @@ class Batcher:
 
     Attributes:
         model: that the next batch goes through; may be replaced at any time.
+        statistics: of the model.
         places: taken by requests that are not answered yet.
     """
 
     def __init__(self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor) -> None:
         self.model = model
         self.places = 0
+        self.statistics = Statistics()
         self._settings = settings
         self._metrics = metrics
         self._decoders = decoders
@@ -92,6 +97,11 @@ class Batcher:
         self._threads = ThreadPoolExecutor(self._idle, f"{model.name}-batches")
         self._timer: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
+
+    def replace(self, model: "ServedModel") -> None:
+        """Let the next batch go through another version; the one that is under way finishes with the old one."""
+        self.model = model
+        self.statistics = Statistics()
 
     def require_place(self) -> None:
         """Make sure that another request would be admitted.
@@ -144,7 +154,8 @@ class Batcher:
             if rest > 0 and self._rows < self._settings.max_batch:
                 self._dispatch_after(rest)
                 return
-            batch, rows = [], 0
+            batch: list[Job] = []
+            rows = 0
             while self._waiting and (not batch or rows + len(next(iter(self._waiting))) <= self._settings.max_batch):
                 batch.append(self._waiting.popitem(last=False)[0])
                 rows += len(batch[-1])
@@ -172,18 +183,20 @@ class Batcher:
                 rows += len(job)
                 job.model = model
                 job.done.set_result(job)
-            elif isinstance(error, TooLargeToWaitFor):
+            elif isinstance(error, LargeImageError):
                 self._loop.create_task(self._decode(model, job))
             else:
                 job.done.set_exception(error)
-        self._metrics.batch(model.name, batch[0].timings, rows)
+        if rows:
+            self._metrics.batch(model.name, batch[0].timings, rows)
+            self.statistics.batch(rows, len(batch), batch[0].timings)
         self._dispatch()
 
     async def _decode(self, model: "ServedModel", job: Job) -> None:
         """Decode a large image beside the batches, and let it wait again."""
         started = perf_counter()
         try:
-            job.prepared = await self._loop.run_in_executor(self._decoders, lambda: model.decode(job))
+            await self._loop.run_in_executor(self._decoders, model.decode, job)
         except Exception as error:
             if not job.done.done():
                 job.done.set_exception(error)

@@ -1,7 +1,7 @@
 """What the server says of itself and its models, in the documents of the Open Inference Protocol.
 
-Source: the protocol's metadata objects, and the model configuration, statistics and model repository extensions of NVIDIA's
-Triton Inference Server; the configuration has the fields of its `ModelConfig` message.
+Source: the protocol's metadata objects, and the model configuration, statistics and model repository extensions of
+NVIDIA's Triton Inference Server; the configuration has the fields of its `ModelConfig` message.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,18 +1,19 @@
 """What the server counts, as Prometheus reads it."""
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cnnkit.serving.batching import Timings
     from cnnkit.serving.served import ServedModel
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that tells prometheus_client where several processes put their values; it is read when it is imported."""
+"""The variable that tells prometheus_client, when it is imported, where several processes put their values."""
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -21,19 +22,27 @@ class Metrics:
     """Counters, gauges and histograms of one process; `render` has those of all workers."""
 
     def __init__(self) -> None:
+        prometheus.disable_created_metrics()  # a series for each series, that nobody reads
         registry = CollectorRegistry()
         self._registry = registry
-        of_model = {"registry": registry, "labelnames": ["model"]}
         self._requests = Counter(
             "cnnkit_requests", "Requests answered.", ["endpoint", "model", "status"], registry=registry
         )
         self._refused = Counter("cnnkit_refused", "Requests refused.", ["model", "reason"], registry=registry)
         self._left = Counter("cnnkit_clients_left", "Clients that left before their answer.", registry=registry)
         self._queue = Gauge(
-            "cnnkit_queue_length", "Requests that wait or are worked on.", multiprocess_mode="livesum", **of_model
+            "cnnkit_queue_length",
+            "Requests that wait or are worked on.",
+            ["model"],
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self._batches = Histogram(
-            "cnnkit_batch_size", "Images in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512), **of_model
+            "cnnkit_batch_size",
+            "Images in a batch.",
+            ["model"],
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=registry,
         )
         self._stages = Histogram(
             "cnnkit_stage_seconds",
@@ -110,7 +119,7 @@ class Metrics:
             from prometheus_client.multiprocess import MultiProcessCollector
 
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
 
 

@@ -1,7 +1,7 @@
 """Inference requests and responses of the Open Inference Protocol over HTTP, from and to bytes.
 
-Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton Inference Server: binary tensor data (with
-raw binary requests), and classification. Whatever comes as a request, `decode_request` returns one or raises `Problem`.
+Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton Inference Server: binary tensor data (raw
+requests too) and classification. Whatever comes as a request, `decode_request` returns one or raises `Problem`.
 """
 
 import math

@@ -10,7 +10,7 @@ RETRY = ((b"retry-after", b"1"),)
 CLOSE = ((b"connection", b"close"),)
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - it is an answer as well
     """A request that is answered with an error.
 
     Attributes:

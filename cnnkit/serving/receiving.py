@@ -78,8 +78,8 @@ class Receiver:
                         return b"".join(pieces)
         except TimeoutError:
             seconds = self._settings.receive_seconds
-            message = f"the body did not come within {seconds:g} seconds; {size} bytes of it did."
-            raise Problem(408, "slow-request", message, CLOSE) from None
+            said = f"the body did not come within {seconds:g} seconds; {size} bytes of it did."
+            raise Problem(408, "slow-request", said, CLOSE) from None
         finally:
             self._buffered -= size
 

@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import logging
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,24 +50,26 @@ class Repository:
         self._metrics = metrics
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
+        self._opened: dict[str, ServedModel] = {}
+        self._asked = _fingerprint(settings.reload_file)
 
-    def open(self) -> dict[str, ServedModel]:
-        """Open all models, before the event loop takes requests.
+    def open(self) -> None:
+        """Open all models.
 
         Raises:
             CnnkitError: one of them cannot be served.
         """
-        models = {}
         for name, source in self.sources.items():
             self._seen[name] = _fingerprint(source.path)
-            models[name] = ServedModel(source, self._settings)
-        return models
+            self._opened[name] = ServedModel(source, self._settings)
 
-    def serve(self, models: dict[str, ServedModel]) -> None:
-        """Put the opened models behind their queues."""
-        for name, model in models.items():
+    def serve(self) -> None:
+        """Put the opened models behind their queues, on the event loop that runs."""
+        while self._opened:
+            name, model = self._opened.popitem()
             self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
             self._metrics.serving(model)
+        self.batchers = {name: self.batchers[name] for name in self.sources}
 
     def batcher(self, name: str) -> Batcher:
         """Return the batcher of a model.
@@ -85,13 +88,23 @@ class Repository:
         """Reload the models whose files change, for ever."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            asked = _fingerprint(self._settings.reload_file)
             for name, source in self.sources.items():
                 found = _fingerprint(source.path)
-                if found is not None and found != self._seen[name]:
-                    # A file that is still being written is complete, or at least different, at the next look.
+                changed = self._settings.watch and found is not None and found != self._seen[name]
+                if changed:
+                    # A file that is still being written is another one a moment later.
                     await asyncio.sleep(WATCH_SECONDS / 10)
-                    if found == _fingerprint(source.path):
-                        await self.reload(name)
+                    changed = found == _fingerprint(source.path)
+                if changed or asked != self._asked:
+                    await self.reload(name)
+            self._asked = asked
+
+    def tell_other_workers(self) -> None:
+        """Let the other workers behind the port reload as well."""
+        if self._settings.reload_file is not None:
+            self._settings.reload_file.write_text(secrets.token_hex(), "ascii")
+            self._asked = _fingerprint(self._settings.reload_file)
 
     async def reload(self, name: str) -> Reloaded:
         """Load a model's file again, and let it serve in place of the old one if it passes its trial."""
@@ -107,7 +120,7 @@ class Repository:
                 self._metrics.reloaded(name, "refused")
                 _log.error("%s stays at version %d: %s", name, old.version, reason, extra={"event": "reload-refused"})
                 return Reloaded(name, old.version, reason)
-            batcher.model = new
+            batcher.replace(new)
             self._metrics.serving(new, old)
             self._metrics.reloaded(name, "swapped")
             _log.info("%s is at version %d", name, new.version, extra={"event": "reloaded"})

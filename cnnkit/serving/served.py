@@ -1,23 +1,27 @@
 """A model that is served: opened for this machine, tried before anybody relies on it, and run in batches."""
 
-import os
+import logging
 from collections.abc import Sequence
 from itertools import groupby
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import zoo
 from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
-from cnnkit.images import Prepared, prepare, prepare_all
+from cnnkit.images import Prepared, prepare_all
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork, softmax
 from cnnkit.runtime.foreign import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.serving.batching import Job, TooLargeToWaitFor
+from cnnkit.serving.batching import Job, LargeImageError
+from cnnkit.serving.features import FeatureMaps, open_features
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
+from cnnkit.serving.tensors import describe
+
+_log = logging.getLogger("cnnkit.serving")
 
 _INLINE_PIXELS = 512 * 512
 """Larger images are decoded outside the batch, which would wait for them."""
@@ -34,6 +38,10 @@ class ServedModel:
         version: 1 for the file that the server started with.
         classifier: with the card.
         network: that runs.
+        form: of the images that it takes.
+        inputs: that the graph takes.
+        outputs: that it gives.
+        features: what its first layers make of an image; None where it has no such layers.
         streams: batches that it works on at the same time.
         separate: an image's scores depend on what else is in its batch, so that each request runs alone.
     """
@@ -47,31 +55,33 @@ class ServedModel:
         self.name = source.name
         self.version = version
         self.classifier = _open(source, settings)
-        assert isinstance(self.classifier.network, OnnxNetwork)
-        self.network: OnnxNetwork = self.classifier.network
+        self.network = cast("OnnxNetwork", self.classifier.network)
         self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
+        self.form = self.classifier.card.preprocessing
+        self.inputs, self.outputs = describe(self.network.session)
+        self.features = _features(source, self.network)
         self._settings = settings
         self.separate = self._try()
 
-    def decode(self, job: Job) -> Prepared | None:
-        """Decode a job's image, however large within the limit; None where nobody waits for it any more.
+    def decode(self, job: Job) -> None:
+        """Decode a job's image, however large within the limit, unless nobody waits for it any more.
 
         Raises:
             ImageError: it is not acceptable.
         """
         if job.done.done() or job.image is None:
-            return None
-        form, limit = self.classifier.card.preprocessing, self._settings.max_pixels
+            return
+        form, limit = self.form, self._settings.max_pixels
         prepared = prepare_all([job.image], form, formats=FORMATS, max_pixels=limit)[0]
         if isinstance(prepared, ImageError):
             raise prepared
-        return prepared
+        job.prepared, job.decoded = prepared, True
 
     def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
-        """Decode what has to be decoded, run the network, and leave in each job what it asked for, or return why not."""
+        """Decode, run the network, and leave in each job what it asked for; return what went wrong with which."""
         outcomes: dict[Job, Exception | None] = dict.fromkeys(jobs)
         started = perf_counter()
-        outcomes.update(self._prepare([job for job in jobs if job.image is not None and job.prepared is None]))
+        outcomes.update(self._prepare([job for job in jobs if job.image is not None and not job.decoded]))
         arrays = {job: self._inputs(job) for job in jobs if outcomes[job] is None}
         decoded = perf_counter()
         for together in self._groups(arrays):
@@ -85,21 +95,20 @@ class ServedModel:
         return list(outcomes.values())
 
     def _prepare(self, jobs: Sequence[Job]) -> dict[Job, Exception]:
-        form, limit = self.classifier.card.preprocessing, min(_INLINE_PIXELS, self._settings.max_pixels)
+        form, limit = self.form, min(_INLINE_PIXELS, self._settings.max_pixels)
         images = [job.image for job in jobs if job.image is not None]
         failed: dict[Job, Exception] = {}
         for job, prepared in zip(jobs, prepare_all(images, form, formats=FORMATS, max_pixels=limit), strict=True):
             if isinstance(prepared, Prepared):
-                job.prepared = prepared
+                job.prepared, job.decoded = prepared, True
             else:
                 too_large = isinstance(prepared, ImageTooLargeError)
-                failed[job] = TooLargeToWaitFor() if too_large else prepared
+                failed[job] = LargeImageError() if too_large else prepared
         return failed
 
     def _inputs(self, job: Job) -> NDArray[Any]:
         if job.inputs is not None:
             return job.inputs
-        assert job.prepared is not None
         return self.network.feed(job.prepared.pixels[None])[self.network.input]
 
     def _groups(self, arrays: dict[Job, NDArray[Any]]) -> list[list[Job]]:
@@ -143,8 +152,9 @@ class ServedModel:
         Raises:
             OnnxError: it fails, or its scores are no scores.
         """
-        form = self.classifier.card.preprocessing
-        noise = np.random.default_rng(0).integers(0, 256, (max(2, self._settings.max_batch), *form.shape), np.uint8)
+        noise = np.random.default_rng(0).integers(
+            0, 256, (max(2, self._settings.max_batch), *self.form.shape), np.uint8
+        )
         inputs = self.network.feed(noise)[self.network.input]
         logits = self.network.logits(noise)
         classes = len(self.classifier.card.labels)
@@ -154,6 +164,15 @@ class ServedModel:
         alone = self.network.as_logits(self.network.run(inputs[:1], [self.network.output])[0])
         scale = max(1.0, float(np.abs(logits).max()))
         return bool(np.abs(alone - logits[:1]).max() > _TOLERANCE * scale)
+
+
+def _features(source: ModelSource, network: OnnxNetwork) -> FeatureMaps | None:
+    model = source.path or zoo.read(source.ref, "model.onnx")
+    try:
+        return open_features(model, network, source.ref)
+    except OnnxError as error:  # a graph that cannot be taken apart is served all the same
+        _log.warning("%s shows no feature maps: %s", source.name, error, extra={"event": "no-features"})
+        return None
 
 
 def _open(source: ModelSource, settings: Settings) -> Classifier:
@@ -175,8 +194,7 @@ def _open(source: ModelSource, settings: Settings) -> Classifier:
 
 def _is_small(classifier: Classifier) -> bool:
     """Whether a network on the CPU is so quick that threads would only cost."""
-    network = classifier.network
-    assert isinstance(network, OnnxNetwork)
+    network = cast("OnnxNetwork", classifier.network)
     if network.placement.device != "CPU":
         return True  # its threads run nothing
     pixels = np.zeros((1, *classifier.card.preprocessing.shape), np.uint8)

@@ -49,6 +49,7 @@ class Settings:
         admin: offer `POST /admin/reload` to clients on this machine.
         access_log: a line for each request, not only for those that fail.
         log_format: of the lines on standard error.
+        reload_file: that changes when one of several workers was asked to reload.
     """
 
     host: str = "127.0.0.1"
@@ -68,3 +69,4 @@ class Settings:
     admin: bool = False
     access_log: bool = False
     log_format: Literal["text", "json"] = "text"
+    reload_file: Path | None = None

@@ -5,8 +5,8 @@ without gaps; a string is its length in four bytes, then its UTF-8 bytes. Source
 Data", and the binary tensor data extension of NVIDIA's Triton Inference Server.
 """
 
+import json
 import math
-import reprlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ _DTYPES = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+DATATYPES = (*_DTYPES, "BYTES")
+"""Of the protocol; BYTES are strings."""
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _OF_ONNX = {
     "tensor(bool)": "BOOL",
@@ -92,8 +94,18 @@ def _specs(nodes: Sequence[NodeArg]) -> tuple[TensorSpec, ...]:
 
 
 def shown(value: object) -> str:
-    """Return a value from a request, short enough for a message."""
-    return reprlib.repr(value)
+    """Return a value from a request as JSON writes it, in printable ASCII and short enough for a message.
+
+    >>> print(shown([1, True, None, {"a": 1}, "7" * 99]), shown({}))
+    [1, true, null, {…}, "777777777777777777777777777777…] {…}
+    """
+    if isinstance(value, dict):
+        return "{…}"
+    if isinstance(value, list):
+        few = [("[…]" if isinstance(item, list) else shown(item)) for item in value[:6]]
+        return f"[{', '.join(few)}{', …' if len(value) > len(few) else ''}]"
+    text = json.dumps(value[:32] if isinstance(value, str) else value).replace("\x7f", "\\u007f")
+    return text if len(text) <= 32 else f"{text[:31]}…"
 
 
 def checked_shape(shape: list[Any], spec: TensorSpec, where: str) -> tuple[int, ...]:

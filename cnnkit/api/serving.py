@@ -1,0 +1,91 @@
+"""Serving trained networks over HTTP."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnkit import registry, zoo
+from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.files import expanded
+from cnnkit.runtime.foreign import ForeignOptions
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cnnkit.serving.settings import ModelSource, Settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def serve(
+    refs: Sequence[str | Path],
+    settings: "Settings | None" = None,
+    *,
+    labels: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> None:
+    """Serve models over HTTP until SIGTERM or Ctrl-C ends it; what happens is written to the log.
+
+    Args:
+        refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name.
+        settings: of the server; None for the defaults.
+        labels: text file with one label a line, for files without a card; so are the following.
+        mean, std: one value a channel, for pixels in [0, 1].
+        preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
+
+    Raises:
+        UsageError: two models of one name, or one that has to be exported first.
+        UnknownNameError, CheckpointError, OnnxError, ZooError: a model that cannot be had.
+        DeviceError: the device cannot be had.
+        ServerError: the address cannot be had, or the workers die.
+    """
+    from cnnkit.serving import logs
+    from cnnkit.serving.server import run
+    from cnnkit.serving.settings import Settings
+
+    settings = settings or Settings()
+    options = ForeignOptions(
+        expanded(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
+    )
+    sources = served_models([str(ref) for ref in refs], options)
+    logs.configure(settings.log_format)
+    run(sources, settings)
+
+
+def served_models(refs: Sequence[str], options: ForeignOptions | None = None) -> "list[ModelSource]":
+    """Return what references name, under the names that they are served by.
+
+    Raises:
+        UsageError, UnknownNameError, CheckpointError: as for `serve`.
+    """
+    from cnnkit.serving.settings import ModelSource
+
+    sources: dict[str, ModelSource] = {}
+    for text in refs or [""]:
+        name, ref = _named(text)
+        reference = registry.resolve(ref)
+        if reference.kind == "onnx" and reference.path is not None:
+            name = name or reference.path.stem
+            source = ModelSource(name, ref, reference.path, options or ForeignOptions())
+        elif reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref)):
+            name = name or ref
+            source = ModelSource(name, ref)
+        elif reference.kind == "architecture":
+            raise CheckpointError(f"{ref} has no trained weights in the zoo. Train it first: cnnkit train {ref}")
+        else:
+            raise UsageError(f"the server runs ONNX files. Export this one first: cnnkit export {ref} --onnx")
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} cannot stand in a URL; give another name: digits={ref}")
+        if name in sources:
+            raise UsageError(f"{sources[name].ref} and {ref} are both called {name}; name one: other={ref}")
+        sources[name] = source
+    return list(sources.values())
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Split `NAME=REF`; a path may have an equals sign of its own."""
+    name, equals, ref = text.partition("=")
+    return (name, ref) if equals and _NAME.fullmatch(name) and not Path(text).exists() else ("", text)

@@ -1,0 +1,109 @@
+"""A real server in a process of its own."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class RunningServer:
+    """`cnnkit serve` with its log as JSON."""
+
+    process: subprocess.Popen[str]
+    events: "queue.Queue[dict[str, Any]]"
+    url: str = ""
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def wait_for(self, event: str, seconds: float = 20) -> dict[str, Any]:
+        """Return the next line of the log about an event."""
+        deadline = time.monotonic() + seconds
+        while True:
+            entry = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
+            if entry.get("event") == event:
+                return entry
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+def start_server(*arguments: object, **environment: str) -> RunningServer:
+    """Start a server on a free port, without waiting for it."""
+    command = [sys.executable, "-m", "cnnkit", "serve", *map(str, arguments), "--port", "0", "--log-format", "json"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment}
+    )
+    events: queue.Queue[dict[str, Any]] = queue.Queue()
+    running = RunningServer(process, events)
+
+    def read() -> None:
+        for line in process.stderr:
+            entry = json.loads(line) if line.startswith("{") else {"event": "text", "message": line}
+            running.log.append(entry)
+            events.put(entry)
+        events.put({"event": "end"})
+
+    threading.Thread(target=read, daemon=True).start()
+    return running
+
+
+@pytest.fixture(scope="session")
+def serve_forever() -> Iterator[Callable[..., RunningServer]]:
+    """Start servers that all tests of the session may use: `serve_forever("lenet")`."""
+    yield from _servers()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., RunningServer]]:
+    """Start servers for one test: `serve("lenet", "--max-batch", 4)`."""
+    yield from _servers()
+
+
+def _servers() -> Iterator[Callable[..., RunningServer]]:
+    running: list[RunningServer] = []
+
+    def start(*arguments: object, **environment: str) -> RunningServer:
+        server = start_server(*arguments, **environment)
+        running.append(server)
+        server.url = server.wait_for("serving")["url"]
+        return server
+
+    yield start
+    for server in running:
+        server.process.kill()
+        server.process.wait()
+        server.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def server(serve_forever: Callable[..., RunningServer]) -> RunningServer:
+    """A server of `lenet`, `digits` and `shapes-cnn` with the default settings."""
+    return serve_forever("lenet", "digits", "shapes-cnn")
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    """An HTTP client of that server."""
+    with httpx.Client(base_url=server.url, timeout=20) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def seven() -> bytes:
+    """A PNG file of a seven, drawn dark on light."""
+    return (ROOT / "docs" / "images" / "seven.png").read_bytes()

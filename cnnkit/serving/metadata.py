@@ -6,9 +6,9 @@ NVIDIA's Triton Inference Server; the configuration has the fields of its `Model
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
-from cnnkit import __version__
 from cnnkit.serving.tensors import TensorSpec
 
 SERVER_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
@@ -73,7 +73,7 @@ class IndexEntry:
 
 def server_metadata() -> dict[str, Any]:
     """Return the answer to `GET /v2`."""
-    return {"name": "cnnkit", "version": __version__, "extensions": list(SERVER_EXTENSIONS)}
+    return {"name": "cnnkit", "version": version("cnnkit"), "extensions": list(SERVER_EXTENSIONS)}
 
 
 def model_metadata(

@@ -22,7 +22,7 @@ class Metrics:
     """Counters, gauges and histograms of one process; `render` has those of all workers."""
 
     def __init__(self) -> None:
-        prometheus.disable_created_metrics()  # a series for each series, that nobody reads
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, that nobody reads
         registry = CollectorRegistry()
         self._registry = registry
         self._requests = Counter(

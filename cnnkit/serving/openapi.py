@@ -1,9 +1,9 @@
 """The OpenAPI 3.1 document of a server: what it answers, for people at `/docs` and for tools that generate clients."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
-from cnnkit import __version__
 from cnnkit.serving.open_inference import HEADER_LENGTH
 from cnnkit.serving.schemas import SCHEMAS, Schema, ref
 from cnnkit.serving.settings import FORMATS, Settings
@@ -71,7 +71,7 @@ def document(models: Sequence[str], settings: Settings) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "cnnkit",
-            "version": __version__,
+            "version": version("cnnkit"),
             "description": "Image classifiers on onnxruntime. Bodies may come with Content-Encoding gzip or deflate. "
             "Every answer carries X-Request-Id, the client's own where it sent one. Errors have one form: a stable "
             "code and a sentence that says what to do.",

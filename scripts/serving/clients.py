@@ -38,6 +38,10 @@ class _Reading:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     complete: bool = False
+    stays: bool = False
+
+    def __post_init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -46,7 +50,7 @@ class _Reading:
         self.body += body
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete, self.stays = True, self.parser.should_keep_alive()
 
 
 class Client:
@@ -107,16 +111,15 @@ class Client:
     def _read(self, began: float) -> Answer | None:
         assert self._socket is not None  # noqa: S101
         reading = _Reading()
-        parser = httptools.HttpResponseParser(reading)
         while not reading.complete:
             data = self._socket.recv(65536)
             if not data:
                 if reading.headers:
                     raise ConnectionError("closed in the middle of the answer")
                 return None
-            parser.feed_data(data)
+            reading.parser.feed_data(data)
         seconds = time.perf_counter() - began
-        return Answer(parser.get_status_code(), reading.headers, reading.body, seconds, parser.should_keep_alive())
+        return Answer(reading.parser.get_status_code(), reading.headers, reading.body, seconds, reading.stays)
 
 
 def is_closed(connection: socket.socket) -> bool:

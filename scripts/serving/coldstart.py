@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from serving.figures import Figure, Part
-from serving.servers import LENET, cnnkit_command, launch
+from serving.servers import cnnkit_command, launch
 
 BAR_SECONDS = 1.0
 IMPORTS = {
@@ -19,7 +19,7 @@ IMPORTS = {
 def cold_start(folder: Path, rounds: int) -> Part:
     """Measure all in turn; the first round, which warms the file cache, does not count."""
     times: dict[str, list[float]] = {}
-    command = cnnkit_command(LENET, "--workers", "1")
+    command = cnnkit_command("lenet", "--workers", "1")
     for turn in range(rounds + 1):
         found = {}
         for name, code in IMPORTS.items():

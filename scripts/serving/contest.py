@@ -89,7 +89,7 @@ class Contender:
 def contenders(png: bytes, label: str, litserve: Sequence[str]) -> list[Contender]:
     """Return the three, with these settings of LitServe."""
     coded = json.dumps({"image": base64.b64encode(png).decode()}).encode()
-    ours = cnnkit_command(LENET, "--workers", "1")
+    ours = cnnkit_command(f"lenet={LENET}", "--workers", "1")
     peer = contender_command("litserve_peer", LENET, *litserve)
     return [
         Contender("cnnkit", ours, READY, "/predict/lenet", png, "image/png", label),

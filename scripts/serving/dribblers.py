@@ -113,7 +113,7 @@ async def _beside(
 def dribblers(folder: Path, count: int, deadline: float) -> Part:
     """Let so many dribble at a server whose deadline for receiving is so many seconds."""
     request = post("/predict/lenet", digit(), "image/png")
-    with running("cnnkit", cnnkit_command(LENET, "--receive-seconds", f"{deadline:g}"), folder) as server:
+    with running("cnnkit", cnnkit_command(f"lenet={LENET}", "--receive-seconds", f"{deadline:g}"), folder) as server:
         good_client(server.port, 1, request)
         before, problems = good_client(server.port, deadline - 1, request)
         found, beside, more = asyncio.run(_beside(server, count, deadline, request))

@@ -6,6 +6,7 @@ answered; for the last one, the connection may be closed without an answer, by t
 
 import socket
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +15,7 @@ import httptools
 
 RECEIVE_SECONDS, GRACE_SECONDS = 1.0, 3.0
 """The server's deadline for receiving, and how much longer is waited for it."""
+_WINDOWS = {"gzip": 31, "deflate": 15}
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Reply:
 
     status: int = 0
     kind: str = ""
+    coding: str = ""
     body: bytes = b""
     retry: bool = False
 
@@ -43,6 +46,8 @@ class Replies:
         """Keep what matters."""
         if name.lower() == b"content-type":
             self._current.kind = value.decode("latin-1")
+        elif name.lower() == b"content-encoding":
+            self._current.coding = value.decode("latin-1")
         self._current.retry |= name.lower() == b"retry-after"
 
     def on_headers_complete(self) -> None:
@@ -57,6 +62,8 @@ class Replies:
     def on_message_complete(self) -> None:
         """Go on to the next, and leave out those that only say that there will be one."""
         self._current.status = self._parser.get_status_code()
+        if self._current.coding and self._current.body:
+            self._current.body = zlib.decompress(self._current.body, _WINDOWS[self._current.coding])
         if self._current.status >= 200 and not (self._to_head and self.done):
             self.done.append(self._current)
         self._current = Reply()

@@ -3,14 +3,13 @@
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-MOST_PRINTED = 25
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,22 @@ def markdown(parts: Iterable[Part]) -> str:
     return "\n".join(lines)
 
 
+def alike(problems: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield the first of the problems that differ only in numbers and ids, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(re.sub(r"[0-9a-f-]*[0-9][0-9a-f.-]*", "#", problem), []).append(problem)
+    for found in kinds.values():
+        yield found[0], len(found) - 1
+
+
 def report(title: str, parts: Sequence[Part], output: Path | None) -> int:
     """Print the table and the problems; write both, and the numbers, as `output` with .md and .json. Exit code."""
     table = markdown(parts)
     print(f"{title}\n\n{table}")
     for part in parts:
-        for problem in part.problems[:MOST_PRINTED]:
-            print(f"problem: {part.name}: {problem}")
-        if len(part.problems) > MOST_PRINTED:
-            print(f"problem: {part.name}: … and {len(part.problems) - MOST_PRINTED:,} more")
+        for problem, like_it in alike(part.problems):
+            print(f"problem: {part.name}: {problem}" + (f" (and {like_it:,} like it)" if like_it else ""))
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.with_suffix(".md").write_text(f"{title}\n\n{table}\n", "utf-8")

@@ -61,7 +61,7 @@ def whole_request(dice: Dice) -> Parts:
         head, tail = infer_binary(dice)
         return Parts("POST", INFER, [(b"Inference-Header-Content-Length", str(len(head)).encode())], head + tail)
     if kind == 5:
-        packed = gzip.compress(json.dumps(infer_json(dice)).encode())
+        packed = gzip.compress(json.dumps(infer_json(dice)).encode(), mtime=0)
         return Parts("POST", INFER, [JSON, (b"Content-Encoding", b"gzip")], packed)
     if kind == 6:
         body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(digit()), digit())

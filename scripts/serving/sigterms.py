@@ -86,7 +86,7 @@ def sigterms(folder: Path, times: int, seed: int) -> Part:
     problems, seconds, codes, afterwards = [], [], Counter[int](), 0
     for turn in range(times):
         options = VARIANTS[turn % len(VARIANTS)]
-        server = launch("cnnkit", cnnkit_command(LENET, *options), folder)
+        server = launch("cnnkit", cnnkit_command(f"lenet={LENET}", *options), folder)
         current = Round(server.port, request, "7", dice)
         for thread in current.threads:
             thread.start()

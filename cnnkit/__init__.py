@@ -23,6 +23,7 @@ _HOMES = {
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
+    "serve": "cnnkit.api",
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
     "tune": "cnnkit.api",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cnnkit.api import evaluate as evaluate
     from cnnkit.api import export as export
     from cnnkit.api import load as load
+    from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train
     from cnnkit.api import tune as tune

@@ -31,6 +31,7 @@ PUBLIC = [
     "list_datasets",
     "list_models",
     "load",
+    "serve",
     "summarize",
     "train",
     "tune",

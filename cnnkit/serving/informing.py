@@ -1,5 +1,6 @@
 """What the server says of itself: health, models, metrics, documentation, the page; and the reload on request."""
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +19,7 @@ from cnnkit.serving.static import page_file
 if TYPE_CHECKING:
     from cnnkit.serving.app import App
     from cnnkit.serving.batching import Batcher
+    from cnnkit.serving.served import ServedModel
     from cnnkit.serving.settings import Settings
 
 Handler = Callable[["Informing", Scope, Receive, str, str], Awaitable[Reply]]
@@ -64,8 +66,9 @@ class Informing:
         return Reply(content, kind.encode())
 
     async def _models(self, *_: Any) -> Reply:
-        models = [_described(batcher) for batcher in self._repository.batchers.values()]
-        return _json({"models": models})
+        run = asyncio.get_running_loop().run_in_executor
+        models = [batcher.model for batcher in self._repository.batchers.values()]
+        return _json({"models": [await run(self._repository.decoders, _described, model) for model in models]})
 
     async def _live(self, *_: Any) -> Reply:
         return _json({"live": True})
@@ -166,8 +169,8 @@ def _json(content: Any) -> Reply:
     return Reply(to_json(content))
 
 
-def _described(batcher: "Batcher") -> dict[str, Any]:
-    model, card, form = batcher.model, batcher.model.classifier.card, batcher.model.form
+def _described(model: "ServedModel") -> dict[str, Any]:
+    card, form = model.classifier.card, model.form
     return {
         "name": model.name,
         "version": str(model.version),

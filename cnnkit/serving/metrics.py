@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import prometheus_client as prometheus
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ class Metrics:
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, that nobody reads
         registry = CollectorRegistry()
         self._registry = registry
+        ProcessCollector(registry=registry)
         self._requests = Counter(
             "cnnkit_requests", "Requests answered.", ["endpoint", "model", "status"], registry=registry
         )

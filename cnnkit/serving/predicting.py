@@ -126,7 +126,8 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _features(model: "ServedModel", pixels: Pixels) -> list[dict[str, Any]]:
-    layers = model.features.maps(pixels[None]) if model.features is not None else ()
+    features = model.features
+    layers = features.maps(pixels[None]) if features is not None else ()
     return [
         {
             "layer": layer.layer,

@@ -7,22 +7,19 @@ import secrets
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.serving.batching import Batcher
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.problems import Problem
-from cnnkit.serving.served import ServedModel
+from cnnkit.serving.served import Fingerprint, ServedModel, fingerprint
 from cnnkit.serving.settings import ModelSource, Settings
 
 WATCH_SECONDS = 1.0
 """Between two looks at the files."""
 
 _log = logging.getLogger("cnnkit.serving")
-
-Fingerprint = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Repository:
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
         self._opened: dict[str, ServedModel] = {}
-        self._asked = _fingerprint(settings.reload_file)
+        self._asked = fingerprint(settings.reload_file)
 
     def open(self) -> None:
         """Open all models.
@@ -60,7 +57,7 @@ class Repository:
             CnnkitError: one of them cannot be served.
         """
         for name, source in self.sources.items():
-            self._seen[name] = _fingerprint(source.path)
+            self._seen[name] = fingerprint(source.path)
             self._opened[name] = ServedModel(source, self._settings)
 
     def serve(self) -> None:
@@ -88,14 +85,14 @@ class Repository:
         """Reload the models whose files change, for ever."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            asked = _fingerprint(self._settings.reload_file)
+            asked = fingerprint(self._settings.reload_file)
             for name, source in self.sources.items():
-                found = _fingerprint(source.path)
+                found = fingerprint(source.path)
                 changed = self._settings.watch and found is not None and found != self._seen[name]
                 if changed:
                     # A file that is still being written is another one a moment later.
                     await asyncio.sleep(WATCH_SECONDS / 10)
-                    changed = found == _fingerprint(source.path)
+                    changed = found == fingerprint(source.path)
                 if changed or asked != self._asked:
                     await self.reload(name)
             self._asked = asked
@@ -104,13 +101,13 @@ class Repository:
         """Let the other workers behind the port reload as well."""
         if self._settings.reload_file is not None:
             self._settings.reload_file.write_text(secrets.token_hex(), "ascii")
-            self._asked = _fingerprint(self._settings.reload_file)
+            self._asked = fingerprint(self._settings.reload_file)
 
     async def reload(self, name: str) -> Reloaded:
         """Load a model's file again, and let it serve in place of the old one if it passes its trial."""
         async with self._loading:
             source, batcher = self.sources[name], self.batchers[name]
-            self._seen[name] = _fingerprint(source.path)
+            self._seen[name] = fingerprint(source.path)
             old = batcher.model
             try:
                 new = await asyncio.to_thread(ServedModel, source, self._settings, old.version + 1)
@@ -131,14 +128,6 @@ class Repository:
         for batcher in self.batchers.values():
             batcher.close()
         self.decoders.shutdown(wait=False, cancel_futures=True)
-
-
-def _fingerprint(path: Path | None) -> Fingerprint:
-    try:
-        found = path.stat() if path is not None else None
-    except OSError:  # it is being replaced, or gone: what was loaded serves on
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
 
 
 def _require_same_interface(old: ServedModel, new: ServedModel) -> None:

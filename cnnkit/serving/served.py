@@ -1,8 +1,11 @@
 """A model that is served: opened for this machine, tried before anybody relies on it, and run in batches."""
 
 import logging
+import threading
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
 
@@ -30,18 +33,30 @@ _SMALL_SECONDS = 0.002
 _TOLERANCE = 1e-3
 
 
+Fingerprint = tuple[int, int, int] | None
+
+
+def fingerprint(path: Path | None) -> Fingerprint:
+    """Return what changes with a file; None where there is none, or it is just being replaced."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
+
+
 class ServedModel:
     """One version of a model.
 
     Attributes:
         name: in the URLs.
         version: 1 for the file that the server started with.
+        fingerprint: of the file, to see that it changes; None for a zoo entry.
         classifier: with the card.
         network: that runs.
         form: of the images that it takes.
         inputs: that the graph takes.
         outputs: that it gives.
-        features: what its first layers make of an image; None where it has no such layers.
         streams: batches that it works on at the same time.
         separate: an image's scores depend on what else is in its batch, so that each request runs alone.
     """
@@ -54,14 +69,36 @@ class ServedModel:
         """
         self.name = source.name
         self.version = version
+        self.fingerprint = fingerprint(source.path)
         self.classifier = _open(source, settings)
         self.network = cast("OnnxNetwork", self.classifier.network)
         self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
         self.form = self.classifier.card.preprocessing
         self.inputs, self.outputs = describe(self.network.session)
-        self.features = _features(source, self.network)
+        self._source = source
         self._settings = settings
+        self._lock = threading.Lock()
         self.separate = self._try()
+
+    @property
+    def features(self) -> FeatureMaps | None:
+        """What its first layers make of an image; None where it has no such layers.
+
+        Taken from the file when first asked for, which takes a while: not on the event loop.
+        """
+        with self._lock:
+            return self._opened_features
+
+    @cached_property
+    def _opened_features(self) -> FeatureMaps | None:
+        path = self._source.path
+        if path is not None and self.fingerprint != fingerprint(path):
+            return None  # another version, that will soon serve or be refused
+        try:
+            return open_features(path or zoo.read(self._source.ref, "model.onnx"), self.network, self.name)
+        except OnnxError as error:  # a graph that cannot be taken apart is served all the same
+            _log.warning("%s shows no feature maps: %s", self.name, error, extra={"event": "no-features"})
+            return None
 
     def decode(self, job: Job) -> None:
         """Decode a job's image, however large within the limit, unless nobody waits for it any more.
@@ -164,15 +201,6 @@ class ServedModel:
         alone = self.network.as_logits(self.network.run(inputs[:1], [self.network.output])[0])
         scale = max(1.0, float(np.abs(logits).max()))
         return bool(np.abs(alone - logits[:1]).max() > _TOLERANCE * scale)
-
-
-def _features(source: ModelSource, network: OnnxNetwork) -> FeatureMaps | None:
-    model = source.path or zoo.read(source.ref, "model.onnx")
-    try:
-        return open_features(model, network, source.ref)
-    except OnnxError as error:  # a graph that cannot be taken apart is served all the same
-        _log.warning("%s shows no feature maps: %s", source.name, error, extra={"event": "no-features"})
-        return None
 
 
 def _open(source: ModelSource, settings: Settings) -> Classifier:

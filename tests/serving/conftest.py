@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.images import Preprocessing
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +106,41 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
     """An HTTP client of that server."""
     with httpx.Client(base_url=server.url, timeout=20) as made:
         yield made
+
+
+def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:
+    """Return an ONNX file for grey images: some ms of convolutions for each layer, then a linear one."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["values"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Concat", ["planes"] * 16, ["x0"], axis=1),
+        *(
+            helper.make_node("Conv", [f"x{index}", "kernel"], [f"x{index + 1}"], pads=[1, 1, 1, 1], name=f"conv{index}")
+            for index in range(layers)
+        ),
+        helper.make_node("Flatten", [f"x{layers}"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "table"], ["logits"]),
+    ]
+    table = rng.normal(0, 0.01 * scale, (16 * side * side, classes)).astype(np.float32)
+    kernel = rng.normal(0, 0.06, (16, 16, 3, 3)).astype(np.float32)
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", side, side, 1])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])
+    stored = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(kernel, "kernel")]
+    graph = helper.make_graph(nodes, "net", [image], [logits], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    labels = tuple(f"class {index}" for index in range(classes))
+    form = Preprocessing(1, side, side, (0.0,), (1.0,), fit="stretch")
+    helper.set_model_props(model, {CARD_KEY: ModelCard(model="own:net", labels=labels, preprocessing=form).to_json()})
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    """A file whose network takes a good tenth of a second for an image."""
+    path = tmp_path / "slow.onnx"
+    path.write_bytes(make_model(layers=300, side=64))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,141 @@
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnnkit
+
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def test_an_image_gets_what_predict_says_of_it(client, seven):
+    answer = client.post("/predict/digits", content=seven).json()
+    predicted = cnnkit.load("digits", device="cpu").predict([seven])[0]
+    assert answer["label"] == predicted.label == "7"
+    assert answer["preprocessing"] == list(predicted.steps)
+    assert [(one["label"], one["probability"]) for one in answer["probabilities"]] == [
+        (score.label, pytest.approx(score.probability, abs=1e-6)) for score in predicted.scores
+    ]
+    assert answer["probability"] == answer["probabilities"][0]["probability"]
+    assert (answer["model"], answer["version"], answer["batch_size"]) == ("digits", "1", 1)
+
+
+def test_the_stages_take_no_longer_than_the_whole(client, seven):
+    timings = client.post("/predict/digits", content=seven).json()["timings_ms"]
+    assert list(timings) == ["queue", "decode", "inference", "total"]
+    assert min(timings.values()) > 0
+    assert timings["queue"] + timings["decode"] + timings["inference"] <= timings["total"]
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_every_format_is_taken(client, seven, form):
+    image = Image.open(io.BytesIO(seven)).convert("RGB")
+    assert client.post("/predict/digits", content=encoded(image, form)).json()["label"] == "7"
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PPM", "PDF"])
+def test_no_other_format_is(client, seven, form):
+    answer = client.post("/predict/digits", content=encoded(Image.open(io.BytesIO(seven)).convert("RGB"), form))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "image-format")
+    assert "PNG, JPEG, WEBP, BMP" in answer.json()["error"]["message"]
+
+
+def test_a_network_of_three_channels_takes_colours(client):
+    drawing = Image.new("RGB", (60, 60), "white")
+    drawing.paste("navy", (15, 15, 45, 45))
+    answer = client.post("/predict/shapes-cnn", content=encoded(drawing, "PNG"), params={"top": 2}).json()
+    assert {one["label"] for one in answer["probabilities"]} < {"circles", "squares", "triangles"}
+    assert len(answer["probabilities"]) == 2
+
+
+def test_top_is_at_most_all_classes(client, seven):
+    answer = client.post("/predict/digits", content=seven, params={"top": 5000}).json()
+    assert sorted(one["label"] for one in answer["probabilities"]) == list("0123456789")
+    assert sum(one["probability"] for one in answer["probabilities"]) == pytest.approx(1)
+
+
+def test_the_input_and_the_feature_maps_are_shown_where_they_are_asked_for(client, seven):
+    plain = client.post("/predict/digits", content=seven).json()
+    shown = client.post("/predict/digits", content=seven, params={"show": "input,features"}).json()
+    assert not {"input", "features"} & plain.keys()
+    picture = Image.open(io.BytesIO(_png(shown["input"]["png"])))
+    assert (picture.mode, picture.size) == ("L", (28, 28))
+    assert np.asarray(picture)[0].max() == 0
+    for layer in shown["features"]:
+        sheet = Image.open(io.BytesIO(_png(layer["png"])))
+        assert sheet.width == layer["columns"] * (layer["width"] + 1) - 1
+    assert {layer["operator"] for layer in shown["features"]} == {"Conv", "MaxPool"}
+
+
+def _png(uri):
+    import base64
+
+    kind, _, content = uri.partition(",")
+    assert kind == "data:image/png;base64"
+    return base64.b64decode(content, validate=True)
+
+
+def test_a_large_image_is_decoded_beside_the_batches(client):
+    photo = Image.effect_noise((2000, 1500), 40)
+    photo.paste(0, (900, 300, 1000, 1200))
+    answer = client.post("/predict/digits", content=encoded(photo, "JPEG")).json()
+    assert answer["timings_ms"]["decode"] > 5
+
+
+def test_requests_at_the_same_time_share_batches(client, seven):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: client.post("/predict/digits", content=seven).json(), range(64)))
+    assert {answer["label"] for answer in answers} == {"7"}
+    assert max(answer["batch_size"] for answer in answers) > 1
+
+
+BAD = {
+    "an unknown model": ("/predict/dgits", b"x", {}, 404, "unknown-model", "this server has digits"),
+    "no model": ("/predict/", b"x", {}, 404, "unknown-model", "there is no model ''"),
+    "an empty body": ("/predict/digits", b"", {}, 400, "empty-body", "curl --data-binary"),
+    "what is no image": ("/predict/digits", b"hello", {}, 415, "image-format", "is not an image"),
+    "a damaged image": ("/predict/digits", None, {}, 422, "image", "damaged"),
+    "a form": ("/predict/digits", b"x", {"content-type": "multipart/form-data; boundary=x"}, 415, "content-type", "bytes"),
+    "JSON": ("/predict/digits", b"{}", {"content-type": "application/json"}, 415, "content-type", "application/json"),
+    "a top of nothing": ("/predict/digits?top=0", b"x", {}, 400, "query", "top is '0'"),
+    "a top that is no number": ("/predict/digits?top=²", b"x", {}, 400, "query", "top is"),
+    "a huge top": ("/predict/digits?top=99999999999999999999", b"x", {}, 400, "query", "top is"),
+    "a word too many": ("/predict/digits?topp=3", b"x", {}, 400, "query", "'topp'"),
+    "what cannot be shown": ("/predict/digits?show=input,weights", b"x", {}, 400, "query", "'weights'"),
+    "an unknown encoding": ("/predict/digits", b"x", {"content-encoding": "br"}, 415, "content-encoding", "gzip"),
+    "a broken encoding": ("/predict/digits", b"x", {"content-encoding": "gzip"}, 400, "content-encoding", "valid gzip"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_a_code_and_a_sentence(client, seven, name):
+    path, body, headers, status, code, said = BAD[name]
+    body = seven[: len(seven) // 2] if body is None else body
+    answer = client.post(path, content=body, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert said in error["message"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+
+
+def test_another_method_is_told_which(client):
+    answer = client.get("/predict/digits")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["error"]["code"] == "method"
+
+
+def test_an_image_over_the_cap_of_pixels_is_refused(serve, seven):
+    server = serve("digits", "--max-pixels", 10_000)
+    import httpx
+
+    small = encoded(Image.open(io.BytesIO(seven)).resize((90, 90)).convert("L"), "PNG")
+    assert httpx.post(f"{server.url}/predict/digits", content=small).json()["label"] == "7"
+    answer = httpx.post(f"{server.url}/predict/digits", content=seven)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "image-too-large")
+    assert "476×249" in answer.json()["error"]["message"]

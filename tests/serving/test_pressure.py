@@ -1,0 +1,212 @@
+"""More requests than a model can answer, clients that are slow, and clients that leave."""
+
+import gzip
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from cnnkit.serving.protocol import MAX_HEAD
+from tests.serving.test_metrics import values
+
+
+def connect(url):
+    host, _, port = url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def request(body, *, path="/predict/slow", length=None, headers=""):
+    size = len(body) if length is None else length
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + body
+
+
+def answer_of(connection):
+    """Read one answer: its status, headers in small letters and body."""
+    file = connection.makefile("rb")
+    status = int(file.readline().split()[1])
+    headers = dict(line.decode().lower().strip().split(": ", 1) for line in iter(file.readline, b"\r\n"))
+    return status, headers, json.loads(file.read(int(headers["content-length"])))
+
+
+def is_closed(connection):
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+def crowded(serve, slow, seven):
+    """A server of the slow model with two places, both of them taken for a while."""
+    server = serve(slow, "--queue-size", 2, "--max-batch", 1, "--threads", 1)
+    clients = []
+    for _ in range(2):
+        clients.append(connect(server.url))
+        clients[-1].sendall(request(seven))
+    while values(server.url).get(("cnnkit_queue_length", 'model="slow"')) != 2:
+        time.sleep(0.01)
+    yield server, clients
+    for client in clients:
+        client.close()
+
+
+def test_what_the_queue_cannot_hold_is_refused_at_once(crowded, seven):
+    server, clients = crowded
+    started = time.perf_counter()
+    refused = httpx.post(f"{server.url}/predict/slow", content=seven)
+    assert time.perf_counter() - started < 0.1
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.json()["error"]["code"] == "queue-full"
+    assert [answer_of(client)[0] for client in clients] == [200, 200]
+    assert values(server.url)["cnnkit_refused_total", 'model="slow",reason="queue-full"'] == 1
+    assert httpx.post(f"{server.url}/predict/slow", content=seven).status_code == 200
+
+
+def test_health_and_metrics_are_never_refused(crowded):
+    server, _ = crowded
+    for path in ("/v2/health/live", "/v2/health/ready", "/metrics"):
+        assert httpx.get(server.url + path).status_code == 200
+
+
+def test_a_client_that_leaves_frees_its_place(crowded, seven):
+    server, clients = crowded
+    clients[1].close()
+    deadline = time.monotonic() + 5
+    while httpx.post(f"{server.url}/predict/slow", content=seven, timeout=20).status_code == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert values(server.url)["cnnkit_clients_left_total", ""] == 1
+    assert answer_of(clients[0])[0] == 200
+
+
+def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
+    server = serve(slow, "--answer-seconds", 0.2, "--max-batch", 1, "--threads", 1)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: httpx.post(f"{server.url}/predict/slow", content=seven), range(12)))
+    codes = {answer.json()["error"]["code"] for answer in answers if answer.status_code == 503}
+    assert codes == {"deadline"}
+    assert all(answer.elapsed.total_seconds() < 1.5 for answer in answers)
+
+
+@pytest.fixture(scope="module")
+def hasty(serve_forever):
+    """A server that waits half a second for a request."""
+    return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"POST /predict/lenet HT", request(b"", path="/predict/lenet")[:-3], b"", b"G"],
+    ids=["line", "headers", "nothing", "byte"],
+)
+def test_headers_that_do_not_come_end_the_connection(hasty, sent):
+    with connect(hasty.url) as client:
+        client.sendall(sent)
+        started = time.perf_counter()
+        if sent:
+            status, headers, body = answer_of(client)
+            assert (status, headers["connection"], body["error"]["code"]) == (408, "close", "slow-request")
+        assert is_closed(client)
+        assert 0.3 < time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_dribbles_ends_at_the_deadline(hasty, chunked):
+    head = "POST /predict/lenet HTTP/1.1\r\nHost: x\r\n"
+    with connect(hasty.url) as client:
+        client.sendall(f"{head}{'Transfer-Encoding: chunked' if chunked else 'Content-Length: 500'}\r\n\r\n".encode())
+        started, stop = time.perf_counter(), threading.Event()
+
+        def dribble():
+            while not stop.wait(0.05):
+                try:
+                    client.sendall(b"1\r\nx\r\n" if chunked else b"x")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        status, _, body = answer_of(client)
+        stop.set()
+        thread.join()
+        assert (status, body["error"]["code"]) == (408, "slow-request")
+        assert time.perf_counter() - started < 2
+
+
+def test_a_connection_is_kept_between_requests_for_longer_than_that(hasty, seven):
+    with connect(hasty.url) as client:
+        for _ in range(2):
+            client.sendall(request(seven, path="/predict/lenet"))
+            assert answer_of(client)[0] == 200
+            time.sleep(0.8)
+
+
+def test_a_body_over_the_cap_is_refused_before_it_comes(hasty):
+    with connect(hasty.url) as client:
+        client.sendall(request(b"", path="/predict/lenet", length=10**12))
+        status, headers, body = answer_of(client)
+    assert (status, headers["connection"], body["error"]["code"]) == (413, "close", "body-too-large")
+
+
+def test_a_body_in_pieces_is_counted(hasty):
+    def pieces():
+        for _ in range(200):
+            yield b"x" * 100
+
+    with pytest.MonkeyPatch.context(), httpx.Client() as client:
+        try:
+            answer = client.post(f"{hasty.url}/predict/lenet", content=pieces())
+        except (httpx.WriteError, httpx.ReadError):  # the server closed before all of it was sent
+            return
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_is_capped_once_more_when_it_is_decompressed(hasty, encoding):
+    import zlib
+
+    bomb = (gzip.compress if encoding == "gzip" else zlib.compress)(bytes(10**6))
+    assert len(bomb) < 5000
+    answer = httpx.post(f"{hasty.url}/predict/lenet", content=bomb, headers={"content-encoding": encoding})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body-too-large")
+
+
+def test_a_compressed_image_is_taken(hasty, seven):
+    packed = gzip.compress(seven)
+    answer = httpx.post(f"{hasty.url}/predict/lenet", content=packed, headers={"content-encoding": "gzip"})
+    assert answer.json()["label"] == "7"
+
+
+def test_headers_are_capped(hasty):
+    with connect(hasty.url) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MAX_HEAD + 10))
+        status, _, body = answer_of(client)
+        assert (status, body["error"]["code"]) == (413, "headers-too-large")
+        assert is_closed(client)
+
+
+@pytest.mark.parametrize("sent", [b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
+def test_what_is_no_http_is_told_so(hasty, sent):
+    with connect(hasty.url) as client:
+        client.sendall(sent)
+        status, _, body = answer_of(client)
+        assert (status, body["error"]["code"]) == (400, "http")
+        assert is_closed(client)
+
+
+def test_pipelined_requests_are_answered_in_order(hasty, seven):
+    with connect(hasty.url) as client:
+        first = request(seven, path="/predict/lenet", headers="X-Request-Id: first\r\n")
+        second = request(seven, path="/predict/lenet", headers="X-Request-Id: second\r\n")
+        client.sendall(first + second)
+        file = client.makefile("rb")
+        ids = []
+        for _ in range(2):
+            assert file.readline().split()[1] == b"200"
+            headers = dict(line.decode().lower().strip().split(": ", 1) for line in iter(file.readline, b"\r\n"))
+            ids.append(json.loads(file.read(int(headers["content-length"])))["request_id"])
+    assert ids == ["first", "second"]

@@ -104,7 +104,7 @@ def kill_training(session: nox.Session) -> None:
 @nox.session
 def bench_serve(session: nox.Session) -> None:
     """Measure `cnnkit serve` against LitServe and a bare ASGI function, its overload and its cold start; needs wrk."""
-    install(session, "-e", ".", "litserve", "httptools", "uvloop")
+    install(session, "-e", ".", "litserve")
     session.run("python", "scripts/bench_serve.py", *session.posargs)
 
 

@@ -35,6 +35,8 @@ LITSERVE_SETTINGS = (
     (), ("--fast-queue",), ("--max-batch", "8"), ("--max-batch", "32"), ("--max-batch", "32", "--fast-queue"),
     ("--max-batch", "8", "--batch-timeout", "0.002"), ("--max-batch", "32", "--batch-timeout", "0.005"),
 )  # fmt: skip
+TRIES = 2
+"""The best of so many counts."""
 
 
 @dataclass
@@ -106,14 +108,15 @@ def require_wrk() -> None:
 
 def tune_litserve(png: bytes, label: str, folder: Path, seconds: float) -> tuple[Sequence[str], dict[str, float]]:
     """Return LitServe's best settings, and what it did by each."""
-    rates = {}
-    for settings in LITSERVE_SETTINGS:
+    rates: dict[Sequence[str], float] = {}
+    for settings in LITSERVE_SETTINGS * TRIES:
         contender = contenders(png, label, settings)[1]
         contender.start(folder)
         contender.wrk(folder, 1)
-        rates[settings] = contender.wrk(folder, seconds)["rate"]
+        rate = contender.wrk(folder, seconds)["rate"]
         contender.stop()
-        print(f"LitServe {' '.join(settings) or 'as it comes'}: {rates[settings]:,.0f}/s", file=sys.stderr)
+        rates[settings] = max(rate, rates.get(settings, 0.0))
+        print(f"LitServe {' '.join(settings) or 'as it comes'}: {rate:,.0f}/s", file=sys.stderr)
     best = max(rates, key=lambda settings: rates[settings])
     return best, {" ".join(settings): rate for settings, rate in rates.items()}
 

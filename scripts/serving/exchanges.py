@@ -35,7 +35,7 @@ class Replies:
     def __init__(self, *, to_head: bool) -> None:
         self.done: list[Reply] = []
         self._current = Reply()
-        self._to_head = to_head
+        self.to_head = to_head
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Replies:
 
     def on_headers_complete(self) -> None:
         """End an answer without a body, of which the parser cannot know."""
-        if self._to_head:
+        if self.to_head:
             self.on_message_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -64,7 +64,7 @@ class Replies:
         self._current.status = self._parser.get_status_code()
         if self._current.coding and self._current.body:
             self._current.body = zlib.decompress(self._current.body, _WINDOWS[self._current.coding])
-        if self._current.status >= 200 and not (self._to_head and self.done):
+        if self._current.status >= 200 and not (self.to_head and self.done):
             self.done.append(self._current)
         self._current = Reply()
 
@@ -92,6 +92,8 @@ def exchange(port: int, sent: bytes) -> tuple[list[Reply], float | None]:
                 try:
                     replies.feed(data)
                 except httptools.HttpParserError as error:
+                    if replies.to_head and replies.done:
+                        break  # the parser takes the next answer for the body that HEAD has not
                     raise OSError(f"the answer is not HTTP: {error}: {data[:200]!r}") from error
             if len(replies.done) == 1 and b"\r\n\r\n" not in sent[sent.find(b"\r\n\r\n") + 4 :]:
                 break

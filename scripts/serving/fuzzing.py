@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,15 +134,13 @@ def fuzz(folder: Path, what: str, times: int, seed: int, save: Path) -> Part:
         for index in range(min(200, times)):  # what is made once has been made
             exchange(server.port, post("/predict/lenet", image(seed - 1, index), "image/png"))
         before = server.memory_mib()
-        threads = [
-            threading.Thread(target=_client, args=(server, found, what, seed, numbers)) for _ in range(CLIENTS[what])
-        ]
         began = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            found.peak_mib = max(found.peak_mib, server.memory_mib())
-            time.sleep(0.1)
+        with ThreadPoolExecutor(CLIENTS[what]) as threads:
+            sending = [threads.submit(_client, server, found, what, seed, numbers) for _ in range(CLIENTS[what])]
+            while wait(sending, timeout=0.1).not_done:
+                found.peak_mib = max(found.peak_mib, server.memory_mib())
+        for each in sending:
+            each.result()
         seconds = time.perf_counter() - began
         after = server.memory_mib()
         problems = [*found.problems, *_health(server)]

@@ -1,6 +1,7 @@
 """Requests made wrong in many ways, each from a seed and a number, so that any can be had again."""
 
 import base64
+import copy
 import gzip
 import json
 from collections.abc import Callable
@@ -122,6 +123,8 @@ def _change_version(parts: Parts, dice: Dice) -> None:
 
 
 def _change_header(parts: Parts, dice: Dice) -> None:
+    if not parts.headers:
+        return
     place = dice.randrange(len(parts.headers))
     name, value = parts.headers[place]
     match dice.randrange(5):
@@ -198,7 +201,7 @@ def _change_node(node: object, dice: Dice) -> None:
         elif dice.random() < 0.2 and isinstance(holder, dict):
             holder[f"{key}x"] = holder.pop(str(key))
         else:
-            holder[key] = dice.choice(VALUES)  # type: ignore[index]
+            holder[key] = copy.deepcopy(dice.choice(VALUES))  # type: ignore[index]
 
 
 CHANGES: tuple[Callable[[Parts, Dice], None], ...] = (

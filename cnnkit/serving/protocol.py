@@ -26,6 +26,7 @@ class Connection(HttpToolsProtocol):
         self._settings = settings
         self._deadline: asyncio.TimerHandle | None = None
         self._head: int | None = 0
+        self._completed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
@@ -47,11 +48,18 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """Notice that what follows is another request."""
+        self._completed = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         """Count what belongs to the headers, and parse."""
-        if self._head is not None:
-            self._head += len(data)
+        self._completed = False
         super().data_received(data)
+        if self._head is not None:
+            # Where in the data an earlier request ended, the parser does not say.
+            self._head += 1 if self._completed else len(data)
         if self._head is not None and self._head > MAX_HEAD:
             self._refuse(Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB."))
 

@@ -137,9 +137,9 @@ def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    """A file whose network takes a good tenth of a second for an image."""
+    """A file whose network takes about half a second for an image."""
     path = tmp_path / "slow.onnx"
-    path.write_bytes(make_model(layers=300, side=64))
+    path.write_bytes(make_model(layers=600, side=96))
     return path
 
 

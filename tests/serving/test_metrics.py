@@ -1,10 +1,12 @@
 import re
+from urllib.request import urlopen
 
 import httpx
 
 
 def values(url):
-    text = httpx.get(f"{url}/metrics").text
+    with urlopen(f"{url}/metrics") as answer:  # quicker than httpx to start
+        text = answer.read().decode()
     found = re.findall(r'^(cnnkit_\w+)(?:\{(.*)\})? (\S+)$', text, re.M)
     return {(name, labels): float(value) for name, labels, value in found}
 

@@ -56,9 +56,8 @@ def crowded(serve, slow, seven):
 
 def test_what_the_queue_cannot_hold_is_refused_at_once(crowded, seven):
     server, clients = crowded
-    started = time.perf_counter()
     refused = httpx.post(f"{server.url}/predict/slow", content=seven)
-    assert time.perf_counter() - started < 0.1
+    assert refused.elapsed.total_seconds() < 0.1
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert refused.json()["error"]["code"] == "queue-full"
     assert [answer_of(client)[0] for client in clients] == [200, 200]
@@ -76,9 +75,10 @@ def test_a_client_that_leaves_frees_its_place(crowded, seven):
     server, clients = crowded
     clients[1].close()
     deadline = time.monotonic() + 5
-    while httpx.post(f"{server.url}/predict/slow", content=seven, timeout=20).status_code == 503:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    with httpx.Client(timeout=20) as client:
+        while client.post(f"{server.url}/predict/slow", content=seven).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     assert values(server.url)["cnnkit_clients_left_total", ""] == 1
     assert answer_of(clients[0])[0] == 200
 

@@ -3,6 +3,7 @@
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import Self
 
 import httptools
 
@@ -60,6 +61,12 @@ class Client:
         self.port, self.timeout = port, timeout
         self.answers_here = 0
         self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def connect(self) -> None:
         """Make a connection if there is none that the server keeps open.

@@ -131,7 +131,7 @@ def fuzz(folder: Path, what: str, times: int, seed: int, save: Path) -> Part:
     shapes = LENET.parents[1] / "shapes-cnn-basicshapes" / "model.onnx"
     options = ("--receive-seconds", f"{RECEIVE_SECONDS:g}")
     with running("cnnkit", cnnkit_command(f"lenet={LENET}", f"shapes-cnn={shapes}", *options), folder) as server:
-        for index in range(min(200, times)):  # what is made once has been made
+        for index in range(min(100, times)):  # what is made once has been made
             exchange(server.port, post("/predict/lenet", image(seed - 1, index), "image/png"))
         before = server.memory_mib()
         began = time.perf_counter()
@@ -167,12 +167,12 @@ def fuzz(folder: Path, what: str, times: int, seed: int, save: Path) -> Part:
 
 
 def _client(server: Server, found: Found, what: str, seed: int, numbers: Iterator[int]) -> None:
-    client = Client(server.port, 60)
-    # One iterator for all: each number goes to one of them.
-    for index in numbers:
-        SENDERS[what](client, found, seed, index)
-        if server.process.poll() is not None:
-            return
+    with Client(server.port) as client:
+        # One iterator for all: each number goes to one of them.
+        for index in numbers:
+            SENDERS[what](client, found, seed, index)
+            if server.process.poll() is not None:
+                return
 
 
 def _health(server: Server) -> Iterator[str]:

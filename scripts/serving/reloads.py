@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,27 +98,30 @@ class Asking:
             thread.join()
 
     def _client(self) -> None:
-        client, fates, last = Client(self._port), Counter[str](), 0
-        while not self._over.is_set():
-            try:
-                answer = client.ask(self._request)
-            except (OSError, LostError) as error:
-                self.problems.append(f"a request failed: {type(error).__name__}: {error}")
-                fates["failed"] += 1
-                time.sleep(0.01)
-                continue
-            fates[str(answer.status)] += 1
-            if answer.status != 200:
-                self.problems.append(f"status {answer.status}: {answer.body[:200]!r}")
-                continue
-            said = json.loads(answer.body)
-            version = int(said["version"])
-            if version < last:
-                self.problems.append(f"version {version} after version {last} on one connection")
-            if said["label"] != str(self.labels.get(version)):
-                self.problems.append(f"version {version} says {said['label']}, not {self.labels.get(version)}")
-            last = version
+        fates, last = Counter[str](), 0
+        with Client(self._port) as client:
+            while not self._over.is_set():
+                try:
+                    answer = client.ask(self._request)
+                except (OSError, LostError) as error:
+                    self.problems.append(f"a request failed: {type(error).__name__}: {error}")
+                    fates["failed"] += 1
+                    time.sleep(0.01)
+                    continue
+                fates[str(answer.status)] += 1
+                if answer.status != 200:
+                    self.problems.append(f"status {answer.status}: {answer.body[:200]!r}")
+                    continue
+                last = self._check(json.loads(answer.body), last)
         self.fates += fates
+
+    def _check(self, said: dict[str, Any], last: int) -> int:
+        version = int(said["version"])
+        if version < last:
+            self.problems.append(f"version {version} after version {last} on one connection")
+        if said["label"] != str(self.labels.get(version)):
+            self.problems.append(f"version {version} says {said['label']}, not {self.labels.get(version)}")
+        return version
 
 
 def counted(server: Server, outcome: str) -> int:
@@ -150,11 +154,13 @@ def reloads(folder: Path, times: int, bad: int, seed: int) -> Part:
     goods = [good(shift) for shift in range(CLASSES)]
     path = folder / "lenet.onnx"
     write_atomic(path, goods[0])
-    version, refused, problems, seconds, tried = 1, 0, [], [], Counter[str]()
+    version, refused, tried = 1, 0, Counter[str]()
+    problems: list[str] = []
+    seconds: list[float] = []
     with running("cnnkit", cnnkit_command(path), folder) as server:
         asking = Asking(server.port)
         asking.start()
-        before = server.memory_mib()
+        memory = [server.memory_mib()]
         for turn, is_good in enumerate(kinds):
             which = f"reload {turn} of seed {seed}"
             if is_good:
@@ -170,11 +176,11 @@ def reloads(folder: Path, times: int, bad: int, seed: int) -> Part:
                 write_atomic(path, content)
                 taken = await_count(server, "refused", refused)
             seconds += [taken] if taken is not None else []
+            memory.append(server.memory_mib())
             serves = serving_version(server)
             if taken is None or serves != version:
                 problems.append(f"{which}: version {serves} serves, expected {version}; {server.tail()[-500:]}")
                 break
-        after = server.memory_mib()
         asking.stop()
         logged = server.log.read_text("utf-8").count("stays at version")
     answers, failed = asking.fates["200"], sum(asking.fates.values()) - asking.fates["200"]
@@ -189,7 +195,13 @@ def reloads(folder: Path, times: int, bad: int, seed: int) -> Part:
         Figure("… versions at the end", str(version), str(times - bad + 1), version == times - bad + 1),
         Figure("… bad files refused, in metrics and log", f"{refused}, {logged}", str(bad), refused == logged == bad),
         Figure("… seconds from file to service", f"{min(seconds):.1f}–{max(seconds):.1f}" if seconds else "–"),
-        Figure("… memory, first and last", f"{before:.0f} MiB, {after:.0f} MiB"),
+        Figure("… memory, first and last", f"{memory[0]:.0f} MiB, {memory[-1]:.0f} MiB"),
     ]
-    details = {"fates": dict(asking.fates), "bad files": dict(tried), "seconds": seconds, "seed": seed}
+    details = {
+        "fates": dict(asking.fates),
+        "bad files": dict(tried),
+        "seconds": seconds,
+        "memory_mib": memory,
+        "seed": seed,
+    }
     return Part("reload", figures, details, problems + asking.problems[:50])

@@ -17,8 +17,8 @@ from serving.clients import Client, LostError
 from serving.figures import Figure, Part
 from serving.servers import LENET, cnnkit_command, digit, label_of, launch, post
 
-VARIANTS = ((), ("--max-delay-ms", "20"), ("--queue-size", "8"), ("--workers", "2"))
-"""How the server runs, in turn: as it comes, with batches that wait, with refusals, with several processes."""
+VARIANTS = ((), ("--workers", "2"), ("--max-delay-ms", "20"), ("--queue-size", "8"))
+"""How the server runs, in turn: as it comes, in several processes, with batches that wait, with refusals."""
 CLIENTS, LONGEST_PAUSE, LONGEST_LOAD = 24, 0.004, 0.6
 LONGEST_STOP = 20.0
 
@@ -47,23 +47,23 @@ class Round:
         ]
 
     def _client(self, fate: Fate, dice: random.Random, pauses: int) -> None:
-        client = Client(self.port, LONGEST_STOP)
-        while True:
-            if pauses:
-                time.sleep(dice.uniform(0, LONGEST_PAUSE))
-            try:
-                client.connect()
-            except OSError as error:
-                if not self.signalled.is_set():
-                    fate.problems.append(f"no connection before the signal: {error}")
-                return
-            try:
-                self._ask(client, fate)
-            except LostError as lost:
-                what = "crossed" if lost.late else "not accepted" if lost.first else "lost"
-                fate.statuses[what] += 1
-                if what == "lost" or not self.signalled.is_set():
-                    fate.problems.append(f"{what} after {client.answers_here} answers: {lost}")
+        with Client(self.port, LONGEST_STOP) as client:
+            while True:
+                if pauses:
+                    time.sleep(dice.uniform(0, LONGEST_PAUSE))
+                try:
+                    client.connect()
+                except OSError as error:
+                    if not self.signalled.is_set():
+                        fate.problems.append(f"no connection before the signal: {error}")
+                    return
+                try:
+                    self._ask(client, fate)
+                except LostError as lost:
+                    what = "crossed" if lost.late else "not accepted" if lost.first else "lost"
+                    fate.statuses[what] += 1
+                    if what == "lost" or not self.signalled.is_set():
+                        fate.problems.append(f"{what} after {client.answers_here} answers: {lost}")
 
     def _ask(self, client: Client, fate: Fate) -> None:
         before = self.signalled.is_set()

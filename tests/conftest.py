@@ -17,6 +17,7 @@ from PIL import Image
 from cnnkit import datasets, zoo
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from typer.testing import Result
 
 # Typer and Rich read these when they are imported, so nothing above this imports them.
@@ -200,3 +201,20 @@ def photos_onnx(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     from cnnkit import api
 
     return api.export(photos_run, tmp_path_factory.mktemp("onnx") / "photos.onnx").path
+
+
+# Not for the whole session: while Playwright runs, no other test in its process can run an event loop.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """A real browser: the one that is installed, or Playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        except Error as error:
+            reason = f"no Chromium could be started, so that no page was tested in a browser: {error.message}"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        yield browser
+        browser.close()

@@ -159,7 +159,7 @@ def _find_layers(model: "ModelProto", sizes: dict[str, shapes.Shape]) -> "Iterat
     makers: dict[str, NodeProto] = {}
     for node in model.graph.node:
         makers.update(dict.fromkeys(node.output, node))
-        for value in node.input:
+        for value in filter(None, node.input):
             takers[value].append(node)
     stored = {tensor.name for tensor in model.graph.initializer}
     stored |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
@@ -213,7 +213,7 @@ def _cut(model: "ModelProto", results: list[str]) -> "ModelProto":
     """Return the part of a model that its results of these names come from."""
     from onnx import ModelProto, ValueInfoProto
 
-    makers = {value: index for index, node in enumerate(model.graph.node) for value in node.output}
+    makers = {value: index for index, node in enumerate(model.graph.node) for value in node.output if value}
     kept, names, waiting = set[int](), set[str](), list(results)
     while waiting:
         value = waiting.pop()

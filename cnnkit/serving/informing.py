@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cnnkit.serving.served import ServedModel
     from cnnkit.serving.settings import Settings
 
+_MAX_JSON = 2**16
+
 Handler = Callable[["Informing", Scope, Receive, str, str], Awaitable[Reply]]
 
 
@@ -110,12 +112,7 @@ class Informing:
         return _json(metadata.statistics(taken))
 
     async def _index(self, scope: Scope, receive: Receive, *_: str) -> Reply:
-        body = await self._receiver.body(scope, receive)
-        try:
-            wanted = from_json(body or b"{}")
-        except ValueError as error:
-            raise Problem(400, "json", f"the request is not JSON: {error}.") from None
-        only = isinstance(wanted, dict) and wanted.get("ready") is True
+        only = (await self._asked(scope, receive, "ready")).get("ready") is True
         entries = [
             metadata.IndexEntry(name, str(batcher.model.version), self._app.ready)
             for name, batcher in self._repository.batchers.items()
@@ -124,23 +121,27 @@ class Informing:
 
     async def _reload(self, scope: Scope, receive: Receive, *_: str) -> Reply:
         self._require_admin(scope)
-        body = await self._receiver.body(scope, receive)
-        try:
-            wanted = from_json(body or b"{}")
-        except ValueError as error:
-            raise Problem(400, "json", f"the request is not JSON: {error}.") from None
-        name = wanted.get("model") if isinstance(wanted, dict) else None
-        if not isinstance(wanted, dict) or wanted.keys() - {"model"} or not isinstance(name, str | None):
+        name = (await self._asked(scope, receive, "model")).get("model")
+        if not isinstance(name, str | None):
             raise Problem(400, "json", 'expected {"model": NAME}, or {} for all models.')
         names = list(self._repository.batchers) if name is None else [self._repository.batcher(name).model.name]
         outcomes = [await self._repository.reload(each) for each in names]
         self._repository.tell_other_workers()
-        done = [
-            {"model": o.model, "version": str(o.version), "reloaded": not o.reason, "reason": o.reason}
-            for o in outcomes
-        ]
-        refused = any(outcome.reason for outcome in outcomes)
-        return Reply(to_json({"models": done}), status=422 if refused else 200)
+        if refused := [outcome for outcome in outcomes if outcome.reason]:
+            said = "; ".join(f"{each.model} stays at version {each.version}: {each.reason}" for each in refused)
+            raise Problem(422, "reload-refused", said)
+        return _json({"models": [{"model": each.model, "version": str(each.version)} for each in outcomes]})
+
+    async def _asked(self, scope: Scope, receive: Receive, field: str) -> dict[str, Any]:
+        """Return the JSON object of a request that may have one field, or no body at all."""
+        body = await self._receiver.body(scope, receive, _MAX_JSON)
+        try:
+            document = from_json(body or b"{}")
+        except ValueError as error:
+            raise Problem(400, "json", f"the request is not JSON: {error}.") from None
+        if not isinstance(document, dict) or document.keys() - {field}:
+            raise Problem(400, "json", f'expected a JSON object with at most "{field}".')
+        return document
 
     def _require_admin(self, scope: Scope) -> None:
         """Let nobody in but programs on this machine: no proxy on behalf of others, no page in a browser.

@@ -19,6 +19,9 @@ from cnnkit.serving.tensors import Array, TensorSpec, shown
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON part, where binary data follows it."""
 
+MAX_JSON = 4 * 2**20
+"""Bytes of JSON that are read: as objects they take up to thirty times that, and the server stands still meanwhile."""
+
 T = TypeVar("T")
 
 
@@ -67,7 +70,8 @@ def decode_request(
         outputs: that it gives.
 
     Raises:
-        Problem: 400 for a body that is no request of the protocol, 422 for a request that does not fit the model.
+        Problem: 400 for a body that is no request of the protocol, 413 for more JSON than is read, 422 for a request
+            that does not fit the model.
     """
     if json_length == 0:
         return _raw_request(body, inputs, outputs)
@@ -86,6 +90,9 @@ def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int
     end = len(body) if json_length is None else json_length
     if not 0 <= end <= len(body):
         raise Problem(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {len(body)} bytes.")
+    if end > MAX_JSON:
+        said = f"the JSON is {end:,} bytes; at most {MAX_JSON:,} are read. Send the tensors as binary data."
+        raise Problem(413, "json-too-large", said)
     try:
         document = from_json(body if end == len(body) else body[:end], allow_inf_nan=False)
     except ValueError as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from cnnkit.serving.open_inference import HEADER_LENGTH
+from cnnkit.serving.open_inference import HEADER_LENGTH, MAX_JSON
 from cnnkit.serving.schemas import SCHEMAS, Schema, ref
 from cnnkit.serving.settings import FORMATS, Settings
 
@@ -257,22 +257,27 @@ def _infer() -> dict[str, Any]:
             "application/octet-stream": binary,
         },
     }
+    said = (
+        "The example is for 2×2 grey pixels; the answer to GET /v2/models/{model} says what a model takes. "
+        f"At most {MAX_JSON:,} bytes of JSON are read; binary data may be larger."
+    )
     return {
         "ok": response,
-        "request": {"parameters": [header], "requestBody": {"required": True, "content": content}},
+        "request": {"parameters": [header], "requestBody": {"required": True, "description": said, "content": content}},
         "problems": _problems(*_OF_TENSORS, form="Protocol"),
     }
 
 
 def _operation(settings: Settings) -> dict[str, Any]:
     tag = "Operation"
-    reload = _operation_of(
+    # The page offers no form for what a browser may not do.
+    reload = {"x-no-browsers": True} | _operation_of(
         tag, "reload", "Load model files again", _json("What became of each model.", ref("Reloads")),
         _problems(404, *_OF_ANY_BODY) | {
             "405": {"$ref": "#/components/responses/405"},
             "422": _json("At least one file was refused; what served before still does.", ref("Reloads")),
         },
-        description="For programs on the server's own machine.",
+        description="For programs on the server's own machine; browsers are refused.",
         requestBody={"content": {"application/json": {"schema": ref("ReloadRequest"), "example": {}}}},
     )  # fmt: skip
     return {

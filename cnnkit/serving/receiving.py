@@ -30,14 +30,14 @@ class Receiver:
         self._settings = settings
         self._buffered = 0
 
-    async def body(self, scope: Scope, receive: Receive) -> bytes:
-        """Return the body of a request, decompressed.
+    async def body(self, scope: Scope, receive: Receive, limit: int | None = None) -> bytes:
+        """Return the body of a request, decompressed, of so many bytes at most; None for what the settings say.
 
         Raises:
             Problem: it is too large, too slow, damaged, or too much at a time.
             ClientGoneError: there is no client any more.
         """
-        limit = self._settings.max_body
+        limit = min(self._settings.max_body, limit or self._settings.max_body)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if int(length) > limit:  # the server refuses what is no number

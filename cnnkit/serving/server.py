@@ -37,14 +37,14 @@ def run(sources: Sequence[ModelSource], settings: Settings) -> None:
     Raises:
         CnnkitError: a model cannot be served, the address cannot be had, or workers die.
     """
-    door = bind(settings)
-    address = _address(door)
-    if settings.workers == 1:
-        serve(sources, settings, door, lambda app: _announce(address, sources, engines=app.engines))
-        return
-    from cnnkit.serving.workers import Workers
+    with bind(settings) as door:
+        address = _address(door)
+        if settings.workers == 1:
+            serve(sources, settings, door, lambda app: _announce(address, sources, engines=app.engines))
+            return
+        from cnnkit.serving.workers import Workers
 
-    Workers(sources, settings, door, lambda: _announce(address, sources, workers=settings.workers)).run()
+        Workers(sources, settings, door, lambda: _announce(address, sources, workers=settings.workers)).run()
 
 
 def _address(door: socket.socket) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from types import FrameType
 
@@ -134,11 +135,20 @@ class Workers:
                 os.kill(worker.process.pid, number)
 
 
+def _follow_parent() -> None:
+    """End as SIGTERM would have it once nobody looks after this worker any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
+
+
 def _work(sources: list[ModelSource], settings: Settings, door: socket.socket, news: Connection) -> None:
     """Be a worker."""
     from cnnkit.serving.server import serve
 
     logs.configure(settings.log_format)
+    Thread(target=_follow_parent, daemon=True).start()
 
     def say(problem: str) -> None:
         news.send(problem)

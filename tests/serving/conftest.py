@@ -90,8 +90,13 @@ def _servers() -> Iterator[Callable[..., RunningServer]]:
 
     yield start
     for server in running:
-        server.process.kill()
-        server.process.wait()
+        server.process.send_signal(signal.SIGINT)
+    for server in running:
+        try:
+            server.process.wait(5)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
         server.process.stderr.close()
 
 

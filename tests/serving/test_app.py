@@ -1,6 +1,14 @@
 import pytest
 
-GETS = ["/v2/health/live", "/v2/health/ready", "/v2", "/v2/models/lenet", "/v2/models/lenet/ready", "/models", "/metrics"]
+GETS = [
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2",
+    "/v2/models/lenet",
+    "/v2/models/lenet/ready",
+    "/models",
+    "/metrics",
+]
 
 
 @pytest.mark.parametrize("path", GETS)

@@ -7,7 +7,7 @@ import httpx
 def values(url):
     with urlopen(f"{url}/metrics") as answer:  # quicker than httpx to start
         text = answer.read().decode()
-    found = re.findall(r'^(cnnkit_\w+)(?:\{(.*)\})? (\S+)$', text, re.M)
+    found = re.findall(r"^(cnnkit_\w+)(?:\{(.*)\})? (\S+)$", text, re.M)
     return {(name, labels): float(value) for name, labels, value in found}
 
 

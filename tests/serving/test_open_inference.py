@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import np_to_triton_dtype
 
-from cnnkit.serving.open_inference import InferRequest, RequestedOutput, decode_request, encode_response
+from cnnkit.serving.open_inference import MAX_JSON, InferRequest, RequestedOutput, decode_request, encode_response
 from cnnkit.serving.problems import Problem
 from cnnkit.serving.tensors import Array, TensorSpec
 
@@ -225,6 +225,19 @@ def test_binary_data_that_does_not_add_up(change: Callable[[bytes, int | None], 
         decode_request(body, length, IMAGE, SCORES)
     assert said in raised.value.message
     assert raised.value.status == 400
+
+
+def test_a_great_deal_of_json_is_not_read() -> None:
+    body = request_of().ljust(MAX_JSON)
+    decode_request(body, None, IMAGE, SCORES)
+    with pytest.raises(Problem, match=r"4,194,305 bytes; at most 4,194,304 are read. Send .* as binary") as raised:
+        decode_request(body + b" ", None, IMAGE, SCORES)
+    assert raised.value.status == 413
+    pixels = np.zeros((MAX_JSON, 2, 2, 1), np.uint8)
+    head = request_of(
+        input_shape=list(pixels.shape), input_data=None, input_parameters={"binary_data_size": pixels.size}
+    )
+    assert len(decode_request(head + pixels.tobytes(), len(head), IMAGE, SCORES).inputs["image"]) == MAX_JSON
 
 
 def test_data_comes_one_way() -> None:

@@ -189,7 +189,9 @@ def test_headers_are_capped(hasty):
         assert is_closed(client)
 
 
-@pytest.mark.parametrize("sent", [b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"]
+)
 def test_what_is_no_http_is_told_so(hasty, sent):
     with connect(hasty.url) as client:
         client.sendall(sent)

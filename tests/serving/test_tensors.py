@@ -1,5 +1,7 @@
 """Tensors in JSON and in bytes: the client's own code writes and reads them."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.utils import deserialize_bytes_tensor, np_to_triton_dtype, serialize_byte_tensor
 
-import cnnkit
 from cnnkit.serving import tensors
 from cnnkit.serving.problems import Problem
 from cnnkit.serving.tensors import TensorSpec
@@ -17,8 +18,12 @@ NUMBERS = hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biuf" and dtyp
 ARRAYS = NUMBERS.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=4, max_side=4)))
 
 
+def lenet() -> ort.InferenceSession:
+    return ort.InferenceSession(Path(__file__).parents[2] / "models_zoo" / "lenet-mnist" / "model.onnx")
+
+
 def test_a_session_describes_itself_in_the_protocols_words() -> None:
-    session = cnnkit.load("lenet").network._session  # type: ignore[attr-defined]
+    session = lenet()
     inputs, outputs = tensors.describe(session)
     assert inputs == (TensorSpec("image", "UINT8", (-1, 28, 28, 1)),)
     assert outputs == (TensorSpec("logits", "FP32", (-1, 10)), TensorSpec("probabilities", "FP32", (-1, 10)))
@@ -73,7 +78,7 @@ def test_strings_are_written_as_the_client_reads_them(texts: list[str]) -> None:
 
 
 def test_a_view_into_the_body_runs() -> None:
-    session = cnnkit.load("lenet").network._session  # type: ignore[attr-defined]
+    session = lenet()
     pixels = np.random.default_rng(3).integers(0, 256, (2, 28, 28, 1), np.uint8)
     body = b"{}." + pixels.tobytes()
     view = tensors.from_bytes(body, 3, pixels.nbytes, "UINT8", pixels.shape, "image")

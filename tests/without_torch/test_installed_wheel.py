@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def test_the_wheel_brings_the_zoo_and_reads_drawings():
     right = [Path(p["source"]).parent.name == p["scores"][0]["label"] for p in found]
     assert len(right) == 200
     assert sum(right) / len(right) >= 0.97
+
+
+def test_the_wheel_brings_the_page_with_all_that_it_loads():
+    page = files("cnnkit.serving") / "page"
+    found = {entry.name: entry.read_text("utf-8") for entry in page.iterdir()}
+    wanted = {name for text in found.values() for name in re.findall(r'"(?:\./)?([a-z]+\.(?:js|css))"', text)}
+    assert {"page.js", "page.css", "drawing.js"} <= wanted <= found.keys()
 
 
 def test_a_network_is_measured():

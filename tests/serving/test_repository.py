@@ -1,0 +1,116 @@
+import os
+import time
+
+import httpx
+import pytest
+
+from tests.serving.conftest import make_model
+from tests.serving.test_metrics import values
+
+
+def put(path, content):
+    """Write as a deployment should: beside it, and then renamed."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+@pytest.fixture
+def watched(serve, tmp_path):
+    """A server of a small model, and its file."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make_model(seed=1))
+    return serve(path, "--admin"), path
+
+
+def asked(server, image):
+    return httpx.post(f"{server.url}/predict/net", content=image).json()
+
+
+def test_a_changed_file_is_loaded_and_served(watched, seven):
+    server, path = watched
+    before = asked(server, seven)
+    put(path, make_model(seed=2))
+    server.wait_for("reloaded")
+    after = asked(server, seven)
+    assert (before["version"], after["version"]) == ("1", "2")
+    assert before["probabilities"] != after["probabilities"]
+    assert values(server.url)["cnnkit_reloads_total", 'model="net",outcome="swapped"'] == 1
+    assert httpx.get(f"{server.url}/v2/models/net").json()["versions"] == ["2"]
+    assert httpx.get(f"{server.url}/v2/models/net/versions/1").status_code == 404
+
+
+BAD = {
+    "garbage": (b"garbage", "not an ONNX file"),
+    "half of a file": (make_model(seed=3)[:1000], "net.onnx"),
+    "other classes": (make_model(classes=5), "labels are others"),
+    "another input": (make_model(side=20), "other tensors"),
+    "weights that are no numbers": (make_model(scale=float("inf")), "expected finite scores"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_leaves_the_old_one_serving(watched, seven, name):
+    server, path = watched
+    content, said = BAD[name]
+    before = asked(server, seven)
+    put(path, content)
+    entry = server.wait_for("reload-refused")
+    assert said in entry["message"]
+    after = asked(server, seven)
+    assert (after["version"], after["probabilities"]) == ("1", before["probabilities"])
+    assert values(server.url)["cnnkit_reloads_total", 'model="net",outcome="refused"'] == 1
+
+
+def test_a_file_that_is_gone_serves_on_and_its_successor_is_taken(watched, seven):
+    server, path = watched
+    path.unlink()
+    time.sleep(1.3)
+    assert asked(server, seven)["version"] == "1"
+    path.write_bytes(make_model(seed=4))
+    server.wait_for("reloaded")
+    assert asked(server, seven)["version"] == "2"
+
+
+def test_a_reload_can_be_asked_for_and_says_what_became_of_it(watched):
+    server, path = watched
+    answer = httpx.post(f"{server.url}/admin/reload", json={"model": "net"})
+    assert answer.json() == {"models": [{"model": "net", "version": "2"}]}
+    path.write_bytes(b"garbage")
+    answer = httpx.post(f"{server.url}/admin/reload")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "reload-refused")
+    assert error["message"].startswith("net stays at version 2: ")
+    assert "not an ONNX file" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b'{"model": "nett"}', {}, 404),
+        (b'{"path": "/etc/passwd"}', {}, 400),
+        (b'{"model": 3}', {}, 400),
+        (b"[]", {}, 400),
+        (b"{", {}, 400),
+        (b"{}", {"origin": "http://evil.example"}, 405),
+        (b"{}", {"x-forwarded-for": "10.1.2.3"}, 405),
+    ],
+)
+def test_a_reload_is_for_programs_on_this_machine_and_names_no_files(watched, body, headers, status):
+    server, _ = watched
+    answer = httpx.post(f"{server.url}/admin/reload", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+
+
+def test_a_reload_is_not_offered_unless_asked_for(client):
+    assert client.post("/admin/reload").status_code == 404
+
+
+def test_without_watching_a_changed_file_is_left_alone(serve, tmp_path, seven):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make_model(seed=1))
+    server = serve(path, "--no-watch")
+    put(path, make_model(seed=2))
+    time.sleep(1.5)
+    assert asked(server, seven)["version"] == "1"

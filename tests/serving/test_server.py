@@ -1,0 +1,146 @@
+import contextlib
+import signal
+import socket
+import threading
+import time
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import httpx
+import pytest
+
+from tests.serving.test_pressure import answer_of, connect, request
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
+
+
+def status_of(url):
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+def test_sigterm_withdraws_readiness_then_closes_the_door_and_ends_with_0(serve):
+    server = serve("lenet")
+    assert status_of(f"{server.url}/v2/health/ready") == 200
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("stopping")
+    assert status_of(f"{server.url}/v2/health/ready") == 503
+    assert status_of(f"{server.url}/v2/health/live") == 200
+    assert server.process.wait(10) == 0
+    with pytest.raises(ConnectionRefusedError):
+        connect(server.url)
+
+
+@pytest.fixture
+def sent(seven):
+    """Send so many requests for the slow model, each on a connection of its own: `sent(server, 4)`."""
+    with contextlib.ExitStack() as stack:
+
+        def send(server, number):
+            clients = [stack.enter_context(connect(server.url)) for _ in range(number)]
+            for client in clients:
+                client.sendall(request(seven))
+            time.sleep(0.2)
+            return clients
+
+        yield send
+
+
+def test_what_was_accepted_is_answered_before_the_end(serve, slow, sent):
+    server = serve(slow, "--max-batch", 1, "--threads", 1)
+    clients = sent(server, 4)
+    server.process.send_signal(signal.SIGTERM)
+    answers = [answer_of(client) for client in clients]
+    assert [status for status, _, _ in answers] == [200] * 4
+    assert answers[-1][1]["connection"] == "close"
+    assert server.process.wait(10) == 0
+
+
+def test_a_new_request_is_answered_while_the_door_is_open_and_is_the_last_of_its_connection(serve, seven):
+    server = serve("lenet")
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for("stopping")
+    answer = httpx.post(f"{server.url}/predict/lenet", content=seven)
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+
+
+def test_what_does_not_end_in_time_is_told_so(serve, slow, sent):
+    server = serve(slow, "--max-batch", 1, "--threads", 1, "--drain-seconds", 0.5)
+    clients = sent(server, 8)
+    started = time.perf_counter()
+    server.process.send_signal(signal.SIGTERM)
+    last = answer_of(clients[-1])
+    assert (last[0], last[2]["error"]["code"]) == (503, "stopping")
+    assert server.process.wait(10) == 0
+    assert time.perf_counter() - started < 4
+
+
+def test_idle_connections_do_not_hold_the_server_up(serve):
+    server = serve("lenet")
+    with connect(server.url), connect(server.url):
+        started = time.perf_counter()
+        assert server.stop(signal.SIGINT) == 0  # Ctrl-C waits for no load balancer
+        assert time.perf_counter() - started < 0.9
+
+
+def test_a_port_that_is_taken_is_an_error_before_any_model_is_opened(cli):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("serve", "lenet", "--port", port)
+    assert done.exit_code == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+def test_the_log_is_text_or_json_and_carries_the_ids_of_requests(serve, seven):
+    server = serve("lenet", "--access-log")
+    httpx.post(f"{server.url}/predict/lenet", content=seven, headers={"x-request-id": "order-66"})
+    entry = server.wait_for("request")
+    assert (entry["request_id"], entry["status"], entry["level"]) == ("order-66", 200, "info")
+    assert entry["message"] == "POST /predict/lenet"
+    assert entry["ms"] > 0
+
+
+def test_without_an_access_log_only_failures_are_logged(serve, seven):
+    server = serve("lenet")
+    httpx.post(f"{server.url}/predict/lenet", content=seven)
+    httpx.post(f"{server.url}/predict/lenet", content=b"")
+    entry = server.wait_for("request")
+    assert (entry["status"], entry["level"]) == (400, "warning")
+
+
+def test_requests_under_way_survive_sigterm_under_load(serve, seven):
+    server = serve("lenet")
+    lost, answered, stop = [], [], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                connection = connect(server.url)
+            except OSError:
+                return  # the door is closed
+            with connection:
+                while True:
+                    connection.sendall(request(seven, path="/predict/lenet"))
+                    try:
+                        status, headers, _ = answer_of(connection)
+                    except (OSError, IndexError, ValueError) as error:
+                        lost.append(error)
+                        return
+                    answered.append(status)
+                    if headers.get("connection") == "close":
+                        break
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    code = server.stop()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert (code, lost) == (0, [])
+    assert set(answered) == {200}
+    assert len(answered) > 20

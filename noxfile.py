@@ -10,19 +10,8 @@ nox.needs_version = ">=2025.10"
 nox.options.sessions = ["lint", "types", "tests", "tests_without_torch"]
 nox.options.reuse_venv = "yes"
 
-# A server image without PyTorch: cnnkit itself without its dependencies, and what predicting needs.
-WITHOUT_TORCH = (
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "pillow",
-    "platformdirs",
-    "psutil",
-    "pydantic",
-    "rich",
-    "tomli-w",
-    "typer<0.28",
-)
+# As a server without PyTorch is installed: README.md and the Dockerfile do the same.
+WITHOUT_TORCH = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "server")
 
 SOAK = (
     *("--sigterms", "100", "--reloads", "200", "--bad", "20", "--dribblers", "300"),
@@ -34,6 +23,13 @@ def install(session: nox.Session, *packages: str) -> None:
     """Install unless the session runs in the caller's environment."""
     if session.virtualenv.is_sandboxed:
         session.install(*packages)
+
+
+def install_browser(session: nox.Session) -> None:
+    """Bring the browser that pages are tested in; on a user's machine its absence skips those tests, and says so."""
+    if os.environ.get("CI") and not shutil.which("chromium") and shutil.which("apt-get"):
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True)
 
 
 @nox.session
@@ -56,6 +52,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and require their coverage."""
     install(session, "-e", ".[dev]")
+    install_browser(session)
     for old in (Path(".coverage"), *Path().glob(".coverage.*")):
         old.unlink(missing_ok=True)
     session.run("coverage", "run", "-m", "pytest", *session.posargs)

@@ -272,12 +272,10 @@ def _operation(settings: Settings) -> dict[str, Any]:
     tag = "Operation"
     # The page offers no form for what a browser may not do.
     reload = {"x-no-browsers": True} | _operation_of(
-        tag, "reload", "Load model files again", _json("What became of each model.", ref("Reloads")),
-        _problems(404, *_OF_ANY_BODY) | {
-            "405": {"$ref": "#/components/responses/405"},
-            "422": _json("At least one file was refused; what served before still does.", ref("Reloads")),
-        },
-        description="For programs on the server's own machine; browsers are refused.",
+        tag, "reload", "Load model files again", _json("The versions that serve now.", ref("Reloads")),
+        _problems(404, 422, *_OF_ANY_BODY) | {"405": {"$ref": "#/components/responses/405"}},
+        description="For programs on the server's own machine; browsers are refused. 422 names the refused files; "
+        "what served before still does.",
         requestBody={"content": {"application/json": {"schema": ref("ReloadRequest"), "example": {}}}},
     )  # fmt: skip
     return {

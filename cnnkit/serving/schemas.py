@@ -228,14 +228,12 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "ReloadRequest": _object("Which model; all of them where it is absent.", ("model",), model=_NAME),
     "Reloads": _object(
-        "What became of each.",
+        "What serves.",
         models=listed(
             _object(
-                "A model and what serves.",
+                "A model and its version.",
                 model=_NAME,
                 version=_VERSION,
-                reloaded=_of("boolean", "The file as it is serves; else what served before still does."),
-                reason=_of("string", "Why the file was refused; else empty."),
             )
         ),
     ),

@@ -1,38 +1,22 @@
 """The page at /docs, in a real browser."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 SEVEN = Path(__file__).parents[2] / "docs" / "images" / "seven.png"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"there is no Chromium: {error}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser: Browser, server: Any) -> Iterator[Page]:
+def page(chromium: Browser, server: Any) -> Iterator[Page]:
     """The page, which may neither ask anybody else for anything nor have anything to complain about."""
-    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    context = chromium.new_context(viewport={"width": 1100, "height": 900})
     page = context.new_page()
     troubles: list[str] = []
     page.on("request", lambda request: None if is_own(request.url, server) else troubles.append(request.url))
@@ -114,8 +98,8 @@ def test_json_is_typed_and_sent(page: Page) -> None:
     assert """-d '{"ready": true}'""" in index.locator(".copied pre").inner_text()
 
 
-def test_what_a_browser_may_not_do_has_no_form(browser: Browser, serve: Any) -> None:
-    page = browser.new_page()
+def test_what_a_browser_may_not_do_has_no_form(chromium: Browser, serve: Any) -> None:
+    page = chromium.new_page()
     page.goto(f"{serve('lenet', '--admin').url}/docs")
     reload = opened(page, "reload")
     expect(reload.get_by_role("button", name="Copy")).to_be_visible()
@@ -182,9 +166,9 @@ def contrast(first: str, second: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_a_server_that_is_gone_is_said(browser: Browser, serve: Any) -> None:
+def test_a_server_that_is_gone_is_said(chromium: Browser, serve: Any) -> None:
     server = serve("lenet")
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto(f"{server.url}/docs")
     live = opened(page, "live")
     assert server.stop() == 0
@@ -193,8 +177,8 @@ def test_a_server_that_is_gone_is_said(browser: Browser, serve: Any) -> None:
     page.close()
 
 
-def test_a_description_that_cannot_be_had_is_said(browser: Browser, server: Any) -> None:
-    page = browser.new_page()
+def test_a_description_that_cannot_be_had_is_said(chromium: Browser, server: Any) -> None:
+    page = chromium.new_page()
     page.route("**/openapi.json", lambda route: route.fulfill(status=503, body="{}"))
     page.goto(f"{server.url}/docs")
     expect(page.get_by_role("alert")).to_contain_text("openapi.json could not be loaded")

@@ -279,7 +279,7 @@ def test_one_request_at_a_time_and_the_last_drawing_wins(open_page, serve, slow)
     while flying:
         page.wait_for_timeout(200)
     assert max(most) == 1
-    assert 1 < len(most) < 9
+    assert len(most) > 1
     # Asked once more, the network sees the same.
     seen, asked = page.locator("#seen").get_attribute("src"), len(most)
     for _ in range(2):

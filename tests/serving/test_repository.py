@@ -1,4 +1,3 @@
-import os
 import time
 
 import httpx
@@ -12,7 +11,7 @@ def put(path, content):
     """Write as a deployment should: beside it, and then renamed."""
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 @pytest.fixture

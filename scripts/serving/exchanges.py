@@ -13,7 +13,7 @@ from itertools import count
 
 import httptools
 
-RECEIVE_SECONDS, GRACE_SECONDS = 1.0, 2.0
+RECEIVE_SECONDS, GRACE_SECONDS = 2.0, 2.0
 """The server's deadline for receiving, and how much longer is waited for it."""
 _WINDOWS = {"gzip": 31, "deflate": 15}
 

@@ -113,6 +113,12 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def hasty(serve_forever: Callable[..., RunningServer]) -> RunningServer:
+    """A server that waits half a second for a request, and takes 10 KB."""
+    return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
+
+
 def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:
     """Return an ONNX file for grey images: some ms of convolutions for each layer, then a linear one."""
     rng = np.random.default_rng(seed)

@@ -92,12 +92,6 @@ def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
     assert all(answer.elapsed.total_seconds() < 1.5 for answer in answers)
 
 
-@pytest.fixture(scope="module")
-def hasty(serve_forever):
-    """A server that waits half a second for a request."""
-    return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
-
-
 @pytest.mark.parametrize(
     "sent",
     [b"POST /predict/lenet HT", request(b"", path="/predict/lenet")[:-3], b"", b"G"],

@@ -9,6 +9,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
+from cnnkit.errors import without_frames
 from cnnkit.serving.inferring import Inferring
 from cnnkit.serving.informing import Informing
 from cnnkit.serving.metrics import Metrics
@@ -42,7 +43,7 @@ class App:
         self.stopping = False
         self._settings = settings
         self._waiting = WaitingRoom()
-        receiver = Receiver(settings)
+        self._receiver = receiver = Receiver(settings)
         self._predicting = Predicting(self.repository, receiver, self._waiting, settings)
         self._inferring = Inferring(self.repository, receiver, self._waiting, settings)
         self._informing = Informing(self, receiver, settings)
@@ -82,7 +83,10 @@ class App:
             self.metrics.left()
             return
         except Exception as error:
-            reply = self._failed(error, path, request_id)
+            reply = self._failed(error, path, scope, request_id)
+            without_frames(error)  # which hold the request, which holds it
+        finally:
+            self._receiver.release(scope)
         await self._send(reply, request_id, scope, send)
         self._note(reply, path, scope, request_id, perf_counter() - started)
 
@@ -95,12 +99,15 @@ class App:
             return await self._inferring.answer(scope, receive, match[1], match[2] or "")
         return await self._informing.answer(scope, receive)
 
-    def _failed(self, error: Exception, path: str, request_id: str) -> Reply:
-        problem = problem_of(error)
+    def _failed(self, error: Exception, path: str, scope: Scope, request_id: str) -> Reply:
+        problem, model = problem_of(error), self._model_of(path)
         if problem.code == "internal":
-            _log.error("cnnkit broke", exc_info=error, extra={"event": "bug", "request_id": request_id, "path": path})
+            extra = {"event": "bug", "request_id": request_id, "path": _written(scope)}
+            _log.error("cnnkit broke", exc_info=error, extra=extra)
+        if problem.status == 503 and model:
+            self.metrics.refused(model, problem.code)
         body = problem.body(request_id, flat=path.startswith("/v2"))
-        return Reply(body, JSON, problem.status, problem.headers, self._model_of(path))
+        return Reply(body, JSON, problem.status, problem.headers, model)
 
     def _model_of(self, path: str) -> str:
         """Return the model that a path is about, if there is one: what clients make up must not become a metric."""
@@ -139,7 +146,7 @@ class App:
                 logging.WARNING if reply.status >= 400 else logging.INFO,
                 "%s %s",
                 scope["method"],
-                path[:200],
+                _written(scope),
                 extra=extra,
             )
 
@@ -185,6 +192,11 @@ class App:
     def waiting(self) -> int:
         """Requests that wait for a batch."""
         return len(self._waiting)
+
+
+def _written(scope: Scope) -> str:
+    """Return a request's path for the log, where it must not make lines of its own."""
+    return str(scope["raw_path"][:200], "ascii")
 
 
 def _require_post(scope: Scope) -> None:

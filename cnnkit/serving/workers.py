@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -63,10 +64,13 @@ class Workers:
         before = {kind: signal.signal(kind, self._stop) for kind in kinds}
         try:
             for _ in range(self._settings.workers):
-                self._start()
+                if not self._stopping:
+                    self._start()
             said = False
             while self._workers:
                 self._look()
+                if self._stopping:
+                    self._door.close()  # with this one open, clients would wait behind doors that workers have closed
                 if not said and all(worker.serving for worker in self._workers) and not self._stopping:
                     said = True
                     self._say_started()
@@ -85,9 +89,12 @@ class Workers:
         news, theirs = _spawn.Pipe(duplex=False)
         os.environ[SHARED_FOLDER] = str(self._folder)
         process = _spawn.Process(target=_work, args=(self._sources, self._settings, self._door, theirs))
-        process.start()
+        with _held_interrupts():
+            process.start()
         theirs.close()
         self._workers.append(_Worker(process, news, monotonic()))
+        if self._stopping:  # since the process started, so that it was not told
+            self._stop(signal.SIGTERM, None)
 
     def _look(self) -> None:
         """Wait for news of the workers: one serves, one cannot, one is dead."""
@@ -129,10 +136,30 @@ class Workers:
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         self._stopping = True
-        # A terminal sends Ctrl-C to all of its processes; a signal to this one alone is passed on.
         for worker in self._workers:
             if worker.process.pid is not None and worker.process.is_alive():
                 os.kill(worker.process.pid, number)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Start a process that hears no Ctrl-C before it is ready for one; this one hears it a moment later."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_terminal() -> None:
+    """Hear Ctrl-C from the parent alone, which passes it on: a second one from the terminal would mean not to wait."""
+    if sys.platform != "win32":
+        os.setpgrp()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves there is nothing to finish
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _follow_parent() -> None:
@@ -145,6 +172,7 @@ def _follow_parent() -> None:
 
 def _work(sources: list[ModelSource], settings: Settings, door: socket.socket, news: Connection) -> None:
     """Be a worker."""
+    _leave_terminal()
     from cnnkit.serving.server import serve
 
     logs.configure(settings.log_format)

@@ -51,7 +51,12 @@ def start_server(*arguments: object, **environment: str) -> RunningServer:
     """Start a server on a free port, without waiting for it."""
     command = [sys.executable, "-m", "cnnkit", "serve", *map(str, arguments), "--port", "0", "--log-format", "json"]
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **environment},
+        start_new_session=True,  # as a terminal would have it: `os.killpg` is its Ctrl-C
     )
     events: queue.Queue[dict[str, Any]] = queue.Queue()
     running = RunningServer(process, events)

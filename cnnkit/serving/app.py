@@ -24,6 +24,8 @@ from cnnkit.serving.waiting import TICK_SECONDS, WaitingRoom
 _log = logging.getLogger("cnnkit.serving")
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_HOLD_SECONDS = 0.03
+"""Before a refusal: a client that asks again at once would take the time that those who were admitted need."""
 _LOGGED_EVERY = 1.0
 """Seconds between two lines that say how many requests were refused."""
 
@@ -85,6 +87,8 @@ class App:
         except Exception as error:
             reply = self._failed(error, path, scope, request_id)
             without_frames(error)  # which hold the request, which holds it
+            if reply.code == "queue-full":
+                await asyncio.sleep(_HOLD_SECONDS)
         finally:
             self._receiver.release(scope)
         await self._send(reply, request_id, scope, send)

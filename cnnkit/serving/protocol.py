@@ -26,6 +26,7 @@ MAX_HEAD = 32 * 2**10
 _TOO_LARGE = Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB.")
 MAX_AHEAD = 64
 """Requests that a client may send before the first of them is answered."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_LOOK_SECONDS = 0.05
 _LINGER_SECONDS = 2
 """For a client that still sends to see that it was answered."""
@@ -58,7 +59,7 @@ class Connection(HttpToolsProtocol):
         """Wait for the first request, but not for ever."""
         super().connection_made(transport)
         self._socket = transport
-        self.transport = _Transport(transport, self._hang_up)
+        self._written = self.transport = _Transport(transport, self._hang_up)
         self._start_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -103,6 +104,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the rest of a body that nobody will read, but not for ever."""
+        self._written.flush()
         super().on_response_complete()
         if not (self._complete or self._deaf) and self.cycle.response_complete:
             self._start_waiting()
@@ -219,9 +221,10 @@ async def _answer(problem: Problem, scope: Any, receive: Any, send: Any) -> None
 
 
 class _Transport(asyncio.Transport):
-    """What answers are written to; closing it does not reset a client that still sends.
+    """What answers are written to: in one piece each, and closing it does not reset a client that still sends.
 
-    The reset would overtake the answer (RFC 9112, section 9.6).
+    uvicorn writes head and body one after the other, which would cost a call of the system each, and wake the client
+    twice. The reset would overtake the answer (RFC 9112, section 9.6).
     """
 
     def __init__(self, transport: asyncio.Transport, hang_up: Callable[[], None]) -> None:
@@ -229,14 +232,26 @@ class _Transport(asyncio.Transport):
         self._transport = transport
         self._hang_up = hang_up
         self._closing = False
-        # Every answer passes here.
-        self.write = transport.write  # type: ignore[method-assign]
+        self._head = b""
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data != _CONTINUE:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Write a head that has no body, as the answer to HEAD."""
+        if self._head:
+            self.write(b"")
 
     def is_closing(self) -> bool:
         return self._closing or self._transport.is_closing()
 
     def close(self) -> None:
         if not self.is_closing():
+            self.flush()
             self._closing = True
             self._hang_up()
 

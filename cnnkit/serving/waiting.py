@@ -8,7 +8,7 @@ from cnnkit.serving.problems import Problem, late
 from cnnkit.serving.receiving import ClientGoneError, Receive
 
 TICK_SECONDS = 0.1
-_WATCHED_AFTER = 0.05
+_WATCHED_AFTER = 0.25
 """Most requests are answered sooner; listening to their connections would cost more than it could save."""
 
 

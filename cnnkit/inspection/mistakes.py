@@ -94,6 +94,7 @@ def find_mistakes(
         split=used,
         engine=network.engine,
         images=len(chosen),
+        seen=used in {"train", "all"} and _is_of_training(loaded, network.card),
         wrong=len(wrong),
         accuracy=1 - len(wrong) / len(chosen),
         worst=tuple(
@@ -178,6 +179,11 @@ def _training_images(
     if training.fingerprint != card.fingerprint:
         return None, f"the images it was trained on are not at hand: {training.name} was changed since"
     return training, ""
+
+
+def _is_of_training(loaded: ImageData, card: ModelCard) -> bool:
+    # A folder of the same name may be the one of the training, with images added since.
+    return card.dataset is not None and (loaded.fingerprint == card.fingerprint or loaded.name == card.dataset)
 
 
 def _own_positions(loaded: ImageData, used: SplitName, positions: Tensor, training: ImageData) -> Tensor | None:

@@ -87,6 +87,7 @@ class Mistakes:
 
     Attributes:
         images: how many were looked at.
+        seen: whether the network was trained on some of them, as far as is known.
         wrong: how many of them were taken for another class.
         worst: of these, those with the highest probability of the wrong class first.
         confused: pairs of classes by their number of images.
@@ -103,6 +104,7 @@ class Mistakes:
     split: str
     engine: str
     images: int
+    seen: bool
     wrong: int
     accuracy: float
     worst: tuple[Mistake, ...]

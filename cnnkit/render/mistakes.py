@@ -101,7 +101,7 @@ def _labels_table(result: Mistakes) -> Table:
             console.printable(candidate.source),
             candidate.label,
             Text(candidate.suggested, "bold yellow"),
-            percent(candidate.suggested_probability),
+            percent(candidate.probability),
         )
     return table
 
@@ -202,7 +202,7 @@ def _label_card(candidate: LabelCandidate) -> Markup:
         _pictures(candidate.pixels, candidate.source, candidate.label, candidate.nearest),
         html.bars(
             [
-                (candidate.suggested, candidate.suggested_probability),
+                (candidate.suggested, candidate.probability),
                 (candidate.label, candidate.label_probability),
             ]
         ),

@@ -52,14 +52,14 @@ class LabelCandidate:
         source, nearest: as of `Mistake`.
         label: its class, as the data set says.
         suggested: the class that it seems to be.
-        label_probability, suggested_probability: of the two.
+        probability, label_probability: of that class, and of its label.
     """
 
     source: str
     label: str
     suggested: str
+    probability: float
     label_probability: float
-    suggested_probability: float
     nearest: TrainingImage | None
     pixels: "NDArray[np.uint8]" = field(repr=False, compare=False)
 

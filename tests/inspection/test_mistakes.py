@@ -50,7 +50,7 @@ def test_flipped_labels_are_found(found: Mistakes) -> None:
     for candidate in found.mislabelled:
         assert candidate.label == candidate.source.split("/")[0]
         assert candidate.suggested == candidate.source.split("/")[1].split("-")[0]
-        assert candidate.suggested_probability > candidate.label_probability
+        assert candidate.probability > candidate.label_probability
 
 
 def test_the_surest_mistakes_come_first(found: Mistakes) -> None:

@@ -27,7 +27,7 @@ def make(count: int = 12, *, nearest: bool = True, label: str = "circles", side:
         for i in range(count)
     )
     doubtful = tuple(
-        LabelCandidate(m.source, m.label, m.predicted, m.label_probability, m.probability, near, m.pixels)
+        LabelCandidate(m.source, m.label, m.predicted, m.probability, m.label_probability, near, m.pixels)
         for m in worst[: count // 2]
     )
     return Mistakes(

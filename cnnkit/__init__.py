@@ -24,6 +24,7 @@ _HOMES = {
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.api",
     "export": "cnnkit.api",
+    "find_mistakes": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from cnnkit.api import default_recipe as default_recipe
     from cnnkit.api import evaluate as evaluate
     from cnnkit.api import export as export
+    from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import load as load
     from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize

@@ -29,6 +29,7 @@ PUBLIC = [
     "doctor",
     "evaluate",
     "export",
+    "find_mistakes",
     "list_datasets",
     "list_models",
     "load",

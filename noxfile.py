@@ -13,6 +13,11 @@ nox.options.reuse_venv = "yes"
 # As a server without PyTorch is installed: README.md and the Dockerfile do the same.
 WITHOUT_TORCH = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "server")
 
+SOAK = (
+    *("--sigterms", "100", "--reloads", "200", "--bad", "20", "--dribblers", "300"),
+    *("--images", "20000", "--requests", "20000"),
+)
+
 
 def install(session: nox.Session, *packages: str) -> None:
     """Install unless the session runs in the caller's environment."""
@@ -91,3 +96,17 @@ def kill_training(session: nox.Session) -> None:
     """Kill a training at 200 moments, 50 of them inside a save, and resume it each time."""
     install(session, "-e", ".")
     session.run("python", "scripts/kill_training.py", *(session.posargs or ("--kills", "200", "--aimed", "50")))
+
+
+@nox.session
+def bench_serve(session: nox.Session) -> None:
+    """Measure `cnnkit serve` against LitServe and a bare ASGI function, its overload and its cold start; needs wrk."""
+    install(session, "-e", ".", "litserve")
+    session.run("python", "scripts/bench_serve.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Stop, reload, dribble at and feed rubbish to `cnnkit serve`, in large numbers."""
+    install(session, "-e", ".")
+    session.run("python", "scripts/soak_serve.py", *(session.posargs or SOAK))

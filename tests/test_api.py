@@ -18,7 +18,7 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
-    "default_recipe", "doctor", "evaluate", "export", "find_mistakes", "list_datasets", "list_models", "load",
+    "default_recipe", "doctor", "evaluate", "export", "find_mistakes", "list_datasets", "list_models", "load", "serve",
     "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
@@ -49,6 +49,7 @@ SIGNATURES = {
     "summarize": (
         "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
     ),
+    "serve": "(refs=(), settings=None, *, labels=None, mean=None, std=None, preprocess=None)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",
     "doctor": "()",
     "verify": "(ref, *, against=None, data=None, split=None, data_dir=None, device='auto', trust_code=False)",
@@ -107,7 +108,7 @@ def test_a_bad_image_raises_or_takes_its_place_in_the_stream(photos_onnx: Path, 
     with pytest.raises(ImageError):
         classifier.predict(images)
     kinds = [type(result).__name__ for result in classifier.stream(images)]
-    assert kinds == ["Prediction", "ImageError", "Prediction"]
+    assert kinds == ["Prediction", "ImageFormatError", "Prediction"]
 
 
 def test_runs_checkpoints_and_files_are_opened_alike(photos_run: Path, photos_onnx: Path, photos: Path) -> None:

@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def serve(
-    refs: Sequence[str | Path],
+    refs: Sequence[str | Path] = (),
     settings: "Settings | None" = None,
     *,
     labels: str | Path | None = None,
@@ -31,8 +31,8 @@ def serve(
     """Serve models over HTTP until SIGTERM or Ctrl-C ends it; what happens is written to the log.
 
     Args:
-        refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name. None
-            of them for the model that reads digits.
+        refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name.
+            Empty for the model that reads digits.
         settings: of the server; None for the defaults.
         labels: text file with one label a line, for files without a card; so are the following.
         mean, std: one value a channel, for pixels in [0, 1].

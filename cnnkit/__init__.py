@@ -19,6 +19,7 @@ _HOMES = {
     "default_recipe": "cnnkit.api",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.api",
+    "explain": "cnnkit.api",
     "export": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
     from cnnkit.api import evaluate as evaluate
+    from cnnkit.api import explain as explain
     from cnnkit.api import export as export
     from cnnkit.api import load as load
     from cnnkit.api import summarize as summarize

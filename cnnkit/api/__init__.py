@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
     from cnnkit.api.classifying import load as load
     from cnnkit.api.classifying import load_on_ray as load_on_ray
+    from cnnkit.api.explaining import explain as explain
+    from cnnkit.api.explaining import explanation_steps as explanation_steps
     from cnnkit.api.measuring import benchmark as benchmark
     from cnnkit.api.measuring import benchmark_steps as benchmark_steps
     from cnnkit.api.measuring import evaluate as evaluate
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
+    "explaining": ("explain", "explanation_steps"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
     "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),

@@ -54,7 +54,7 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
-    source = _exported(ref, labels, mean, std, preprocess)
+    source = exported_source(ref, labels, mean, std, preprocess)
     if source is not None:
         return open_onnx(device=device, provider=provider, **source)
     if provider is not None:
@@ -82,7 +82,7 @@ def load_on_ray(
     Raises:
         UsageError: a run or a checkpoint, which has to be exported first.
     """
-    source = _exported(ref, labels, mean, std, preprocess)
+    source = exported_source(ref, labels, mean, std, preprocess)
     if source is None:
         raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
     from cnnkit.runtime.ray_data import RayClassifier
@@ -90,14 +90,19 @@ def load_on_ray(
     return RayClassifier(workers=workers, device=device, **source)
 
 
-def _exported(
+def exported_source(
     ref: str | Path,
     labels: str | Path | None,
     mean: "Sequence[float] | None",
     std: "Sequence[float] | None",
     preprocess: 'Literal["imagenet"] | None',
 ) -> dict[str, Any] | None:
-    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
+    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch.
+
+    Raises:
+        UsageError: options for foreign ONNX files with anything else.
+        CheckpointError: an architecture without zoo entry.
+    """
     text = str(ref)
     reference = registry.resolve(text)
     options = ForeignOptions(

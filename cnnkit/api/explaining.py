@@ -1,0 +1,158 @@
+"""Explaining what a network made of an image."""
+
+import importlib
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cnnkit
+from cnnkit import registry
+from cnnkit.api.classifying import DEFAULT_CLASSIFIER, exported_source
+from cnnkit.errors import UnknownNameError, UsageError
+from cnnkit.images import prepare
+from cnnkit.results import Explanation, result_of
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.occlusion import occlude
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from typing import Literal
+
+    from cnnkit.inspection.explaining import Insight
+    from cnnkit.results import ExplanationProgress
+    from cnnkit.runtime.classifier import ImageSource
+
+_TOP = 10
+
+
+def explain(
+    image: "ImageSource",
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    target: str | None = None,
+    layer: str | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> Explanation:
+    """Find what a network saw in an image, and which part of it its answer rests on.
+
+    PyTorch networks give the feature maps of their layers, their filters, Grad-CAM, integrated gradients and occlusion
+    sensitivity; ONNX files give the last, and never import PyTorch.
+
+    Args:
+        image: a path, the content of a file, a Pillow image or a uint8 array [H, W], [H, W, 1] or [H, W, 3].
+        ref: a zoo entry, an architecture that has one, a run, a checkpoint or an ONNX file.
+        target: label of the class to explain; None for the predicted one.
+        layer: whose maps Grad-CAM weighs; None for the last ones that are larger than a pixel.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        labels, mean, std, preprocess: of an ONNX file without a card; see `cnnkit.load`.
+
+    Raises:
+        ImageError: not an acceptable image.
+        UnknownNameError: no such model, class or layer.
+        UsageError: the layer has no maps, or an ONNX file was asked for one.
+        CheckpointError, OnnxError, ZooError: the weights are absent, damaged or do not fit.
+        MissingDependencyError: captum is not installed, and `layer` was named.
+        DeviceError: the device cannot be had.
+
+    >>> import cnnkit
+    >>> found = cnnkit.explain("docs/images/triangle.png", "shapes-cnn")
+    >>> found.target.label, len(found.layers), found.occlusion.values.shape
+    ('triangles', 12, (28, 28))
+    """
+    return result_of(
+        explanation_steps(
+            image,
+            ref,
+            target=target,
+            layer=layer,
+            device=device,
+            trust_code=trust_code,
+            labels=labels,
+            mean=mean,
+            std=std,
+            preprocess=preprocess,
+        )
+    )
+
+
+def explanation_steps(
+    image: "ImageSource",
+    ref: str | Path = DEFAULT_CLASSIFIER,
+    *,
+    target: str | None = None,
+    layer: str | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+    labels: str | Path | None = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    preprocess: 'Literal["imagenet"] | None' = None,
+) -> "Generator[ExplanationProgress, None, Explanation]":
+    """Do what `explain` does, and yield how far it is."""
+    text = str(ref)
+    path = Path(image) if isinstance(image, str) else image
+    source = exported_source(ref, labels, mean, std, preprocess)
+    is_file = registry.resolve(text).kind == "onnx"
+    if source is not None and (is_file or find_spec("torch") is None):
+        if layer is not None:
+            raise UsageError(f"--layer is for PyTorch networks; {text} runs on onnxruntime, which shows no layers.")
+        network, classifier = None, open_onnx(device=device, **source)
+    else:
+        from cnnkit.training.networks import TorchNetwork, load_network
+
+        network, card = load_network(text, trust_code=trust_code)
+        classifier = Classifier(TorchNetwork(network, card, device), text)
+    card = classifier.card
+    if target is not None and target not in card.labels:
+        raise UnknownNameError("class", target, card.labels)
+    prediction = classifier.predict([path], top=len(card.labels))[0]
+    chosen = next(score for score in prediction.scores if target in {None, score.label})
+    # Pillow lends its pixels read-only, which PyTorch does not take.
+    pixels, index = prepare(path, card.preprocessing).pixels.copy(), card.labels.index(chosen.label)
+    inside: Insight | None = None
+    if network is not None:
+        from cnnkit.inspection.explaining import look_inside
+
+        inside = yield from look_inside(network, card, pixels, index, layer=layer, device=device)
+    occlusion = yield from occlude(classifier.network, pixels, index)
+    return Explanation(
+        prediction=replace(prediction, scores=prediction.scores[:_TOP]),
+        target=chosen,
+        pixels=pixels,
+        model=classifier.name,
+        engine=classifier.engine,
+        assumptions=classifier.assumptions,
+        trained=card.trained,
+        occlusion=occlusion,
+        grad_cam=inside.grad_cam if inside else None,
+        integrated_gradients=inside.integrated_gradients if inside else None,
+        layers=inside.layers if inside else (),
+        filters=inside.filters if inside else (),
+        notes=inside.notes if inside else (_onnx_note(is_file=is_file),),
+        versions=_versions(with_torch=inside is not None),
+    )
+
+
+def _onnx_note(*, is_file: bool) -> str:
+    reason = "an ONNX file" if is_file else "PyTorch is not installed, and an ONNX file"
+    return (
+        f"{reason[0].upper()}{reason[1:]} shows what goes in and what comes out, but no layers and no gradients: hence "
+        "no feature maps, no Grad-CAM and no integrated gradients."
+    )
+
+
+def _versions(*, with_torch: bool) -> dict[str, str]:
+    found = {"cnnkit": cnnkit.__version__}
+    for name in ("torch", "captum") if with_torch else ("onnxruntime",):
+        with suppress(ModuleNotFoundError):
+            found[name] = str(importlib.import_module(name).__version__)
+    return found

@@ -12,6 +12,7 @@ nox.options.reuse_venv = "yes"
 
 # A server image without PyTorch: cnnkit itself without its dependencies, and what predicting needs.
 WITHOUT_TORCH = (
+    "markupsafe",
     "numpy",
     "onnx",
     "onnxruntime",

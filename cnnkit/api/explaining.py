@@ -1,13 +1,13 @@
 """Explaining what a network made of an image."""
 
 import importlib
+import importlib.metadata
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cnnkit
 from cnnkit import registry
 from cnnkit.api.classifying import DEFAULT_CLASSIFIER, exported_source
 from cnnkit.errors import UnknownNameError, UsageError
@@ -151,7 +151,7 @@ def _onnx_note(*, is_file: bool) -> str:
 
 
 def _versions(*, with_torch: bool) -> dict[str, str]:
-    found = {"cnnkit": cnnkit.__version__}
+    found = {"cnnkit": importlib.metadata.version("cnnkit")}
     for name in ("torch", "captum") if with_torch else ("onnxruntime",):
         with suppress(ModuleNotFoundError):
             found[name] = str(importlib.import_module(name).__version__)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnnkit.results import FeatureMaps, Filters
@@ -67,10 +68,7 @@ def _recorded(network: nn.Module) -> Iterator[Trace]:
             # A copy, as a ReLU that follows may work in place.
             maps = tensor[0].float().cpu().numpy().copy()
             label = name if calls[name] == 1 else f"{name}, call {calls[name]}"
-            same = found.maps[-1] if found.maps and isinstance(module, _DROPOUTS) else None
-            if same is not None and not np.array_equal(same.maps, maps):
-                same = None
-            found.maps.append(FeatureMaps(label, type(module).__name__, maps, same and (same.same_as or same.layer)))
+            found.maps.append(FeatureMaps(label, type(module).__name__, maps, _same(found.maps, module, maps)))
 
     hooks = [module.register_forward_hook(after) for module in names]
     try:
@@ -78,6 +76,12 @@ def _recorded(network: nn.Module) -> Iterator[Trace]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _same(earlier: list[FeatureMaps], module: nn.Module, maps: NDArray[np.float32]) -> str | None:
+    """Return the layer whose maps a dropout passed on."""
+    last = earlier[-1] if earlier and isinstance(module, _DROPOUTS) else None
+    return (last.same_as or last.layer) if last is not None and np.array_equal(last.maps, maps) else None
 
 
 def filters(network: nn.Module) -> tuple[list[Filters], list[str]]:

@@ -20,7 +20,7 @@ _BATCH_BYTES = 2**25
 
 def plain_colour(pixels: Pixels) -> Pixels:
     """Return the median colour of an image, uint8 [C] for uint8 [H, W, C]: of a drawing that is its paper."""
-    return np.round(np.median(pixels, (0, 1))).astype(np.uint8)
+    return np.asarray(np.round(np.median(pixels, (0, 1))), np.uint8)
 
 
 def occlude(network: Network, pixels: Pixels, target: int) -> Generator[ExplanationProgress, None, Occlusion]:

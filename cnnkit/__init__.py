@@ -21,6 +21,7 @@ _HOMES = {
     "evaluate": "cnnkit.api",
     "explain": "cnnkit.api",
     "export": "cnnkit.api",
+    "find_mistakes": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cnnkit.api import evaluate as evaluate
     from cnnkit.api import explain as explain
     from cnnkit.api import export as export
+    from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import load as load
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train

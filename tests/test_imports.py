@@ -28,6 +28,7 @@ PUBLIC = [
     "doctor",
     "evaluate",
     "export",
+    "find_mistakes",
     "list_datasets",
     "list_models",
     "load",

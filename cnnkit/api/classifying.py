@@ -29,6 +29,7 @@ def load(
     std: "Sequence[float] | None" = None,
     preprocess: 'Literal["imagenet"] | None' = None,
     provider: "ProviderOptions | None" = None,
+    torch: bool = False,
 ) -> Classifier:
     """Open a trained network as a classifier.
 
@@ -43,6 +44,7 @@ def load(
         preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
             None for those that the file's card holds for this hardware, else the default ones.
+        torch: run a zoo entry on PyTorch as well, where its layers can be looked into.
 
     Raises:
         UnknownNameError: nothing of that name.
@@ -54,8 +56,9 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
-    source = exported_source(ref, labels, mean, std, preprocess)
-    if source is not None:
+    source = _exported(ref, labels, mean, std, preprocess)
+    of_zoo = source is not None and source.get("verified", False)
+    if source is not None and not (torch and of_zoo):
         return open_onnx(device=device, provider=provider, **source)
     if provider is not None:
         raise UsageError(f"{ref} runs on PyTorch; provider options are for ONNX files. Export it: cnnkit export {ref}")
@@ -82,7 +85,7 @@ def load_on_ray(
     Raises:
         UsageError: a run or a checkpoint, which has to be exported first.
     """
-    source = exported_source(ref, labels, mean, std, preprocess)
+    source = _exported(ref, labels, mean, std, preprocess)
     if source is None:
         raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
     from cnnkit.runtime.ray_data import RayClassifier
@@ -90,19 +93,14 @@ def load_on_ray(
     return RayClassifier(workers=workers, device=device, **source)
 
 
-def exported_source(
+def _exported(
     ref: str | Path,
     labels: str | Path | None,
     mean: "Sequence[float] | None",
     std: "Sequence[float] | None",
     preprocess: 'Literal["imagenet"] | None',
 ) -> dict[str, Any] | None:
-    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch.
-
-    Raises:
-        UsageError: options for foreign ONNX files with anything else.
-        CheckpointError: an architecture without zoo entry.
-    """
+    """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
     text = str(ref)
     reference = registry.resolve(text)
     options = ForeignOptions(

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit import registry
-from cnnkit.api.classifying import DEFAULT_CLASSIFIER, exported_source
+from cnnkit.api.classifying import DEFAULT_CLASSIFIER, load
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
 from cnnkit.results import Explanation, result_of
-from cnnkit.runtime.classifier import Classifier
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.occlusion import occlude
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from typing import Literal
+    from collections.abc import Generator
 
     from cnnkit.inspection.explaining import Insight
     from cnnkit.results import ExplanationProgress
@@ -36,10 +34,6 @@ def explain(
     layer: str | None = None,
     device: str = "auto",
     trust_code: bool = False,
-    labels: str | Path | None = None,
-    mean: "Sequence[float] | None" = None,
-    std: "Sequence[float] | None" = None,
-    preprocess: 'Literal["imagenet"] | None' = None,
 ) -> Explanation:
     """Find what a network saw in an image, and which part of it its answer rests on.
 
@@ -53,7 +47,6 @@ def explain(
         layer: whose maps Grad-CAM weighs; None for the last ones that are larger than a pixel.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
-        labels, mean, std, preprocess: of an ONNX file without a card; see `cnnkit.load`.
 
     Raises:
         ImageError: not an acceptable image.
@@ -68,62 +61,35 @@ def explain(
     >>> found.target.label, len(found.layers), found.occlusion.values.shape
     ('triangles', 12, (28, 28))
     """
-    return result_of(
-        explanation_steps(
-            image,
-            ref,
-            target=target,
-            layer=layer,
-            device=device,
-            trust_code=trust_code,
-            labels=labels,
-            mean=mean,
-            std=std,
-            preprocess=preprocess,
-        )
-    )
+    # Where PyTorch is not installed, the ONNX file of a zoo entry still shows something.
+    classifier = load(ref, device=device, trust_code=trust_code, torch=find_spec("torch") is not None)
+    return result_of(explanation_steps(classifier, image, target=target, layer=layer))
 
 
 def explanation_steps(
-    image: "ImageSource",
-    ref: str | Path = DEFAULT_CLASSIFIER,
-    *,
-    target: str | None = None,
-    layer: str | None = None,
-    device: str = "auto",
-    trust_code: bool = False,
-    labels: str | Path | None = None,
-    mean: "Sequence[float] | None" = None,
-    std: "Sequence[float] | None" = None,
-    preprocess: 'Literal["imagenet"] | None' = None,
+    classifier: Classifier, image: "ImageSource", *, target: str | None = None, layer: str | None = None
 ) -> "Generator[ExplanationProgress, None, Explanation]":
-    """Do what `explain` does, and yield how far it is."""
-    text = str(ref)
-    path = Path(image) if isinstance(image, str) else image
-    source = exported_source(ref, labels, mean, std, preprocess)
-    is_file = registry.resolve(text).kind == "onnx"
-    if source is not None and (is_file or find_spec("torch") is None):
-        if layer is not None:
-            raise UsageError(f"--layer is for PyTorch networks; {text} runs on onnxruntime, which shows no layers.")
-        network, classifier = None, open_onnx(device=device, **source)
-    else:
-        from cnnkit.training.networks import TorchNetwork, load_network
-
-        network, card = load_network(text, trust_code=trust_code)
-        classifier = Classifier(TorchNetwork(network, card, device), text)
-    card = classifier.card
+    """Do what `explain` does with a loaded classifier, and yield how far it is."""
+    network, card = classifier.network, classifier.card
+    if layer is not None and isinstance(network, OnnxNetwork):
+        raise UsageError(
+            f"--layer is for PyTorch networks; {classifier.name} runs on onnxruntime, which shows no layers."
+        )
     if target is not None and target not in card.labels:
         raise UnknownNameError("class", target, card.labels)
+    path = Path(image) if isinstance(image, str) else image
     prediction = classifier.predict([path], top=len(card.labels))[0]
     chosen = next(score for score in prediction.scores if target in {None, score.label})
     # Pillow lends its pixels read-only, which PyTorch does not take.
     pixels, index = prepare(path, card.preprocessing).pixels.copy(), card.labels.index(chosen.label)
     inside: Insight | None = None
-    if network is not None:
+    if not isinstance(network, OnnxNetwork):
         from cnnkit.inspection.explaining import look_inside
+        from cnnkit.training.networks import TorchNetwork
 
-        inside = yield from look_inside(network, card, pixels, index, layer=layer, device=device)
-    occlusion = yield from occlude(classifier.network, pixels, index)
+        assert isinstance(network, TorchNetwork)  # noqa: S101 - there is no third kind
+        inside = yield from look_inside(network, pixels, index, layer=layer)
+    occlusion = yield from occlude(network, pixels, index)
     return Explanation(
         prediction=replace(prediction, scores=prediction.scores[:_TOP]),
         target=chosen,
@@ -137,22 +103,22 @@ def explanation_steps(
         integrated_gradients=inside.integrated_gradients if inside else None,
         layers=inside.layers if inside else (),
         filters=inside.filters if inside else (),
-        notes=inside.notes if inside else (_onnx_note(is_file=is_file),),
-        versions=_versions(with_torch=inside is not None),
+        notes=inside.notes if inside else (_onnx_note(classifier.name),),
+        versions=_versions("torch", "captum") if inside else _versions("onnxruntime"),
     )
 
 
-def _onnx_note(*, is_file: bool) -> str:
-    reason = "an ONNX file" if is_file else "PyTorch is not installed, and an ONNX file"
+def _onnx_note(name: str) -> str:
+    is_file = registry.resolve(name).kind == "onnx"
     return (
-        f"{reason[0].upper()}{reason[1:]} shows what goes in and what comes out, but no layers and no gradients: hence "
-        "no feature maps, no Grad-CAM and no integrated gradients."
+        f"{'An' if is_file else 'PyTorch is not installed, and an'} ONNX file shows what goes in and what comes out, "
+        "but no layers and no gradients: hence no feature maps, no Grad-CAM and no integrated gradients."
     )
 
 
-def _versions(*, with_torch: bool) -> dict[str, str]:
+def _versions(*names: str) -> dict[str, str]:
     found = {"cnnkit": importlib.metadata.version("cnnkit")}
-    for name in ("torch", "captum") if with_torch else ("onnxruntime",):
+    for name in names:
         with suppress(ModuleNotFoundError):
             found[name] = str(importlib.import_module(name).__version__)
     return found

@@ -231,19 +231,10 @@ def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Cla
     """
     from cnnkit import api
 
-    given = foreign_options(**{name: options.pop(name) for name in ("mean", "std", "preprocess")})
-    return (api.load_on_ray if on_ray else api.load)(model, **given, **options)
-
-
-def foreign_options(*, mean: str | None, std: str | None, preprocess: str | None) -> dict[str, Any]:
-    """Return what the command line says about a foreign ONNX file as the arguments of `cnnkit.load`.
-
-    Raises:
-        UsageError: one of them does not make sense.
-    """
-    if preprocess not in {None, "imagenet"}:
-        raise UsageError(f"--preprocess {preprocess!r}: expected imagenet.")
-    return {"mean": _numbers(mean, "--mean"), "std": _numbers(std, "--std"), "preprocess": preprocess}
+    if options["preprocess"] not in {None, "imagenet"}:
+        raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
+    mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
+    return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:

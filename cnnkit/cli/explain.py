@@ -1,11 +1,12 @@
 """`cnnkit explain`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Device, Json, Labels, Mean, Preprocess, Std, TrustCode, complete_model, foreign_options
+from cnnkit.cli.common import Device, Json, Labels, Mean, Preprocess, Std, TrustCode, complete_model, load_classifier
 
 
 def command(
@@ -54,21 +55,21 @@ def command(
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)
-    steps = api.explanation_steps(
-        image,
+    classifier = load_classifier(
         model or api.DEFAULT_CLASSIFIER,
-        target=target,
-        layer=layer,
         device=device,
-        trust_code=trust_code,
         labels=labels,
-        **foreign_options(mean=mean, std=std, preprocess=preprocess),
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        trust_code=trust_code,
+        torch=find_spec("torch") is not None,
     )
+    steps = api.explanation_steps(classifier, image, target=target, layer=layer)
     found = progress.follow(steps, f"explaining {image}")
     files = [] if folder is None else explanation.save(found, folder)
     if context.obj["json"]:
-        data = {**explanation.numbers(found), "folder": folder, "files": files}
-        envelope.write("explain", data)
+        envelope.write("explain", {**envelope.plain(found), "folder": folder, "files": files})
         return
     if terminal:
         blocks.show(found)

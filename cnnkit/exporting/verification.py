@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit import zoo
-from cnnkit.errors import DataError, OnnxError, OutputError
+from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import Comparison, compare, whole_set
@@ -75,9 +75,7 @@ def verify(
     reference = find_reference(file, against, trust_code=trust_code)
     network = adapt(file, reference)
     loaded, used = yield from load_for(reference.card, data=data, split=split, data_dir=data_dir)
-    images = loaded.split(used)
-    if not len(images):
-        raise DataError(f"the {used} split of {loaded.name} is empty.")
+    images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
     torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")
     parts, rights, run_error = yield from _compare_all(network, torch_network, images)

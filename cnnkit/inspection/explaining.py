@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnnkit.card import ModelCard
 from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
 from cnnkit.images import Pixels
 from cnnkit.inspection import featuremaps, saliency
 from cnnkit.models.normalisation import Normalise
 from cnnkit.results import ExplanationProgress, FeatureMaps, Filters, GradCam, IntegratedGradients
 from cnnkit.runtime.occlusion import plain_colour
-from cnnkit.training.networks import choose_device
+from cnnkit.training.networks import TorchNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,36 +27,27 @@ class Insight:
 
 
 def look_inside(
-    network: nn.Module,
-    card: ModelCard,
-    pixels: Pixels,
-    target: int,
-    *,
-    layer: str | None = None,
-    device: str = "auto",
+    source: TorchNetwork, pixels: Pixels, target: int, *, layer: str | None = None
 ) -> Generator[ExplanationProgress, None, Insight]:
     """Find what the layers of a network see in an image, and where its gradients say that it looks.
 
     Args:
-        network: from normalised float32 [N, C, H, W] to logits; it stays in evaluation mode on the device.
-        card: of the network.
-        pixels: uint8 [H, W, C] in the form of the card.
+        source: the network.
+        pixels: uint8 [H, W, C] in the form of its card.
         target: index of the class.
         layer: for Grad-CAM; None for `featuremaps.last_maps`.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         UnknownNameError: no such layer.
         UsageError: it has no maps that Grad-CAM could use.
         MissingDependencyError: captum is not installed, and a layer was named, which is for Grad-CAM alone.
-        DeviceError: the device cannot be had.
     """
-    place = choose_device(device)
-    network = network.eval().to(place)
-    normalise = Normalise(card.preprocessing.mean, card.preprocessing.std).to(place)
+    network, form = source.module, source.card.preprocessing
+    place = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    normalise = Normalise(form.mean, form.std).to(place)
     colour = plain_colour(pixels)
     inputs = normalise(torch.from_numpy(pixels[None]).to(place))
-    plain = normalise(torch.from_numpy(colour).to(place).expand(inputs.shape[0], *pixels.shape))
+    plain = normalise(torch.from_numpy(colour).to(place).expand(1, *pixels.shape))
     yield ExplanationProgress("running the layers", 0, 3)
     traced = featuremaps.trace(network, inputs)
     kernels, left_out = featuremaps.filters(network)
@@ -74,7 +64,8 @@ def look_inside(
     try:
         if chosen is not None:
             yield ExplanationProgress("Grad-CAM", 1, 3)
-            cam = GradCam(chosen, saliency.grad_cam(network, network.get_submodule(chosen), inputs, target))
+            values = saliency.grad_cam(network, network.get_submodule(chosen), inputs, target)
+            cam = GradCam(chosen, values.shape, values)
         yield ExplanationProgress("integrated gradients", 2, 3)
         gradients = _integrated(network, inputs, plain, target, tuple(map(int, colour)))
     except MissingDependencyError as error:

@@ -68,7 +68,9 @@ def _recorded(network: nn.Module) -> Iterator[Trace]:
             # A copy, as a ReLU that follows may work in place.
             maps = tensor[0].float().cpu().numpy().copy()
             label = name if calls[name] == 1 else f"{name}, call {calls[name]}"
-            found.maps.append(FeatureMaps(label, type(module).__name__, maps, _same(found.maps, module, maps)))
+            silent = int((maps.max((1, 2)) <= 0).sum())
+            same_as = _same(found.maps, module, maps)
+            found.maps.append(FeatureMaps(label, type(module).__name__, maps.shape, silent, same_as, maps))
 
     hooks = [module.register_forward_hook(after) for module in names]
     try:
@@ -97,7 +99,7 @@ def filters(network: nn.Module) -> tuple[list[Filters], list[str]]:
             if found and kernels.shape[0] * kernels.shape[1] > MAX_KERNELS:
                 left_out.append(name)
             else:
-                found.append(Filters(name, kernels))
+                found.append(Filters(name, kernels.shape, kernels))
     return found, left_out
 
 

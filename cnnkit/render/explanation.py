@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.text import Text
@@ -79,41 +78,6 @@ def shortened(prediction: Prediction) -> Prediction:
     return replace(prediction, scores=prediction.scores[:5])
 
 
-def numbers(found: Explanation) -> dict[str, Any]:
-    """Return an explanation without its pictures, as JSON has it."""
-    cam, gradients, hidden = found.grad_cam, found.integrated_gradients, found.occlusion
-    return {
-        "image": found.prediction.source,
-        "steps": list(found.prediction.steps),
-        "model": found.model,
-        "engine": found.engine,
-        "assumptions": list(found.assumptions),
-        "trained": found.trained,
-        "scores": plain(found.prediction.scores),
-        "target": plain(found.target),
-        "occlusion": {
-            "patch": list(hidden.patch),
-            "stride": list(hidden.stride),
-            "colour": list(hidden.colour),
-            "lowest_probability": hidden.lowest,
-        },
-        "grad_cam": cam and {"layer": cam.layer, "shape": list(cam.values.shape)},
-        "integrated_gradients": gradients
-        and {
-            "colour": list(gradients.colour),
-            "logit_difference": gradients.difference,
-            "total": gradients.total,
-            "steps": gradients.steps,
-        },
-        "layers": [
-            {"name": maps.layer, "kind": maps.kind, "shape": list(maps.maps.shape), "silent": maps.silent}
-            for maps in found.layers
-        ],
-        "notes": list(found.notes),
-        "versions": found.versions,
-    }
-
-
 def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
     """Return the page; `pictures` are those of the folder."""
     target, first = found.target, found.prediction.scores[0]
@@ -126,7 +90,11 @@ def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
     )
     done = "; ".join(found.prediction.steps) or "nothing, it had the form that the network takes"
     sections = [
-        html.section("The image and the answer", html.grid([sees, _scores(found)], wide=True), html.note(f"What was done to the image: {done}.")),
+        html.section(
+            "The image and the answer",
+            html.grid([sees, _scores(found)], wide=True),
+            html.note(f"What was done to the image: {done}."),
+        ),
         html.section(f"What speaks for {target.label}", *_evidence(found, pictures)),
     ]
     if found.layers:
@@ -161,7 +129,7 @@ def _evidence(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Co
     target = found.target.label
     cells = [("occlusion.png", "Occlusion sensitivity", occlusion_caption(found))]
     if found.grad_cam is not None:
-        size = shape(found.grad_cam.values.shape)
+        size = shape(found.grad_cam.shape)
         where = f"where the maps of {found.grad_cam.layer} ({size}) speak for {target}"
         any_found = found.grad_cam.values.max() > 0
         said = f"Orange: {where}." if any_found else f"Nowhere do the maps of {found.grad_cam.layer} speak for it."
@@ -199,7 +167,7 @@ def _layers(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Cont
             said = f"values from {maps.maps.min():.3g} to {maps.maps.max():.3g}".replace("-", "−")
             silent = f"; {maps.silent} of {len(maps.maps)} maps are nowhere above zero" if maps.silent else ""
             picture = html.image(pictures[name], f"{len(maps.maps)} feature maps of {maps.layer}")
-            body = html.figure(picture, f"{maps.kind}, {shape(maps.maps.shape)}, {said}{silent}")
+            body = html.figure(picture, f"{maps.kind}, {shape(maps.shape)}, {said}{silent}")
         else:
             body = html.note(f"{maps.kind}: the maps of {maps.same_as}, as it does nothing outside training.")
         pieces.append(html.subsection(maps.layer, body))
@@ -209,7 +177,7 @@ def _layers(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Cont
 def _filters(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Content]:
     figures = []
     for bank in found.filters:
-        outputs, inputs, *size = bank.kernels.shape
+        outputs, inputs, *size = bank.shape
         kernels = f"{outputs} kernels of {shape(size)}"
         if inputs == 3:
             said = f"{kernels}, in the colours that they look for; grey is zero"
@@ -227,7 +195,7 @@ def _filters(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Con
 def _pictures(found: Explanation) -> dict[str, bytes]:
     """Return all pictures by the names of their files, in the order of the page."""
     pictures = {
-        "input.png": html.png(found.pixels),
+        "input.png": html.encoded(found.pixels),
         "occlusion.png": heat.overlay(found.pixels, found.occlusion.values, smooth=True),
     }
     if found.grad_cam is not None:
@@ -266,8 +234,8 @@ def _plain_name(layer: str) -> str:
 
 
 def _save_numbers(found: Explanation, folder: Path, names: list[str]) -> None:
-    content = {"made_by": _MADE_BY, **numbers(found), "files": names}
-    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    content = {"made_by": _MADE_BY, **plain(found), "files": names}
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(folder / NUMBERS, f"{text}\n".encode(errors="replace"))
 
 

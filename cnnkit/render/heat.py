@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit.images import Pixels
-from cnnkit.render.html import png
+from cnnkit.render.html import encoded
 
 Floats = NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def grid(tiles: Floats, *, limit: float, columns: int | None = None) -> bytes:
 def photos(tiles: Pixels) -> bytes:
     """Draw colour images [N, h, w, 3] as `grid` does; return a PNG."""
     opaque = np.concatenate([tiles, np.full_like(tiles[..., :1], 255)], 3)
-    return png(_arranged(opaque, _columns(len(tiles)), gap=0))
+    return encoded(_arranged(opaque, _columns(len(tiles)), gap=0))
 
 
 def overlay(pixels: Pixels, values: Floats, *, smooth: bool) -> bytes:
@@ -88,12 +88,12 @@ def overlay(pixels: Pixels, values: Floats, *, smooth: bool) -> bytes:
     base = np.asarray(grey(pixels).resize(size, Image.Resampling.NEAREST), np.float32) * 0.38 + 26
     opacity = _OPACITY * share[..., None] ** 0.75
     blended = base[..., None] * (1 - opacity) + colour(large, limit) * opacity
-    return png(np.round(blended).astype(np.uint8))
+    return encoded(np.round(blended).astype(np.uint8))
 
 
 def legend() -> bytes:
     """Draw all colours from the lowest to the highest, 255×12 pixels; return a PNG."""
-    return png(np.broadcast_to(_COLOURS, (12, *_COLOURS.shape)))
+    return encoded(np.broadcast_to(_COLOURS, (12, *_COLOURS.shape)))
 
 
 def grey(pixels: Pixels) -> Image.Image:

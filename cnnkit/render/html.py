@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
@@ -131,6 +131,11 @@ def code(text: str) -> Markup:
     return _tag("code", "", text)
 
 
+def lines(*content: Content) -> Markup:
+    """Return words in lines below one another, as for a caption."""
+    return Markup("<br>").join(content)
+
+
 def facts(pairs: Mapping[str, Content]) -> Markup:
     """Return names with their values."""
     rows = (Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(name, value) for name, value in pairs.items())
@@ -161,26 +166,34 @@ def image(source: Pixels | bytes, alt: str) -> Markup:
     """Return an image: as large as it is, a small one larger, and in a grid as wide as its place.
 
     Args:
-        source: uint8 [H, W], [H, W, 1] or [H, W, 3], or the content of a PNG file.
+        source: uint8 [H, W], [H, W, 1] or [H, W, 3], or the content of a PNG file. Large pixels become a JPEG, of a
+            fifth of the size.
         alt: what it shows, for those who do not see it.
     """
-    content = source if isinstance(source, bytes) else png(source)
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
-        width, height = opened.size
-    return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}"{}>').format(
+    content = source if isinstance(source, bytes) else encoded(source, "JPEG" if _is_large(source) else "PNG")
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
+        (width, height), kind = opened.size, str(opened.format).lower()
+    return Markup('<img src="data:image/{};base64,{}" width="{}" height="{}" alt="{}"{}>').format(
+        kind,
         base64.b64encode(content).decode(),
         width,
         height,
         alt,
-        Markup(' class="small"') if max(width, height) < _LARGE else "",
+        Markup("") if max(width, height) >= _LARGE else Markup(' class="small"'),
     )
 
 
-def png(pixels: Pixels) -> bytes:
-    """Return pixels, uint8 [H, W], [H, W, 1] or [H, W, 3], as the content of a PNG file."""
+def encoded(pixels: Pixels, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
+    """Return pixels, uint8 [H, W], [H, W, 1] or [H, W, 3], as the content of an image file."""
     file = io.BytesIO()
-    Image.fromarray(np.squeeze(pixels, 2) if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(
+        file, kind, quality=90
+    )
     return file.getvalue()
+
+
+def _is_large(pixels: Pixels) -> bool:
+    return bool(max(pixels.shape[:2]) >= _LARGE)
 
 
 def figure(content: Content, caption: Content) -> Markup:
@@ -199,9 +212,19 @@ def card(*content: Content) -> Markup:
     return _tag("article", 'class="card"', *content)
 
 
+def card_heading(*content: Content) -> Markup:
+    """Return the heading of a card."""
+    return _tag("h3", "", *content)
+
+
 def side_by_side(*content: Content) -> Markup:
     """Return content, such as two images of a card, in equal columns."""
     return _tag("div", 'class="pair"', *content)
+
+
+def strip(images: Iterable[Content]) -> Markup:
+    """Return images in a row, each as high as two lines of text."""
+    return _tag("div", 'class="strip"', *images)
 
 
 def bars(scores: Iterable[tuple[str, float]], *, right: str | None = None) -> Markup:

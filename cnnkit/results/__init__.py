@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from cnnkit.results.listing import DatasetInfo as DatasetInfo
     from cnnkit.results.listing import ModelInfo as ModelInfo
     from cnnkit.results.listing import ZooInfo as ZooInfo
+    from cnnkit.results.mistakes import ConfusedPair as ConfusedPair
+    from cnnkit.results.mistakes import LabelCandidate as LabelCandidate
+    from cnnkit.results.mistakes import Mistake as Mistake
+    from cnnkit.results.mistakes import Mistakes as Mistakes
+    from cnnkit.results.mistakes import TrainingImage as TrainingImage
     from cnnkit.results.precision import LayerError as LayerError
     from cnnkit.results.precision import Measured as Measured
     from cnnkit.results.precision import PrecisionReport as PrecisionReport
@@ -96,6 +101,11 @@ _HOMES = {
     "Divergence": "verification",
     "LayerParity": "verification",
     "Verification": "verification",
+    "ConfusedPair": "mistakes",
+    "LabelCandidate": "mistakes",
+    "Mistake": "mistakes",
+    "Mistakes": "mistakes",
+    "TrainingImage": "mistakes",
     "LayerError": "precision",
     "Measured": "precision",
     "PrecisionReport": "precision",

@@ -1,6 +1,6 @@
 """What a network made of one image: what its layers saw, and what its answer rests on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cnnkit.results.prediction import ClassScore, Prediction
@@ -26,19 +26,18 @@ class FeatureMaps:
     Attributes:
         layer: its name; a layer that runs several times has its call behind it.
         kind: its class, such as `Conv2d`.
-        maps: float32 [channels, height, width].
+        shape: channels, height and width.
+        silent: how many maps have nothing above zero, of which a ReLU leaves nothing.
         same_as: an earlier layer that gave exactly this, as before a dropout, which does nothing outside training.
+        maps: float32 [channels, height, width].
     """
 
     layer: str
     kind: str
-    maps: "NDArray[np.float32]"
-    same_as: str | None = None
-
-    @property
-    def silent(self) -> int:
-        """How many maps have nothing above zero: all that a ReLU would leave of them is black."""
-        return int((self.maps.max((1, 2)) <= 0).sum())
+    shape: tuple[int, ...]
+    silent: int
+    same_as: str | None
+    maps: "NDArray[np.float32]" = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,8 @@ class Filters:
     """The kernels of a convolution: float32 [outputs, inputs of a group, height, width]."""
 
     layer: str
-    kernels: "NDArray[np.float32]"
+    shape: tuple[int, ...]
+    kernels: "NDArray[np.float32]" = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Occlusion:
         lowest: the lowest probability under any patch.
     """
 
-    values: "NDArray[np.float32]"
+    values: "NDArray[np.float32]" = field(repr=False)
     patch: tuple[int, int]
     stride: tuple[int, int]
     colour: tuple[int, ...]
@@ -73,7 +73,8 @@ class GradCam:
     """Where a layer sees what speaks for a class: float32 [h, w] in the size of the layer's maps, not negative."""
 
     layer: str
-    values: "NDArray[np.float32]"
+    shape: tuple[int, ...]
+    values: "NDArray[np.float32]" = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ class IntegratedGradients:
         steps: of that integration.
     """
 
-    values: "NDArray[np.float32]"
+    values: "NDArray[np.float32]" = field(repr=False)
     colour: tuple[int, ...]
     difference: float
     total: float
@@ -114,7 +115,7 @@ class Explanation:
 
     prediction: Prediction
     target: ClassScore
-    pixels: "NDArray[np.uint8]"
+    pixels: "NDArray[np.uint8]" = field(repr=False)
     model: str
     engine: str
     assumptions: tuple[str, ...]

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import math
 import textwrap
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +70,7 @@ class ImageData:
         preprocessing: the form of its images.
         fingerprint: the name of a data set, or a hash of the names and sizes of a folder's files.
         cached: hash of the contents and names of a folder's files, where its images are cached.
+        origins: maps each split to the files of its images, inside the folder, or to their numbers in the data set.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ImageData:
     test: Split
     fingerprint: str
     cached: str = ""
+    origins: Mapping[str, Sequence[str] | NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -100,6 +102,27 @@ class ImageData:
         if rows := [part.rows for part in parts if part.rows is not None]:
             return Split(self.train.images, targets, torch.cat(rows))
         return Split(torch.cat([part.images for part in parts]), targets)
+
+    def filled(self, name: SplitName) -> Split:
+        """Return a split that is to be used.
+
+        Raises:
+            DataError: there is nothing in it.
+        """
+        split = self.split(name)
+        if not len(split):
+            raise DataError(f"the {name} split of {self.name} is empty.")
+        return split
+
+    def source(self, name: SplitName, position: int) -> str:
+        """Return the file of an image inside its folder, or where it stands in the data set, such as `test[582]`."""
+        for part in ("train", "validation", "test") if name == "all" else (name,):
+            if position < len(self.origins[part]):
+                origin = self.origins[part][position]
+                # What is held back for validation is of the data set's own training images.
+                return origin if isinstance(origin, str) else f"{'test' if part == 'test' else 'train'}[{origin}]"
+            position -= len(self.origins[part])
+        raise IndexError(f"the {name} split of {self.name} has no image {position}")
 
 
 def load(
@@ -138,7 +161,14 @@ def load(
             pixels = yield from _prepare(images if wanted else images[:0], shape, f"{name} images")
             splits[name] = _split(pixels, targets if wanted else targets[:0])
         data = ImageData(
-            spec.name, spec.classes, shape, splits["train"], splits["validation"], splits["test"], spec.name
+            spec.name,
+            spec.classes,
+            shape,
+            splits["train"],
+            splits["validation"],
+            splits["test"],
+            spec.name,
+            origins={"train": order[held:], "validation": order[:held], "test": np.arange(len(test[1]))},
         )
     else:
         data = yield from _folder(recipe, form, only)
@@ -178,7 +208,8 @@ def _folder(
     name = Path(recipe.data).expanduser().resolve().name
     cached = Path(file).stem if file else ""
     parts = splits["train"], splits["validation"], splits["test"]
-    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached)
+    origins = {split: [file for file, _ in pairs] for split, pairs in listing.splits.items()}
+    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached, origins)
 
 
 def list_images(recipe: Recipe) -> folders.Listing:

@@ -223,10 +223,15 @@ def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, Mod
 
 
 class TorchNetwork:
-    """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out."""
+    """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out.
+
+    Attributes:
+        module: the network alone, in evaluation mode on its device.
+    """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto") -> None:
         self.card = card
+        self.module = network
         self._device = choose_device(device)
         self.engine = f"PyTorch {self._device.type.upper()}"
         normalise = Normalise(card.preprocessing.mean, card.preprocessing.std)

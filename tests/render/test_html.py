@@ -45,7 +45,9 @@ def whole_page() -> str:
             "Pictures", html.grid(cards), html.grid(cards, wide=True), html.figure(html.image(photo, "c"), "d")
         ),
         html.section("Scores", html.subsection("By class", html.bars([("7", 0.9), (long, 0.1)], right="7"))),
-        html.section("Rest", html.note(HOSTILE), html.paragraph(html.faint(HOSTILE))),
+        html.section(
+            "Rest", html.strip([html.image(digit, "e")] * 30), html.note(HOSTILE), html.paragraph(html.faint(HOSTILE))
+        ),
         kind=HOSTILE,
         subtitle=HOSTILE,
         versions={HOSTILE: HOSTILE},
@@ -83,8 +85,13 @@ def test_an_image_is_its_pixels(shape: tuple[int, ...]) -> None:
     assert html.image(content, 'a "seven"') == tag
 
 
-def test_only_large_images_are_smoothed() -> None:
-    assert "class" not in html.image(np.zeros((10, 224), np.uint8), "wide")
+def test_large_images_are_smoothed_and_small_in_bytes() -> None:
+    ramp = np.linspace(0, 255, 224 * 224 * 3).astype(np.uint8).reshape(224, 224, 3)
+    tag = html.image(ramp, "wide")
+    assert tag.startswith('<img src="data:image/jpeg;base64,')
+    assert "class" not in tag
+    with Image.open(io.BytesIO(base64.b64decode(re.search('base64,([^"]+)', tag)[1]))) as decoded:
+        assert np.abs(np.asarray(decoded, np.int16) - ramp).max() < 8
 
 
 def test_a_table_has_headings_for_columns_and_rows() -> None:

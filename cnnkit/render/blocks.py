@@ -36,6 +36,8 @@ def show(found: Explanation) -> None:
         out.print()
         out.print(Text(f"{first.layer}, {len(maps)} of {len(first.maps)} maps", "bold"))
         out.print(_row(maps, _SMALL, out))
+    if found.notes:
+        out.print()
     for note in found.notes:
         console.say(out, Text(note, "dim"))
 

@@ -22,15 +22,17 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for the page and its pictures.", show_default="explain-IMAGE"
+            "--output", "-o", metavar="DIR", help="Folder for the page and its pictures. Default: explain-IMAGE."
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="The class to explain.", show_default="the predicted one")
+        str | None, typer.Option(metavar="LABEL", help="The class to explain. Default: the predicted one.")
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Layer whose maps Grad-CAM weighs.", show_default="the last with any"),
+        typer.Option(
+            metavar="NAME", help="Layer whose maps Grad-CAM weighs. Default: the last with maps of more than a pixel."
+        ),
     ] = None,
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Draw a small version here, and write a folder only where -o names one.")

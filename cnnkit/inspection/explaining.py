@@ -53,9 +53,10 @@ def look_inside(
     kernels, left_out = featuremaps.filters(network)
     notes = []
     if left_out:
+        others = f" and {len(left_out) - 1} other layers" if len(left_out) > 1 else ""
         notes.append(
-            f"More than {featuremaps.MAX_KERNELS:,} kernels are no picture that shows anything: those of "
-            f"{', '.join(left_out)} are left out."
+            f"The filters of {left_out[0]}{others} are left out: more than {featuremaps.MAX_KERNELS:,} kernels are no "
+            "picture that shows anything."
         )
     cam = gradients = None
     chosen = _checked(network, traced, layer) if layer is not None else featuremaps.last_maps(network, traced)

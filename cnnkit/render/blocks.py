@@ -23,8 +23,12 @@ def show(found: Explanation) -> None:
     count = max(1, min(3, (out.width + 2) // (_LARGE + 2)))
     seen = np.asarray(heat.grey(found.pixels).convert("RGB"))
     pictures = [("the image", seen)]
-    for title, values in _evidence(found):
-        pictures.append((title, heat.colour(values, float(np.abs(values).max()))))
+    target = found.target.label
+    if found.grad_cam is not None:
+        cam = found.grad_cam.values
+        pictures.append((f"Grad-CAM for {target}", heat.colour(cam, float(cam.max()))))
+    hidden = found.occlusion.values
+    pictures.append((f"occlusion for {target}", heat.colour(hidden, heat.occlusion_limit(hidden))))
     out.print(_row(pictures[:count], _LARGE, out))
     out.print()
     predictions.show([shortened(found.prediction)], found.model, found.engine, found.assumptions, trained=found.trained)
@@ -40,15 +44,6 @@ def show(found: Explanation) -> None:
         out.print()
     for note in found.notes:
         console.say(out, Text(note, "dim"))
-
-
-def _evidence(found: Explanation) -> list[tuple[str, "np.typing.NDArray[np.float32]"]]:
-    target = found.target.label
-    listed = []
-    if found.grad_cam is not None:
-        listed.append((f"Grad-CAM for {target}", found.grad_cam.values))
-    listed.append((f"occlusion for {target}", found.occlusion.values))
-    return listed
 
 
 def _row(pictures: list[tuple[str, Pixels]], width: int, out: Console) -> Table:

@@ -115,19 +115,19 @@ def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def occlusion_caption(found: Explanation) -> str:
-    """Say what the occlusion map shows."""
+def _occlusion_caption(found: Explanation) -> str:
     hidden, target = found.occlusion, found.target
+    weak = "No part that is hidden costs much. " if np.abs(hidden.values).max() < heat.LEAST_LOSS else ""
     return (
-        f"Orange: hiding it makes {target.label} less probable; blue: more. A patch of {shape(hidden.patch)} pixels in "
-        f"the image's median colour was slid over it; at worst, {percent(target.probability)} became "
+        f"{weak}Orange: hiding it makes {target.label} less probable; blue: more. A patch of {shape(hidden.patch)} "
+        f"pixels in the image's median colour was slid over it; at worst, {percent(target.probability)} became "
         f"{percent(hidden.lowest)}."
     )
 
 
 def _evidence(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Content]:
     target = found.target.label
-    cells = [("occlusion.png", "Occlusion sensitivity", occlusion_caption(found))]
+    cells = [("occlusion.png", "Occlusion sensitivity", _occlusion_caption(found))]
     if found.grad_cam is not None:
         size = shape(found.grad_cam.shape)
         where = f"where the maps of {found.grad_cam.layer} ({size}) speak for {target}"
@@ -194,15 +194,21 @@ def _filters(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Con
 
 def _pictures(found: Explanation) -> dict[str, bytes]:
     """Return all pictures by the names of their files, in the order of the page."""
+    hidden = found.occlusion
     pictures = {
         "input.png": html.encoded(found.pixels),
-        "occlusion.png": heat.overlay(found.pixels, found.occlusion.values, smooth=True),
+        "occlusion.png": heat.overlay(
+            found.pixels, hidden.values, limit=heat.occlusion_limit(hidden.values), smooth=True
+        ),
     }
     if found.grad_cam is not None:
-        pictures["grad-cam.png"] = heat.overlay(found.pixels, found.grad_cam.values, smooth=True)
+        values = found.grad_cam.values
+        pictures["grad-cam.png"] = heat.overlay(found.pixels, values, limit=float(values.max()), smooth=True)
     if found.integrated_gradients is not None:
         values = found.integrated_gradients.values
-        pictures["integrated-gradients.png"] = heat.overlay(found.pixels, values, smooth=False)
+        pictures["integrated-gradients.png"] = heat.overlay(
+            found.pixels, values, limit=heat.limit_of(values), smooth=False
+        )
     for name, maps in zip(_map_names(found.layers), found.layers, strict=True):
         pictures[name] = heat.grid(maps.maps, limit=heat.limit_of(maps.maps))
     for bank in found.filters:

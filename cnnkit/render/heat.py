@@ -17,6 +17,9 @@ _DISPLAY = 448
 _GRID_WIDTH = 960
 _OPACITY = 0.88
 
+LEAST_LOSS = 0.01
+"""Of probability, that is worth the brightest colour."""
+
 _ZERO, _GAP = 127, 255
 # From the lowest value over zero to the highest, each part even in lightness to the eye.
 _ANCHORS = ((214, 236, 255), (74, 151, 226), (24, 60, 112), (8, 9, 12), (118, 46, 10), (240, 128, 36), (255, 240, 205))
@@ -37,6 +40,11 @@ def limit_of(values: Floats) -> float:
     magnitudes = np.abs(values)
     # Where almost all is zero, as in the maps of a late layer, the quantile is too.
     return float(np.quantile(magnitudes, 0.995)) or float(magnitudes.max())
+
+
+def occlusion_limit(values: Floats) -> float:
+    """Return the same for what occlusion costs: the largest, but no less than counts, lest noise look like much."""
+    return max(float(np.abs(values).max()), LEAST_LOSS)
 
 
 def levels(values: Floats, limit: float) -> Pixels:
@@ -68,7 +76,7 @@ def photos(tiles: Pixels) -> bytes:
     return encoded(_arranged(opaque, _columns(len(tiles)), gap=0))
 
 
-def overlay(pixels: Pixels, values: Floats, *, smooth: bool) -> bytes:
+def overlay(pixels: Pixels, values: Floats, *, limit: float, smooth: bool) -> bytes:
     """Draw values [h, w] over the image that they speak of, uint8 [H, W, C], large enough for the eye; return a PNG.
 
     The image is grey and dim, so that the colours are seen on dark and on light ones alike.
@@ -76,6 +84,7 @@ def overlay(pixels: Pixels, values: Floats, *, smooth: bool) -> bytes:
     Args:
         pixels: the image.
         values: of any size; they cover the image as a whole.
+        limit: the magnitude of the brightest colour.
         smooth: whether values blend into each other, as where each speaks for more than a pixel.
     """
     height, width = pixels.shape[:2]
@@ -83,7 +92,6 @@ def overlay(pixels: Pixels, values: Floats, *, smooth: bool) -> bytes:
     size = width * scale, height * scale
     way = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     large = np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(size, way))
-    limit = float(np.abs(values).max())
     share = np.clip(np.abs(large) / limit, 0, 1) if limit > 0 else np.zeros_like(large)
     base = np.asarray(grey(pixels).resize(size, Image.Resampling.NEAREST), np.float32) * 0.38 + 26
     opacity = _OPACITY * share[..., None] ** 0.75

@@ -98,6 +98,14 @@ def test_where_nothing_speaks_for_the_class_the_page_says_so(explanation: Explan
     assert "Nowhere do the maps of block.relu speak for it." in (tmp_path / "index.html").read_text("utf-8")
 
 
+def test_where_hiding_costs_nothing_the_page_says_so(explanation: Explanation, tmp_path: Path) -> None:
+    hidden = dataclasses.replace(explanation.occlusion, values=explanation.occlusion.values / 1000, lowest=0.8745)
+    rendered.save(dataclasses.replace(explanation, occlusion=hidden), tmp_path)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "No part that is hidden costs much." in page
+    assert "87.50% became 87.45%" in page
+
+
 def test_an_older_explanation_is_replaced_and_leaves_nothing(explanation: Explanation, tmp_path: Path) -> None:
     rendered.save(explanation, tmp_path)
     (tmp_path / ".cnnkit.0123abcd.tmp").write_bytes(b"left by a killed writer")

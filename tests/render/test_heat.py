@@ -47,6 +47,12 @@ def test_a_few_outliers_leave_the_others_their_colours() -> None:
     assert heat.limit_of(late) == 5
 
 
+def test_a_loss_that_does_not_count_is_not_made_to_look_like_much() -> None:
+    assert heat.occlusion_limit(np.array([[0.3, -0.5]], np.float32)) == 0.5
+    noise = np.array([[1e-6, -1e-7]], np.float32)
+    assert heat.colour(noise, heat.occlusion_limit(noise)).max() < 16
+
+
 def runs(opaque: np.ndarray) -> list[tuple[int, int]]:
     """Return start and end of what is not transparent along an axis."""
     edges = np.flatnonzero(np.diff(np.r_[0, opaque.astype(int), 0]))
@@ -98,7 +104,7 @@ def test_an_overlay_shows_the_image_and_where_the_values_are(paper: int, channel
     values = np.zeros((28, 20), np.float32)
     values[2:5, 12:15] = 3
     values[10:12, 12:15] = -3
-    picture = np.asarray(opened(heat.overlay(pixels, values, smooth=False))).astype(int)
+    picture = np.asarray(opened(heat.overlay(pixels, values, limit=3, smooth=False))).astype(int)
     assert picture.shape == (448, 320, 3)
     (warm, cold, drawn, plain) = (picture[16 * y + 8, 16 * x + 8] for y, x in ((3, 13), (11, 13), (22, 6), (1, 1)))
     assert warm[0] > warm[2] + 20
@@ -109,12 +115,14 @@ def test_an_overlay_shows_the_image_and_where_the_values_are(paper: int, channel
 
 def test_coarse_values_cover_the_whole_image_smoothly() -> None:
     values = np.array([[1, 0], [0, 0]], np.float32)
-    picture = np.asarray(opened(heat.overlay(np.zeros((32, 32, 1), np.uint8), values, smooth=True))).astype(int)
+    picture = np.asarray(opened(heat.overlay(np.zeros((32, 32, 1), np.uint8), values, limit=1, smooth=True))).astype(
+        int
+    )
     assert picture[20, 20, 0] > picture[224, 224, 0] > picture[-20, -20, 0]
     assert np.abs(np.diff(picture[:, 100, 0])).max() < 8
 
 
 def test_without_values_an_overlay_is_the_image_alone() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)
-    picture = np.asarray(opened(heat.overlay(pixels, np.zeros((28, 28), np.float32), smooth=True)))
+    picture = np.asarray(opened(heat.overlay(pixels, np.zeros((28, 28), np.float32), limit=0, smooth=True)))
     assert (np.ptp(picture, 2) == 0).all()

@@ -18,13 +18,13 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
-    "default_recipe", "doctor", "evaluate", "explain", "export", "list_datasets", "list_models", "load", "summarize",
-    "train", "tune", "verify", "__version__",
+    "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets", "list_models",
+    "load", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (
         "(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None, "
-        "provider=None)"
+        "provider=None, torch=False)"
     ),
     "create_model": "(name, num_classes=None)",
     "train": (
@@ -39,6 +39,10 @@ SIGNATURES = {
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None)"
+    ),
+    "find_mistakes": (
+        "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, device='auto', trust_code=False, "
+        "output=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

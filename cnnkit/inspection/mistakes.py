@@ -1,7 +1,9 @@
 """The images that a network gets wrong: which, what they are taken for, and whether their labels are right."""
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +35,6 @@ PAIRS = 10
 EXAMPLES = 6
 """Of each confused pair."""
 
-Steps = Generator[LoadProgress | LoadNote | ComparisonProgress, None, "Mistakes"]
-
 
 def find_mistakes(
     network: Network,
@@ -45,7 +45,7 @@ def find_mistakes(
     data_dir: Path | None = None,
     top: int = 36,
     batch_size: int = 256,
-) -> Steps:
+) -> Generator[LoadProgress | LoadNote | ComparisonProgress, None, Mistakes]:
     """Find what a network gets wrong; yields progress and returns the mistakes.
 
     Args:
@@ -62,17 +62,9 @@ def find_mistakes(
     started = time.monotonic()
     loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
     chosen = loaded.filled(used)
-    probabilities = yield from _probabilities(network, name, chosen, batch_size)
-    targets, labels = chosen.targets, loaded.classes
-    predicted = probabilities.argmax(1)
-    of_predicted, of_label = (probabilities.gather(1, index[:, None])[:, 0] for index in (predicted, targets))
-    wrong = torch.nonzero(predicted != targets)[:, 0]
-    # Among equals, such as the many at 100%, the label that is least probable first.
-    wrong = wrong[np.lexsort((of_label[wrong].numpy(), -of_predicted[wrong].numpy()))]
-    worst = wrong[:top]
-    candidates = find_candidates(probabilities, targets)
-    doubtful, suggested = candidates.positions[:top], candidates.suggested[:top]
-    of_suggested = probabilities[doubtful, suggested]
+    looked = _Looked(loaded, used, chosen, (yield from _probabilities(network, name, chosen, batch_size)))
+    wrong, candidates = looked.wrong(), find_candidates(looked.probabilities, chosen.targets)
+    worst, doubtful = wrong[:top], candidates.positions[:top]
 
     shown = torch.tensor(sorted({*worst.tolist(), *doubtful.tolist()}), dtype=torch.int64)
     training, reason, space = None, "", ""
@@ -83,55 +75,20 @@ def find_mistakes(
         own = _own_positions(loaded, used, shown, training)
         found = yield from nearest(network, chosen.take(shown).numpy(), training.train, own=own, batch_size=batch_size)
         similar, space = _as_results(found, shown, training), found.space
-
-    def pixels(positions: Tensor) -> list[Pixels]:
-        return list(chosen.take(positions).numpy())
-
-    confusion = multiclass_confusion_matrix(predicted, targets, len(labels))
     return Mistakes(
         model=name,
         data=loaded.name,
         split=used,
         engine=network.engine,
         images=len(chosen),
+        seen=used in {"train", "all"} and _is_of_training(loaded, network.card),
         wrong=len(wrong),
         accuracy=1 - len(wrong) / len(chosen),
-        worst=tuple(
-            Mistake(
-                loaded.source(used, i),
-                labels[targets[i]],
-                labels[predicted[i]],
-                of_predicted[i].item(),
-                of_label[i].item(),
-                similar.get(i),
-                image,
-            )
-            for i, image in zip(worst.tolist(), pixels(worst), strict=True)
-        ),
-        confused=tuple(
-            ConfusedPair(
-                labels[true],
-                labels[taken_for],
-                int(confusion[true, taken_for]),
-                float(confusion[true, taken_for] / confusion[true].sum()),
-                tuple(pixels(wrong[(targets[wrong] == true) & (predicted[wrong] == taken_for)][:EXAMPLES])),
-            )
-            for true, taken_for in _pairs(confusion)
-        ),
+        worst=tuple(Mistake(*fields) for fields in looked.images(worst, looked.predicted[worst], similar)),
+        confused=tuple(looked.confused(wrong)),
         candidates=len(candidates.positions),
         mislabelled=tuple(
-            LabelCandidate(
-                loaded.source(used, i),
-                labels[targets[i]],
-                labels[other],
-                of_label[i].item(),
-                probability,
-                similar.get(i),
-                image,
-            )
-            for i, other, probability, image in zip(
-                doubtful.tolist(), suggested.tolist(), of_suggested.tolist(), pixels(doubtful), strict=True
-            )
+            LabelCandidate(*fields) for fields in looked.images(doubtful, candidates.suggested[:top], similar)
         ),
         training_images=0 if training is None else len(training.train),
         nearest_by=space,
@@ -139,6 +96,61 @@ def find_mistakes(
         versions=versions(),
         seconds=time.monotonic() - started,
     )
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A split that went through the network; `probabilities` [images, classes]."""
+
+    data: ImageData
+    name: SplitName
+    split: Split
+    probabilities: Tensor
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        return self.probabilities.argmax(1)
+
+    def of(self, classes: Tensor) -> Tensor:
+        """Return each image's probability of its entry of `classes`."""
+        return self.probabilities.gather(1, classes[:, None])[:, 0]
+
+    def wrong(self) -> Tensor:
+        """Return the positions of the mistakes, the surest first; among equals the one with the least of its label."""
+        wrong = torch.nonzero(self.predicted != self.split.targets)[:, 0]
+        order = np.lexsort((self.of(self.split.targets)[wrong].numpy(), -self.of(self.predicted)[wrong].numpy()))
+        return wrong[torch.from_numpy(order)]
+
+    def images(
+        self, positions: Tensor, others: Tensor, similar: dict[int, TrainingImage]
+    ) -> Iterator[tuple[str, str, str, float, float, TrainingImage | None, Pixels]]:
+        """Yield for each image source, label, the other class, the probabilities of both, what it is like, and pixels.
+
+        The probability of the other class comes first in a `Mistake` and in a `LabelCandidate` alike.
+        """
+        labels = self.data.classes
+        pixels = self.split.take(positions).numpy()
+        for place, other, image in zip(positions.tolist(), others.tolist(), pixels, strict=True):
+            label, row = int(self.split.targets[place]), self.probabilities[place]
+            source = self.data.source(self.name, place)
+            yield source, labels[label], labels[other], float(row[other]), float(row[label]), similar.get(place), image
+
+    def confused(self, wrong: Tensor) -> Iterator[ConfusedPair]:
+        """Yield the classes that are taken for one another, by their number of images; `wrong` as from `wrong()`."""
+        targets, labels = self.split.targets, self.data.classes
+        confusion = multiclass_confusion_matrix(self.predicted, targets, len(labels))
+        counts = confusion.clone().fill_diagonal_(0).flatten()
+        for place in torch.argsort(counts, descending=True, stable=True)[:PAIRS].tolist():
+            label, other = divmod(place, len(labels))
+            if counts[place]:
+                examples = wrong[(targets[wrong] == label) & (self.predicted[wrong] == other)][:EXAMPLES]
+                yield ConfusedPair(
+                    labels[label],
+                    labels[other],
+                    int(counts[place]),
+                    float(counts[place] / confusion[label].sum()),
+                    tuple(self.split.take(examples).numpy()),
+                )
 
 
 def _probabilities(
@@ -156,13 +168,6 @@ def _probabilities(
     return probabilities
 
 
-def _pairs(confusion: Tensor) -> Iterable[tuple[int, int]]:
-    """Return the most frequent pairs of a class and another that it is taken for, most frequent first."""
-    counts = confusion.clone().fill_diagonal_(0).flatten()
-    order = torch.argsort(counts, descending=True, stable=True)[:PAIRS]
-    return [divmod(place, len(confusion)) for place in order.tolist() if counts[place]]
-
-
 def _training_images(
     card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
@@ -178,6 +183,11 @@ def _training_images(
     if training.fingerprint != card.fingerprint:
         return None, f"the images it was trained on are not at hand: {training.name} was changed since"
     return training, ""
+
+
+def _is_of_training(loaded: ImageData, card: ModelCard) -> bool:
+    # A folder of the same name may be the one of the training, with images added since.
+    return card.dataset is not None and (loaded.fingerprint == card.fingerprint or loaded.name == card.dataset)
 
 
 def _own_positions(loaded: ImageData, used: SplitName, positions: Tensor, training: ImageData) -> Tensor | None:

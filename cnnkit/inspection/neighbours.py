@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def nearest(
             neighbour.
         batch_size: images that go through the network together.
     """
-    with torch.inference_mode(), _extractor(network, images[:1]) as (features, space):
+    with _extractor(network, images[:1]) as (features, space):
         wanted = torch.cat([features(part) for part in _parts(images, batch_size)])
         best = torch.full((len(images),), -2.0, device=wanted.device)
         where = torch.zeros(len(images), dtype=torch.int64, device=wanted.device)
@@ -73,7 +74,11 @@ def _extractor(network: Network, image: Pixels) -> Iterator[tuple[Extractor, str
     """Yield what gives the features of images, and what these are; `image` [1, H, W, C] is for trying it."""
     head = _head(network)
     given: list[Tensor] = []
-    handle = head and head[1].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].float()))
+
+    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given.extend(value.float() for value in inputs[:1] if isinstance(value, Tensor))
+
+    handle = head and head[1].register_forward_pre_hook(keep)
 
     def features(pixels: Pixels) -> Tensor:
         given.clear()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
+from rich.table import Table
 from rich.text import Text
 
 from cnnkit.files import write_atomic
@@ -16,6 +17,8 @@ PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"
 
 _ROWS = 10
 """Of a table in the terminal."""
+
+_SEEN = "The network was trained on some of these images. It does better on them, and believes their labels."
 
 
 def write(result: Mistakes, folder: Path) -> tuple[Path, ...]:
@@ -43,53 +46,70 @@ def show(result: Mistakes) -> None:
     out = console.out()
     console.say(out, Text(console.printable(headline(result)), "bold"))
     console.say(out, Text(f"{percent(result.accuracy)} right, {result.engine}", "dim"))
+    if result.seen:
+        console.say(out, Text(_SEEN, "yellow"))
     out.print()
     if result.worst:
-        table = console.table()
-        for name in ("image", "is", "taken for"):
-            table.add_column(name, overflow="fold")
-        table.add_column("probability", justify="right")
-        if result.training_images:
-            table.add_column("nearest", overflow="fold")
-        for mistake in result.worst[:_ROWS]:
-            near = [_nearest_cell(mistake.nearest)] if result.training_images else []
-            table.add_row(
-                console.printable(mistake.source),
-                mistake.label,
-                Text(mistake.predicted, "bold red"),
-                percent(mistake.probability),
-                *near,
-            )
-        console.titled(out, f"Confident and wrong{_of(len(result.worst), result.wrong)}", table)
-        table = console.table()
-        for name in ("is", "taken for"):
-            table.add_column(name, overflow="fold")
-        for name in ("images", "of the class"):
-            table.add_column(name, justify="right")
-        for pair in result.confused:
-            table.add_row(pair.label, Text(pair.predicted, "bold red"), f"{pair.images:,}", percent(pair.share))
-        console.titled(out, "Most confused", table)
+        console.titled(out, f"Confident and wrong{_of(len(result.worst), result.wrong)}", _worst_table(result))
+        console.titled(out, "Most confused", _pairs_table(result))
     if result.mislabelled:
-        table = console.table()
-        for name in ("image", "labelled", "seems to be"):
-            table.add_column(name, overflow="fold")
-        table.add_column("probability", justify="right")
-        for candidate in result.mislabelled[:_ROWS]:
-            table.add_row(
-                console.printable(candidate.source),
-                candidate.label,
-                Text(candidate.suggested, "bold yellow"),
-                percent(candidate.suggested_probability),
-            )
-        console.titled(out, f"Labels to check{_of(len(result.mislabelled), result.candidates)}", table)
+        listed = _of(len(result.mislabelled), result.candidates)
+        console.titled(out, f"Labels to check{listed}", _labels_table(result))
+    if result.training_images and result.worst:
+        near = f"nearest: the training image most like it, by {console.printable(result.nearest_by)}"
+        console.say(out, Text(near, "dim"))
     if result.no_nearest_because:
-        console.say(out, Text(console.printable(f"No nearest training images: {result.no_nearest_because}."), "dim"))
+        console.say(out, Text(console.printable(f"no nearest training images: {result.no_nearest_because}"), "dim"))
+
+
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = console.table()
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _worst_table(result: Mistakes) -> Table:
+    table = _table(("image", "is", "taken for"), ("probability",))
+    if result.training_images:
+        table.add_column("nearest", overflow="fold")
+    for mistake in result.worst[:_ROWS]:
+        near = mistake.nearest
+        table.add_row(
+            console.printable(mistake.source),
+            mistake.label,
+            Text(mistake.predicted, "bold red"),
+            percent(mistake.probability),
+            *([f"{near.label} ({near.similarity:.2f})"] if near else []),
+        )
+    return table
+
+
+def _pairs_table(result: Mistakes) -> Table:
+    table = _table(("is", "taken for"), ("images", "of the class"))
+    for pair in result.confused:
+        table.add_row(pair.label, Text(pair.predicted, "bold red"), f"{pair.images:,}", percent(pair.share))
+    return table
+
+
+def _labels_table(result: Mistakes) -> Table:
+    table = _table(("image", "labelled", "seems to be"), ("probability",))
+    for candidate in result.mislabelled[:_ROWS]:
+        table.add_row(
+            console.printable(candidate.source),
+            candidate.label,
+            Text(candidate.suggested, "bold yellow"),
+            percent(candidate.probability),
+        )
+    return table
 
 
 def page(result: Mistakes) -> str:
     """Return the whole as a page."""
     return html.page(
-        f"Where {result.model} is wrong",
+        f"Mistakes of {result.model}",
         html.section("At a glance", _facts(result), *_remarks(result)),
         html.section("Confident and wrong", *_worst(result)),
         html.section("Most confused classes", *_confused(result)),
@@ -113,11 +133,8 @@ def _facts(result: Mistakes) -> Markup:
 
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
-    if result.split in {"train", "all"}:
-        yield html.warning(
-            f"The split {result.split} may hold images that the network was trained on. It does better on these, and "
-            "believes their labels."
-        )
+    if result.seen:
+        yield html.warning(_SEEN)
     if result.no_nearest_because:
         yield html.note(f"There are no nearest training images: {result.no_nearest_because}.")
 
@@ -185,7 +202,7 @@ def _label_card(candidate: LabelCandidate) -> Markup:
         _pictures(candidate.pixels, candidate.source, candidate.label, candidate.nearest),
         html.bars(
             [
-                (candidate.suggested, candidate.suggested_probability),
+                (candidate.suggested, candidate.probability),
                 (candidate.label, candidate.label_probability),
             ]
         ),
@@ -208,15 +225,15 @@ def _pictures(pixels: Pixels, source: str, label: str, nearest: TrainingImage | 
 def _tile(mistake: Mistake) -> contact_sheet.Tile:
     images: Sequence[tuple[Pixels, str]] = [(mistake.pixels, percent(mistake.probability))]
     if mistake.nearest is not None:
-        images = [*images, (mistake.nearest.pixels, f"training: {mistake.nearest.label}")]
+        images = [*images, (mistake.nearest.pixels, mistake.nearest.label)]
     return contact_sheet.Tile(f"{mistake.label} taken for {mistake.predicted}", images)
 
 
 def _sheet_line(result: Mistakes) -> str:
     if not result.worst:
         return f"{percent(result.accuracy)} right"
-    beside = "; on the right the training image most like it" if result.training_images else ""
-    return f"{_shown_of(len(result.worst), result.wrong, 'mistakes')} The surest first{beside}."
+    beside = " On the right: the training image most like it." if result.training_images else ""
+    return f"{_shown_of(len(result.worst), result.wrong, 'mistakes')} The surest come first.{beside}"
 
 
 def _shown_of(shown: int, total: int, what: str) -> str:
@@ -230,7 +247,3 @@ def _of(listed: int, total: int) -> str:
 
 def _images(result: Mistakes) -> str:
     return f"{result.images:,} image{'' if result.images == 1 else 's'}"
-
-
-def _nearest_cell(nearest: TrainingImage | None) -> str:
-    return "–" if nearest is None else f"{nearest.label} ({nearest.similarity:.2f})"

@@ -52,14 +52,14 @@ class LabelCandidate:
         source, nearest: as of `Mistake`.
         label: its class, as the data set says.
         suggested: the class that it seems to be.
-        label_probability, suggested_probability: of the two.
+        probability, label_probability: of that class, and of its label.
     """
 
     source: str
     label: str
     suggested: str
+    probability: float
     label_probability: float
-    suggested_probability: float
     nearest: TrainingImage | None
     pixels: "NDArray[np.uint8]" = field(repr=False, compare=False)
 
@@ -87,6 +87,7 @@ class Mistakes:
 
     Attributes:
         images: how many were looked at.
+        seen: whether the network was trained on some of them, as far as is known.
         wrong: how many of them were taken for another class.
         worst: of these, those with the highest probability of the wrong class first.
         confused: pairs of classes by their number of images.
@@ -103,6 +104,7 @@ class Mistakes:
     split: str
     engine: str
     images: int
+    seen: bool
     wrong: int
     accuracy: float
     worst: tuple[Mistake, ...]

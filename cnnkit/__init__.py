@@ -23,6 +23,7 @@ _HOMES = {
     "default_recipe": "cnnkit.api",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.api",
+    "explain": "cnnkit.api",
     "export": "cnnkit.api",
     "find_mistakes": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
     from cnnkit.api import evaluate as evaluate
+    from cnnkit.api import explain as explain
     from cnnkit.api import export as export
     from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import load as load

@@ -17,9 +17,9 @@ from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageEr
 from cnnkit.results import EpochRecord
 
 PUBLIC = {
-    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
-    "default_recipe", "doctor", "evaluate", "export", "find_mistakes", "list_datasets", "list_models", "load", "serve",
-    "summarize", "train", "tune", "verify", "__version__",
+    "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
+    "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets", "list_models",
+    "load", "serve", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (
@@ -35,6 +35,7 @@ SIGNATURES = {
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
+    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None)"

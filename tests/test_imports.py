@@ -28,6 +28,7 @@ PUBLIC = [
     "default_recipe",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "find_mistakes",
     "list_datasets",
@@ -114,6 +115,8 @@ CASES = {
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], FILE, '"light"'),
     "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], FILE, "1 image"),
     "predict by the zoo": (COMMAND, ["predict", "image.png"], TRAINING | {"pydantic"}, "digits"),
+    "explain a file": (COMMAND, ["explain", "image.png", "-m", "net.onnx", "-o", "explained"], FILE, "index.html"),
+    "explain a file here": (COMMAND, ["explain", "image.png", "-m", "net.onnx", "--terminal"], FILE, "occlusion"),
     "benchmark": (
         COMMAND,
         ["benchmark", "net.onnx", *["--device", "cpu", "--seconds", "0.01", "--batch", "1"]],

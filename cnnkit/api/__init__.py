@@ -1,6 +1,6 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names.
 
-Each is loaded from its module when first asked for: `predict` needs one of the five.
+Each is loaded from its module when first asked for: `predict` needs one of the six.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
     from cnnkit.api.classifying import load as load
     from cnnkit.api.classifying import load_on_ray as load_on_ray
+    from cnnkit.api.explaining import explain as explain
+    from cnnkit.api.explaining import explanation_steps as explanation_steps
     from cnnkit.api.inspecting import find_mistakes as find_mistakes
     from cnnkit.api.inspecting import mistakes_steps as mistakes_steps
     from cnnkit.api.measuring import benchmark as benchmark
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
+    "explaining": ("explain", "explanation_steps"),
     "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),

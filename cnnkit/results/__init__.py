@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from cnnkit.results.benchmark import Measurement as Measurement
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
+    from cnnkit.results.explanation import Explanation as Explanation
+    from cnnkit.results.explanation import ExplanationProgress as ExplanationProgress
+    from cnnkit.results.explanation import FeatureMaps as FeatureMaps
+    from cnnkit.results.explanation import Filters as Filters
+    from cnnkit.results.explanation import GradCam as GradCam
+    from cnnkit.results.explanation import IntegratedGradients as IntegratedGradients
+    from cnnkit.results.explanation import Occlusion as Occlusion
     from cnnkit.results.export import ExportResult as ExportResult
     from cnnkit.results.export import ParityCertificate as ParityCertificate
     from cnnkit.results.graphs import ComparedRow as ComparedRow
@@ -76,6 +83,13 @@ _HOMES = {
     "Evaluation": "evaluation",
     "ParityCertificate": "export",
     "ExportResult": "export",
+    "Explanation": "explanation",
+    "ExplanationProgress": "explanation",
+    "FeatureMaps": "explanation",
+    "Filters": "explanation",
+    "GradCam": "explanation",
+    "IntegratedGradients": "explanation",
+    "Occlusion": "explanation",
     "ComparedRow": "graphs",
     "GraphComparison": "graphs",
     "GraphInput": "graphs",

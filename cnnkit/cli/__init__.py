@@ -16,7 +16,8 @@ import cnnkit
 from cnnkit.cli.common import Group
 
 COMMANDS = (
-    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "models", "datasets", "doctor",
+    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "attack", "models", "datasets",
+    "doctor",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import ComparisonProgress, LoadNote, LoadProgress
+from cnnkit.results import AttackProgress, ComparisonProgress, LoadNote, LoadProgress
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress, None, T], what: str) -> T:
+def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress | AttackProgress, None, T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
@@ -53,6 +53,9 @@ def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress, None, 
                 continue
             if isinstance(step, ComparisonProgress):
                 progress.update(task, description=what, completed=step.done, total=step.total)
+                continue
+            if isinstance(step, AttackProgress):
+                progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
             if step.done == step.total:

@@ -24,7 +24,7 @@ def attack(
     split: Any = None,
     data_dir: str | Path | None = None,
     only: "Sequence[Part] | None" = None,
-    norms: "Sequence[Norm]" = ("linf", "l2"),
+    norms: "Sequence[Norm] | None" = None,
     epsilons: "Sequence[float] | None" = None,
     steps: int = 20,
     step_size: float | None = None,
@@ -45,7 +45,7 @@ def attack(
         ref: model reference. ONNX files run on onnxruntime, all else on PyTorch, which gives the gradients.
         data, split, data_dir: the images, as for `evaluate`.
         only: `corruptions`, `fgsm`, `pgd`, `flip`, `fooling`; None for all that the network allows.
-        norms: that fgsm and pgd are measured by.
+        norms: `linf`, `l2`: that fgsm and pgd are measured by; None for both, and for `linf` where radii are given.
         epsilons: their radii, in pixels scaled to [0, 1].
         steps, step_size: of pgd.
         images: chosen by seed; 0 for all of the split.
@@ -62,7 +62,7 @@ def attack(
         OutputError: the folder cannot be written.
 
     >>> import cnnkit
-    >>> found = cnnkit.attack("shapes-cnn", data="shapes", only=["pgd"], norms=["linf"], epsilons=[0.1], images=50)
+    >>> found = cnnkit.attack("shapes-cnn", data="shapes", only=["pgd"], epsilons=[0.1], images=50)
     >>> found.attacks[0].accuracies[0] < found.accuracy
     True
     """
@@ -73,7 +73,7 @@ def attack(
             split=split,
             data_dir=data_dir,
             only=only,
-            norms=tuple(norms),
+            norms=None if norms is None else tuple(norms),
             epsilons=None if epsilons is None else tuple(epsilons),
             steps=steps,
             step_size=step_size,

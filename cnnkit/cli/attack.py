@@ -35,7 +35,9 @@ def command(
     only: Annotated[
         str | None, typer.Option(help="Some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
     ] = None,
-    norm: Annotated[str, typer.Option(help="For fgsm and pgd: linf, l2 or both.")] = "linf,l2",
+    norm: Annotated[
+        str | None, typer.Option(help="For fgsm and pgd: linf or l2. Default: both; with --epsilon, linf.")
+    ] = None,
     epsilon: Annotated[
         str | None, typer.Option(help="Radii for fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")
     ] = None,

@@ -51,8 +51,8 @@ class AttackOptions:
 
     Attributes:
         only: the parts, in any order.
-        norms: that `fgsm` and `pgd` are measured by.
-        epsilons: their radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
+        norms: that `fgsm` and `pgd` are measured by; None for both, and for L∞ where radii are given.
+        epsilons: the radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
         steps: of `pgd`.
         step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
         images: chosen by seed; 0 for all of the split.
@@ -62,7 +62,7 @@ class AttackOptions:
     """
 
     only: tuple[Part, ...] = PARTS
-    norms: tuple[Norm, ...] = ("linf", "l2")
+    norms: tuple[Norm, ...] | None = None
     epsilons: tuple[float, ...] | None = None
     steps: int = 20
     step_size: float | None = None
@@ -73,16 +73,21 @@ class AttackOptions:
 
     def __post_init__(self) -> None:
         _require_known("--only", self.only, PARTS)
-        _require_known("--norm", self.norms, tuple(EPSILONS))
+        _require_known("--norm", self.measures, tuple(EPSILONS))
         for name, value, least in (("steps", self.steps, 1), ("images", self.images, 0), ("seed", self.seed, 0)):
             if value < least:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
-        if self.epsilons is not None and len(self.norms) > 1:
-            raise UsageError("--epsilon means one thing in L∞ and another in L2; add --norm linf or --norm l2.")
+        if self.epsilons is not None and len(self.measures) > 1:
+            raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
             raise UsageError(f"--step-size {self.step_size:g}: expected a number over 0, in pixels scaled to [0, 1].")
+
+    @property
+    def measures(self) -> tuple[Norm, ...]:
+        """The norms, the default resolved."""
+        return self.norms or (("linf", "l2") if self.epsilons is None else ("linf",))
 
     def radii(self, norm: Norm, form: Preprocessing) -> tuple[float, ...]:
         """Return the radii for a norm, in order.
@@ -138,7 +143,7 @@ def attack_network(
         OutputError: the folder cannot be written.
     """
     started, card = time.monotonic(), classifier.card
-    radii = {norm: options.radii(norm, card.preprocessing) for norm in options.norms}
+    radii = {norm: options.radii(norm, card.preprocessing) for norm in options.measures}
     if options.output is not None:
         require_writable(options.output)
     pixels = None if network is None else PixelNetwork(network, card.preprocessing, device or torch.device("cpu"))
@@ -153,7 +158,7 @@ def attack_network(
     if subject is not None and pixels is not None and wanted:
         tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
         pixels.require_gradients(tried.to(pixels.device), classifier.name)
-        for norm in options.norms:
+        for norm in options.measures:
             for part in wanted:
                 found = yield from gradient_attack(
                     subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size

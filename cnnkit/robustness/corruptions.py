@@ -95,9 +95,9 @@ def _blur(images: Pixels, amounts: Amounts, _: Sources) -> Pixels:
 
 
 def _jpeg(images: Pixels, amounts: Amounts, _: Sources) -> Pixels:
-    def stored(image: Image.Image, loss: float) -> Image.Image:
+    def stored(image: Image.Image, quality: float) -> Image.Image:
         content = io.BytesIO()
-        image.save(content, "JPEG", quality=100 - round(loss))
+        image.save(content, "JPEG", quality=round(quality))
         return Image.open(content, formats=("JPEG",))
 
     return _by_pillow(images, amounts, stored)
@@ -160,7 +160,7 @@ KINDS: dict[CorruptionName, Corruption] = {
     "blur": Corruption((0, 0.02, 0.03, 0.04, 0.055, 0.07), "Gaussian blur, deviation in sides", _blur),
     "contrast": Corruption((0, 0.25, 0.5, 0.6, 0.7, 0.85), "contrast taken away", _contrast),
     "brightness": Corruption((0, 0.1, 0.2, 0.3, 0.4, 0.5), "added to every value", _brightness),
-    "jpeg": Corruption((0, 60, 75, 85, 90, 95), "below JPEG quality 100", _jpeg),
+    "jpeg": Corruption((100, 40, 25, 15, 10, 5), "quality of JPEG", _jpeg),
     "rotation": Corruption((0, 10, 20, 30, 45, 60), "degrees, either way", _rotation),
     "shift": Corruption((0, 0.04, 0.08, 0.12, 0.16, 0.2), "sides, in any direction", _shift),
     "elastic": Corruption((0, 0.015, 0.03, 0.045, 0.06, 0.08), "way of a pixel in sides, root mean square", _elastic),

@@ -4,7 +4,9 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from cnnkit.images import Pixels
 from cnnkit.results.robustness import (
     CORRUPTIONS,
     AttackName,
@@ -36,7 +38,7 @@ def corruption_curves(subject: Subject) -> Generator[AttackProgress, None, tuple
                 right[severity - 1] += int((subject.answers(pixels)[0] == subject.targets[batch]).sum())
                 if batch[0] == 0:
                     samples.append(subject.save(f"corruptions/{name}-{severity}.png", pixels[0]))
-                done = (severity - 1) * len(every) + int(batch[-1]) + 1
+                done = (severity - 1) * len(every) + _count(every, batch)
                 yield AttackProgress(f"corrupting by {name}", done, SEVERITIES * len(every))
         kind = KINDS[name]
         accuracies = tuple(count / len(every) for count in right)
@@ -68,15 +70,14 @@ def gradient_attack(
         steps: of `pgd`, which begins at a random place.
         step_size: of `pgd`; None for 2.5 radii over the steps.
     """
-    accuracies, sizes, examples = [], [], list[FooledImage]()
     positions = np.flatnonzero(subject.right)
     steps = 1 if attack == "fgsm" else steps
-    for epsilon in epsilons:
-        size = epsilon if attack == "fgsm" else step_size or RELATIVE_STEP * epsilon / steps
-        sizes.append(size)
-        # The same places at each radius, and whichever other radii there are.
+    sizes = [epsilon if attack == "fgsm" else step_size or RELATIVE_STEP * epsilon / steps for epsilon in epsilons]
+    accuracies, examples = [], list[FooledImage]()
+    for epsilon, size in zip(epsilons, sizes, strict=True):
+        # The same places at each radius, whichever other radii there are.
         source = torch.Generator(network.device).manual_seed(subject.seed)
-        changed, wrong = {}, list[int]()
+        left, changed = len(positions), dict[int, Pixels]()
         for batch in subject.batches(positions):
             whole = torch.from_numpy(subject.images[batch]).permute(0, 3, 1, 2).to(network.device)
             targets = torch.from_numpy(subject.targets[batch]).to(network.device)
@@ -85,18 +86,22 @@ def gradient_attack(
                 moved = fgsm(network, images, targets, epsilon=epsilon, norm=norm)
             else:
                 start = random_start(images, epsilon=epsilon, norm=norm, source=source)
-                sizes_of = {"epsilon": epsilon, "step_size": size}
-                moved = pgd(network, images, targets, norm=norm, steps=steps, start=start, **sizes_of)
-            pixels = to_pixels(moved, whole, epsilon=epsilon, norm=norm).permute(0, 2, 3, 1).cpu().numpy()
-            pixels = np.stack([from_png(to_png(np.ascontiguousarray(image))) for image in pixels])
-            fooled = np.flatnonzero(subject.answers(pixels)[0] != subject.targets[batch])
-            wrong += batch[fooled].tolist()
-            changed.update({int(batch[place]): pixels[place] for place in fooled})
-            kept = subject.one_a_class(list(changed))
-            changed = {position: changed[position] for position in kept}
-            done = int(np.searchsorted(positions, batch[-1])) + 1
-            yield AttackProgress(f"{attack} in {norm}, radius {epsilon:.3g}", done, len(positions))
-        accuracies.append((len(positions) - len(wrong)) / len(subject.images))
+                moved = pgd(
+                    network, images, targets, epsilon=epsilon, norm=norm, steps=steps, step_size=size, start=start
+                )
+            found = to_pixels(moved, whole, epsilon=epsilon, norm=norm).permute(0, 2, 3, 1)
+            pixels = np.stack([from_png(to_png(image)) for image in found.contiguous().cpu().numpy()])
+            wrong = np.flatnonzero(subject.answers(pixels)[0] != subject.targets[batch])
+            left -= len(wrong)
+            changed |= {int(batch[place]): pixels[place] for place in wrong}
+            changed = {position: changed[position] for position in subject.one_a_class(list(changed))}
+            yield AttackProgress(f"{attack} in {norm}, radius {epsilon:.3g}", _count(positions, batch), len(positions))
+        accuracies.append(left / len(subject.images))
         kind = f"{attack}-{norm}-{epsilon:.4g}"
         examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in changed.items()]
     return GradientAttack(attack, norm, steps, tuple(epsilons), tuple(sizes), tuple(accuracies), tuple(examples))
+
+
+def _count(positions: NDArray[np.int64], batch: NDArray[np.int64]) -> int:
+    """Return how many of the positions are done after a batch of them."""
+    return int(np.searchsorted(positions, batch[-1])) + 1

@@ -28,7 +28,7 @@ MODEL = "mnist-cnn"
 CHANGES = {
     "adversarial_training": 0.1, "epochs": 20, "batch_size": 128, "schedule": "one-cycle", "learning_rate": 0.006,
 }  # fmt: skip
-RADII = (0.05, 0.1, 0.15, 0.2)
+RADII = (0.05, 0.1, 0.2)
 LEAST_CLEAN, LEAST_ROBUST, AT = 0.98, 0.90, 0.1
 
 
@@ -43,9 +43,10 @@ def attack(ref: str, data_dir: Path, steps: int, radii: tuple[float, ...], only:
 def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float]:
     """Return the rows of the table for one network, its accuracy, and that under PGD of 20 steps at 0.1."""
     found = attack(ref, data_dir, 20, RADII, ("fgsm", "pgd"))
-    longer = attack(ref, data_dir, 100, (AT,), ("pgd",)).attacks[0]
+    # Were gradients hidden rather than harmless, many more steps would still find a way.
+    longer = attack(ref, data_dir, 100, (AT,), ("pgd",))
     table = []
-    for curve in (*found.attacks, longer):
+    for curve in (*found.attacks, *longer.attacks):
         by_radius = dict(zip(curve.epsilons, curve.accuracies, strict=True))
         cells = [f"{by_radius[radius]:.2%}" if radius in by_radius else "" for radius in RADII]
         label = "FGSM" if curve.attack == "fgsm" else f"PGD, {curve.steps} steps"
@@ -78,7 +79,10 @@ def main() -> None:
         if run is None:
             recipe = api.default_recipe(MODEL, **CHANGES)
             for epoch in api.train(recipe, data_dir=given.data_dir, runs_dir=folder):
-                print(f"epoch {epoch.epoch}: {epoch.validation_accuracy:.2%} on validation, {epoch.seconds:.0f} s")
+                print(
+                    f"epoch {epoch.epoch}: {epoch.validation_accuracy:.2%} on validation, {epoch.seconds:.0f} s",
+                    flush=True,
+                )
             run = Path(folder) / f"{MODEL}-mnist-1"
         plain, *_ = rows(f"{MODEL}, of the zoo", MODEL, given.data_dir)
         trained, clean, robust = rows("the same, adversarially trained", str(run), given.data_dir)
@@ -98,9 +102,9 @@ def main() -> None:
         "",
     ]
     text = DOCUMENT.read_text("utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    DOCUMENT.write_text(before + BEGIN + "\n".join(lines) + END + after, "utf-8")
-    print("\n".join(lines))
+    before, _, after = text.partition(BEGIN)
+    DOCUMENT.write_text(before + BEGIN + "\n".join(lines) + END + after.partition(END)[2], "utf-8")
+    print("\n".join(lines), flush=True)
     if clean < LEAST_CLEAN or robust < LEAST_ROBUST:
         sys.exit(
             f"{clean:.2%} without an attack and {robust:.2%} under one; must be {LEAST_CLEAN:%} and {LEAST_ROBUST:%}."

@@ -17,7 +17,7 @@ from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageEr
 from cnnkit.results import EpochRecord
 
 PUBLIC = {
-    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
+    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark", "create_model",
     "default_recipe", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train",
     "tune", "verify", "__version__",
 }  # fmt: skip
@@ -38,6 +38,11 @@ SIGNATURES = {
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None)"
+    ),
+    "attack": (
+        "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
+        "step_size=None, images=1000, seed=0, output=None, device='auto', batch_size=256, trust_code=False, "
+        "labels=None, mean=None, std=None, preprocess=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

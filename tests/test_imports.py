@@ -102,6 +102,7 @@ CASES = {
     "help": (COMMAND, ["--help"], HEAVY, "predict"),
     "version": (COMMAND, ["--version"], HEAVY, cnnkit.__version__),
     "help of train": (COMMAND, ["train", "--help"], TRAINING, "--epochs"),
+    "help of attack": (COMMAND, ["attack", "--help"], TRAINING, "--epsilon"),
     "help of predict": (COMMAND, ["predict", "--help"], TRAINING, "--model"),
     "models": (COMMAND, ["models"], TRAINING, "lenet"),
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),

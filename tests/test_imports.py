@@ -22,6 +22,7 @@ PUBLIC = [
     "Preprocessing",
     "Recipe",
     "__version__",
+    "attack",
     "benchmark",
     "create_model",
     "default_recipe",

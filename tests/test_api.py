@@ -18,8 +18,8 @@ from cnnkit.results import EpochRecord
 
 PUBLIC = {
     "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
-    "create_model", "default_recipe", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "summarize", "train",
-    "tune", "verify", "__version__",
+    "create_model", "default_recipe", "doctor", "evaluate", "export", "list_datasets", "list_models", "load",
+    "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (

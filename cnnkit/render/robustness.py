@@ -23,7 +23,7 @@ Row = tuple[str, list[Cell]]
 
 _NORMS = {"linf": "L∞", "l2": "L2"}
 _SHARES = (0.1, 0.25, 0.5)
-_LABEL = 9
+_LABEL = 8
 """Letters of a label above a picture."""
 
 
@@ -221,11 +221,12 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, list[Row]]]:
 
 
 def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[Cell]:
-    return [
-        (image.changed, f"{_short(image.label)}→{_short(image.taken_for)}{f' {image.strength:.2f}' if at else ''}")
-        for image in images
-        if image.changed is not None
-    ]
+    cells = []
+    for image in images:
+        if image.changed is not None:
+            caption = f"{_short(image.label)}→{_short(image.taken_for)}"
+            cells.append((image.changed, f"{caption}\n{image.strength:.2f}" if at else caption))
+    return cells
 
 
 def _short(label: str) -> str:
@@ -239,7 +240,7 @@ def _draw_sheet(title: str, rows: Sequence[Row], path: Path) -> None:
 
     columns = max(len(cells) for _, cells in rows)
     side = 1.2 if columns > 5 else 1.5
-    figure = Figure(figsize=(0.9 + side * columns, 0.5 + (side + 0.25) * len(rows)), layout="constrained")
+    figure = Figure(figsize=(0.9 + side * columns, 0.5 + (side + 0.3) * len(rows)), layout="constrained")
     figure.suptitle(title, parse_math=False)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for (name, cells), places in zip(rows, grid, strict=True):

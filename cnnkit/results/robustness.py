@@ -77,7 +77,7 @@ class GradientAttack:
         steps: along the gradient, each `step_sizes` long; one and the radius for `fgsm`.
         epsilons: radii, in pixels scaled to [0, 1].
         accuracies: share of all images that are right as they are, and as the attack changed them.
-        examples: fooled images of the smallest radius that fools any, and so on.
+        examples: up to ten fooled images at each radius, of as many classes as there are.
     """
 
     attack: AttackName

@@ -257,17 +257,16 @@ def _from_array(array: Pixels) -> Image.Image:
 
 def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     steps = []
-    upright = ImageOps.exif_transpose(image)
     if image.getexif().get(0x0112) in range(2, 9):
+        image = ImageOps.exif_transpose(image)  # which would copy an upright one
         steps.append("turned upright by its EXIF orientation")
-    image = upright
     if image.mode.startswith("I") or image.mode == "F":
         steps.append(f"{'16-bit' if image.mode.startswith('I') else 'float'} to 8-bit")
         return _high_depth_to_grey(image), steps
     if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
         return _flatten(image.convert("RGBA"), steps), steps
     if image.mode in {"1", "L"}:
-        return image.convert("L"), steps
+        return image if image.mode == "L" else image.convert("L"), steps
     if image.mode in {"CMYK", "P"}:
         steps.append(f"{'palette' if image.mode == 'P' else 'CMYK'} to RGB")
     return image.convert("RGB"), steps

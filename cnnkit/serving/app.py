@@ -1,6 +1,7 @@
 """The ASGI application: which request goes where, and what every answer has in common."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -23,6 +24,7 @@ from cnnkit.serving.waiting import TICK_SECONDS, WaitingRoom
 _log = logging.getLogger("cnnkit.serving")
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_LINGER_SECONDS = 1.0
 _LOGGED_EVERY = 1.0
 """Seconds between two lines that say how many requests were refused."""
 
@@ -83,7 +85,7 @@ class App:
             return
         except Exception as error:
             reply = self._failed(error, path, request_id)
-        await self._send(reply, request_id, scope, send)
+        await self._send(reply, request_id, scope, receive, send)
         self._note(reply, path, scope, request_id, perf_counter() - started)
 
     async def _route(self, path: str, scope: Scope, receive: Receive, request_id: str) -> Reply:
@@ -111,7 +113,7 @@ class App:
         name = match[1] if match else path[9:] if path.startswith("/predict/") else ""
         return name if name in self.repository.batchers else ""
 
-    async def _send(self, reply: Reply, request_id: str, scope: Scope, send: Send) -> None:
+    async def _send(self, reply: Reply, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [
             (b"content-type", reply.content_type),
             (b"content-length", str(len(reply.body)).encode()),
@@ -121,7 +123,12 @@ class App:
         if self.stopping and CLOSE[0] not in reply.headers:
             headers += CLOSE
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        body = b"" if scope["method"] == "HEAD" else reply.body
+        if reply.status in {413, 415} and CLOSE[0] in reply.headers:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _linger(receive)
+            body = b""
+        await send({"type": "http.response.body", "body": body})
 
     def _note(self, reply: Reply, path: str, scope: Scope, request_id: str, seconds: float) -> None:
         endpoint = "predict" if path.startswith("/predict/") else "infer" if path.endswith("/infer") else "other"
@@ -188,6 +195,14 @@ class App:
     def waiting(self) -> int:
         """Requests that wait for a batch."""
         return len(self._waiting)
+
+
+async def _linger(receive: Receive) -> None:
+    """Let a client that sends on for a moment: it would see its connection reset, and not the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (await receive()).get("more_body"):
+                pass
 
 
 def _require_post(scope: Scope) -> None:

@@ -5,6 +5,8 @@ uvicorn itself waits for ever for the rest of a request's headers, and lets them
 
 import asyncio
 import logging
+import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 32 * 2**10
 """Bytes of a request line and its headers."""
+_LAST_LOOK_SECONDS = 0.05
 _TOO_LARGE = Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB.")
 
 _log = logging.getLogger("cnnkit.serving")
@@ -96,6 +99,10 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
     def _too_slow(self) -> None:
+        # Where the event loop itself was late, what the client sent lies unread: one more look at it.
+        self._deadline = self.loop.call_later(_LAST_LOOK_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
         if self._head:
             seconds = self._settings.receive_seconds
             self._refuse(Problem(408, "slow-request", f"the headers did not come within {seconds:g} seconds."))
@@ -109,9 +116,34 @@ class Connection(HttpToolsProtocol):
         self._metrics.answered("other", "", problem.status, 0)
         client = self.client[0] if self.client else ""
         _log.warning(problem.message, extra={"event": "refused-connection", "code": problem.code, "client": client})
-        # An earlier request of this connection may still wait for its answer, which must come first.
-        if self.cycle is None or self.cycle.response_complete:
-            body = problem.body("")
-            head = b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (JSON, len(body))
-            self.transport.write(STATUS_LINE[problem.status] + head + body)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._say(problem)
+        elif not cycle.more_body:
+            # It is complete, and so are those before it: they are answered, and then the connection ends.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        elif self.pipeline:
+            # Those before it are answered first.
+            self.pipeline[0] = (cycle, partial(_refuse_cycle, problem))
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        elif not cycle.response_started:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._say(problem)
         self.transport.close()
+
+    def _say(self, problem: Problem) -> None:
+        body = problem.body(secrets.token_hex(4))
+        head = b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (JSON, len(body))
+        self.transport.write(STATUS_LINE[problem.status] + head + body)
+
+
+async def _refuse_cycle(problem: Problem, scope: Any, receive: Any, send: Any) -> None:
+    body = problem.body(secrets.token_hex(4))
+    headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

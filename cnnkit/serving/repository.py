@@ -95,7 +95,7 @@ class Repository:
                 if changed:
                     # A file that is still being written is another one a moment later.
                     await asyncio.sleep(WATCH_SECONDS / 10)
-                    changed = found == fingerprint(source.path)
+                    changed = self._seen[name] != found == fingerprint(source.path)
                 if changed or asked != self._asked:
                     await self.reload(name)
             self._asked = asked

@@ -169,10 +169,15 @@ class Server(uvicorn.Server):
         _log.info("stopping", extra={"event": "stopping", "waiting": self._app.waiting})
         if self._signal != signal.SIGINT:  # somebody at a terminal balances no load
             await self._until(lambda: False, min(deadline, perf_counter() + NOTICE_SECONDS))
+        # Whoever has connected already is inside; closing the door in the same breath leaves nobody between the two.
+        accepted = [client for each in sockets or [] for client in _waiting_outside(each)]
         for server in self.servers:
             server.close()
         for each in sockets or []:
             each.close()
+        loop = asyncio.get_running_loop()
+        for client in accepted:
+            await loop.connect_accepted_socket(self._connection, client)
         await asyncio.sleep(_LINGER_SECONDS)
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -185,9 +190,24 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
         _log.info("stopped", extra={"event": "stopped"})
 
+    def _connection(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
     def _is_empty(self) -> bool:
         return not self.server_state.connections and not self.server_state.tasks
 
     async def _until(self, done: Callable[[], bool], deadline: float) -> None:
         while not done() and not self.force_exit and perf_counter() < deadline:
             await asyncio.sleep(0.02)
+
+
+def _waiting_outside(door: socket.socket) -> Iterator[socket.socket]:
+    """Yield the clients that the kernel has let in and nobody has accepted."""
+    door.setblocking(False)
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = door.accept()
+            client.setblocking(False)
+            yield client

@@ -66,9 +66,11 @@ class Workers:
         """
         try:
             with handling(self._stop):
-                for _ in range(self._settings.workers):
+                while len(self._workers) < self._settings.workers and not self._stopping:
                     self._start()
                 while self._workers:
+                    if self._stopping:
+                        self._door.close()  # as long as one process has it open, clients get in
                     self._look()
                     if not self._served and all(worker.since for worker in self._workers) and not self._stopping:
                         self._served = True
@@ -86,6 +88,8 @@ class Workers:
         process.start()
         theirs.close()
         self._workers.append(_Worker(process, news))
+        if self._stopping:  # the signal that came meanwhile did not reach it
+            self._signal(signal.SIGTERM)
 
     def _look(self) -> None:
         """Wait for news of the workers: one serves, one cannot, one is dead."""

@@ -52,7 +52,7 @@ def command(
     Nothing is computed and no weights are loaded: any network of torchvision takes a second or less.
     """
     from cnnkit import api
-    from cnnkit.render import console, graphs, plots, summaries
+    from cnnkit.render import console, graphs, layer_bars, plots, summaries
     from cnnkit.results import GraphSummary, ModelSummary
 
     if sum((tree, csv, markdown, context.obj["json"])) > 1:
@@ -94,7 +94,7 @@ def command(
             draw(reached)
         raise
     if plot is not None:
-        summaries.bars(result, plot)
+        layer_bars.draw(result, plot)
         console.note(f"plot: {plot}")
     emit(context, result, draw)
 

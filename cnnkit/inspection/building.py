@@ -39,11 +39,11 @@ def build(ref: str, *, trust_code: bool = False) -> tuple[nn.Module, tuple[Shape
     reference = registry.resolve(ref)
     if reference.is_architecture:
         own = networks.input_shape(ref)
-        return _without_weights(lambda: networks.create_model(ref)), None if own is None else shapes_of(own)
+        return without_weights(lambda: networks.create_model(ref)), None if own is None else shapes_of(own)
     if reference.kind == "checkpoint" and reference.path is not None:
         name = str(reference.path)
         stored, card = _header(reference.path, name)
-        network = _without_weights(lambda: networks.build_for(card, name, trust_code=trust_code))
+        network = without_weights(lambda: networks.build_for(card, name, trust_code=trust_code))
         built = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if not is_lazy(tensor)}
         different = sorted(key for key in built.keys() | stored.keys() if built.get(key) != stored.get(key))
         if different:
@@ -91,7 +91,8 @@ def needs_values(error: BaseException | None) -> bool:
     return False
 
 
-def _without_weights(make: Callable[[], nn.Module]) -> nn.Module:
+def without_weights(make: Callable[[], nn.Module]) -> nn.Module:
+    """Call a builder, and return its network on the meta device."""
     try:
         with _weightless(), warnings.catch_warnings():
             # A factory that loads its weights itself.

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 from cnnkit.inspection import receptive
 from cnnkit.inspection.counting import counter_of
+from cnnkit.inspection.shapes import ShapeCache
 
 
 @dataclass(slots=True)
@@ -161,6 +162,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._stack = stack
         self._used = used
         self._known: dict[Any, _Operator] = {}
+        self._shapes = ShapeCache()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -171,7 +173,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         try:
-            result = func(*args, **kwargs)
+            result = self._shapes.call(func, args, kwargs)
         except RuntimeError:
             if all(tensor.is_meta for tensor in tensors((args, kwargs))):
                 raise

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -36,7 +35,7 @@ def _count(value: int) -> str:
     return f"{value:,}"
 
 
-def _short(value: int) -> str:
+def short(value: int) -> str:
     """Write a count in four or five characters, as 46.8 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
@@ -115,10 +114,10 @@ def draw_rows(
     if not out.is_terminal:
         out.width = max(out.width, needs.maximum)
     elif needs.maximum > out.width:
-        table, needs = widths(columns, _short)
+        table, needs = widths(columns, short)
         while needs.minimum > out.width and shown > 1:
             shown -= 1
-            table, needs = widths(columns[:shown], _short)
+            table, needs = widths(columns[:shown], short)
     console.titled(out, console.printable(title), table)
     if shown < len(columns):
         missing = ", ".join(columns[shown:])
@@ -158,8 +157,7 @@ def _table(
 ) -> Table:
     """Return the table, with a line of totals where the network ran to its end."""
     chosen = [_COLUMNS[name] for name in columns]
-    short = number is _short
-    if short:
+    if number is short:
         chosen = [replace(column, kind=number) if column.kind is _count else column for column in chosen]
     names = _names(result.layers, tree=tree)
     table = console.table()
@@ -168,7 +166,7 @@ def _table(
     table.add_column("type", overflow="fold", min_width=min(11, longest))
     for column in chosen:
         broken = column.heading.replace(" ", "\n").replace("multiply-", "multiply-\n")
-        table.add_column(broken if short else column.heading, justify="right", no_wrap=True)
+        table.add_column(broken if number is short else column.heading, justify="right", no_wrap=True)
     totals = _totals(result, chosen)
     if tree:
         table.add_row(console.printable(result.model), "", *totals, style="bold")
@@ -194,7 +192,8 @@ def _failed(result: ModelSummary | GraphSummary) -> bool:
 _SUMMED = {"parameters", "trainable_parameters", "multiply_adds", "memory_mb"}
 
 
-def _repeats(row: LayerRow) -> int:
+def repeats_of(row: LayerRow) -> int:
+    """Return how many layers alike a row stands for."""
     return row.repeats if isinstance(row, ModuleRow) else 1
 
 
@@ -204,7 +203,7 @@ def _names(rows: Sequence[LayerRow], *, tree: bool) -> list[str]:
     ahead: list[bool] = []  # for each depth, whether another row of it follows under the same parent
     for place, row in enumerate(rows):
         name = console.printable(row.name.rpartition(".")[2] if row.depth > 1 else row.name)
-        name += f" ×{_repeats(row)}" if _repeats(row) > 1 else ""
+        name += f" ×{repeats_of(row)}" if repeats_of(row) > 1 else ""
         if isinstance(row, ModuleRow):
             name += f" ({row.calls} calls)" if row.calls > 1 else ""
         if not tree:
@@ -221,12 +220,12 @@ def write_csv(result: ModelSummary | GraphSummary, columns: Sequence[str] | None
     chosen = _chosen(result, columns)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    folded = any(_repeats(row) > 1 for row in result.layers)
+    folded = any(repeats_of(row) > 1 for row in result.layers)
     writer.writerow(["layer", "type", "depth", *(["repeats"] if folded else []), *(c.attribute for c in chosen)])
     for row in result.layers:
         values = [getattr(row, column.attribute) for column in chosen]
         plain = ["x".join(map(str, value)) if isinstance(value, tuple) else value for value in values]
-        repeats = [_repeats(row)] if folded else []
+        repeats = [repeats_of(row)] if folded else []
         writer.writerow([row.name, row.kind, row.depth, *repeats, *plain])
     sys.stdout.write(text.getvalue())
 
@@ -255,60 +254,3 @@ def _escaped(text: str) -> str:
 def _chosen(result: ModelSummary | GraphSummary, columns: Sequence[str] | None) -> list[_Column]:
     default = COLUMNS if isinstance(result, ModelSummary) else OF_FILES
     return [_COLUMNS[name] for name in columns or default]
-
-
-def bars(result: ModelSummary | GraphSummary, path: Path) -> None:
-    """Draw the parameters and multiply-adds of each layer that has any to a PNG.
-
-    Where there are too many layers to be read, those one level up are drawn in their place.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    from cnnkit.render import plots
-
-    rows = _drawn(result.layers)
-    names = [f"{row.name} ×{_repeats(row)}" if _repeats(row) > 1 else row.name for row in rows]
-    height = 1.3 + 0.24 * max(len(rows), 4)
-    figure = Figure(figsize=(10, height), layout="constrained")
-    figure.suptitle(f"{result.model}, batch {result.batch}", parse_math=False)
-    panels = (
-        ("parameters", [row.parameters for row in rows], result.parameters),
-        ("multiply-adds", [row.multiply_adds for row in rows], result.multiply_adds),
-    )
-    for axes, colour, (title, values, total) in zip(
-        figure.subplots(1, 2, sharey=True), ("#1668b8", "#c2410c"), panels, strict=True
-    ):
-        drawn = axes.barh(range(len(rows)), values, color=colour, height=0.7)
-        labels = [f"{_short(value)} ({value / total:.0%})" if value else "" for value in values]
-        axes.bar_label(drawn, labels, padding=3, fontsize=8, color="#5a5f68")
-        axes.set_title(f"{title}: {_short(total)}", fontsize=10)
-        axes.set_xlim(0, 1.28 * max(values, default=0) or 1)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-        axes.grid(axis="x", alpha=0.25)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes = figure.axes[0]
-    axes.set_yticks(range(len(rows)), names, fontsize=8, parse_math=False)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    plots.save(figure, path)
-
-
-_READABLE = 60
-
-
-def _drawn(rows: Sequence[LayerRow]) -> list[LayerRow]:
-    """Return the rows that a chart has room for, each part of the network once."""
-    found: list[LayerRow] = []
-    for depth in range(max((row.depth for row in rows), default=1), 0, -1):
-        found = [
-            row
-            for row in rows
-            if (row.depth == depth or (row.depth < depth and row.is_leaf)) and (row.parameters or row.multiply_adds)
-        ]
-        if len(found) <= _READABLE:
-            break
-    return found

@@ -53,9 +53,9 @@ def field_of(tensor: Tensor) -> tuple[int, ...]:
 
 
 def keep(source: Tensor, result: Tensor) -> None:
-    """Give a result, of a layer that works on each place alone, the field of what it was made from."""
+    """Give the result of a linear layer, which works on each place alone, the field of what it was made from."""
     axes = axes_of(source)
-    if axes and len(axes) == result.dim():
+    if axes and len(axes) == result.dim() and axes[-1] is None:
         setattr(result, _NAME, axes)
 
 

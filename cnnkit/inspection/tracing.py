@@ -147,6 +147,13 @@ class _Operator:
     composite: bool
 
 
+def _check_transposed(image: Tensor, weight: Tensor, *rest: Any) -> None:
+    """Refuse what a transposed convolution refuses, and lets pass where there are no values to multiply."""
+    transposed = rest[4]
+    if transposed and image.dim() == weight.dim() and image.shape[1] != weight.shape[0]:
+        raise RuntimeError(f"expected an input of {weight.shape[0]} channels, but got {image.shape[1]}")
+
+
 def _is_composite(function: Any) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd"))
 
@@ -172,6 +179,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if known.composite:  # as in a network that is in inference mode by itself
             with self:
                 return func.decompose(*args, **kwargs)
+        if func is torch.ops.aten.convolution.default:
+            _check_transposed(*args)
         try:
             result = self._shapes.call(func, args, kwargs)
         except RuntimeError:

@@ -63,9 +63,8 @@ def main() -> int:
     print(f"{by_torchinfo} of {len(rows)}")
     print(f"all in one process: {alone:.1f} s ({alone_cpu:.1f} s of processor time), peak memory {peak_mb:,.0f} MB")
     for engine, build, run in (("cnnkit", "build_s", "summary_s"), ("torchinfo", "torchinfo_build_s", "torchinfo_s")):
-        print(
-            f"in turn, processor time: {engine:9} {sums[build] + sums[run]:5.1f} s: {sums[build]:.1f} to build, {sums[run]:.1f} to sum up"
-        )
+        whole = sums[build] + sums[run]
+        print(f"in turn, processor time: {engine:9} {whole:5.1f} s, {sums[build]:.1f} s of them to build the networks")
     versions = {module.__name__: module.__version__ for module in (torch, torchvision, torchinfo)}
     print(f"{', '.join(f'{k} {v}' for k, v in versions.items())}, Python {platform.python_version()}, ", end="")
     print(f"{torch.get_num_threads()} threads")

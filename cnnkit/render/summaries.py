@@ -36,11 +36,14 @@ def _count(value: int) -> str:
 
 
 def short(value: int) -> str:
-    """Write a count in four or five characters, as 46.8 M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.{max(0, 2 - len(str(int(value // size))) + 1)}f} {unit}"
-    return str(value)
+    """Write a count with three digits, as 46.8M."""
+    scaled, unit = float(value), ""
+    for unit in ("", "k", "M", "G"):
+        if scaled < 999.5 or unit == "G":
+            break
+        scaled /= 1000
+    digits = 0 if not unit or scaled >= 99.95 else 1 if scaled >= 9.995 else 2
+    return f"{scaled:,.{digits}f}{unit}"
 
 
 def _megabytes(value: float) -> str:
@@ -67,6 +70,10 @@ COLUMNS = tuple(_COLUMNS)
 OF_FILES = tuple(name for name, column in _COLUMNS.items() if not column.modules_only)
 """Those that nodes of a file have."""
 DEFAULT = ("output", "parameters", "multiply-adds")
+# In the order in which a narrow terminal does without them.
+_LEAST_WANTED = (
+    "trainable", "memory", "input", "kernel", "receptive-field", "multiply-adds", "parameters", "output",
+)  # fmt: skip
 
 
 def columns_of(text: str | None, known: Sequence[str] = COLUMNS) -> tuple[str, ...] | None:
@@ -100,7 +107,7 @@ def draw_rows(
 ) -> None:
     """Draw a table of layers or nodes under a title, as wide as it is, or as narrow as the terminal.
 
-    Where it is too wide, numbers become short; where it still is, the last columns are left out, which is said.
+    Where it is too wide, numbers become short; where it still is, columns are left out, which is said.
     """
     out = console.out()
     unlimited = Console(width=10_000)
@@ -109,19 +116,22 @@ def draw_rows(
         table = _table(heading, result, columns, tree=tree, number=number)
         return table, Measurement.get(unlimited, unlimited.options, table)
 
-    table, needs = widths(columns, _count)
-    shown = len(columns)
+    shown = list(columns)
+    table, needs = widths(shown, _count)
     if not out.is_terminal:
         out.width = max(out.width, needs.maximum)
     elif needs.maximum > out.width:
-        table, needs = widths(columns, short)
-        while needs.minimum > out.width and shown > 1:
-            shown -= 1
-            table, needs = widths(columns[:shown], short)
+        table, needs = widths(shown, short)
+        for name in _LEAST_WANTED:
+            if needs.minimum > out.width and name in shown and len(shown) > 1:
+                shown.remove(name)
+                table, needs = widths(shown, short)
     console.titled(out, console.printable(title), table)
-    if shown < len(columns):
-        missing = ", ".join(columns[shown:])
-        out.print(f"Too wide for this terminal: {missing}. Choose --columns, or --csv for all.", style="yellow")
+    missing = [name for name in columns if name not in shown]
+    if missing:
+        out.print(
+            f"Too wide for this terminal: {', '.join(missing)}. Choose --columns, or --csv for all.", style="yellow"
+        )
 
 
 def _notes(result: ModelSummary) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, tiny_run: Pa
     path = tmp_path / "other.safetensors"
     networks.save_checkpoint(path, nn.Sequential(nn.Linear(2, 2)), card)
     with pytest.raises(
-        CheckpointError, match="does not fit the network 'shapes-cnn' .*: 0.bias, 0.weight.* and others"
+        CheckpointError, match=r"does not fit the network 'shapes-cnn' .*: 0\.bias, 0\.weight.* and others"
     ):
         building.build(str(path))
 

@@ -124,7 +124,7 @@ def test_where_nothing_fits_nothing_is_promised() -> None:
 @pytest.mark.parametrize(
     ("ref", "message"),
     [
-        ("oddnets:KeyError_", r"oddnets:KeyError_ \(KeyError_\) fails: KeyError: 'b', with an input of 3×8×8\."),
+        ("oddnets:WrongKey", r"oddnets:WrongKey \(WrongKey\) fails: KeyError: 'b', with an input of 3×8×8\."),
         ("oddnets:WantsADictionary", r"fails: AttributeError: 'Tensor' object has no attribute 'get'"),
         ("oddnets:NoForward", r'is missing the required "forward" function, with an input of 4\.'),
         ("oddnets:Endless", "fails: maximum recursion depth exceeded"),

@@ -1,5 +1,6 @@
 """The summary: layers, shapes and counts as the references give them, and a network that is left as it was."""
 
+import warnings
 from math import prod
 from pathlib import Path
 
@@ -365,7 +366,8 @@ class TestNetworksThatAreHardToLookInto:
 
 
 def test_torchscript_is_refused() -> None:
-    with pytest.warns(DeprecationWarning | FutureWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated
         scripted = torch.jit.script(nn.Linear(2, 2))
     with pytest.raises(UsageError, match="is a TorchScript module, which shows no layers"):
         summarize_module(scripted, (2,))

@@ -255,7 +255,7 @@ class Functional(nn.Module):
             return torch.einsum("nc,kc->nk", self.conv(images).flatten(1), self.fc.weight)
 
 
-class KeyError_(nn.Module):
+class WrongKey(nn.Module):
     input_shape = (3, 8, 8)
 
     def __init__(self) -> None:

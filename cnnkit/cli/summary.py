@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Show the layers of a network, or the nodes of an ONNX file: shapes, parameters, multiply-adds.
 
-    Nothing is computed and no weights are loaded: any network of torchvision takes a second or less.
+    No weights are loaded, and nothing is computed where shapes are enough.
     """
     from cnnkit import api
     from cnnkit.render import console, graphs, layer_bars, plots, summaries

@@ -1,13 +1,13 @@
 """Why a layer refused its input, and which input of the network would have gone through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from cnnkit.inspection.tracing import Trace
-from cnnkit.results import LayerFailure
+from cnnkit.results import LayerFailure, ModelSummary
 
 Shape = tuple[int, ...]
 
@@ -37,6 +37,21 @@ def failure_of(trace: Trace) -> LayerFailure:
         given=tuple(tuple(tensor.shape[1:]) for tensor in given),
         reason=found.words if found else f"fails: {_plain(trace.error)}",
     )
+
+
+def told(summary: ModelSummary) -> str:
+    """Say what failed, in a sentence, with the input that would have gone through."""
+    failure = summary.failure
+    if failure is None:
+        return ""
+    where = f"{failure.layer or summary.model}{f' ({failure.kind})' if failure.kind else ''}"
+    given, fits = summary.input_shapes, failure.fitting_input
+    if fits is None:
+        return f"{where} {failure.reason}, with an input of {', '.join(map(sizes, given)) or 'nothing'}."
+    # Height and width alone, where the channels are right.
+    start = 1 if len(fits) == 3 and fits[0] == given[0][0] else 0
+    wanted, had = sizes(fits[start:]), sizes(given[0][start:])
+    return f"{where} {failure.reason}: the input would have to be {wanted}, it is {had}."
 
 
 def fitting_input(attempt: Callable[[Shape], Trace], first: Trace, shape: Shape, own: Shape | None) -> Shape | None:
@@ -165,7 +180,7 @@ def _channels(expected: int, shape: Shape) -> _Mismatch | None:
 def _convolution(module: nn.modules.conv._ConvNd, shape: Shape, given: Tensor) -> _Mismatch | None:
     count = len(module.kernel_size)
     if len(shape) not in {count + 1, count + 2}:
-        return _Mismatch(f"expects a batch of channels with {_dimensions(count)}, got {_sizes(shape)}")
+        return _Mismatch(f"expects a batch of channels with {_dimensions(count)}, got {sizes(shape)}")
     if len(shape) == count + 1:
         shape = (1, *shape)
     found = _channels(module.in_channels, shape)
@@ -184,7 +199,7 @@ def _window(kernel: Any, dilation: Any, padding: Any, shape: Shape) -> _Mismatch
     if all(size >= least for size, least in zip(padded, needed, strict=True)):
         return None
     with_padding = " with its padding" if any(padding) else ""
-    return _Mismatch(f"expects an image of {_sizes(needed)} or more, got {_sizes(padded)}{with_padding}", -1)
+    return _Mismatch(f"expects an image of {sizes(needed)} or more, got {sizes(padded)}{with_padding}", -1)
 
 
 def _pool(module: nn.MaxPool2d, shape: Shape, given: Tensor) -> _Mismatch | None:
@@ -205,7 +220,7 @@ def _layer_norm(module: nn.LayerNorm, shape: Shape, given: Tensor) -> _Mismatch 
         return _features(expected[0], shape)
     if shape[-len(expected) :] == expected:
         return None
-    return _Mismatch(f"expects values of {_sizes(expected)}, got {_sizes(shape[1:])}")
+    return _Mismatch(f"expects values of {sizes(expected)}, got {sizes(shape[1:])}")
 
 
 _KNOWN: tuple[tuple[Any, Callable[[Any, Shape, Tensor], _Mismatch | None]], ...] = (
@@ -229,5 +244,6 @@ def _dimensions(count: int) -> str:
     return ("length", "height and width", "depth, height and width")[count - 1]
 
 
-def _sizes(shape: Any) -> str:
+def sizes(shape: Sequence[int]) -> str:
+    """Write a shape as 6×28×28."""
     return "×".join(map(str, shape)) or "a single number"

@@ -47,19 +47,29 @@ def summarize(
     Raises:
         UnknownNameError: no such network.
         CheckpointError: a file that is no checkpoint, or of another network than its card says.
-        UsageError: the network does not say its input, or takes another number of them.
+        UsageError: the network does not say its input, or takes another number of them or of their dimensions.
         ForwardError: a layer refuses what it gets; `result` has the rows up to it.
     """
     if registry.resolve(ref).kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
     network, own = building.build(ref, trust_code=trust_code)
     shapes = own if shape is None else building.shapes_of(shape)
+    for given, expected in zip(shapes or (), own or (), strict=False):
+        if len(given) != len(expected):
+            what = (
+                "channels × height × width, as in 3x32x32" if len(expected) == 3 else f"like {refusals.sizes(expected)}"
+            )
+            raise UsageError(
+                f"an input of {refusals.sizes(given)} is not {what}; {ref} was made for {refusals.sizes(expected)}."
+            )
     shapes = _inputs(network, shapes, ref)
-    trace, fits = _attempt(network, shapes, batch, own)
+    device = building.META
+    trace, fits = _attempt(network, shapes, batch, device, own)
     if trace.error is not None and building.needs_values(trace.error):
+        device = torch.device("cpu")
         network = building.build_with_weights(ref, trust_code=trust_code)
-        trace, fits = _attempt(network, shapes, batch, own)
-    return _summary(network, trace, shapes, name=ref, batch=batch, depth=depth, fold=fold, fits=fits)
+        trace, fits = _attempt(network, shapes, batch, device)
+    return _summary(network, trace, shapes, device, name=ref, batch=batch, depth=depth, fold=fold, fits=fits)
 
 
 def summarize_module(
@@ -80,8 +90,9 @@ def summarize_module(
         ForwardError: a layer refuses what it gets; `result` has the rows up to it.
     """
     shapes = _inputs(network, building.shapes_of(shape), name or type(network).__name__)
-    trace, fits = _attempt(network, shapes, batch, None)
-    return _summary(network, trace, shapes, name=name, batch=batch, depth=depth, fold=fold, fits=fits)
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    trace, fits = _attempt(network, shapes, batch, device)
+    return _summary(network, trace, shapes, device, name=name, batch=batch, depth=depth, fold=fold, fits=fits)
 
 
 def _inputs(network: nn.Module, shapes: tuple[Shape, ...] | None, name: str) -> tuple[Shape, ...]:
@@ -114,10 +125,13 @@ def _inputs(network: nn.Module, shapes: tuple[Shape, ...] | None, name: str) -> 
 
 
 def _attempt(
-    network: nn.Module, shapes: tuple[Shape, ...], batch: int, own: tuple[Shape, ...] | None
+    network: nn.Module,
+    shapes: tuple[Shape, ...],
+    batch: int,
+    device: torch.device,
+    own: tuple[Shape, ...] | None = None,
 ) -> tuple[Trace, Shape | None]:
     """Run a network; where a layer refuses what it gets, look for an input that goes through."""
-    device = next((p.device for p in network.parameters()), building.META)
     whole: set[int] = set()
 
     def run(given: tuple[Shape, ...]) -> Trace:
@@ -152,6 +166,7 @@ def _summary(
     network: nn.Module,
     trace: Trace,
     shapes: tuple[Shape, ...],
+    device: torch.device,
     *,
     name: str,
     batch: int,
@@ -172,7 +187,6 @@ def _summary(
     failure = None
     if trace.error is not None:
         failure = replace(refusals.failure_of(trace), fitting_input=fits)
-    device = next((t.device.type for t in tensors), "meta")
     summary = ModelSummary(
         model=name or type(network).__name__,
         input_shapes=shapes,
@@ -187,11 +201,11 @@ def _summary(
         idle=idle,
         idle_parameters=_count(_distinct(p for n in idle for p in network.get_submodule(n).parameters())),
         unregistered_parameters=_count(p for key, p in trace.used.items() if key not in registered),
-        device=device,
+        device=device.type,
         failure=failure,
     )
     if failure is not None:
-        raise ForwardError(_told(summary), result=summary) from trace.error
+        raise ForwardError(refusals.told(summary), result=summary) from trace.error
     return summary
 
 
@@ -276,19 +290,3 @@ def _distinct(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 
 def _count(parameters: Iterable[nn.Parameter]) -> int:
     return sum(p.numel() for p in parameters)
-
-
-def _told(summary: ModelSummary) -> str:
-    """Say what failed, in a sentence, with the input that would have gone through."""
-    failure = summary.failure
-    if failure is None:
-        return ""
-    where = f"{failure.layer or summary.model}{f' ({failure.kind})' if failure.kind else ''}"
-    given, fits = summary.input_shapes, failure.fitting_input
-    if fits is None:
-        sizes = ", ".join("×".join(map(str, shape)) for shape in given)
-        return f"{where} {failure.reason}, with an input of {sizes or 'nothing'}."
-    # Height and width alone, where the channels are right.
-    start = 1 if len(fits) == 3 and fits[0] == given[0][0] else 0
-    wanted, had = ("×".join(map(str, shape[start:])) for shape in (fits, given[0]))
-    return f"{where} {failure.reason}: the input would have to be {wanted}, it is {had}."

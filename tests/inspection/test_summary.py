@@ -244,6 +244,8 @@ def test_outputs_of_any_kind_have_a_row(made: object, shape: tuple[int, ...]) ->
     [
         ("lenet", (3, 28, 28), ForwardError, r"conv1 \(Conv2d\) expects 1 channel, got 3: .* 1×28×28, it is 3×28×28"),
         ("alexnet", (1, 28, 28), ForwardError, r"expects an image of .* have to be 224×224, it is 28×28"),
+        ("lenet", (28, 28), UsageError, "an input of 28×28 is not channels × height × width, .* made for 1×28×28"),
+        ("mlp", (28, 28, 1, 1), UsageError, "an input of 28×28×1×1 is not"),
         ("tinynets:silent", None, UsageError, "does not say its input; give .* --input 3x32x32"),
         ("lennet", None, UnknownNameError, "Did you mean lenet"),
         ("torchvision/resnet19", None, UnknownNameError, "Did you mean .*resnet18"),
@@ -321,6 +323,10 @@ class TestNetworksThatAreHardToLookInto:
     def test_a_branch_by_values_is_run_for_real(self) -> None:
         found = summarize("oddnets:ByValue")
         assert (found.device, [row.name for row in found.layers], found.idle) == ("cpu", ["dark"], ("light",))
+
+    def test_nothing_to_load_is_run_for_real_as_well(self) -> None:
+        found = summarize("oddnets:WeightlessByValue")
+        assert (found.device, [row.name for row in found.layers]) == ("cpu", ["pool"])
 
     @pytest.mark.parametrize("name", ["MadeOfNumbers", "MadeOfItsWeights"])
     def test_numbers_while_it_is_built_or_runs_do_not_matter(self, name: str) -> None:

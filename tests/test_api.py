@@ -53,7 +53,8 @@ SIGNATURES = {
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"
     ),
     "summarize": (
-        "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
+        "(ref, *, batch=1, shape=None, depth=None, fold=False, trust_code=False, compare=None, profile=False, "
+        "device='auto')"
     ),
     "serve": "(refs=(), settings=None, *, labels=None, mean=None, std=None, preprocess=None)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",

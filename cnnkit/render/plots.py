@@ -28,7 +28,7 @@ def require_matplotlib() -> None:
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure to a PNG.
+    """Write a figure to a PNG, atomically.
 
     Raises:
         OutputError: the file cannot be written.

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from cnnkit.results.graphs import GraphProfile as GraphProfile
     from cnnkit.results.graphs import GraphSummary as GraphSummary
     from cnnkit.results.graphs import NodeTime as NodeTime
+    from cnnkit.results.inspection import LayerFailure as LayerFailure
     from cnnkit.results.inspection import LayerRow as LayerRow
     from cnnkit.results.inspection import ModelSummary as ModelSummary
+    from cnnkit.results.inspection import ModuleRow as ModuleRow
     from cnnkit.results.installation import Check as Check
     from cnnkit.results.installation import Installation as Installation
     from cnnkit.results.listing import DatasetInfo as DatasetInfo
@@ -118,8 +120,10 @@ _HOMES = {
     "Measured": "precision",
     "PrecisionReport": "precision",
     "TritonModel": "triton",
+    "LayerFailure": "inspection",
     "LayerRow": "inspection",
     "ModelSummary": "inspection",
+    "ModuleRow": "inspection",
     "Benchmark": "benchmark",
     "BenchmarkedModel": "benchmark",
     "BenchmarkFailure": "benchmark",

@@ -179,7 +179,8 @@ def _training_images(
     try:
         training, _ = yield from load_for(card, data=place, split="train", data_dir=data_dir)
     except (DataError, UnknownNameError) as error:
-        return None, f"the images it was trained on are not at hand: {str(error).rstrip('.')}"
+        # What to do about it, which follows, is meant for whoever asked for these images.
+        return None, f"the images it was trained on are not at hand: {str(error).partition('. ')[0].rstrip('.')}"
     if training.fingerprint != card.fingerprint:
         return None, f"the images it was trained on are not at hand: {training.name} was changed since"
     return training, ""

@@ -14,6 +14,7 @@ _HOMES = {
     "ModelSpec": "cnnkit.registry",
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
+    "attack": "cnnkit.api",
     "benchmark": "cnnkit.api",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
@@ -34,6 +35,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from cnnkit.api import attack as attack
     from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe

@@ -17,9 +17,9 @@ from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageEr
 from cnnkit.results import EpochRecord
 
 PUBLIC = {
-    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
-    "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets", "list_models",
-    "load", "summarize", "train", "tune", "verify", "__version__",
+    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
+    "create_model", "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets",
+    "list_models", "load", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (
@@ -43,6 +43,11 @@ SIGNATURES = {
     "find_mistakes": (
         "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, device='auto', trust_code=False, "
         "output=None)"
+    ),
+    "attack": (
+        "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
+        "step_size=None, images=1000, seed=0, output=None, device='auto', batch_size=256, trust_code=False, "
+        "labels=None, mean=None, std=None, preprocess=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

@@ -1,11 +1,13 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names.
 
-Each is loaded from its module when first asked for: `predict` needs one of the six.
+Each is loaded from its module when first asked for: `predict` needs one of the seven.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnnkit.api.attacking import attack as attack
+    from cnnkit.api.attacking import attack_steps as attack_steps
     from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
     from cnnkit.api.classifying import load as load
     from cnnkit.api.classifying import load_on_ray as load_on_ray
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cnnkit.api.training import train_events as train_events
 
 _HOMES = {
+    "attacking": ("attack", "attack_steps"),
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
     "explaining": ("explain", "explanation_steps"),
     "inspecting": ("find_mistakes", "mistakes_steps"),

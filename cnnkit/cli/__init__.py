@@ -16,8 +16,8 @@ import cnnkit
 from cnnkit.cli.common import Group
 
 COMMANDS = (
-    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "models",
-    "datasets", "doctor",
+    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "attack",
+    "models", "datasets", "doctor",
 )  # fmt: skip
 
 

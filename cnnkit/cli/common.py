@@ -233,7 +233,7 @@ def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Cla
 
     if options["preprocess"] not in {None, "imagenet"}:
         raise UsageError(f"--preprocess {options['preprocess']!r}: expected imagenet.")
-    mean, std = (_numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
+    mean, std = (numbers_of(options.pop(name), f"--{name}") for name in ("mean", "std"))
     return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
 
 
@@ -247,7 +247,8 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
 
 
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+def numbers_of(text: str | None, option: str) -> tuple[float, ...] | None:
+    """Parse numbers separated by commas, one for each channel."""
     if text is None:
         return None
     try:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import ComparisonProgress, ExplanationProgress, LoadNote, LoadProgress
+from cnnkit.results import AttackProgress, ComparisonProgress, ExplanationProgress, LoadNote, LoadProgress
 
 T = TypeVar("T")
 
@@ -39,7 +39,8 @@ def working(what: str) -> Iterator[None]:
 
 
 def follow(
-    steps: Generator[LoadProgress | LoadNote | ComparisonProgress | ExplanationProgress, None, T], what: str
+    steps: Generator[LoadProgress | LoadNote | ComparisonProgress | ExplanationProgress | AttackProgress, None, T],
+    what: str,
 ) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
@@ -56,6 +57,9 @@ def follow(
             if isinstance(step, ComparisonProgress | ExplanationProgress):
                 named = what if isinstance(step, ComparisonProgress) else step.what
                 progress.update(task, description=named, completed=step.done, total=step.total)
+                continue
+            if isinstance(step, AttackProgress):
+                progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
             if step.done == step.total:

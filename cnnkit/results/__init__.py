@@ -48,6 +48,14 @@ if TYPE_CHECKING:
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
     from cnnkit.results.records import PredictionFile as PredictionFile
+    from cnnkit.results.robustness import AttackProgress as AttackProgress
+    from cnnkit.results.robustness import CorruptionCurve as CorruptionCurve
+    from cnnkit.results.robustness import FlipSearch as FlipSearch
+    from cnnkit.results.robustness import FooledImage as FooledImage
+    from cnnkit.results.robustness import FoolingImage as FoolingImage
+    from cnnkit.results.robustness import FoolingSearch as FoolingSearch
+    from cnnkit.results.robustness import GradientAttack as GradientAttack
+    from cnnkit.results.robustness import Robustness as Robustness
     from cnnkit.results.training import EpochRecord as EpochRecord
     from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
@@ -122,6 +130,14 @@ _HOMES = {
     "DatasetInfo": "listing",
     "Check": "installation",
     "Installation": "installation",
+    "AttackProgress": "robustness",
+    "CorruptionCurve": "robustness",
+    "FlipSearch": "robustness",
+    "FooledImage": "robustness",
+    "FoolingImage": "robustness",
+    "FoolingSearch": "robustness",
+    "GradientAttack": "robustness",
+    "Robustness": "robustness",
     "TriedOptions": "tuning",
     "TuningResult": "tuning",
 }

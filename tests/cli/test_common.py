@@ -13,8 +13,8 @@ import cnnkit
 from cnnkit import listing
 
 COMMANDS = (
-    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "models",
-    "datasets", "doctor",
+    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "attack",
+    "models", "datasets", "doctor",
 )  # fmt: skip
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,6 +1,6 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names.
 
-Each is loaded from its module when first asked for: `predict` needs one of the seven.
+Each is loaded from its module when first asked for: `predict` needs one of the eight.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
     from cnnkit.api.proving import verify as verify
+    from cnnkit.api.reporting import report as report
+    from cnnkit.api.reporting import report_steps as report_steps
     from cnnkit.api.training import create_model as create_model
     from cnnkit.api.training import default_recipe as default_recipe
     from cnnkit.api.training import run_recipe as run_recipe
@@ -38,6 +40,7 @@ _HOMES = {
     "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
+    "reporting": ("report", "report_steps"),
     "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
 }
 

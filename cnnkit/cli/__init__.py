@@ -17,7 +17,7 @@ from cnnkit.cli.common import Group
 
 COMMANDS = (
     "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "attack",
-    "models", "datasets", "doctor",
+    "report", "models", "datasets", "doctor",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cnnkit import listing
 
 COMMANDS = (
     "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "explain", "mistakes", "attack",
-    "models", "datasets", "doctor",
+    "report", "models", "datasets", "doctor",
 )  # fmt: skip
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]

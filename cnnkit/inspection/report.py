@@ -1,0 +1,115 @@
+"""What a network is and where it comes from: what its card, its run folder and its data set say of it."""
+
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from cnnkit import registry, zoo
+from cnnkit.card import ModelCard
+from cnnkit.errors import CnnkitError, DataError, UnknownNameError
+from cnnkit.exporting.onnx import export_onnx
+from cnnkit.results import LoadNote, LoadProgress, Origin, ParityCertificate
+from cnnkit.runtime import guard
+from cnnkit.training.evaluation import load_for
+from cnnkit.training.state import read_facts
+
+
+def origin_of(
+    ref: str, card: ModelCard, *, data: str | None = None, data_dir: Path | None = None
+) -> Generator[LoadProgress | LoadNote, None, Origin]:
+    """Find out where a network comes from; yields how far the loading of its test images is.
+
+    Args:
+        ref: model reference.
+        card: of the network.
+        data: where its data set is; None for where its recipe says.
+        data_dir: where to look for data sets first.
+    """
+    reference = registry.resolve(ref)
+    splits: dict[str, int] = {}
+    with suppress(DataError, UnknownNameError):
+        loaded, _ = yield from load_for(card, data=data, split="test", data_dir=data_dir)
+        # Another folder than that of the training says nothing of what the network was trained on.
+        if loaded.fingerprint == card.fingerprint:
+            splits = {name: len(origins) for name, origins in loaded.origins.items()}
+    form, file = card.preprocessing, reference.path
+    return Origin(
+        network=card.model,
+        labels=card.labels,
+        input_shape=(form.channels, form.height, form.width),
+        trained=card.trained,
+        dataset=card.dataset,
+        fingerprint=card.fingerprint,
+        recipe=card.recipe or {},
+        splits={name: splits[name] for name in ("train", "validation", "test") if name in splits},
+        metrics=card.metrics,
+        versions=card.versions,
+        weights_sha256=card.weights_sha256,
+        size_mb=(len(zoo.read(zoo.entry(ref).name, "model.safetensors")) if file is None else file.stat().st_size)
+        / 1e6,
+        saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
+        hardware=_hardware(file),
+    )
+
+
+def _hardware(file: Path | None) -> str:
+    """Return what the newest part of a run was trained on; empty where nothing says it."""
+    facts = read_facts(file.parent) if file is not None else None
+    built = (facts or {}).get("built_with", {})
+    if "device" not in built:
+        return ""
+    device = {"cpu": "CPU", "cuda": "GPU"}.get(built["device"], built["device"])
+    threads, processes = built.get("threads"), (facts or {}).get("processes", 1)
+    counts = [_count(threads, "thread")] if threads and device == "CPU" else []
+    counts += [_count(processes, "process", "processes")] if processes > 1 else []
+    return ", ".join([device, *counts])
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+@dataclass(frozen=True)
+class ProvenFile:
+    """The ONNX file of a network.
+
+    Attributes:
+        ref: reference that opens it.
+        certificate: its proof; None in a file by others.
+        made: it was exported now.
+    """
+
+    ref: str
+    certificate: ParityCertificate | None
+    size_mb: float
+    made: bool
+
+
+def proven_file(
+    ref: str, card: ModelCard, folder: Path, *, data_dir: Path | None = None, trust_code: bool = False
+) -> ProvenFile:
+    """Return the ONNX file of a network: the one that it has, or a new one in `folder`.
+
+    The `model.onnx` of a run counts only where its card says that it holds the weights of the run's checkpoint.
+
+    Raises:
+        CnnkitError: as of `cnnkit.exporting.onnx.export_onnx`.
+    """
+    reference = registry.resolve(ref)
+    if reference.kind in {"zoo", "architecture"}:
+        content = zoo.read(zoo.entry(ref).name, "model.onnx")
+        _, exported = guard.check_with_card(content, ref)
+        return ProvenFile(ref, exported.parity if exported else None, len(content) / 1e6, made=False)
+    if reference.kind == "onnx" and reference.path is not None:
+        return ProvenFile(ref, card.parity, reference.path.stat().st_size / 1e6, made=False)
+    beside = Path(ref) / "model.onnx"
+    with suppress(CnnkitError):
+        if beside.is_file():
+            _, exported = guard.check_with_card(beside, str(beside))
+            proof = exported.parity if exported else None
+            if proof is not None and proof.weights_sha256 == card.weights_sha256:
+                return ProvenFile(str(beside), proof, beside.stat().st_size / 1e6, made=False)
+    made = export_onnx(ref, folder / "model.onnx", data_dir=data_dir, trust_code=trust_code)
+    return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)

@@ -14,6 +14,7 @@ from cnnkit.api.attacking import attack_steps
 from cnnkit.api.classifying import load
 from cnnkit.api.inspecting import mistakes_steps
 from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
+from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
 from cnnkit.results import LeftOut, LoadNote, Report, ReportProgress, result_of
@@ -21,7 +22,7 @@ from cnnkit.results.report import SECTIONS
 
 if TYPE_CHECKING:
     from cnnkit.inspection.report import ProvenFile
-    from cnnkit.results import Benchmark, Robustness
+    from cnnkit.results import Benchmark, ParityCertificate, Robustness
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ Steps = Generator[ReportProgress | LoadNote, None, T]
 EPSILONS = (0.02, 0.05, 0.1)
 """Radii in L∞ that fgsm and pgd are run at: invisible, hardly visible and plainly visible on a photograph."""
 BATCHES = (1, 32)
+_OF_IMAGES: "tuple[SectionName, ...]" = ("evaluation", "mistakes", "corruptions", "attacks")
 _WORST = 12
 _SECONDS = 0.5
 
@@ -114,7 +116,11 @@ def report_steps(
     examined: dict[str, Any] = {**common, "images": images, "device": device, "trust_code": trust_code}
     classifier = load(ref, device=device, trust_code=trust_code, torch=True)
     card, sections = classifier.card, _Sections(without)
-    origin = yield from _told("origin", origin_of(text, card, **common))
+    origin, missing = yield from _told("images", origin_of(text, card, **common))
+    if missing:
+        # Each of these would look for the images again, and download them in vain.
+        for need in _OF_IMAGES:
+            sections.leave_out(need, missing.removesuffix("."))
     records = yield from sections.attempt("curves", lambda: _done(lambda: _records(text, is_run, read_metrics)))
     evaluation = yield from sections.attempt(
         "evaluation", lambda: evaluation_steps(load(ref, device=device, trust_code=trust_code), **common)
@@ -140,9 +146,12 @@ def report_steps(
             )
         if file is not None and file.certificate is None:
             sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
+        proof = file.certificate if file else None
         benchmark: Benchmark | None = None
         if file is not None:
             opened = file.ref
+            if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
+                proof = yield from _proof_on_all(opened, text, proof, trust_code=trust_code, **common)
             fixed = getattr(classifier.network, "batch", None)
             benchmark = yield from sections.attempt(
                 "benchmark",
@@ -167,7 +176,7 @@ def report_steps(
         mistakes=mistakes,
         corruptions=_without_files(corruptions),
         attacks=_without_files(attacks),
-        certificate=file.certificate if file and "parity" not in without else None,
+        certificate=None if sections.lacks("parity") else proof,
         onnx_mb=file.size_mb if file else None,
         onnx_made=bool(file and file.made),
         benchmark=_named(benchmark, text),
@@ -185,6 +194,10 @@ class _Sections:
 
     def __init__(self, without: "Sequence[SectionName]") -> None:
         self.left_out = {name: LeftOut(name, "it was not asked for") for name in without}
+
+    def lacks(self, name: "SectionName") -> bool:
+        """Whether a section is left out."""
+        return name in self.left_out
 
     def leave_out(self, name: "SectionName", reason: str) -> None:
         """Note why a section is not there; the first reason counts."""
@@ -223,6 +236,17 @@ def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
                 result: T = stop.value
                 return result
             yield step if isinstance(step, LoadNote) else ReportProgress(_named_step(what, step), step.done, step.total)
+
+
+def _proof_on_all(
+    file: str, ref: str, otherwise: "ParityCertificate | None", **options: Any
+) -> "Steps[ParityCertificate | None]":
+    """Compare a file with its network on all test images; where they are not at hand, what is known already counts."""
+    try:
+        verified = yield from _told("parity", verification_steps(file, against=ref, device="cpu", **options))
+    except CnnkitError:
+        return otherwise
+    return verified.certificate
 
 
 def _named_step(section: str, step: Any) -> str:

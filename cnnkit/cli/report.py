@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit
+from cnnkit.results.report import SECTIONS
 
 
 def command(
@@ -24,7 +25,7 @@ def command(
         str | None,
         typer.Option(
             metavar="SECTIONS",
-            help="Leave out some of training,curves,evaluation,mistakes,corruptions,attacks,parity,benchmark,layers,usage.",
+            help=f"Leave out some of {','.join(SECTIONS)}.",
         ),
     ] = None,
     images: Annotated[int, typer.Option(help="For corruptions and attacks, chosen by seed; 0: all.", min=0)] = 500,

@@ -10,6 +10,7 @@ from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.exporting.onnx import export_onnx
+from cnnkit.files import write_atomic
 from cnnkit.results import LoadNote, LoadProgress, Origin, ParityCertificate
 from cnnkit.runtime import guard
 from cnnkit.training.evaluation import load_for
@@ -18,8 +19,8 @@ from cnnkit.training.state import read_facts
 
 def origin_of(
     ref: str, card: ModelCard, *, data: str | None = None, data_dir: Path | None = None
-) -> Generator[LoadProgress | LoadNote, None, Origin]:
-    """Find out where a network comes from; yields how far the loading of its test images is.
+) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
+    """Find out where a network comes from, and why its images cannot be had, empty where they can; yields progress.
 
     Args:
         ref: model reference.
@@ -29,13 +30,16 @@ def origin_of(
     """
     reference = registry.resolve(ref)
     splits: dict[str, int] = {}
-    with suppress(DataError, UnknownNameError):
+    missing = ""
+    try:
         loaded, _ = yield from load_for(card, data=data, split="test", data_dir=data_dir)
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
             splits = {name: len(origins) for name, origins in loaded.origins.items()}
+    except (DataError, UnknownNameError) as error:
+        missing = str(error)
     form, file = card.preprocessing, reference.path
-    return Origin(
+    origin = Origin(
         network=card.model,
         labels=card.labels,
         input_shape=(form.channels, form.height, form.width),
@@ -52,6 +56,7 @@ def origin_of(
         saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
         hardware=_hardware(file),
     )
+    return origin, missing
 
 
 def _hardware(file: Path | None) -> str:
@@ -76,7 +81,7 @@ class ProvenFile:
     """The ONNX file of a network.
 
     Attributes:
-        ref: reference that opens it.
+        ref: reference that opens it; a copy, where it is the user's.
         certificate: its proof; None in a file by others.
         made: it was exported now.
     """
@@ -104,12 +109,14 @@ def proven_file(
         return ProvenFile(ref, exported.parity if exported else None, len(content) / 1e6, made=False)
     if reference.kind == "onnx" and reference.path is not None:
         return ProvenFile(ref, card.parity, reference.path.stat().st_size / 1e6, made=False)
-    beside = Path(ref) / "model.onnx"
+    beside, copy = Path(ref) / "model.onnx", folder / "model.onnx"
     with suppress(CnnkitError):
         if beside.is_file():
             _, exported = guard.check_with_card(beside, str(beside))
             proof = exported.parity if exported else None
             if proof is not None and proof.weights_sha256 == card.weights_sha256:
-                return ProvenFile(str(beside), proof, beside.stat().st_size / 1e6, made=False)
-    made = export_onnx(ref, folder / "model.onnx", data_dir=data_dir, trust_code=trust_code)
+                content = beside.read_bytes()
+                write_atomic(copy, content)
+                return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
+    made = export_onnx(ref, copy, data_dir=data_dir, trust_code=trust_code)
     return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)

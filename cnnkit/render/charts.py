@@ -11,7 +11,7 @@ from cnnkit.render.tables import percent
 from cnnkit.results import CalibrationBin
 
 _WIDTH = 360
-_LEFT, _RIGHT, _TOP = 44, 12, 14
+_LEFT, _RIGHT, _TOP = 46, 18, 14
 _TABLE = 20
 """Classes up to which a confusion matrix has its numbers in it."""
 _SHADES = 6
@@ -130,7 +130,7 @@ def reliability(bins: Sequence[CalibrationBin], *, alt: str) -> Markup:
     pieces.append(Markup('<line class="ideal" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(*diagonal))
     pieces += (_text(frame.x(q), floor + 14, f"{q:.0%}", "middle") for q in quarters)
     pieces.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, height - 5, "probability of the answer", "middle"))
-    pieces.append(_text(_LEFT - 6, floor - strip / 2 + 12, "images", "end"))
+    pieces.append(_text(_LEFT - 6, floor - 4, "images", "end"))
     return _svg(alt, height, pieces)
 
 
@@ -159,7 +159,7 @@ def _cell(count: int, right: bool, of_class: int, worst: int) -> Markup:
         return Markup('<td class="none">·</td>')
     share = count / of_class if right else count / worst
     return Markup('<td class="{}" style="--share:{}">{}</td>').format(
-        "hit" if right else "miss", round(share, 3), f"{count:,}"
+        "hit" if right else "miss", round(share, 3), count
     )
 
 

@@ -176,6 +176,11 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]
     ).format(caption=caption, head=head, body=body)
 
 
+def glossary(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]]) -> Markup:
+    """Return a table whose last column is prose, which goes below the others where the page is narrow."""
+    return _tag("div", 'class="glossary"', table(caption, columns, rows))
+
+
 def image(source: Pixels | bytes, alt: str) -> Markup:
     """Return an image: as large as it is, a small one larger, and in a grid as wide as its place.
 
@@ -234,6 +239,11 @@ def card_heading(*content: Content) -> Markup:
 def side_by_side(*content: Content) -> Markup:
     """Return content, such as two images of a card, in equal columns."""
     return _tag("div", 'class="pair"', *content)
+
+
+def columns(*content: Content) -> Markup:
+    """Return pieces side by side where there is room for them, each as wide as it needs."""
+    return _tag("div", 'class="columns"', *content)
 
 
 def strip(images: Iterable[Content]) -> Markup:

@@ -25,7 +25,7 @@ _SECTIONS: tuple[Section, ...] = (
     ("mistakes", "Its worst mistakes", mistakes),
     ("corruptions", "What bad images do to it", corruptions),
     ("attacks", "What an attacker can do", attacks),
-    ("parity", "The ONNX file is the same network", parity),
+    ("parity", "Is the ONNX file the same network?", parity),
     ("benchmark", "How fast it is", benchmark),
     ("layers", "Its layers", layers),
     ("usage", "How to use it", usage),
@@ -69,18 +69,19 @@ def show(found: Report) -> None:
     for warning in warnings(found):
         console.say(out, Text(warning, "yellow"))
     console.say(out, Text(console.printable(" ".join(sentences(found)))))
-    for missing in found.left_out:
-        if missing.reason != _NOT_ASKED:
-            console.say(out, Text(console.printable(f"without {missing.section}: {missing.reason}."), "yellow"))
+    for reason in dict.fromkeys(missing.reason for missing in found.left_out if missing.reason != _NOT_ASKED):
+        names = ", ".join(missing.section for missing in found.left_out if missing.reason == reason)
+        console.say(out, Text(console.printable(f"without {names}: {reason}."), "yellow"))
 
 
 def page(found: Report) -> str:
     """Return the page."""
     kept = [section for section in _SECTIONS if found.reason(section[0]) != _NOT_ASKED]
     sections = [html.section("In short", *_short(found), html.contents(heading for _, heading, _ in kept))]
+    said: dict[str, str] = {}
     for name, heading, content in kept:
         reason = found.reason(name)
-        body = content(found) if reason is None else [html.warning(f"This part is missing: {reason}.")]
+        body = content(found) if reason is None else [_missing(reason, said.setdefault(reason, heading), heading)]
         sections.append(html.section(heading, *body))
     unasked = [missing.section for missing in found.left_out if missing.reason == _NOT_ASKED]
     if unasked:
@@ -92,6 +93,12 @@ def page(found: Report) -> str:
         subtitle=" · ".join(_subtitle(found)),
         versions=found.versions,
     )
+
+
+def _missing(reason: str, first: str, heading: str) -> Content:
+    if first != heading:
+        return html.note(f"This part is missing for the same reason as “{first}”.")
+    return html.warning(f"This part is missing: {reason}.")
 
 
 def _subtitle(found: Report) -> Iterable[str]:

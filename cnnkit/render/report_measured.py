@@ -32,15 +32,19 @@ def evaluation(found: Report) -> Iterable[Content]:
             "Engine": scores.engine,
         }
     )
-    yield html.subsection("By class", _classes(scores))
-    yield html.subsection("What it takes for what", *_confusion(found, scores))
-    if scores.calibration:
-        yield html.subsection("Can its probabilities be believed?", *_calibration(scores))
+    yield html.columns(
+        html.subsection("By class", _classes(scores)),
+        html.subsection("What it takes for what", *_confusion(scores)),
+    )
+    calibration = [html.subsection("Can its probabilities be believed?", *_calibration(scores))]
+    pairs = mistake_pages.confused_pairs(found.mistakes) if found.mistakes is not None else ()
+    confused = [html.subsection("Most confused classes", *pairs)] if found.mistakes is not None else []
+    yield html.columns(*calibration, *confused)
 
 
 def _classes(scores: Evaluation) -> Content:
     listed = scores.classes
-    caption = "Precision: how much of what it calls so is so. Recall: how much of what is so it finds"
+    caption = "Precision: of what it calls so, how much is so. Recall: of what is so, how much it finds"
     if len(listed) > _ALL_CLASSES:
         listed = tuple(sorted(listed, key=lambda row: row.f1)[:_ALL_CLASSES])
         caption += f". The {_ALL_CLASSES} classes with the lowest F1 of {len(scores.classes):,}"
@@ -50,11 +54,9 @@ def _classes(scores: Evaluation) -> Content:
     return html.table(caption, ("Class", "Precision", "Recall", "F1", "Images"), rows, align="lrrrr")
 
 
-def _confusion(found: Report, scores: Evaluation) -> Iterable[Content]:
-    caption = "Rows are true classes, columns predicted ones. The darker a mistake, the more often it is made"
-    yield charts.confusion([row.label for row in scores.classes], scores.confusion, caption=caption)
-    if found.mistakes is not None and found.mistakes.confused:
-        yield from mistake_pages.confused_pairs(found.mistakes)
+def _confusion(scores: Evaluation) -> Iterable[Content]:
+    yield html.note("Rows are true classes, columns predicted ones; the darker a mistake, the more often it is made.")
+    yield charts.confusion([row.label for row in scores.classes], scores.confusion, caption="Confusion matrix")
 
 
 def _calibration(scores: Evaluation) -> Iterable[Content]:
@@ -93,8 +95,8 @@ def corruptions(found: Report) -> Iterable[Content]:
     clean = result.accuracy
     yield html.grid((_corruption(curve, clean, found) for curve in result.corruptions), wide=True)
     rows = [(curve.name, *map(percent, curve.accuracies)) for curve in result.corruptions]
-    columns = ("Corruption", *(f"Severity {n}" for n in range(1, 6)))
-    yield html.table("Accuracy by severity", columns, rows, align="lrrrrr")
+    columns = ("Corruption", *map(str, range(1, 6)))
+    yield html.table("Accuracy by severity, from 1 to 5", columns, rows, align="lrrrrr")
 
 
 def _subject(result: Robustness) -> str:
@@ -136,7 +138,7 @@ def attacks(found: Report) -> Iterable[Content]:
     table = html.table(
         "Accuracy by radius", columns, [("0", *[percent(result.accuracy)] * len(data)), *rows], align="lrr"
     )
-    yield html.grid([html.figure(chart, "Accuracy by radius."), table], wide=True)
+    yield html.grid([chart, table], wide=True)
     if found.examples:
         yield html.paragraph(f"Images that PGD turned at radius {radii[-1]:g}: on the left as they are.")
         yield html.grid(
@@ -164,10 +166,10 @@ def parity(found: Report) -> Iterable[Content]:
         f"{f', {megabytes(found.onnx_mb)},' if found.onnx_mb else ''} was compared with the PyTorch network, image by "
         "image: ",
         verdict,
-        ".",
+        "." if proof.passed else ". cnnkit verify shows where the two part.",
     )
     facts: dict[str, Content] = {
-        "Images": f"{proof.images_count:,}: {proof.images}" if proof.images_count else proof.images,
+        "Images": proof.images,
         "In batches of": ", ".join(map(str, proof.batch_sizes)),
         "Same first class": percent(proof.top1_agreement),
         "Logits differ by at most": f"{proof.max_absolute_difference:.2g}",
@@ -220,7 +222,7 @@ def layers(found: Report) -> Iterable[Content]:
 
 def _layer(row: LayerRow) -> tuple[Content, ...]:
     return (
-        "\u2003" * (row.depth - 1) + (row.name.rpartition(".")[2] if row.depth > 1 else row.name),
+        "\u00a0" * 4 * (row.depth - 1) + (row.name.rpartition(".")[2] if row.depth > 1 else row.name),
         row.kind,
         shape(row.output_shape),
         f"{row.parameters:,}" if row.parameters else "",

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cnnkit.datasets import DATASETS
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts, html
 from cnnkit.render.html import Content
@@ -57,15 +58,21 @@ def _listed(labels: tuple[str, ...]) -> str:
 def _recipe(values: dict[str, Any]) -> Content:
     off = [name for name, value in values.items() if value in _OFF or not _counts(name, values)]
     rows = [
-        (name.replace("_", " "), _written(value), html.faint(Recipe.model_fields[name].description or ""))
+        (name.replace("_", " "), _written(value), html.faint(_meaning(name)))
         for name, value in values.items()
         if name not in off and name in Recipe.model_fields
     ]
     caption = "The recipe. What is off, or has no bearing, is not listed"
-    return html.table(caption, ("Setting", "Value", "What it is"), rows)
+    return html.glossary(caption, ("Setting", "Value", "What it is"), rows)
+
+
+def _meaning(name: str) -> str:
+    return (Recipe.model_fields[name].description or "").replace("`", "")
 
 
 def _counts(name: str, values: dict[str, Any]) -> bool:
+    if name == "test_fraction":
+        return values["data"] not in DATASETS
     other, wanted = _ONLY_WITH.get(name, (name, values[name]))
     return values.get(other) == wanted if wanted is not None else values.get(other) not in _OFF
 
@@ -145,7 +152,7 @@ def usage(found: Report) -> Iterable[Content]:
             f"cnnkit train --config {name}/run.toml": "train it again by the same recipe",
             f"cnnkit report {name}": "make this page again",
         }
-    yield html.table(
+    yield html.glossary(
         "In a terminal, in the folder where the run is" if found.is_run else "In a terminal",
         ("Command", "What it does"),
         [(html.code(command), text) for command, text in commands.items()],

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cnnkit.render.benchmarks import milliseconds
 from cnnkit.render.tables import percent
 from cnnkit.results import Evaluation, Report
 
@@ -65,6 +64,11 @@ def megabytes(size: float) -> str:
     return f"{size * 1000:.0f} kB" if size < 1 else f"{size:,.1f} MB"
 
 
+def _about(fraction: float) -> str:
+    """Write a fraction as prose does; whoever wants all digits finds them in the tables."""
+    return f"{fraction:.1%}"
+
+
 def _training(found: Report) -> Iterable[str]:
     origin = found.origin
     size = f" with {counted(found.parameters, 'parameter')}" if found.parameters else ""
@@ -86,11 +90,13 @@ def _spent(found: Report) -> str:
 def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
     wrong = scores.images - sum(row[i] for i, row in enumerate(scores.confusion))
     which = f"{scores.split} image{'s' * (scores.images > 1)}" if scores.split != "all" else "images"
+    if scores.data != found.origin.dataset:
+        which += f" of {scores.data}"
     fresh = ", which it had not seen," if scores.split == "test" and found.mistakes and not found.mistakes.seen else ""
     if not wrong:
         yield f"It gets all {scores.images:,} {which}{fresh} right."
         return
-    yield f"Of {scores.images:,} {which}{fresh} it gets {percent(scores.accuracy)} right and {wrong:,} wrong."
+    yield f"Of {scores.images:,} {which}{fresh} it gets {percent(scores.accuracy)} right: {wrong:,} are wrong."
     pairs = [(count, i, j) for i, row in enumerate(scores.confusion) for j, count in enumerate(row) if i != j and count]
     count, true, predicted = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]))
     labels = [row.label for row in scores.classes]
@@ -99,7 +105,7 @@ def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
         f"{counted(scores.classes[true].support, 'image')}."
     )
     weakest = min((row for row in scores.classes if row.support), key=lambda row: row.recall)
-    yield f"It does worst on {weakest.label}, of which it finds {percent(weakest.recall)}."
+    yield f"It does worst on {weakest.label}, of which it finds {_about(weakest.recall)}."
 
 
 def confidence(scores: Evaluation) -> float | None:
@@ -115,16 +121,16 @@ def _confidence(scores: Evaluation) -> Iterable[str]:
     gap = mean - scores.accuracy
     if abs(gap) <= _CLOSE and scores.calibration_error <= 2 * _CLOSE:
         yield (
-            f"Its probabilities can be taken at their word: {percent(mean)} on average for its answers, and "
-            f"{percent(scores.accuracy)} of them are right."
+            f"Its probabilities can be taken at their word: {_about(mean)} on average for its answers, and "
+            f"{_about(scores.accuracy)} of them are right."
         )
     else:
         kind = "too sure of itself" if gap > 0 else "less sure of itself than it could be"
         if abs(gap) <= _CLOSE:
             kind = "sure of itself at the wrong times"
         yield (
-            f"It is {kind}: its answers get a probability of {percent(mean)} on average, and "
-            f"{percent(scores.accuracy)} of them are right."
+            f"It is {kind}: its answers get a probability of {_about(mean)} on average, and "
+            f"{_about(scores.accuracy)} of them are right."
         )
 
 
@@ -135,15 +141,14 @@ def _robustness(found: Report) -> Iterable[str]:
         best = max(curves, key=lambda curve: curve.accuracies[_MIDDLE])
         yield (
             f"Of {len(curves)} corruptions of medium severity, {worst.name} hurts most, leaving "
-            f"{percent(worst.accuracies[_MIDDLE])} right, and {best.name} least, leaving "
-            f"{percent(best.accuracies[_MIDDLE])}."
+            f"{_about(worst.accuracies[_MIDDLE])} right, and {best.name} least, leaving "
+            f"{_about(best.accuracies[_MIDDLE])}."
         )
     pgd = next((a for a in found.attacks.attacks if a.attack == "pgd"), None) if found.attacks else None
     if pgd is not None:
         yield (
-            f"Where somebody who knows the network may change every pixel by {pgd.epsilons[-1]:.0%} of the range from "
-            f"black to white, {percent(pgd.accuracies[-1])} stay right; by {pgd.epsilons[0]:.0%}, "
-            f"{percent(pgd.accuracies[0])}."
+            f"An attacker who knows it and may change every pixel by {pgd.epsilons[0]:.0%} of the range from black to "
+            f"white leaves {_about(pgd.accuracies[0])} right; by {pgd.epsilons[-1]:.0%}, {_about(pgd.accuracies[-1])}."
         )
 
 
@@ -154,4 +159,4 @@ def _file(found: Report) -> Iterable[str]:
         yield f"As an ONNX file it {verdict} on the {counted(proof.images_count, 'image')} compared."
     if found.benchmark is not None and found.benchmark.measurements:
         first = found.benchmark.measurements[0]
-        yield f"One image takes {milliseconds(first.latency_p50_ms)} ms on {found.benchmark.processor}."
+        yield f"The ONNX file takes {first.latency_p50_ms:.2g} ms for one image on {found.benchmark.processor}."

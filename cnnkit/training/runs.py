@@ -9,10 +9,11 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -116,6 +117,7 @@ def versions() -> dict[str, str]:
 
 
 _COLUMNS = fields(EpochRecord)
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: {"True": True, "False": False}.__getitem__}
 
 
 def write_metrics(path: Path, records: Sequence[EpochRecord]) -> None:
@@ -137,10 +139,7 @@ def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return tuple(
-            EpochRecord(**{f.name: row[f.name] == "True" if f.type is bool else f.type(row[f.name]) for f in _COLUMNS})
-            for row in rows
-        )
+        return tuple(EpochRecord(**{f.name: _READERS[f.type](row[f.name]) for f in _COLUMNS}) for row in rows)
     except OSError as error:
         raise CheckpointError(f"cannot read the epochs of the run from {path}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:

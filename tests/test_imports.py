@@ -34,6 +34,7 @@ PUBLIC = [
     "list_datasets",
     "list_models",
     "load",
+    "report",
     "summarize",
     "train",
     "tune",

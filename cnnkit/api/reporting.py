@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from cnnkit.results.report import SECTIONS
 
 if TYPE_CHECKING:
     from cnnkit.inspection.report import ProvenFile
-    from cnnkit.results import Benchmark, ParityCertificate, Robustness
+    from cnnkit.results import Benchmark, ParityCertificate
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
@@ -107,7 +106,14 @@ def report_steps(
         raise UsageError(f"--without {','.join(unknown)}: expected some of {', '.join(SECTIONS)}.")
     if images < 0:
         raise UsageError(f"--images {images}: expected a whole number from 0.")
-    from cnnkit.inspection.report import origin_of, proven_file
+    from cnnkit.inspection.report import (
+        examples_of,
+        origin_of,
+        proven_file,
+        renamed,
+        samples_of,
+        without_files,
+    )
     from cnnkit.training.runs import read_metrics, versions
 
     started, text, folder = time.monotonic(), str(ref), expanded(data_dir)
@@ -137,7 +143,7 @@ def report_steps(
                 text, only=("fgsm", "pgd"), norms=("linf",), epsilons=EPSILONS, output=place / "attacks", **examined
             ),
         )
-        samples, examples = _samples(corruptions), _examples(attacks)
+        samples, examples = samples_of(corruptions), examples_of(attacks)
         file: ProvenFile | None = None
         if not {"parity", "benchmark"} <= set(without):
             file = yield from sections.attempt(
@@ -174,12 +180,12 @@ def report_steps(
         records=records or (),
         evaluation=evaluation,
         mistakes=mistakes,
-        corruptions=_without_files(corruptions),
-        attacks=_without_files(attacks),
+        corruptions=without_files(corruptions),
+        attacks=without_files(attacks),
         certificate=None if sections.lacks("parity") else proof,
         onnx_mb=file.size_mb if file else None,
         onnx_made=bool(file and file.made),
-        benchmark=_named(benchmark, text),
+        benchmark=renamed(benchmark, text),
         layers=layers,
         left_out=sections.in_order(),
         versions=versions(),
@@ -264,41 +270,3 @@ def _records(text: str, is_run: bool, read: Callable[[Path], T]) -> T:
     if not is_run:
         raise UsageError(f"the records of its training are in its run folder, and {text} is none")
     return read(Path(text))
-
-
-def _samples(found: "Robustness | None") -> dict[str, tuple[bytes, ...]]:
-    curves = found.corruptions if found else ()
-    return {curve.name: tuple(path.read_bytes() for path in curve.samples) for curve in curves}
-
-
-def _examples(found: "Robustness | None") -> tuple[tuple[str, bytes, str, bytes], ...]:
-    pgd = [attack for attack in found.attacks if attack.attack == "pgd"] if found else []
-    return tuple(
-        (image.label, image.original.read_bytes(), image.taken_for, image.changed.read_bytes())
-        for attack in pgd
-        for image in attack.examples
-        if image.strength == attack.epsilons[-1] and image.original and image.changed
-    )
-
-
-def _without_files(found: "Robustness | None") -> "Robustness | None":
-    """Return a result that names none of the files, which are gone when the report is made."""
-    if found is None:
-        return None
-    return replace(
-        found,
-        folder=None,
-        corruptions=tuple(replace(curve, samples=()) for curve in found.corruptions),
-        attacks=tuple(
-            replace(a, examples=tuple(replace(image, original=None, changed=None) for image in a.examples))
-            for a in found.attacks
-        ),
-    )
-
-
-def _named(found: "Benchmark | None", name: str) -> "Benchmark | None":
-    """Return a benchmark that calls the file what the user calls the network."""
-    if found is None:
-        return None
-    models = tuple(replace(model, name=name) for model in found.models)
-    return replace(found, models=models, measurements=tuple(replace(row, model=name) for row in found.measurements))

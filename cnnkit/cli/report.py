@@ -25,7 +25,7 @@ def command(
         str | None,
         typer.Option(
             metavar="SECTIONS",
-            help=f"Leave out some of {','.join(SECTIONS)}.",
+            help=f"Leave out some of these, separated by commas: {', '.join(SECTIONS)}.",
         ),
     ] = None,
     images: Annotated[int, typer.Option(help="For corruptions and attacks, chosen by seed; 0: all.", min=0)] = 500,

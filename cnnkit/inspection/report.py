@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.exporting.onnx import export_onnx
 from cnnkit.files import write_atomic
-from cnnkit.results import LoadNote, LoadProgress, Origin, ParityCertificate
+from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.state import read_facts
@@ -120,3 +120,43 @@ def proven_file(
                 return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
     made = export_onnx(ref, copy, data_dir=data_dir, trust_code=trust_code)
     return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)
+
+
+def samples_of(found: Robustness | None) -> dict[str, tuple[bytes, ...]]:
+    """Return the pictures of an image under each corruption, by the corruption's name, from the files that it left."""
+    curves = found.corruptions if found else ()
+    return {curve.name: tuple(path.read_bytes() for path in curve.samples) for curve in curves}
+
+
+def examples_of(found: Robustness | None) -> tuple[tuple[str, bytes, str, bytes], ...]:
+    """Return the images that `pgd` turned at the largest radius, as `Report` has them, from the files that it left."""
+    pgd = [attack for attack in found.attacks if attack.attack == "pgd"] if found else []
+    return tuple(
+        (image.label, image.original.read_bytes(), image.taken_for, image.changed.read_bytes())
+        for attack in pgd
+        for image in attack.examples
+        if image.strength == attack.epsilons[-1] and image.original and image.changed
+    )
+
+
+def without_files(found: Robustness | None) -> Robustness | None:
+    """Return a result that names none of the files, which are gone when the report is made."""
+    if found is None:
+        return None
+    return replace(
+        found,
+        folder=None,
+        corruptions=tuple(replace(curve, samples=()) for curve in found.corruptions),
+        attacks=tuple(
+            replace(a, examples=tuple(replace(image, original=None, changed=None) for image in a.examples))
+            for a in found.attacks
+        ),
+    )
+
+
+def renamed(found: Benchmark | None, name: str) -> Benchmark | None:
+    """Return a benchmark that calls the file what the user calls the network."""
+    if found is None:
+        return None
+    models = tuple(replace(model, name=name) for model in found.models)
+    return replace(found, models=models, measurements=tuple(replace(row, model=name) for row in found.measurements))

@@ -68,7 +68,8 @@ def show(found: Report) -> None:
     console.say(out, Text(console.printable(title(found)), "bold"))
     for warning in warnings(found):
         console.say(out, Text(warning, "yellow"))
-    console.say(out, Text(console.printable(" ".join(sentences(found)))))
+    for sentence in sentences(found):
+        console.say(out, Text(console.printable(sentence)))
     for reason in dict.fromkeys(missing.reason for missing in found.left_out if missing.reason != _NOT_ASKED):
         names = ", ".join(missing.section for missing in found.left_out if missing.reason == reason)
         console.say(out, Text(console.printable(f"without {names}: {reason}."), "yellow"))

@@ -107,6 +107,7 @@ CASES = {
     "version": (COMMAND, ["--version"], HEAVY, cnnkit.__version__),
     "help of train": (COMMAND, ["train", "--help"], TRAINING, "--epochs"),
     "help of attack": (COMMAND, ["attack", "--help"], TRAINING, "--epsilon"),
+    "help of report": (COMMAND, ["report", "--help"], TRAINING, "--without"),
     "help of predict": (COMMAND, ["predict", "--help"], TRAINING, "--model"),
     "models": (COMMAND, ["models"], TRAINING, "lenet"),
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),

@@ -104,8 +104,10 @@ def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
         f"It most often takes {labels[true]} for {labels[predicted]}: {count:,} of "
         f"{counted(scores.classes[true].support, 'image')}."
     )
-    weakest = min((row for row in scores.classes if row.support), key=lambda row: row.recall)
-    yield f"It does worst on {weakest.label}, of which it finds {_about(weakest.recall)}."
+    there = [row for row in scores.classes if row.support]
+    weakest = min(there, key=lambda row: row.recall)
+    if weakest.recall < max(row.recall for row in there):
+        yield f"It does worst on {weakest.label}, of which it finds {_about(weakest.recall)}."
 
 
 def confidence(scores: Evaluation) -> float | None:

@@ -30,6 +30,7 @@ _HOMES = {
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
+    "report": "cnnkit.api",
     "serve": "cnnkit.api",
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from cnnkit.api import export as export
     from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import load as load
+    from cnnkit.api import report as report
     from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train

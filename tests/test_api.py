@@ -19,7 +19,7 @@ from cnnkit.results import EpochRecord
 PUBLIC = {
     "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
     "create_model", "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets",
-    "list_models", "load", "serve", "summarize", "train", "tune", "verify", "__version__",
+    "list_models", "load", "report", "serve", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (
@@ -48,6 +48,9 @@ SIGNATURES = {
         "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
         "step_size=None, images=1000, seed=0, output=None, device='auto', batch_size=256, trust_code=False, "
         "labels=None, mean=None, std=None, preprocess=None)"
+    ),
+    "report": (
+        "(ref, *, without=(), data=None, data_dir=None, images=500, device='auto', trust_code=False, output=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

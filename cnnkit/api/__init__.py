@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
     from cnnkit.api.proving import verify as verify
+    from cnnkit.api.reporting import report as report
+    from cnnkit.api.reporting import report_steps as report_steps
     from cnnkit.api.serving import serve as serve
     from cnnkit.api.serving import served_models as served_models
     from cnnkit.api.training import create_model as create_model
@@ -40,6 +42,7 @@ _HOMES = {
     "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
+    "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),
     "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
 }

@@ -16,8 +16,8 @@ import cnnkit
 from cnnkit.cli.common import Group
 
 COMMANDS = (
-    "summary", "train", "evaluate", "mistakes", "explain", "attack", "export", "verify", "benchmark", "serve",
-    "predict", "models", "datasets", "doctor",
+    "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
+    "serve", "predict", "models", "datasets", "doctor",
 )  # fmt: skip
 
 

@@ -87,8 +87,17 @@ def write(path: Path, text: str) -> None:
 
 def section(heading: str, *content: Content) -> Markup:
     """Return content under a heading, which can be linked to by its words in lower case with hyphens."""
-    anchor = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
-    return Markup('<section id="{}"><h2>{}</h2>{}</section>').format(anchor, heading, _joined(content))
+    return Markup('<section id="{}"><h2>{}</h2>{}</section>').format(_anchor(heading), heading, _joined(content))
+
+
+def contents(headings: Iterable[str]) -> Markup:
+    """Return links to sections, by their headings."""
+    links = (Markup('<li><a href="#{}">{}</a></li>').format(_anchor(heading), heading) for heading in headings)
+    return Markup('<nav aria-label="Contents"><ul>{}</ul></nav>').format(_joined(links))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def subsection(heading: str, *content: Content) -> Markup:
@@ -99,6 +108,11 @@ def subsection(heading: str, *content: Content) -> Markup:
 def paragraph(*content: Content) -> Markup:
     """Return a paragraph."""
     return _tag("p", "", *content)
+
+
+def lead(*content: Content) -> Markup:
+    """Return the paragraph that says it all in a few sentences."""
+    return _tag("p", 'class="lead"', *content)
 
 
 def note(*content: Content) -> Markup:
@@ -162,6 +176,11 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]
     ).format(caption=caption, head=head, body=body)
 
 
+def glossary(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]]) -> Markup:
+    """Return a table whose last column is prose, which goes below the others where the page is narrow."""
+    return _tag("div", 'class="glossary"', table(caption, columns, rows))
+
+
 def image(source: Pixels | bytes, alt: str) -> Markup:
     """Return an image: as large as it is, a small one larger, and in a grid as wide as its place.
 
@@ -220,6 +239,11 @@ def card_heading(*content: Content) -> Markup:
 def side_by_side(*content: Content) -> Markup:
     """Return content, such as two images of a card, in equal columns."""
     return _tag("div", 'class="pair"', *content)
+
+
+def columns(*content: Content) -> Markup:
+    """Return pieces side by side where there is room for them, each as wide as it needs."""
+    return _tag("div", 'class="columns"', *content)
 
 
 def strip(images: Iterable[Content]) -> Markup:

@@ -111,8 +111,8 @@ def page(result: Mistakes) -> str:
     return html.page(
         f"Mistakes of {result.model}",
         html.section("At a glance", _facts(result), *_remarks(result)),
-        html.section("Confident and wrong", *_worst(result)),
-        html.section("Most confused classes", *_confused(result)),
+        html.section("Confident and wrong", *worst_cards(result)),
+        html.section("Most confused classes", *confused_pairs(result)),
         html.section("Labels to check", *_labels(result)),
         kind="cnnkit mistakes",
         subtitle=f"{result.data}, {result.split}: {_images(result)}",
@@ -139,7 +139,8 @@ def _remarks(result: Mistakes) -> Iterable[Markup]:
         yield html.note(f"There are no nearest training images: {result.no_nearest_because}.")
 
 
-def _worst(result: Mistakes) -> Iterable[Markup]:
+def worst_cards(result: Mistakes) -> Iterable[Markup]:
+    """Yield the surest mistakes, a card each, with what they are."""
     if not result.worst:
         yield html.paragraph(html.good("None."), f" The network has all {_images(result)} right.")
         return
@@ -155,7 +156,8 @@ def _worst(result: Mistakes) -> Iterable[Markup]:
     yield html.grid((_mistake_card(mistake) for mistake in result.worst), wide=True)
 
 
-def _confused(result: Mistakes) -> Iterable[Markup]:
+def confused_pairs(result: Mistakes) -> Iterable[Markup]:
+    """Yield the table of the classes that are taken for one another."""
     if not result.confused:
         yield html.paragraph("No class was taken for another.")
         return

@@ -8,9 +8,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import AttackProgress, ComparisonProgress, ExplanationProgress, LoadNote, LoadProgress
+from cnnkit.results import (
+    AttackProgress,
+    ComparisonProgress,
+    ExplanationProgress,
+    LoadNote,
+    LoadProgress,
+    ReportProgress,
+)
 
 T = TypeVar("T")
+Step = LoadProgress | LoadNote | ComparisonProgress | ExplanationProgress | AttackProgress | ReportProgress
 
 
 def bar() -> Progress:
@@ -38,10 +46,7 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def follow(
-    steps: Generator[LoadProgress | LoadNote | ComparisonProgress | ExplanationProgress | AttackProgress, None, T],
-    what: str,
-) -> T:
+def follow(steps: Generator[Step, None, T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
@@ -58,7 +63,7 @@ def follow(
                 named = what if isinstance(step, ComparisonProgress) else step.what
                 progress.update(task, description=named, completed=step.done, total=step.total)
                 continue
-            if isinstance(step, AttackProgress):
+            if isinstance(step, AttackProgress | ReportProgress):
                 progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)

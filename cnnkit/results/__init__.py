@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnkit.results.benchmark import BenchmarkFailure as BenchmarkFailure
     from cnnkit.results.benchmark import BenchmarkStep as BenchmarkStep
     from cnnkit.results.benchmark import Measurement as Measurement
+    from cnnkit.results.evaluation import CalibrationBin as CalibrationBin
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
     from cnnkit.results.explanation import Explanation as Explanation
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
     from cnnkit.results.records import PredictionFile as PredictionFile
+    from cnnkit.results.report import LeftOut as LeftOut
+    from cnnkit.results.report import Origin as Origin
+    from cnnkit.results.report import Report as Report
+    from cnnkit.results.report import ReportProgress as ReportProgress
     from cnnkit.results.robustness import AttackProgress as AttackProgress
     from cnnkit.results.robustness import CorruptionCurve as CorruptionCurve
     from cnnkit.results.robustness import FlipSearch as FlipSearch
@@ -89,6 +94,7 @@ _HOMES = {
     "TrainingFinished": "training",
     "TrainingStopped": "training",
     "TrainingEvent": "training",
+    "CalibrationBin": "evaluation",
     "ClassMetrics": "evaluation",
     "Evaluation": "evaluation",
     "ParityCertificate": "export",
@@ -134,6 +140,10 @@ _HOMES = {
     "DatasetInfo": "listing",
     "Check": "installation",
     "Installation": "installation",
+    "LeftOut": "report",
+    "Origin": "report",
+    "Report": "report",
+    "ReportProgress": "report",
     "AttackProgress": "robustness",
     "CorruptionCurve": "robustness",
     "FlipSearch": "robustness",

@@ -13,7 +13,7 @@ from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import ClassMetrics, Evaluation, LoadNote, LoadProgress
+from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training import data as data_module
 from cnnkit.training.data import ImageData, Split, SplitName
@@ -77,7 +77,20 @@ def evaluate_network(
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         seconds=time.monotonic() - started,
+        calibration=_calibration(logits, targets),
     )
+
+
+def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:
+    """Return the bins of the calibration error; torchmetrics keeps its own to itself."""
+    confidence, predicted = logits.softmax(1).max(1)
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
+    place = torch.bucketize(confidence, edges[1:-1])
+    counts = place.bincount(minlength=CALIBRATION_BINS)
+    sums = [place.bincount(v.double(), CALIBRATION_BINS) for v in (confidence, predicted == targets)]
+    confidences, accuracies = ((total / counts.clamp(min=1)).tolist() for total in sums)
+    rows = zip(edges.tolist(), edges[1:].tolist(), counts.tolist(), confidences, accuracies, strict=False)
+    return tuple(CalibrationBin(*row) for row in rows)
 
 
 def logits_by_batch(network: Network, split: Split, batch_size: int) -> Iterator[Tensor]:

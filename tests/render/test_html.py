@@ -44,6 +44,10 @@ def whole_page() -> str:
         html.section(
             "Pictures", html.grid(cards), html.grid(cards, wide=True), html.figure(html.image(photo, "c"), "d")
         ),
+        html.contents([HOSTILE, "Pictures"]),
+        html.lead(HOSTILE, long),
+        html.glossary(HOSTILE, (HOSTILE, "b", "c"), [(long, long, HOSTILE)] * 2),
+        html.columns(html.table(HOSTILE, wide_row, [wide_row]), html.paragraph(long)),
         html.section("Scores", html.subsection("By class", html.bars([("7", 0.9), (long, 0.1)], right="7"))),
         html.section(
             "Rest", html.strip([html.image(digit, "e")] * 30), html.note(HOSTILE), html.paragraph(html.faint(HOSTILE))

@@ -50,7 +50,7 @@ SIGNATURES = {
         "labels=None, mean=None, std=None, preprocess=None)"
     ),
     "report": (
-        "(ref, *, without=(), data=None, data_dir=None, images=500, device='auto', trust_code=False, output=None)"
+        "(ref, *, without=(), data=None, data_dir=None, images=None, device='auto', trust_code=False, output=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

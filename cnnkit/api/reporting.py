@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from cnnkit.results.report import SECTIONS
 
 if TYPE_CHECKING:
     from cnnkit.inspection.report import ProvenFile
-    from cnnkit.results import Benchmark, ParityCertificate
+    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
@@ -32,6 +32,9 @@ EPSILONS = (0.02, 0.05, 0.1)
 BATCHES = (1, 32)
 _OF_IMAGES: "tuple[SectionName, ...]" = ("evaluation", "mistakes", "corruptions", "attacks")
 _WORST = 12
+_MOST, _LEAST = 500, 50
+_WORK = 10_000_000_000
+"""Multiply-adds of a pass of all images over the network; corruptions and attacks take some two hundred passes."""
 _SECONDS = 0.5
 
 
@@ -41,7 +44,7 @@ def report(
     without: "Sequence[SectionName]" = (),
     data: str | None = None,
     data_dir: str | Path | None = None,
-    images: int = 500,
+    images: int | None = None,
     device: str = "auto",
     trust_code: bool = False,
     output: str | Path | None = None,
@@ -53,7 +56,8 @@ def report(
         without: sections to leave out: see `cnnkit.results.report.SECTIONS`.
         data: data set or image folder; None for the one that it was trained on.
         data_dir: where to look for data sets first.
-        images: for the corruptions and attacks, chosen by seed; 0 for all of the split.
+        images: for the corruptions and attacks, chosen by seed; 0 for all of the split. None for 500, and on the CPU
+            for fewer, but 50, of a network so large that they would take more than a minute or two.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         output: write the page to this file.
@@ -96,7 +100,7 @@ def report_steps(
     without: "Sequence[SectionName]" = (),
     data: str | None = None,
     data_dir: str | Path | None = None,
-    images: int = 500,
+    images: int | None = None,
     device: str = "auto",
     trust_code: bool = False,
 ) -> Steps[Report]:
@@ -104,7 +108,7 @@ def report_steps(
     unknown = [name for name in without if name not in SECTIONS]
     if unknown:
         raise UsageError(f"--without {','.join(unknown)}: expected some of {', '.join(SECTIONS)}.")
-    if images < 0:
+    if images is not None and images < 0:
         raise UsageError(f"--images {images}: expected a whole number from 0.")
     from cnnkit.inspection.report import (
         examples_of,
@@ -119,7 +123,6 @@ def report_steps(
     started, text, folder = time.monotonic(), str(ref), expanded(data_dir)
     is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
     common: dict[str, Any] = {"data": data, "data_dir": folder}
-    examined: dict[str, Any] = {**common, "images": images, "device": device, "trust_code": trust_code}
     classifier = load(ref, device=device, trust_code=trust_code, torch=True)
     card, sections = classifier.card, _Sections(without)
     origin, missing = yield from _told("images", origin_of(text, card, **common))
@@ -132,6 +135,10 @@ def report_steps(
         "evaluation", lambda: evaluation_steps(load(ref, device=device, trust_code=trust_code), **common)
     )
     mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
+    layers = yield from sections.attempt("layers", lambda: _done(lambda: summarize(ref, trust_code=trust_code)))
+    if images is None:
+        images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
+    examined: dict[str, Any] = {**common, "images": images, "device": device, "trust_code": trust_code}
     with TemporaryDirectory(prefix="cnnkit-report-") as name:
         place = Path(name)
         corruptions = yield from sections.attempt(
@@ -168,7 +175,6 @@ def report_steps(
                     seconds=_SECONDS,
                 ),
             )
-    layers = yield from sections.attempt("layers", lambda: _done(lambda: summarize(ref, trust_code=trust_code)))
     module = getattr(classifier.network, "module", None)
     counted = layers.parameters if layers else None
     return Report(
@@ -253,6 +259,16 @@ def _proof_on_all(
     except CnnkitError:
         return otherwise
     return verified.certificate
+
+
+def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: str, *, trust_code: bool) -> int:
+    """Return how many images can be corrupted and attacked in a minute or two."""
+    if not engine.endswith("CPU"):
+        return _MOST
+    with suppress(CnnkitError):
+        layers = layers or summarize(ref, trust_code=trust_code)
+    work = layers.multiply_adds if layers else 0
+    return max(_LEAST, min(_MOST, _WORK // max(work, 1)))
 
 
 def _named_step(section: str, step: Any) -> str:

@@ -28,7 +28,12 @@ def command(
             help=f"Leave out some of these, separated by commas: {', '.join(SECTIONS)}.",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(help="For corruptions and attacks, chosen by seed; 0: all.", min=0)] = 500,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            help="For corruptions and attacks, chosen by seed; 0: all.", min=0, show_default="500, fewer if large"
+        ),
+    ] = None,
     data: Data = None,
     data_dir: DataDir = None,
     trust_code: TrustCode = False,

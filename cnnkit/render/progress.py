@@ -63,6 +63,11 @@ def follow(steps: Generator[Step, None, T], what: str) -> T:
                 named = what if isinstance(step, ComparisonProgress) else step.what
                 progress.update(task, description=named, completed=step.done, total=step.total)
                 continue
+            if isinstance(step, ReportProgress) and step.total is None:
+                # A bar that had a total keeps it; only a new one is without.
+                progress.remove_task(task)
+                task = progress.add_task(step.what, total=None)
+                continue
             if isinstance(step, AttackProgress | ReportProgress):
                 progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue

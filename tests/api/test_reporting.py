@@ -10,15 +10,15 @@ import pytest
 
 import cnnkit
 from cnnkit import api, datasets
+from cnnkit.api import reporting
 from cnnkit.api.reporting import EPSILONS
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.render.tables import percent
-from cnnkit.results import LoadNote, Report, ReportProgress
+from cnnkit.results import LoadNote, ModelSummary, Report, ReportProgress
 from cnnkit.results.report import SECTIONS
 from tests.conftest import FEW
 
 IMAGES = 20
-MEASURED = ("mistakes", "corruptions", "attacks", "benchmark")
 
 
 @pytest.fixture(scope="module")
@@ -200,4 +200,18 @@ def test_progress_names_the_part(photos_run: Path) -> None:
     steps = list(api.report_steps(photos_run, without=["corruptions", "attacks", "benchmark"], device="cpu"))
     assert all(isinstance(step, ReportProgress | LoadNote) for step in steps)
     parts = dict.fromkeys(step.what.partition(":")[0] for step in steps if isinstance(step, ReportProgress))
-    assert list(parts) == ["images", "curves", "evaluation", "mistakes", "parity", "layers"]
+    assert list(parts) == ["images", "curves", "evaluation", "mistakes", "layers", "parity"]
+
+
+@pytest.mark.parametrize(
+    ("work", "engine", "images"),
+    [
+        (523_712, "PyTorch CPU", 500),
+        (10**8, "PyTorch CPU", 100),
+        (10**9, "PyTorch CPU", 50),
+        (10**9, "PyTorch CUDA", 500),
+    ],
+)
+def test_large_networks_are_attacked_on_fewer_images(work: int, engine: str, images: int) -> None:
+    layers = ModelSummary("net", (3, 224, 224), 1, (), 0, 0, work, 0.0)
+    assert reporting._affordable("net", layers, engine, trust_code=False) == images

@@ -217,3 +217,11 @@ class PrecisionError(CheckFailedError):
     """A reduced precision costs more accuracy than allowed, is not faster, or leaves the range of its numbers."""
 
     code = "precision"
+
+
+def without_frames(error: Exception) -> None:
+    """Drop the frames that an error and its causes come from: kept with it, they keep all that these worked on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnkit import ink
-from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError, without_frames
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
@@ -148,6 +148,7 @@ def prepare_all(
         try:
             image, steps = _open(source, formats, max_pixels)
         except ImageError as error:
+            without_frames(error)  # which hold all of these images
             results[index] = error
             continue
         if preprocessing.fit == "mnist-box" and image.size == ink.SHAPE:

@@ -1,7 +1,6 @@
 """The ASGI application: which request goes where, and what every answer has in common."""
 
 import asyncio
-import contextlib
 import logging
 import re
 import secrets
@@ -10,6 +9,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
+from cnnkit.errors import without_frames
 from cnnkit.serving.inferring import Inferring
 from cnnkit.serving.informing import Informing
 from cnnkit.serving.metrics import Metrics
@@ -24,7 +24,6 @@ from cnnkit.serving.waiting import TICK_SECONDS, WaitingRoom
 _log = logging.getLogger("cnnkit.serving")
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_LINGER_SECONDS = 1.0
 _LOGGED_EVERY = 1.0
 """Seconds between two lines that say how many requests were refused."""
 
@@ -44,7 +43,7 @@ class App:
         self.stopping = False
         self._settings = settings
         self._waiting = WaitingRoom()
-        receiver = Receiver(settings)
+        self._receiver = receiver = Receiver(settings)
         self._predicting = Predicting(self.repository, receiver, self._waiting, settings)
         self._inferring = Inferring(self.repository, receiver, self._waiting, settings)
         self._informing = Informing(self, receiver, settings)
@@ -84,8 +83,11 @@ class App:
             self.metrics.left()
             return
         except Exception as error:
-            reply = self._failed(error, path, request_id)
-        await self._send(reply, request_id, scope, receive, send)
+            reply = self._failed(error, path, scope, request_id)
+            without_frames(error)  # which hold the request, which holds it
+        finally:
+            self._receiver.release(scope)
+        await self._send(reply, request_id, scope, send)
         self._note(reply, path, scope, request_id, perf_counter() - started)
 
     async def _route(self, path: str, scope: Scope, receive: Receive, request_id: str) -> Reply:
@@ -97,13 +99,14 @@ class App:
             return await self._inferring.answer(scope, receive, match[1], match[2] or "")
         return await self._informing.answer(scope, receive)
 
-    def _failed(self, error: Exception, path: str, request_id: str) -> Reply:
+    def _failed(self, error: Exception, path: str, scope: Scope, request_id: str) -> Reply:
         problem, model = problem_of(error), self._model_of(path)
+        if problem.code == "internal":
+            extra = {"event": "bug", "request_id": request_id, "path": _written(scope)}
+            _log.error("cnnkit broke", exc_info=error, extra=extra)
         if problem.status == 503 and model:
             self.metrics.refused(model, problem.code)
             self._refusals += 1
-        if problem.code == "internal":
-            _log.error("cnnkit broke", exc_info=error, extra={"event": "bug", "request_id": request_id, "path": path})
         body = problem.body(request_id, flat=path.startswith("/v2"))
         return Reply(body, JSON, problem.status, problem.headers, model, problem.code)
 
@@ -113,7 +116,7 @@ class App:
         name = match[1] if match else path[9:] if path.startswith("/predict/") else ""
         return name if name in self.repository.batchers else ""
 
-    async def _send(self, reply: Reply, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(self, reply: Reply, request_id: str, scope: Scope, send: Send) -> None:
         headers = [
             (b"content-type", reply.content_type),
             (b"content-length", str(len(reply.body)).encode()),
@@ -123,12 +126,7 @@ class App:
         if self.stopping and CLOSE[0] not in reply.headers:
             headers += CLOSE
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else reply.body
-        if reply.status in {413, 415} and CLOSE[0] in reply.headers:
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-            await _linger(receive)
-            body = b""
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
 
     def _note(self, reply: Reply, path: str, scope: Scope, request_id: str, seconds: float) -> None:
         endpoint = "predict" if path.startswith("/predict/") else "infer" if path.endswith("/infer") else "other"
@@ -149,7 +147,7 @@ class App:
                 logging.WARNING if reply.status >= 400 else logging.INFO,
                 "%s %s",
                 scope["method"],
-                path[:200],
+                _written(scope),
                 extra=extra,
             )
 
@@ -197,12 +195,9 @@ class App:
         return len(self._waiting)
 
 
-async def _linger(receive: Receive) -> None:
-    """Let a client that sends on for a moment: it would see its connection reset, and not the answer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while (await receive()).get("more_body"):
-                pass
+def _written(scope: Scope) -> str:
+    """Return a request's path for the log, where it must not make lines of its own."""
+    return str(scope["raw_path"][:200], "ascii")
 
 
 def _require_post(scope: Scope) -> None:

@@ -42,13 +42,14 @@ class Job:
     """One request's share of a batch.
 
     Attributes:
-        done: resolves to the job itself, or raises.
+        done: resolves once it is done, or raises.
         image: an image file, or None.
         inputs: or what the graph takes, [n, …].
         outputs: by name, that are wanted.
         admitted: since when it waits, by `perf_counter`.
         timings: complete once it is done.
         decoded: the image is prepared.
+        decoding: the image is large, and waits for a decoder or has one.
         prepared: the image, as the network takes it.
         rows: once it is done, of the outputs by name, each [n, …].
         probabilities: of an image, [classes].
@@ -56,13 +57,14 @@ class Job:
         model: that answered it.
     """
 
-    done: "asyncio.Future[Job]"
+    done: "asyncio.Future[None]"  # not the job, which would hold itself
     outputs: tuple[str, ...]
     image: bytes | None = None
     inputs: NDArray[Any] | None = None
     admitted: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
     decoded: bool = False
+    decoding: bool = False
     prepared: Prepared = field(init=False)
     rows: dict[str, NDArray[Any]] = field(init=False)
     probabilities: NDArray[np.float64] = field(init=False)
@@ -94,12 +96,14 @@ class Batcher:
         self._rows = 0
         # A second thread decodes for a GPU while that computes; on a CPU the two would only take turns.
         self._idle = model.streams
-        self._threads = ThreadPoolExecutor(self._idle, f"{model.name}-batches")
+        self._threads = ThreadPoolExecutor(thread_name_prefix=f"{model.name}-batches")
         self._timer: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
 
     def replace(self, model: "ServedModel") -> None:
         """Let the next batch go through another version; the one that is under way finishes with the old one."""
+        # Below 0 where those under way are more than the new version takes at a time.
+        self._idle += model.streams - self.model.streams
         self.model = model
         self.statistics = Statistics()
 
@@ -130,24 +134,30 @@ class Batcher:
             del self._waiting[job]
             self._rows -= len(job)
             job.image = job.inputs = None
+        elif job.decoding:
+            job.image = None  # the decoders have more to do than to look at it soon
 
     def _enqueue(self, job: Job) -> None:
         self._waiting[job] = None
         self._rows += len(job)
-        if self._idle and (self._timer is None or self._rows >= self._settings.max_batch):
+        if self._idle > 0 and (self._timer is None or self._rows >= self._settings.max_batch):
             # Not at once: what else this turn of the event loop brings goes along.
             self._dispatch_after(0)
 
     def _dispatch_after(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         self._timer = (
             self._loop.call_later(seconds, self._dispatch) if seconds > 0 else self._loop.call_soon(self._dispatch)
         )
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _dispatch(self) -> None:
-        self._timer = None
-        while self._idle and self._waiting:
+        self._stop_timer()
+        while self._idle > 0 and self._waiting:
             oldest = next(iter(self._waiting))
             rest = oldest.admitted + self._settings.max_delay_ms / 1000 - perf_counter()
             if rest > 0 and self._rows < self._settings.max_batch:
@@ -181,8 +191,9 @@ class Batcher:
             if error is None:
                 rows += len(job)
                 job.model = model
-                job.done.set_result(job)
+                job.done.set_result(None)
             elif isinstance(error, LargeImageError):
+                job.decoding = True
                 self._loop.create_task(self._decode(model, job))
             else:
                 job.done.set_exception(error)
@@ -200,6 +211,8 @@ class Batcher:
             if not job.done.done():
                 job.done.set_exception(error)
             return
+        finally:
+            job.decoding = False
         if not job.done.done():
             job.admitted = perf_counter()
             job.timings.decode = job.admitted - started

@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from cnnkit.serving.batching import Batcher, Job
-from cnnkit.serving.open_inference import HEADER_LENGTH, decode_request, encode_response
+from cnnkit.serving.open_inference import HEADER_LENGTH, InferRequest, decode_request, encode_response
 from cnnkit.serving.problems import Problem
 from cnnkit.serving.receiving import Receive, Receiver, Scope
 from cnnkit.serving.replies import JSON, Reply
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _LENGTH = HEADER_LENGTH.lower().encode()
 _BINARY = b"application/octet-stream"
+_LARGE_BODY = 2**16
+"""Bytes: more take a while to read; less would only pay for the way to another thread."""
+_LARGE_ANSWER = 2**13
+"""Elements of all outputs: the same for writing."""
 
 
 class Inferring:
@@ -44,9 +48,8 @@ class Inferring:
         body = await self._receiver.body(scope, receive)
         model = batcher.model
         length = _json_length(headers.get(_LENGTH))
-        # A large body takes a while to read; small ones would only pay for the way to another thread.
         arguments = (body, length, model.inputs, model.outputs)
-        large = len(body) > 2**16
+        large = len(body) > _LARGE_BODY
         request = await asyncio.to_thread(decode_request, *arguments) if large else decode_request(*arguments)
         outputs = tuple(output.name for output in request.outputs)
         inputs = request.inputs[model.network.input]
@@ -54,11 +57,9 @@ class Inferring:
         batcher.submit(job)
         seconds = min(self._settings.answer_seconds, request.timeout_seconds or float("inf"))
         await self._waiting.answer(job, receive, seconds)
-        version, labels = str(job.model.version), job.model.classifier.card.labels
-        content, json_length = encode_response(request, name, version, job.rows, labels)
-        extra = () if json_length is None else ((_LENGTH, str(json_length).encode()),)
-        content, encoding = _compressed(content, headers.get(b"accept-encoding", b""))
-        return Reply(content, JSON if json_length is None else _BINARY, headers=(*extra, *encoding), model=name)
+        accepted = headers.get(b"accept-encoding", b"")
+        large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
+        return await asyncio.to_thread(_reply, request, job, accepted) if large else _reply(request, job, accepted)
 
 
 def require_version(batcher: Batcher, version: str) -> None:
@@ -71,6 +72,14 @@ def require_version(batcher: Batcher, version: str) -> None:
     if version and version != serving:
         message = f"{batcher.model.name} has no version {version[:40]!r}; version {serving} serves."
         raise Problem(404, "unknown-version", message)
+
+
+def _reply(request: InferRequest, job: Job, accepted: bytes) -> Reply:
+    name, version, labels = job.model.name, str(job.model.version), job.model.classifier.card.labels
+    content, json_length = encode_response(request, name, version, job.rows, labels)
+    extra = () if json_length is None else ((_LENGTH, str(json_length).encode()),)
+    content, encoding = _compressed(content, accepted)
+    return Reply(content, JSON if json_length is None else _BINARY, headers=(*extra, *encoding), model=name)
 
 
 def _json_length(value: bytes | None) -> int | None:

@@ -12,8 +12,8 @@ from PIL import Image
 from pydantic_core import to_json
 
 from cnnkit.images import Pixels
-from cnnkit.serving.batching import Job
-from cnnkit.serving.problems import CLOSE, Problem
+from cnnkit.serving.batching import Batcher, Job
+from cnnkit.serving.problems import CLOSE, Problem, late
 from cnnkit.serving.receiving import Receive, Receiver, Scope
 from cnnkit.serving.replies import Reply
 from cnnkit.serving.waiting import WaitingRoom
@@ -55,23 +55,26 @@ class Predicting:
         if not body:
             raise Problem(400, "empty-body", f"the body is empty; {_EXPECTED}.")
         job = Job(asyncio.get_running_loop().create_future(), (batcher.model.network.output,), image=body)
+        deadline = job.admitted + self._settings.answer_seconds
         batcher.submit(job)
         await self._waiting.answer(job, receive, self._settings.answer_seconds)
         document = _document(job, top, request_id)
         if shown:
-            await self._show(document, job, shown)
+            document |= await self._shown(batcher, job, shown, deadline)
         document["timings_ms"]["total"] = _milliseconds(perf_counter() - started)
         return Reply(to_json(document), model=name)
 
-    async def _show(self, document: dict[str, Any], job: Job, shown: frozenset[str]) -> None:
-        """Add what the page draws: the image as the network sees it, and what its first layers make of it."""
-        pixels = job.prepared.pixels
-        if "input" in shown:
-            height, width, channels = pixels.shape
-            document["input"] = {"height": height, "width": width, "channels": channels, "png": _png(pixels)}
-        if "features" in shown:
-            run = asyncio.get_running_loop().run_in_executor
-            document["features"] = await run(self._repository.decoders, _features, job.model, pixels)
+    async def _shown(self, batcher: Batcher, job: Job, shown: frozenset[str], deadline: float) -> dict[str, Any]:
+        """Return what the page draws, which takes longer than the answer: its request keeps a place meanwhile."""
+        run = asyncio.get_running_loop().run_in_executor
+        batcher.places += 1
+        try:
+            async with asyncio.timeout(deadline - perf_counter()):
+                return await run(self._repository.decoders, _drawn, job.model, job.prepared.pixels, shown)
+        except TimeoutError:
+            raise late(self._settings.answer_seconds) from None
+        finally:
+            batcher.places -= 1
 
 
 def _query(query: bytes) -> tuple[int, frozenset[str]]:
@@ -123,6 +126,17 @@ def _document(job: Job, top: int, request_id: str) -> dict[str, Any]:
 
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def _drawn(model: "ServedModel", pixels: Pixels, shown: frozenset[str]) -> dict[str, Any]:
+    """Return the image as the network sees it, and what its first layers make of it."""
+    drawn: dict[str, Any] = {}
+    if "input" in shown:
+        height, width, channels = pixels.shape
+        drawn["input"] = {"height": height, "width": width, "channels": channels, "png": _png(pixels)}
+    if "features" in shown:
+        drawn["features"] = _features(model, pixels)
+    return drawn
 
 
 def _features(model: "ServedModel", pixels: Pixels) -> list[dict[str, Any]]:

@@ -38,6 +38,11 @@ def busy(code: str, message: str, headers: Headers = ()) -> Problem:
     return Problem(503, code, message, RETRY + headers)
 
 
+def late(seconds: float) -> Problem:
+    """Return the refusal of a request that has waited for so long."""
+    return busy("deadline", f"no answer within {seconds:g} seconds: the server has too much to do. Try again.")
+
+
 def problem_of(error: Exception) -> Problem:
     """Return what to tell a client of an error in serving its request."""
     if isinstance(error, Problem):

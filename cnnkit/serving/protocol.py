@@ -1,11 +1,13 @@
-"""The server's HTTP connections: uvicorn's, with limits to what comes before a request reaches the application.
+"""The server's HTTP connections: uvicorn's, with limits to whatever the application does not see.
 
-uvicorn itself waits for ever for the rest of a request's headers, and lets them be of any size.
+uvicorn itself waits for ever for the rest of a request's headers, or of a body that was answered before it was read;
+lets headers be of any size, takes any number of requests ahead, and resets connections whose clients still send.
 """
 
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 32 * 2**10
 """Bytes of a request line and its headers."""
-_LAST_LOOK_SECONDS = 0.05
 _TOO_LARGE = Problem(413, "headers-too-large", f"the headers are larger than {MAX_HEAD // 1024} KiB.")
+MAX_AHEAD = 64
+"""Requests that a client may send before the first of them is answered."""
+_LAST_LOOK_SECONDS = 0.05
+_LINGER_SECONDS = 2
+"""For a client that still sends to see that it was answered."""
+_STALL_SECONDS = 60
+"""For a client to take some of its answer."""
+
 
 _log = logging.getLogger("cnnkit.serving")
 
@@ -34,30 +43,48 @@ class Connection(HttpToolsProtocol):
         self._settings = settings
         self._metrics = metrics
         self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        # Bytes of the headers that are coming; None while none are.
         self._head: int | None = 0
         self._arrived = 0
+        # Nothing of the last request is still to come; and that changed with the data at hand.
+        self._complete = True
         self._completed = False
+        # Whatever else comes is of no interest.
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
         super().connection_made(transport)
-        self._expect_head()
+        self._socket = transport
+        self.transport = _Transport(transport, self._hang_up)
+        self._start_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._stop_waiting()
+        self._stop_stalling()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Start the deadline of another request's headers."""
+        """Start to count another request's headers.
+
+        Raises:
+            ValueError: there are too many requests already; the parser stops.
+        """
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise ValueError
         super().on_message_begin()
-        self._expect_head()
+        self._stop_waiting()
+        self._head = 0
+        self._complete = False
 
     def on_headers_complete(self) -> None:
         """Hand the request over; what comes from now on is its body, which the application looks after."""
         if self._is_too_large():
             raise ValueError  # the parser stops, and has `send_400_response` say so
         self._stop_waiting()
+        self._head = None
         super().on_headers_complete()
 
     def _is_too_large(self) -> bool:
@@ -68,35 +95,68 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Notice that what follows is another request."""
-        self._completed = True
+        self._stop_waiting()
+        self._complete = self._completed = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a body that nobody will read, but not for ever."""
+        super().on_response_complete()
+        if not (self._complete or self._deaf) and self.cycle.response_complete:
+            self._start_waiting()
+
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to the headers, and parse."""
+        """Parse, and see that there is a deadline for what is still to come."""
+        if self._deaf:
+            return
         self._completed = False
         self._arrived = len(data)
         super().data_received(data)
+        if self._deaf:
+            return
         if self._head is not None:
             # Where in the data an earlier request ended, the parser does not say.
             self._head += 1 if self._completed else len(data)
-        if self._head is not None and self._head > MAX_HEAD:
-            self._refuse(_TOO_LARGE)
+            if self._head > MAX_HEAD:
+                self._refuse(_TOO_LARGE)
+            else:
+                self._start_waiting()
+        elif self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            if self._completed:
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+            else:  # a body that nobody reads, or blank lines
+                self._start_waiting()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser stopped at in the form of all errors."""
         too_large = self.headers is not None and self._is_too_large()
         self._refuse(_TOO_LARGE if too_large else Problem(400, "http", f"{msg} Expected HTTP/1.1, RFC 9112."))
 
-    def _expect_head(self) -> None:
-        self._stop_waiting()
-        self._head = 0
-        self._deadline = self.loop.call_later(self._settings.receive_seconds, self._too_slow)
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take its answer, but not for ever."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(_STALL_SECONDS, self._socket.abort)
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._stop_stalling()
+        super().resume_writing()
+
+    def _start_waiting(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._settings.receive_seconds, self._too_slow)
 
     def _stop_waiting(self) -> None:
-        self._head = None
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _stop_stalling(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _too_slow(self) -> None:
         # Where the event loop itself was late, what the client sent lies unread: one more look at it.
@@ -110,40 +170,73 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
+        """End the connection, with an answer to what came last if no other request of it waits for one."""
         self._stop_waiting()
+        self._deaf = True
+        cycle = self.cycle
         if self.transport.is_closing():
             return
         self._metrics.answered("other", "", problem.status, 0)
         client = self.client[0] if self.client else ""
         _log.warning(problem.message, extra={"event": "refused-connection", "code": problem.code, "client": client})
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            self._say(problem)
-        elif not cycle.more_body:
-            # It is complete, and so are those before it: they are answered, and then the connection ends.
-            cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        elif self.pipeline:
-            # Those before it are answered first.
-            self.pipeline[0] = (cycle, partial(_refuse_cycle, problem))
-            cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        elif not cycle.response_started:
+        if cycle is not None and not cycle.response_complete:
+            if self.pipeline and cycle.more_body:
+                self.pipeline[0] = (cycle, partial(_answer, problem))
+            if self.pipeline or not cycle.more_body or cycle.response_started:
+                cycle.keep_alive = False
+                return
+            # Its body is what cannot be read; the application hears that there is no client.
             cycle.disconnected = True
             cycle.message_event.set()
-            self._say(problem)
-        self.transport.close()
-
-    def _say(self, problem: Problem) -> None:
         body = problem.body(secrets.token_hex(4))
         head = b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (JSON, len(body))
         self.transport.write(STATUS_LINE[problem.status] + head + body)
+        self._complete = False
+        self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Close the connection, if need be only once the client has stopped sending."""
+        self._stop_waiting()
+        self._deaf = True
+        if self._complete:
+            self._socket.close()
+            if self._socket.get_write_buffer_size():
+                self._deadline = self.loop.call_later(_STALL_SECONDS, self._socket.abort)
+        else:
+            self._socket.write_eof()
+            self.flow.resume_reading()
+            self._deadline = self.loop.call_later(_LINGER_SECONDS, self._socket.abort)
 
 
-async def _refuse_cycle(problem: Problem, scope: Any, receive: Any, send: Any) -> None:
+async def _answer(problem: Problem, scope: Any, receive: Any, send: Any) -> None:
+    """Be the application for a request that cannot be read, once those before it are answered."""
     body = problem.body(secrets.token_hex(4))
     headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+class _Transport(asyncio.Transport):
+    """What answers are written to; closing it does not reset a client that still sends.
+
+    The reset would overtake the answer (RFC 9112, section 9.6).
+    """
+
+    def __init__(self, transport: asyncio.Transport, hang_up: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._hang_up = hang_up
+        self._closing = False
+        # Every answer passes here.
+        self.write = transport.write  # type: ignore[method-assign]
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self._closing = True
+            self._hang_up()
+
+    def abort(self) -> None:
+        self._transport.abort()

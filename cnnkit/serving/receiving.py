@@ -14,7 +14,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _BODIES_IN_MEMORY = 16
-"""All bodies that are being received may take this many times the largest that one may be."""
+"""All bodies from their first piece to their answer may take this many times the largest that one may be."""
+_HELD = "cnnkit.held"
+"""In a scope: the bytes of its body that are counted."""
 _INLINE_BYTES = 2**16
 """More than this is decompressed outside the event loop."""
 
@@ -28,10 +30,12 @@ class Receiver:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._buffered = 0
+        self._held = 0
 
     async def body(self, scope: Scope, receive: Receive, limit: int | None = None) -> bytes:
         """Return the body of a request, decompressed, of so many bytes at most; None for what the settings say.
+
+        What it takes is counted until `release`.
 
         Raises:
             Problem: it is too large, too slow, damaged, or too much at a time.
@@ -46,14 +50,27 @@ class Receiver:
         if encoding not in _WINDOWS and encoding != b"identity":
             message = f"Content-Encoding {encoding.decode('latin-1')!r} is not known; expected gzip or deflate."
             raise Problem(415, "content-encoding", message, CLOSE)
-        body = await self._receive(receive, limit)
+        body = await self._receive(scope, receive, limit)
         if encoding == b"identity":
             return body
         if len(body) <= _INLINE_BYTES:
-            return _decompressed(body, encoding, limit)
-        return await asyncio.to_thread(_decompressed, body, encoding, limit)
+            content = _decompressed(body, encoding, limit)
+        else:
+            content = await asyncio.to_thread(_decompressed, body, encoding, limit)
+        self._hold(scope, len(content))
+        return content
 
-    async def _receive(self, receive: Receive, limit: int) -> bytes:
+    def release(self, scope: Scope) -> None:
+        """Forget the body of a request that is answered."""
+        self._held -= scope.pop(_HELD, 0)
+
+    def _hold(self, scope: Scope, size: int) -> None:
+        self._held += size - scope.get(_HELD, 0)
+        scope[_HELD] = size
+        if self._held > _BODIES_IN_MEMORY * self._settings.max_body:
+            raise busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
+
+    async def _receive(self, scope: Scope, receive: Receive, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         try:
@@ -69,19 +86,15 @@ class Receiver:
                         return bytes(piece)
                     pieces.append(piece)
                     size += len(piece)
-                    self._buffered += len(piece)
                     if size > limit:
                         raise _too_large(limit)
-                    if self._buffered > _BODIES_IN_MEMORY * limit:
-                        raise busy("memory", "The server is receiving as much as it can hold. Try again.", CLOSE)
+                    self._hold(scope, size)
                     if not message.get("more_body"):
                         return b"".join(pieces)
         except TimeoutError:
             seconds = self._settings.receive_seconds
             said = f"the body did not come within {seconds:g} seconds; {size} bytes of it did."
             raise Problem(408, "slow-request", said, CLOSE) from None
-        finally:
-            self._buffered -= size
 
 
 def _too_large(limit: int) -> Problem:

@@ -88,7 +88,8 @@ class Repository:
         """Reload the models whose files change, for ever."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            asked = fingerprint(self._reload_file)
+            before, self._asked = self._asked, fingerprint(self._reload_file)
+            everything = self._asked != before
             for name, source in self.sources.items():
                 found = fingerprint(source.path)
                 changed = self._settings.watch and found is not None and found != self._seen[name]
@@ -96,9 +97,8 @@ class Repository:
                     # A file that is still being written is another one a moment later.
                     await asyncio.sleep(WATCH_SECONDS / 10)
                     changed = self._seen[name] != found == fingerprint(source.path)
-                if changed or asked != self._asked:
+                if changed or everything:
                     await self.reload(name)
-            self._asked = asked
 
     def tell_other_workers(self) -> None:
         """Let the other workers behind the port reload as well."""

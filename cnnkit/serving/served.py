@@ -96,10 +96,10 @@ class ServedModel:
         Raises:
             ImageError: it is not acceptable.
         """
-        if job.done.done() or job.image is None:
+        if (image := job.image) is None:
             return
         form, limit = self.form, self._settings.max_pixels
-        prepared = prepare_all([job.image], form, formats=FORMATS, max_pixels=limit)[0]
+        prepared = prepare_all([image], form, formats=FORMATS, max_pixels=limit)[0]
         if isinstance(prepared, ImageError):
             raise prepared
         job.prepared, job.decoded = prepared, True

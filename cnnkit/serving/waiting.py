@@ -4,7 +4,7 @@ import asyncio
 from time import perf_counter
 
 from cnnkit.serving.batching import Job
-from cnnkit.serving.problems import Problem, busy
+from cnnkit.serving.problems import Problem, late
 from cnnkit.serving.receiving import ClientGoneError, Receive
 
 TICK_SECONDS = 0.1
@@ -19,7 +19,7 @@ class WaitingRoom:
         self._jobs: dict[Job, tuple[float, float, Receive]] = {}
         self._listening: dict[Job, asyncio.Task[None]] = {}
 
-    async def answer(self, job: Job, receive: Receive, seconds: float) -> Job:
+    async def answer(self, job: Job, receive: Receive, seconds: float) -> None:
         """Wait for a job.
 
         Raises:
@@ -29,7 +29,7 @@ class WaitingRoom:
         now = perf_counter()
         self._jobs[job] = (now, now + seconds, receive)
         try:
-            return await job.done
+            await job.done
         finally:
             del self._jobs[job]
             if (listening := self._listening.pop(job, None)) is not None:
@@ -42,10 +42,7 @@ class WaitingRoom:
             now = perf_counter()
             for job, (since, deadline, receive) in list(self._jobs.items()):
                 if now >= deadline:
-                    message = (
-                        f"no answer within {deadline - since:g} seconds: the server has too much to do. Try again."
-                    )
-                    _fail(job, busy("deadline", message))
+                    _fail(job, late(deadline - since))
                 elif job not in self._listening and now - since >= _WATCHED_AFTER:
                     self._listening[job] = asyncio.create_task(_listen(job, receive))
 

@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -85,7 +86,8 @@ class Workers:
         news, theirs = _spawn.Pipe(duplex=False)
         os.environ[SHARED_FOLDER] = str(self._folder)
         process = _spawn.Process(target=_work, args=(self._sources, self._settings, self._door, theirs))
-        process.start()
+        with _held_interrupts():
+            process.start()
         theirs.close()
         self._workers.append(_Worker(process, news))
         if self._stopping:  # the signal that came meanwhile did not reach it
@@ -143,6 +145,19 @@ class Workers:
         for worker in self._workers:
             if worker.process.pid is not None and worker.process.is_alive():
                 os.kill(worker.process.pid, number)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Start a process that hears no Ctrl-C before it is ready for one; this one hears it a moment later."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow_parent() -> None:

@@ -51,7 +51,12 @@ def start_server(*arguments: object, **environment: str) -> RunningServer:
     """Start a server on a free port, without waiting for it."""
     command = [sys.executable, "-m", "cnnkit", "serve", *map(str, arguments), "--port", "0", "--log-format", "json"]
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **environment}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **environment},
+        start_new_session=True,  # as a terminal would have it: `os.killpg` is its Ctrl-C
     )
     events: queue.Queue[dict[str, Any]] = queue.Queue()
     running = RunningServer(process, events)
@@ -111,6 +116,12 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
     """An HTTP client of that server."""
     with httpx.Client(base_url=server.url, timeout=20) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def hasty(serve_forever: Callable[..., RunningServer]) -> RunningServer:
+    """A server that waits half a second for a request, and takes 10 KB."""
+    return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
 
 
 def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:

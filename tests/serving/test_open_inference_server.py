@@ -77,6 +77,13 @@ def test_statistics_count_images_and_batches(triton: InferenceServerClient, pixe
     assert after["last_inference"] > 1_700_000_000_000
 
 
+def test_a_large_answer_is_that_of_the_file(triton: InferenceServerClient, lenet: ort.InferenceSession) -> None:
+    many = np.random.default_rng(6).integers(0, 256, (1500, 28, 28, 1), np.uint8)
+    wanted = [InferRequestedOutput("logits", binary_data=False)]
+    got = triton.infer("lenet", image_input(many), outputs=wanted).as_numpy("logits")
+    np.testing.assert_allclose(got, lenet.run(["logits"], {"image": many})[0], atol=1e-4)
+
+
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
 @pytest.mark.parametrize("compression", [(None, None), ("gzip", "deflate"), ("deflate", "gzip")])

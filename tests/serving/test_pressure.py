@@ -90,14 +90,8 @@ def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
     codes = {answer.json()["error"]["code"] for answer in answers if answer.status_code == 503}
     assert codes == {"deadline"}
     assert all(answer.elapsed.total_seconds() < 1.5 for answer in answers)
-    refused = sum(answer.status_code == 503 for answer in answers)
-    assert values(server.url)["cnnkit_refused_total", 'model="slow",reason="deadline"'] == refused
-
-
-@pytest.fixture(scope="module")
-def hasty(serve_forever):
-    """A server that waits half a second for a request."""
-    return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
+    refused = values(server.url)["cnnkit_refused_total", 'model="slow",reason="deadline"']
+    assert refused == sum(answer.status_code == 503 for answer in answers) > 0
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,12 @@ def test_without_an_access_log_only_failures_are_logged(serve, seven):
     assert (entry["status"], entry["level"], entry["code"]) == (400, "warning", "empty-body")
 
 
+def test_a_path_makes_no_lines_of_its_own_in_the_log(serve):
+    server = serve("lenet")
+    httpx.post(f"{server.url}/predict/%0A2026%20error%20forged")
+    assert server.wait_for("request")["message"] == "POST /predict/%0A2026%20error%20forged"
+
+
 def test_requests_under_way_survive_sigterm_under_load(serve, seven):
     server = serve("lenet")
     lost, answered, stop = [], [], threading.Event()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.serving.conftest import make_model, start_server
 from tests.serving.test_metrics import values
+from tests.serving.test_pressure import answer_of, connect, request
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 
@@ -91,6 +92,55 @@ def test_a_worker_that_starts_late_numbers_versions_as_the_others_do(two):
         time.sleep(0.05)
     time.sleep(1)
     assert versions_of(server) == {"2"}
+
+
+@pytest.mark.parametrize("started", [1, 3])
+def test_a_signal_while_workers_start_ends_all_of_them(started):
+    server = start_server("lenet", "--workers", 4)
+    process = psutil.Process(server.process.pid)
+    while len(process.children()) < started:
+        time.sleep(0.002)
+    assert server.stop() == 0
+    server.wait_for("end")
+    server.process.stderr.close()
+
+
+def test_ctrl_c_in_a_terminal_waits_for_what_was_accepted(serve, slow, seven):
+    server = serve(slow, "--workers", 2, "--max-batch", 1, "--threads", 1)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server.url)) for _ in range(4)]
+        for client in clients:
+            client.sendall(request(seven))
+        time.sleep(0.2)
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert [answer_of(client)[0] for client in clients] == [200] * 4
+    assert server.process.wait(10) == 0
+    assert "Traceback" not in str(server.log)
+
+
+def test_ctrl_c_while_workers_start_says_nothing_of_their_insides():
+    server = start_server("lenet", "--workers", 2)
+    while len(psutil.Process(server.process.pid).children()) < 3:
+        time.sleep(0.002)
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.process.wait(10) == 0
+    server.wait_for("end")
+    server.process.stderr.close()
+    assert "Traceback" not in str(server.log)
+
+
+def test_the_door_is_closed_while_workers_drain(serve, slow, seven):
+    server = serve(slow, "--workers", 2, "--max-batch", 1, "--threads", 1)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server.url)) for _ in range(20)]
+        for client in clients:
+            client.sendall(request(seven))
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1.8)
+        with pytest.raises(ConnectionRefusedError):
+            connect(server.url)
+        assert server.process.poll() is None
 
 
 def test_workers_do_not_outlive_whoever_looks_after_them(two):

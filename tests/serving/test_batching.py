@@ -1,0 +1,166 @@
+import asyncio
+import gc
+import io
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from PIL import Image
+
+from cnnkit.serving.app import App
+from cnnkit.serving.batching import Job
+from cnnkit.serving.settings import ModelSource, Settings
+
+
+@pytest.fixture
+def within():
+    """Run a coroutine function with an application that serves `digits`, in this process."""
+
+    def run(scenario, **settings):
+        async def live():
+            app = App([ModelSource("digits", "digits")], Settings(**settings))
+            app.open()
+            messages = asyncio.Queue()
+            started = asyncio.Event()
+
+            async def send(_):
+                started.set()
+
+            living = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
+            messages.put_nowait({"type": "lifespan.startup"})
+            await started.wait()
+            try:
+                return await asyncio.wait_for(scenario(app), 20)
+            finally:
+                messages.put_nowait({"type": "lifespan.shutdown"})
+                await living
+
+        return asyncio.run(live())
+
+    return run
+
+
+async def post(app, body, query=b""):
+    """Return status and document of the answer to an image."""
+    path, sent = "/predict/digits", []
+    messages = [{"type": "http.request", "body": body}]
+
+    async def receive():
+        return messages.pop() if messages else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query, "headers": [],
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def photo(side):
+    file = io.BytesIO()
+    Image.new("L", (side, side), 255).save(file, "PNG")
+    return file.getvalue()
+
+
+def job_of(app, image):
+    output = app.repository.batchers["digits"].model.network.output
+    return Job(asyncio.get_running_loop().create_future(), (output,), image=image)
+
+
+def test_nothing_of_a_request_outlives_its_answer(within, seven):
+    async def ask(app):
+        bodies = [seven, b"no image", seven[:300], photo(1000)]
+        expected = [200, 415, 422, 200]
+        assert [(await post(app, body))[0] for body in bodies] == expected
+        gc.collect()
+        gc.disable()  # whatever is left is held by itself
+        try:
+            assert [(await post(app, body))[0] for body in bodies] == expected
+            await asyncio.sleep(0.01)
+            left = [each for each in gc.get_objects() if type(each) is Job]
+            # The deadlines' timer may still know the last one that it saw.
+            assert len(left) <= 1
+        finally:
+            gc.enable()
+
+    within(ask)
+
+
+def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
+    async def leave(app):
+        batcher, free = app.repository.batchers["digits"], threading.Event()
+        batcher._decoders = ThreadPoolExecutor(1)
+        batcher._decoders.submit(free.wait)
+        job = job_of(app, photo(1000))
+        batcher.submit(job)
+        while not job.decoding:
+            await asyncio.sleep(0.01)
+        job.done.cancel()
+        await asyncio.sleep(0)
+        assert (job.image, batcher.places) == (None, 0)
+        free.set()
+        while job.decoding:
+            await asyncio.sleep(0.01)
+        assert not job.decoded
+        batcher._decoders.shutdown()
+
+    within(leave)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, monkeypatch, seven, before, after):
+    async def replace(app):
+        batcher, running, most = app.repository.batchers["digits"], [0], []
+        model = batcher.model
+        run = model.run
+
+        def slowly(jobs):
+            running[0] += 1
+            most.append(running[0])
+            time.sleep(0.03)
+            running[0] -= 1
+            return run(jobs)
+
+        monkeypatch.setattr(model, "run", slowly)
+        monkeypatch.setattr(model, "streams", before)
+        batcher._idle = before
+        new = app.repository._opened.setdefault("new", type(model)(ModelSource("digits", "digits"), Settings()))
+        monkeypatch.setattr(new, "run", slowly)
+        monkeypatch.setattr(new, "streams", after)
+        first = [job_of(app, seven) for _ in range(6)]
+        for job in first:
+            batcher.submit(job)
+        await asyncio.sleep(0.01)
+        batcher.replace(new)
+        await asyncio.gather(*(job.done for job in first))
+        most.clear()
+        second = [job_of(app, seven) for _ in range(6)]
+        for job in second:
+            batcher.submit(job)
+        await asyncio.gather(*(job.done for job in second))
+        assert max(most) == after
+
+    within(replace, max_batch=1)
+
+
+def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, seven):
+    async def draw(app):
+        batcher, free = app.repository.batchers["digits"], threading.Event()
+        decoders = app.repository.decoders
+        app.repository.decoders = busy = ThreadPoolExecutor(1)
+        busy.submit(free.wait)
+        drawing = asyncio.create_task(post(app, seven, b"show=features"))
+        await asyncio.sleep(0.2)
+        places = batcher.places
+        status, document = await drawing
+        free.set()
+        app.repository.decoders = decoders
+        busy.shutdown()
+        assert (places, batcher.places) == (1, 0)
+        assert (status, document["error"]["code"]) == (503, "deadline")
+
+    within(draw, answer_seconds=0.4)

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit import registry
 from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.results import result_of
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
+from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from cnnkit.results import AttackProgress, LoadNote, LoadProgress, Robustness
+    from cnnkit.results import LoadNote, LoadProgress, Robustness, WorkProgress
     from cnnkit.results.robustness import Norm, Part
 
 
@@ -68,10 +68,19 @@ def attack(
     """
     return result_of(
         attack_steps(
-            ref,
+            load(
+                ref,
+                device=device,
+                trust_code=trust_code,
+                labels=labels,
+                mean=mean,
+                std=std,
+                preprocess=preprocess,
+                torch=True,
+            ),
             data=data,
             split=split,
-            data_dir=data_dir,
+            data_dir=expanded(data_dir),
             only=only,
             norms=None if norms is None else tuple(norms),
             epsilons=None if epsilons is None else tuple(epsilons),
@@ -80,53 +89,33 @@ def attack(
             images=images,
             seed=seed,
             output=expanded(output),
-            device=device,
             batch_size=batch_size,
-            trust_code=trust_code,
-            foreign={"labels": labels, "mean": mean, "std": std, "preprocess": preprocess},
         )
     )
 
 
 def attack_steps(
-    ref: str | Path,
+    classifier: Classifier,
     *,
     only: "Sequence[Part] | None" = None,
     data: str | None = None,
     split: Any = None,
-    data_dir: str | Path | None = None,
-    device: str = "auto",
-    trust_code: bool = False,
-    foreign: dict[str, Any] | None = None,
+    data_dir: Path | None = None,
     **options: Any,
-) -> "Generator[LoadProgress | LoadNote | AttackProgress, None, Robustness]":
-    """Do what `attack` does, and yield how far it is; `foreign` are the options for files without a card."""
+) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Robustness]":
+    """Do what `attack` does with a loaded classifier, and yield how far it is."""
     from cnnkit.robustness.attack import AttackOptions, attack_network
 
-    text, notes = str(ref), list[str]()
-    given = tuple(PARTS if only is None else only)
+    given, notes = tuple(PARTS if only is None else only), list[str]()
     by_gradient = [part for part in given if part in GRADIENT_ATTACKS]
-    if registry.resolve(text).kind != "onnx":
-        from cnnkit.runtime.classifier import Classifier
-        from cnnkit.training.networks import TorchNetwork, choose_device, load_network
-
-        if any(value is not None for value in (foreign or {}).values()):
-            load(text, **(foreign or {}))  # says that these options are for files without a card
-        chosen = AttackOptions(only=given, **options)
-        network, card = load_network(text, trust_code=trust_code)
-        classifier = Classifier(TorchNetwork(network, card, device), text)
-        place = choose_device(device)
-        return attack_network(
-            classifier, network, chosen, data=data, split=split, data_dir=expanded(data_dir), device=place
+    if by_gradient and isinstance(classifier.network, OnnxNetwork):
+        why = (
+            "fgsm and pgd follow gradients, which an ONNX file has none of: name the run or the zoo entry of "
+            f"{classifier.name}"
         )
-    why = f"fgsm and pgd follow gradients, which an ONNX file has none of: name the run or the zoo entry of {text}"
-    if only is not None and by_gradient:
-        raise UsageError(f"{why}.")
-    if by_gradient:
+        if only is not None:
+            raise UsageError(f"{why}.")
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    classifier = load(text, device=device, **(foreign or {}))
-    return attack_network(
-        classifier, None, chosen, data=data, split=split, data_dir=expanded(data_dir), notes=tuple(notes)
-    )
+    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes))

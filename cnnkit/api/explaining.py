@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from cnnkit.inspection.explaining import Insight
-    from cnnkit.results import ExplanationProgress
+    from cnnkit.results import WorkProgress
     from cnnkit.runtime.classifier import ImageSource
 
 _TOP = 10
@@ -68,7 +68,7 @@ def explain(
 
 def explanation_steps(
     classifier: Classifier, image: "ImageSource", *, target: str | None = None, layer: str | None = None
-) -> "Generator[ExplanationProgress, None, Explanation]":
+) -> "Generator[WorkProgress, None, Explanation]":
     """Do what `explain` does with a loaded classifier, and yield how far it is."""
     network, card = classifier.network, classifier.card
     if layer is not None and isinstance(network, OnnxNetwork):

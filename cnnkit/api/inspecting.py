@@ -11,7 +11,7 @@ from cnnkit.runtime.classifier import Classifier
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from cnnkit.results import ComparisonProgress, LoadNote, LoadProgress, Mistakes
+    from cnnkit.results import LoadNote, LoadProgress, Mistakes, WorkProgress
 
 
 def find_mistakes(
@@ -57,7 +57,7 @@ def find_mistakes(
 
 def mistakes_steps(
     classifier: Classifier, **options: Any
-) -> "Generator[LoadProgress | LoadNote | ComparisonProgress, None, Mistakes]":
+) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Mistakes]":
     """Do what `find_mistakes` does with a loaded classifier, and yield how far it is."""
     from cnnkit.inspection.mistakes import find_mistakes
 

@@ -16,7 +16,7 @@ from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
-from cnnkit.results import LeftOut, LoadNote, Report, ReportProgress, result_of
+from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, result_of
 from cnnkit.results.report import SECTIONS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
-Steps = Generator[ReportProgress | LoadNote, None, T]
+Steps = Generator[WorkProgress | LoadNote, None, T]
 
 EPSILONS = (0.02, 0.05, 0.1)
 """Radii in L∞ that fgsm and pgd are run at: invisible, hardly visible and plainly visible on a photograph."""
@@ -138,16 +138,22 @@ def report_steps(
     layers = yield from sections.attempt("layers", lambda: _done(lambda: summarize(ref, trust_code=trust_code)))
     if images is None:
         images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
-    examined: dict[str, Any] = {**common, "images": images, "device": device, "trust_code": trust_code}
+    examined: dict[str, Any] = {**common, "images": images}
     with TemporaryDirectory(prefix="cnnkit-report-") as name:
         place = Path(name)
         corruptions = yield from sections.attempt(
-            "corruptions", lambda: attack_steps(text, only=("corruptions",), output=place / "corruptions", **examined)
+            "corruptions",
+            lambda: attack_steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
         )
         attacks = yield from sections.attempt(
             "attacks",
             lambda: attack_steps(
-                text, only=("fgsm", "pgd"), norms=("linf",), epsilons=EPSILONS, output=place / "attacks", **examined
+                classifier,
+                only=("fgsm", "pgd"),
+                norms=("linf",),
+                epsilons=EPSILONS,
+                output=place / "attacks",
+                **examined,
             ),
         )
         samples, examples = samples_of(corruptions), examples_of(attacks)
@@ -239,7 +245,7 @@ class _Sections:
 
 def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
     """Run the steps of another command as those of a section; its notes go through."""
-    yield ReportProgress(what, 0, None)
+    yield WorkProgress(what, 0, None)
     with closing(steps):
         while True:
             try:
@@ -247,7 +253,7 @@ def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            yield step if isinstance(step, LoadNote) else ReportProgress(_named_step(what, step), step.done, step.total)
+            yield step if isinstance(step, LoadNote) else WorkProgress(_named_step(what, step), step.done, step.total)
 
 
 def _proof_on_all(
@@ -276,7 +282,7 @@ def _named_step(section: str, step: Any) -> str:
     return f"{section}: {what}" if what else section
 
 
-def _done(function: Callable[[], T]) -> Generator[ReportProgress, None, T]:
+def _done(function: Callable[[], T]) -> Generator[WorkProgress, None, T]:
     """Make steps of what has none."""
     yield from ()
     return function()

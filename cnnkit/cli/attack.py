@@ -18,8 +18,7 @@ from cnnkit.cli.common import (
     Std,
     TrustCode,
     emit,
-    numbers,
-    require_preprocess,
+    load_classifier,
     require_suffix,
 )
 from cnnkit.errors import UsageError
@@ -73,12 +72,21 @@ def command(
         require_writable(plot.parent)
     if plot is not None or output is not None:
         plots.require_matplotlib()
-    preprocess = require_preprocess(preprocess)
     parts = _names(only)
     if plot is not None and parts == ("fooling",):
         raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
-    steps_of = api.attack_steps(
+    classifier = load_classifier(
         model,
+        device=device,
+        labels=labels,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        trust_code=trust_code,
+        torch=True,
+    )
+    found = api.attack_steps(
+        classifier,
         data=data,
         split=split,
         data_dir=data_dir,
@@ -90,17 +98,9 @@ def command(
         images=images,
         seed=seed,
         output=output,
-        device=device,
         batch_size=batch_size,
-        trust_code=trust_code,
-        foreign={
-            "labels": labels,
-            "mean": numbers(mean, "--mean"),
-            "std": numbers(std, "--std"),
-            "preprocess": preprocess,
-        },
     )
-    result = progress.follow(steps_of, f"attacking {model}")
+    result = progress.follow(found, f"attacking {model}")
     if not context.obj["json"]:
         # Before the files, so that one that cannot be written takes nothing with it.
         robustness.show(result)

@@ -37,7 +37,7 @@ def command(
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit 3 below this accuracy, as in 0.98.", min=0, max=1)
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the confusion matrix to this PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the confusion matrix to this PNG.")] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,

@@ -19,12 +19,12 @@ from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adap
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
-    ComparisonProgress,
     Divergence,
     LoadNote,
     LoadProgress,
     ParityCertificate,
     Verification,
+    WorkProgress,
 )
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.guard import graph_sha256
@@ -48,7 +48,7 @@ def verify(
     data_dir: Path | None = None,
     device: str = "auto",
     trust_code: bool = False,
-) -> Generator[LoadProgress | LoadNote | ComparisonProgress, None, Verification]:
+) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]:
     """Compare an ONNX file with its PyTorch network on every image of a data set; yields progress.
 
     The first images go through in batches of 1, 2 and 7, the others in batches of 256. A certificate that is good is
@@ -119,7 +119,7 @@ def verify(
 
 def _compare_all(
     network: OnnxNetwork, torch_network: TorchNetwork, images: Split
-) -> Generator[ComparisonProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
+) -> Generator[WorkProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
     """Return how the batches compare, for each [2, N] whether PyTorch and the file are right, and what went wrong.
 
     Where the file cannot run, the comparison ends, as with logits that are no numbers. Yields progress.
@@ -144,7 +144,7 @@ def _compare_all(
         rights.append(
             np.stack([(logits.argmax(1) == targets) & np.isfinite(logits).all(1) for logits in (expected, found)])
         )
-        yield ComparisonProgress(batch.stop, len(images))
+        yield WorkProgress("comparing images", batch.stop, len(images))
         if run_error:
             break
     return parts, rights, run_error

@@ -10,7 +10,7 @@ from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
 from cnnkit.images import Pixels
 from cnnkit.inspection import featuremaps, saliency
 from cnnkit.models.normalisation import Normalise
-from cnnkit.results import ExplanationProgress, FeatureMaps, Filters, GradCam, IntegratedGradients
+from cnnkit.results import FeatureMaps, Filters, GradCam, IntegratedGradients, WorkProgress
 from cnnkit.runtime.occlusion import plain_colour
 from cnnkit.training.networks import TorchNetwork
 
@@ -28,7 +28,7 @@ class Insight:
 
 def look_inside(
     source: TorchNetwork, pixels: Pixels, target: int, *, layer: str | None = None
-) -> Generator[ExplanationProgress, None, Insight]:
+) -> Generator[WorkProgress, None, Insight]:
     """Find what the layers of a network see in an image, and where its gradients say that it looks.
 
     Args:
@@ -48,7 +48,7 @@ def look_inside(
     colour = plain_colour(pixels)
     inputs = normalise(torch.from_numpy(pixels[None]).to(place))
     plain = normalise(torch.from_numpy(colour).to(place).expand(1, *pixels.shape))
-    yield ExplanationProgress("running the layers", 0, 3)
+    yield WorkProgress("running the layers", 0, 3)
     traced = featuremaps.trace(network, inputs)
     kernels, left_out = featuremaps.filters(network)
     notes = []
@@ -64,10 +64,10 @@ def look_inside(
         notes.append("The network has no convolution whose maps are larger than a pixel, so there is no Grad-CAM.")
     try:
         if chosen is not None:
-            yield ExplanationProgress("Grad-CAM", 1, 3)
+            yield WorkProgress("Grad-CAM", 1, 3)
             values = saliency.grad_cam(network, network.get_submodule(chosen), inputs, target)
             cam = GradCam(chosen, values.shape, values)
-        yield ExplanationProgress("integrated gradients", 2, 3)
+        yield WorkProgress("integrated gradients", 2, 3)
         gradients = _integrated(network, inputs, plain, target, tuple(map(int, colour)))
     except MissingDependencyError as error:
         if layer is not None:

@@ -17,7 +17,6 @@ from cnnkit.images import Pixels
 from cnnkit.inspection.labels import find_candidates
 from cnnkit.inspection.neighbours import Neighbours, nearest
 from cnnkit.results import (
-    ComparisonProgress,
     ConfusedPair,
     LabelCandidate,
     LoadNote,
@@ -25,6 +24,7 @@ from cnnkit.results import (
     Mistake,
     Mistakes,
     TrainingImage,
+    WorkProgress,
 )
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.data import ImageData, Split, SplitName
@@ -45,7 +45,7 @@ def find_mistakes(
     data_dir: Path | None = None,
     top: int = 36,
     batch_size: int = 256,
-) -> Generator[LoadProgress | LoadNote | ComparisonProgress, None, Mistakes]:
+) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Mistakes]:
     """Find what a network gets wrong; yields progress and returns the mistakes.
 
     Args:
@@ -153,15 +153,13 @@ class _Looked:
                 )
 
 
-def _probabilities(
-    network: Network, name: str, split: Split, batch_size: int
-) -> Generator[ComparisonProgress, None, Tensor]:
+def _probabilities(network: Network, name: str, split: Split, batch_size: int) -> Generator[WorkProgress, None, Tensor]:
     parts = []
     done = 0
     for logits in logits_by_batch(network, split, batch_size):
         parts.append(logits)
         done += len(logits)
-        yield ComparisonProgress(done, len(split))
+        yield WorkProgress("classifying images", done, len(split))
     probabilities = torch.cat(parts).softmax(1)
     if not probabilities.isfinite().all():
         raise CheckpointError(f"{name} gives scores that are not finite numbers; its weights are no good.")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
 from cnnkit.images import Pixels
-from cnnkit.results import ComparisonProgress
+from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.data import Split
 from cnnkit.training.finetuning import head_of
@@ -32,7 +32,7 @@ class Neighbours:
 
 def nearest(
     network: Network, images: Pixels, among: Split, *, own: Tensor | None = None, batch_size: int = 256
-) -> Generator[ComparisonProgress, None, Neighbours]:
+) -> Generator[WorkProgress, None, Neighbours]:
     """Find for each image the one of a split with the smallest angle between their features; yields progress.
 
     The features of a PyTorch network are what its last layer with weights is given (averaged over height and width
@@ -61,7 +61,7 @@ def nearest(
             closer = largest > best
             best, where = torch.where(closer, largest, best), torch.where(closer, column + done, where)
             done += len(part)
-            yield ComparisonProgress(done, len(among))
+            yield WorkProgress("looking for like training images", done, len(among))
     return Neighbours(where.cpu(), best.cpu(), space)
 
 

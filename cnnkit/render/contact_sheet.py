@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cnnkit.files import write_atomic
 from cnnkit.images import Pixels
+from cnnkit.pictures import as_picture
 
 _PAPER, _INK, _SOFT, _BRIGHT = "#31363d", "#f3f5f7", "#b9c1cb", "#ffb387"
 _SIDE = 112
@@ -66,7 +67,7 @@ def write(path: Path, title: str, explanation: str, tiles: Sequence[Tile], *, co
 
 def fitted(pixels: Pixels, side: int) -> Image.Image:
     """Return an image as large as fits into a square: pixels stay sharp where it grows, and are averaged otherwise."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = as_picture(pixels)
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cnnkit.errors import OutputError
 from cnnkit.files import remove_temporaries, require_writable, write_atomic, writing
+from cnnkit.pictures import encoded
 from cnnkit.render import console, heat, html, predictions
 from cnnkit.render.envelope import plain
 from cnnkit.render.tables import percent, shape
@@ -196,7 +197,7 @@ def _pictures(found: Explanation) -> dict[str, bytes]:
     """Return all pictures by the names of their files, in the order of the page."""
     hidden = found.occlusion
     pictures = {
-        "input.png": html.encoded(found.pixels),
+        "input.png": encoded(found.pixels),
         "occlusion.png": heat.overlay(
             found.pixels, hidden.values, limit=heat.occlusion_limit(hidden.values), smooth=True
         ),

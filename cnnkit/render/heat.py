@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit.images import Pixels
-from cnnkit.render.html import encoded
+from cnnkit.pictures import as_picture, encoded
 
 Floats = NDArray[np.float32]
 
@@ -106,8 +106,7 @@ def legend() -> bytes:
 
 def grey(pixels: Pixels) -> Image.Image:
     """Return uint8 [H, W, C] as a grey image."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    return image.convert("L")
+    return as_picture(pixels).convert("L")
 
 
 def _columns(count: int) -> int:

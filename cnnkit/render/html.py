@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 from markupsafe import Markup
 from PIL import Image
 
 from cnnkit.files import write_atomic
 from cnnkit.images import Pixels
+from cnnkit.pictures import encoded
 from cnnkit.render.tables import percent
 
 Content = Markup | str
@@ -200,15 +200,6 @@ def image(source: Pixels | bytes, alt: str) -> Markup:
         alt,
         Markup("") if max(width, height) >= _LARGE else Markup(' class="small"'),
     )
-
-
-def encoded(pixels: Pixels, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
-    """Return pixels, uint8 [H, W], [H, W, 1] or [H, W, 3], as the content of an image file."""
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(
-        file, kind, quality=90
-    )
-    return file.getvalue()
 
 
 def _is_large(pixels: Pixels) -> bool:

@@ -8,17 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import (
-    AttackProgress,
-    ComparisonProgress,
-    ExplanationProgress,
-    LoadNote,
-    LoadProgress,
-    ReportProgress,
-)
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress
 
 T = TypeVar("T")
-Step = LoadProgress | LoadNote | ComparisonProgress | ExplanationProgress | AttackProgress | ReportProgress
+Step = LoadProgress | LoadNote | WorkProgress
 
 
 def bar() -> Progress:
@@ -59,16 +52,12 @@ def follow(steps: Generator[Step, None, T], what: str) -> T:
             if isinstance(step, LoadNote):
                 console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
                 continue
-            if isinstance(step, ComparisonProgress | ExplanationProgress):
-                named = what if isinstance(step, ComparisonProgress) else step.what
-                progress.update(task, description=named, completed=step.done, total=step.total)
-                continue
-            if isinstance(step, ReportProgress) and step.total is None:
+            if isinstance(step, WorkProgress) and step.total is None:
                 # A bar that had a total keeps it; only a new one is without.
                 progress.remove_task(task)
                 task = progress.add_task(step.what, total=None)
                 continue
-            if isinstance(step, AttackProgress | ReportProgress):
+            if isinstance(step, WorkProgress):
                 progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
     from cnnkit.results.explanation import Explanation as Explanation
-    from cnnkit.results.explanation import ExplanationProgress as ExplanationProgress
     from cnnkit.results.explanation import FeatureMaps as FeatureMaps
     from cnnkit.results.explanation import Filters as Filters
     from cnnkit.results.explanation import GradCam as GradCam
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
     from cnnkit.results.report import LeftOut as LeftOut
     from cnnkit.results.report import Origin as Origin
     from cnnkit.results.report import Report as Report
-    from cnnkit.results.report import ReportProgress as ReportProgress
-    from cnnkit.results.robustness import AttackProgress as AttackProgress
     from cnnkit.results.robustness import CorruptionCurve as CorruptionCurve
     from cnnkit.results.robustness import FlipSearch as FlipSearch
     from cnnkit.results.robustness import FooledImage as FooledImage
@@ -71,11 +68,11 @@ if TYPE_CHECKING:
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
     from cnnkit.results.training import TrainingStopped as TrainingStopped
+    from cnnkit.results.training import WorkProgress as WorkProgress
     from cnnkit.results.triton import TritonModel as TritonModel
     from cnnkit.results.tuning import TriedOptions as TriedOptions
     from cnnkit.results.tuning import TuningResult as TuningResult
     from cnnkit.results.verification import BatchParity as BatchParity
-    from cnnkit.results.verification import ComparisonProgress as ComparisonProgress
     from cnnkit.results.verification import Divergence as Divergence
     from cnnkit.results.verification import LayerParity as LayerParity
     from cnnkit.results.verification import Verification as Verification
@@ -88,6 +85,7 @@ _HOMES = {
     "PredictionFile": "records",
     "LoadNote": "training",
     "LoadProgress": "training",
+    "WorkProgress": "training",
     "TrainingStarted": "training",
     "StepProgress": "training",
     "EpochRecord": "training",
@@ -100,7 +98,6 @@ _HOMES = {
     "ParityCertificate": "export",
     "ExportResult": "export",
     "Explanation": "explanation",
-    "ExplanationProgress": "explanation",
     "FeatureMaps": "explanation",
     "Filters": "explanation",
     "GradCam": "explanation",
@@ -113,7 +110,6 @@ _HOMES = {
     "GraphSummary": "graphs",
     "NodeTime": "graphs",
     "BatchParity": "verification",
-    "ComparisonProgress": "verification",
     "Divergence": "verification",
     "LayerParity": "verification",
     "Verification": "verification",
@@ -143,8 +139,6 @@ _HOMES = {
     "LeftOut": "report",
     "Origin": "report",
     "Report": "report",
-    "ReportProgress": "report",
-    "AttackProgress": "robustness",
     "CorruptionCurve": "robustness",
     "FlipSearch": "robustness",
     "FooledImage": "robustness",

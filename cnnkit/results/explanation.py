@@ -10,15 +10,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class ExplanationProgress:
-    """How far a part of an explanation is."""
-
-    what: str
-    done: int
-    total: int
-
-
 @dataclass(frozen=True, eq=False)
 class FeatureMaps:
     """What a layer gave for the image.

@@ -21,15 +21,6 @@ SECTIONS: tuple[SectionName, ...] = (
 
 
 @dataclass(frozen=True)
-class ReportProgress:
-    """What is done now, and how much of it; `total` is None where that is not known."""
-
-    what: str
-    done: int
-    total: int | None
-
-
-@dataclass(frozen=True)
 class LeftOut:
     """A section that is not there, and why, as a sentence without its full stop."""
 

@@ -20,15 +20,6 @@ PARTS: tuple[Part, ...] = ("corruptions", "fgsm", "pgd", "flip", "fooling")
 
 
 @dataclass(frozen=True)
-class AttackProgress:
-    """What is done now, and how much of it: images, or classes."""
-
-    what: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class FooledImage:
     """An image that the network gets right, and wrong once it was changed.
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from cnnkit.errors import DataError, UsageError
+from cnnkit.errors import UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress
 from cnnkit.results.robustness import (
     CORRUPTIONS,
     GRADIENT_ATTACKS,
     PARTS,
-    AttackProgress,
     CorruptionCurve,
     FlipSearch,
     GradientAttack,
@@ -31,8 +31,9 @@ from cnnkit.robustness.fooling import fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import Subject
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.training.data import SplitName
-from cnnkit.training.evaluation import load_for
+from cnnkit.training.data import Split, SplitName
+from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.training.networks import TorchNetwork
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
     "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
@@ -42,7 +43,7 @@ EPSILONS: dict[Norm, tuple[float, ...]] = {
 _TRIED = 8
 """Images that the gradient is looked at with."""
 
-Progress = LoadProgress | LoadNote | AttackProgress
+Progress = LoadProgress | LoadNote | WorkProgress
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,11 @@ def _require_known(option: str, given: Sequence[str], known: Sequence[str]) -> N
 
 def attack_network(
     classifier: Classifier,
-    network: torch.nn.Module | None,
     options: AttackOptions,
     *,
     data: str | None = None,
     split: SplitName | None = None,
     data_dir: Path | None = None,
-    device: torch.device | None = None,
     notes: tuple[str, ...] = (),
 ) -> Generator[Progress, None, Robustness]:
     """Find out how little it takes to fool a network; yields progress, and returns what was found.
@@ -128,13 +127,11 @@ def attack_network(
     for the fooling images, which count as files.
 
     Args:
-        classifier: what is examined.
-        network: the same network for its gradients, on `device`; None where there are none to be had.
+        classifier: what is examined; a PyTorch network gives its gradients as well.
         options: what to do.
         data: a data set or image folder; None for the one that the network was trained on.
         split: as for `cnnkit.training.evaluation.evaluate_network`.
         data_dir: where to look for data sets first.
-        device: of `network`.
         notes: to begin with.
 
     Raises:
@@ -146,7 +143,9 @@ def attack_network(
     radii = {norm: options.radii(norm, card.preprocessing) for norm in options.measures}
     if options.output is not None:
         require_writable(options.output)
-    pixels = None if network is None else PixelNetwork(network, card.preprocessing, device or torch.device("cpu"))
+    network, pixels = classifier.network, None
+    if isinstance(network, TorchNetwork):
+        pixels = PixelNetwork(network.module, card.preprocessing, network.device)
     corruptions: tuple[CorruptionCurve, ...] = ()
     attacks, flips = list[GradientAttack](), list[FlipSearch]()
     subject, fooling, name, used = None, None, None, None
@@ -193,26 +192,24 @@ def _subject(
 ) -> Generator[Progress, None, tuple[Subject, str, str]]:
     """Load the images, choose among them, and see which ones the network gets right."""
     loaded, used = yield from load_for(classifier.card, data=data, split=split, data_dir=data_dir)
-    chosen = loaded.split(used)
-    if not len(chosen):
-        raise DataError(f"the {used} split of {loaded.name} is empty.")
+    chosen = loaded.filled(used)
     numbers = np.arange(len(chosen))
     if 0 < options.images < len(chosen):
         numbers = np.sort(np.random.default_rng(options.seed).permutation(len(chosen))[: options.images])
-    images, targets = chosen.take(torch.from_numpy(numbers)).numpy(), chosen.targets.numpy()[numbers]
-    answers = []
-    for start in range(0, len(images), options.batch_size):
-        answers.append(classifier.network.logits(images[start : start + options.batch_size]).argmax(1))
-        yield AttackProgress("classifying", min(start + options.batch_size, len(images)), len(images))
-    right = np.concatenate(answers) == targets
+    rows = torch.from_numpy(numbers)
+    looked_at = Split(chosen.take(rows), chosen.targets[rows])
+    answers = list[Tensor]()
+    for logits in logits_by_batch(classifier.network, looked_at, options.batch_size):
+        answers.append(logits.argmax(1))
+        yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
     return (
         Subject(
             classifier.network,
             classifier.card.labels,
-            images,
-            targets,
+            looked_at.images.numpy(),
+            looked_at.targets.numpy(),
             numbers,
-            right,
+            (torch.cat(answers) == looked_at.targets).numpy(),
             options.batch_size,
             options.seed,
             options.output,

@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit.images import Pixels
+from cnnkit.pictures import encoded
+from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import (
     CORRUPTIONS,
     AttackName,
-    AttackProgress,
     CorruptionCurve,
     FooledImage,
     GradientAttack,
@@ -18,13 +19,13 @@ from cnnkit.results.robustness import (
 )
 from cnnkit.robustness.corruptions import KINDS, SEVERITIES, corrupt
 from cnnkit.robustness.gradients import PixelNetwork, fgsm, pgd, random_start, to_pixels
-from cnnkit.robustness.subject import Subject, from_png, to_png
+from cnnkit.robustness.subject import Subject, from_png
 
 RELATIVE_STEP = 2.5
 """Steps of PGD together are so many radii long: from anywhere to anywhere in the ball (Madry et al., 2018)."""
 
 
-def corruption_curves(subject: Subject) -> Generator[AttackProgress, None, tuple[CorruptionCurve, ...]]:
+def corruption_curves(subject: Subject) -> Generator[WorkProgress, None, tuple[CorruptionCurve, ...]]:
     """Measure the accuracy on all images at each severity of each corruption."""
     found = []
     every = np.arange(len(subject.images))
@@ -39,7 +40,7 @@ def corruption_curves(subject: Subject) -> Generator[AttackProgress, None, tuple
                 if batch[0] == 0:
                     samples.append(subject.save(f"corruptions/{name}-{severity}.png", pixels[0]))
                 done = (severity - 1) * len(every) + _count(every, batch)
-                yield AttackProgress(f"corrupting by {name}", done, SEVERITIES * len(every))
+                yield WorkProgress(f"corrupting by {name}", done, SEVERITIES * len(every))
         kind = KINDS[name]
         accuracies = tuple(count / len(every) for count in right)
         kept = tuple(path for path in samples if path is not None)
@@ -56,7 +57,7 @@ def gradient_attack(
     *,
     steps: int,
     step_size: float | None,
-) -> Generator[AttackProgress, None, GradientAttack]:
+) -> Generator[WorkProgress, None, GradientAttack]:
     """Attack every image that the network gets right, at each radius.
 
     What counts is the image as a file holds it: rounded to whole values within the ball, written as PNG, and read.
@@ -90,12 +91,12 @@ def gradient_attack(
                     network, images, targets, epsilon=epsilon, norm=norm, steps=steps, step_size=size, start=start
                 )
             found = to_pixels(moved, whole, epsilon=epsilon, norm=norm).permute(0, 2, 3, 1)
-            pixels = np.stack([from_png(to_png(image)) for image in found.contiguous().cpu().numpy()])
+            pixels = np.stack([from_png(encoded(image)) for image in found.contiguous().cpu().numpy()])
             wrong = np.flatnonzero(subject.answers(pixels)[0] != subject.targets[batch])
             left -= len(wrong)
             changed |= {int(batch[place]): pixels[place] for place in wrong}
             changed = {position: changed[position] for position in subject.one_a_class(list(changed))}
-            yield AttackProgress(f"{attack} in {norm}, radius {epsilon:.3g}", _count(positions, batch), len(positions))
+            yield WorkProgress(f"{attack} in {norm}, radius {epsilon:.3g}", _count(positions, batch), len(positions))
         accuracies.append(left / len(subject.images))
         kind = f"{attack}-{norm}-{epsilon:.4g}"
         examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in changed.items()]

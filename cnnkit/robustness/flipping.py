@@ -5,7 +5,8 @@ from collections.abc import Generator
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.results.robustness import AttackProgress, CorruptionName, FlipSearch
+from cnnkit.results import WorkProgress
+from cnnkit.results.robustness import CorruptionName, FlipSearch
 from cnnkit.robustness.corruptions import SEVERITIES, Amounts, corrupt
 from cnnkit.robustness.subject import EXAMPLES, Subject
 
@@ -14,7 +15,7 @@ _LEVELS_OF_ONE = 4
 _HALVINGS = 5
 
 
-def flip_search(subject: Subject, name: CorruptionName) -> Generator[AttackProgress, None, FlipSearch]:
+def flip_search(subject: Subject, name: CorruptionName) -> Generator[WorkProgress, None, FlipSearch]:
     """Find, for each image that the network gets right, the smallest severity of a corruption that it gets wrong.
 
     An answer may flip and flip back, so severities are tried upwards, from a quarter to 5 in steps of a quarter, up to
@@ -29,7 +30,7 @@ def flip_search(subject: Subject, name: CorruptionName) -> Generator[AttackProgr
         severities = np.full(len(left), level / _LEVELS_OF_ONE)
         wrong = left[_is_wrong(subject, name, positions[left], severities)]
         smallest[wrong] = level / _LEVELS_OF_ONE
-        yield AttackProgress(f"flipping by {name}", level, total)
+        yield WorkProgress(f"flipping by {name}", level, total)
     flipped = np.flatnonzero(~np.isnan(smallest))
     high = smallest[flipped]
     low = high - 1 / _LEVELS_OF_ONE
@@ -37,7 +38,7 @@ def flip_search(subject: Subject, name: CorruptionName) -> Generator[AttackProgr
         middle = (low + high) / 2
         enough = _is_wrong(subject, name, positions[flipped], middle)
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        yield AttackProgress(f"flipping by {name}", levels + halving, total)
+        yield WorkProgress(f"flipping by {name}", levels + halving, total)
     smallest[flipped] = high
     easiest = flipped[np.argsort(high, kind="stable")[:EXAMPLES]]
     examples = []

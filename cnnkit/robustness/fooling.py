@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from cnnkit.files import write_atomic
 from cnnkit.images import Pixels, prepare
-from cnnkit.results.robustness import AttackProgress, FoolingImage, FoolingSearch
+from cnnkit.pictures import encoded
+from cnnkit.results import WorkProgress
+from cnnkit.results.robustness import FoolingImage, FoolingSearch
 from cnnkit.robustness.canvas import Canvas
 from cnnkit.robustness.gradients import PixelNetwork
-from cnnkit.robustness.subject import safe_names, to_png
+from cnnkit.robustness.subject import safe_names
 from cnnkit.runtime.classifier import Classifier, softmax
 
 CONFIDENCE = 0.99
@@ -35,7 +37,7 @@ Values = NDArray[np.float64]
 
 def fooling_search(
     classifier: Classifier, network: PixelNetwork | None, *, seed: int, folder: Path | None
-) -> Generator[AttackProgress, None, FoolingSearch]:
+) -> Generator[WorkProgress, None, FoolingSearch]:
     """Make an image for each class that the network takes for it with at least 99%.
 
     Args:
@@ -51,7 +53,7 @@ def fooling_search(
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         for index, name in enumerate(safe_names(labels)):
-            yield AttackProgress("drawing fooling images", index, len(labels))
+            yield WorkProgress("drawing fooling images", index, len(labels))
             source = np.random.default_rng([seed, index])
             content, steps = _search(classifier, network, index, source)
             path = (folder or Path(scratch)) / "fooling" / f"{name}.png"
@@ -60,7 +62,7 @@ def fooling_search(
             probability = next(score.probability for score in scores if score.label == labels[index])
             kept = None if folder is None else path
             found.append(FoolingImage(labels[index], scores[0].label, probability, steps, kept))
-    yield AttackProgress("drawing fooling images", len(labels), len(labels))
+    yield WorkProgress("drawing fooling images", len(labels), len(labels))
     return FoolingSearch(CONFIDENCE, "evolution" if network is None else "gradient", tuple(found))
 
 
@@ -73,7 +75,7 @@ def _search(
     limit = _STEPS["evolution" if network is None else "gradient"]
     best, at, content = -1.0, 0, b""
     for step in range(limit + 1):
-        file = to_png(canvas.framed(values))
+        file = encoded(canvas.framed(values))
         # As it will be read, should the preprocessing change it after all.
         seen = prepare(file, classifier.card.preprocessing).pixels
         probability = float(softmax(classifier.network.logits(np.stack([seen])))[0, target])

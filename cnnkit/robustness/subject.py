@@ -1,6 +1,5 @@
 """The network that is examined, with the images that it is examined on, and the folder that pictures go into."""
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,22 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cnnkit.files import write_atomic
 from cnnkit.images import Pixels, decode
+from cnnkit.pictures import encoded
 from cnnkit.results.robustness import FooledImage
 from cnnkit.runtime.classifier import Network, softmax
 
 EXAMPLES = 10
 """Images of a kind that are kept as pictures."""
-
-
-def to_png(pixels: Pixels) -> bytes:
-    """Return uint8 [H, W, C] as the content of a PNG file."""
-    content = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 def from_png(content: bytes | Path) -> Pixels:
@@ -84,7 +76,7 @@ class Subject:
         if self.folder is None:
             return None
         path = self.folder / name
-        write_atomic(path, to_png(pixels))
+        write_atomic(path, encoded(pixels))
         return path
 
     def fooled(self, kind: str, position: int, changed: Pixels, strength: float) -> FooledImage:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from cnnkit.images import Pixels
-from cnnkit.results import ExplanationProgress, Occlusion
+from cnnkit.results import Occlusion, WorkProgress
 from cnnkit.runtime.classifier import Network, softmax
 
 _PATCH = 0.2  # of a side
@@ -23,7 +23,7 @@ def plain_colour(pixels: Pixels) -> Pixels:
     return np.asarray(np.round(np.median(pixels, (0, 1))), np.uint8)
 
 
-def occlude(network: Network, pixels: Pixels, target: int) -> Generator[ExplanationProgress, None, Occlusion]:
+def occlude(network: Network, pixels: Pixels, target: int) -> Generator[WorkProgress, None, Occlusion]:
     """Slide a patch of the image's median colour over it, and see what becomes of a class's probability.
 
     The patch is a fifth of each side, about as in the paper, and takes about 28 steps along a side, so that the work
@@ -48,7 +48,7 @@ def occlude(network: Network, pixels: Pixels, target: int) -> Generator[Explanat
     lowest = float(whole)
     batch = max(1, min(_BATCH, _BATCH_BYTES // pixels.nbytes))
     for start in range(0, len(places), batch):
-        yield ExplanationProgress("hiding parts of the image", start, len(places))
+        yield WorkProgress("hiding parts of the image", start, len(places))
         windows = [np.s_[top : top + size[0], left : left + size[1]] for top, left in places[start : start + batch]]
         hidden = np.repeat(pixels[None], len(windows), 0)
         for image, window in zip(hidden, windows, strict=True):

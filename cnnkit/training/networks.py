@@ -244,17 +244,18 @@ class TorchNetwork:
 
     Attributes:
         module: the network alone, in evaluation mode on its device.
+        device: where it runs.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto") -> None:
         self.card = card
         self.module = network
-        self._device = choose_device(device)
-        self.engine = f"PyTorch {self._device.type.upper()}"
+        self.device = choose_device(device)
+        self.engine = f"PyTorch {self.device.type.upper()}"
         normalise = Normalise(card.preprocessing.mean, card.preprocessing.std)
-        self._network = nn.Sequential(normalise, network).eval().to(self._device)
+        self._network = nn.Sequential(normalise, network).eval().to(self.device)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
         with torch.inference_mode():
-            return np.asarray(self._network(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy())
+            return np.asarray(self._network(torch.from_numpy(pixels).to(self.device)).float().cpu().numpy())

@@ -14,7 +14,7 @@ from cnnkit.api import reporting
 from cnnkit.api.reporting import EPSILONS
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.render.tables import percent
-from cnnkit.results import LoadNote, ModelSummary, Report, ReportProgress
+from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
 from tests.conftest import FEW
 
@@ -198,8 +198,8 @@ def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
 
 def test_progress_names_the_part(photos_run: Path) -> None:
     steps = list(api.report_steps(photos_run, without=["corruptions", "attacks", "benchmark"], device="cpu"))
-    assert all(isinstance(step, ReportProgress | LoadNote) for step in steps)
-    parts = dict.fromkeys(step.what.partition(":")[0] for step in steps if isinstance(step, ReportProgress))
+    assert all(isinstance(step, WorkProgress | LoadNote) for step in steps)
+    parts = dict.fromkeys(step.what.partition(":")[0] for step in steps if isinstance(step, WorkProgress))
     assert list(parts) == ["images", "curves", "evaluation", "mistakes", "layers", "parity"]
 
 

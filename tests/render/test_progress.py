@@ -6,7 +6,7 @@ import pytest
 
 from cnnkit.errors import DataError
 from cnnkit.render import progress
-from cnnkit.results import LoadProgress, ReportProgress
+from cnnkit.results import LoadProgress, WorkProgress
 
 Captured = pytest.CaptureFixture[str]
 
@@ -52,8 +52,8 @@ def test_work_without_measure_has_a_spinner(terminal: bool, capsys: Captured) ->
 def test_a_part_without_measure_has_no_count_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def parts() -> Generator[ReportProgress, None, None]:
-        for step in (ReportProgress("a", 0, None), ReportProgress("a: b", 7, 9), ReportProgress("c", 0, None)):
+    def parts() -> Generator[WorkProgress, None, None]:
+        for step in (WorkProgress("a", 0, None), WorkProgress("a: b", 7, 9), WorkProgress("c", 0, None)):
             yield step
             (task,) = shown[0].tasks
             seen.append((task.description, task.completed, task.total))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import OutputError
-from cnnkit.render import html, report
+from cnnkit.pictures import encoded
+from cnnkit.render import report
 from cnnkit.render.report_words import duration, megabytes, sentences, warnings
 from cnnkit.results import (
     Benchmark,
@@ -75,7 +76,7 @@ def make(make_evaluation: Callable[..., Evaluation], make_benchmark: Callable[..
             GradientAttack(name, "linf", 20, (0.02, 0.1), (0.0025, 0.0125), (0.8, last), ())
             for name, last in (("fgsm", 0.5), ("pgd", 0.123))
         )
-        png, layer = html.encoded(picture(2)), LayerRow("conv", "Conv2d", 1, (8, 28, 28), 80, 56448, True)
+        png, layer = encoded(picture(2)), LayerRow("conv", "Conv2d", 1, (8, 28, 28), 80, 56448, True)
         whole = Report(
             model="runs/net-photos-1",
             is_run=True,

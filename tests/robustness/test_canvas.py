@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.pictures import encoded
 from cnnkit.robustness.canvas import Canvas
-from cnnkit.robustness.subject import to_png
 
 GREY, COLOUR = {"mean": (0.0,), "std": (1.0,)}, {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 FORMS = {
@@ -33,7 +33,7 @@ def test_any_image_becomes_one_that_the_preprocessing_leaves_alone(
     values += tilt * (np.arange(form.width) - form.width / 2)[None, :, None]
     drawn = canvas.project(values)
     assert 0 <= drawn.min() <= drawn.max() <= 255
-    seen = prepare(to_png(canvas.framed(drawn)), form)
+    seen = prepare(encoded(canvas.framed(drawn)), form)
     np.testing.assert_array_equal(seen.pixels, np.rint(drawn))
 
 

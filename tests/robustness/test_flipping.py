@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.images import decode
-from cnnkit.results import AttackProgress, FlipSearch, result_of
+from cnnkit.results import FlipSearch, WorkProgress, result_of
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.subject import Subject
 
@@ -67,4 +67,4 @@ def test_the_easiest_are_kept_as_pictures_that_are_wrong_when_read_again(make_su
 def test_progress_goes_to_its_end(make_subject: Make) -> None:
     steps = list(flip_search(make_subject([(200.5, 256)], 100), "brightness"))
     assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
-    assert isinstance(steps[0], AttackProgress)
+    assert isinstance(steps[0], WorkProgress)

@@ -83,7 +83,7 @@ def lines(
         )
     pieces += (_line(frame, line, number) for number, line in enumerate(kept, 1))
     drawn = _svg(alt, height, pieces)
-    return drawn + _keys([line.name for line in kept]) if len(kept) > 1 else drawn
+    return Markup("<div>{}{}</div>").format(drawn, _keys([line.name for line in kept])) if len(kept) > 1 else drawn
 
 
 def _line(frame: _Frame, line: Line, number: int) -> Markup:

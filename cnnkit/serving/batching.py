@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LargeImageError(Exception):
-    """An image that would keep a whole batch waiting while it is decoded."""
+    """An image that is too large to be decoded where it is: in a batch, or beside others."""
 
 
 @dataclass(slots=True)
@@ -84,13 +85,16 @@ class Batcher:
         places: taken by requests that are not answered yet.
     """
 
-    def __init__(self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor) -> None:
+    def __init__(
+        self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor, giants: asyncio.Lock
+    ) -> None:
         self.model = model
         self.places = 0
         self.statistics = Statistics()
         self._settings = settings
         self._metrics = metrics
         self._decoders = decoders
+        self._giants = giants
         # Their order is that of admission; any may leave.
         self._waiting: OrderedDict[Job, None] = OrderedDict()
         self._rows = 0
@@ -206,7 +210,11 @@ class Batcher:
         """Decode a large image beside the batches, and let it wait again."""
         started = perf_counter()
         try:
-            await self._loop.run_in_executor(self._decoders, model.decode, job)
+            try:
+                await self._loop.run_in_executor(self._decoders, model.decode, job)
+            except LargeImageError:
+                async with self._giants:
+                    await self._loop.run_in_executor(self._decoders, partial(model.decode, job, alone=True))
         except Exception as error:
             if not job.done.done():
                 job.done.set_exception(error)

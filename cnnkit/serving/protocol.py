@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cnnkit.serving.problems import Problem
+from cnnkit.serving.receiving import RECEIVED
 from cnnkit.serving.replies import JSON
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Connection(HttpToolsProtocol):
         """Notice that what follows is another request."""
         self._stop_waiting()
         self._complete = self._completed = True
+        self.scope[RECEIVED] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

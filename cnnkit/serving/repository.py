@@ -44,6 +44,7 @@ class Repository:
         self.sources = {source.name: source for source in sources}
         self.batchers: dict[str, Batcher] = {}
         self.decoders: Executor = ThreadPoolExecutor(usable_cores(), "decoders")
+        self._giants = asyncio.Lock()
         self._settings = settings
         self._metrics = metrics
         self._reload_file = settings.shared / "reload" if settings.shared is not None else None
@@ -67,7 +68,7 @@ class Repository:
         """Put the opened models behind their queues, on the event loop that runs."""
         while self._opened:
             name, model = self._opened.popitem()
-            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
+            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders, self._giants)
             self._metrics.serving(model)
         self.batchers = {name: self.batchers[name] for name in self.sources}
 

@@ -30,6 +30,8 @@ _log = logging.getLogger("cnnkit.serving")
 
 _INLINE_PIXELS = 512 * 512
 """Larger images are decoded outside the batch, which would wait for them."""
+_BESIDE_PIXELS = 2**24
+"""Larger ones are decoded one at a time: up to 25 bytes are needed for a pixel."""
 _SMALL_SECONDS = 0.002
 """A network that takes no longer than this for an image gains nothing from a second thread."""
 _TOLERANCE = 1e-3
@@ -90,16 +92,23 @@ class ServedModel:
             _log.warning("%s shows no feature maps: %s", self.name, error, extra={"event": "no-features"})
             return None
 
-    def decode(self, job: Job) -> None:
-        """Decode a job's image, however large within the limit, unless nobody waits for it any more.
+    def decode(self, job: Job, *, alone: bool = False) -> None:
+        """Decode a job's image outside a batch, unless nobody waits for it any more.
+
+        Args:
+            job: with the image.
+            alone: no other one is decoded alone at the same time.
 
         Raises:
+            LargeImageError: it must be decoded alone.
             ImageError: it is not acceptable.
         """
         if (image := job.image) is None:
             return
-        form, limit = self.form, self._settings.max_pixels
-        prepared = prepare_all([image], form, formats=FORMATS, max_pixels=limit)[0]
+        limit = self._settings.max_pixels if alone else min(_BESIDE_PIXELS, self._settings.max_pixels)
+        prepared = prepare_all([image], self.form, formats=FORMATS, max_pixels=limit)[0]
+        if isinstance(prepared, ImageTooLargeError) and not alone:
+            raise LargeImageError
         if isinstance(prepared, ImageError):
             raise prepared
         job.prepared, job.decoded = prepared, True

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -102,6 +103,9 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = App(sources, settings)
     app.open()
+    # What is loaded now stays; looking through all of it for garbage would hold requests up for some milliseconds.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         app,
         http=partial(Connection, settings=settings, metrics=app.metrics),  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def test_the_models_say_what_the_page_needs(client):
     assert list(models) == ["lenet", "digits", "shapes-cnn"]
     assert models["shapes-cnn"]["input"] == {
         "channels": 3, "height": 28, "width": 28, "fit": "contain", "polarity": "as-is",
-    } | {key: models["shapes-cnn"]["input"][key] for key in ("fit", "polarity")}  # fmt: skip
+    }  # fmt: skip
     assert models["digits"]["labels"] == list("0123456789")
     assert models["digits"]["engine"] == "onnxruntime CPU"
     assert models["digits"]["features"] is True

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -109,6 +110,36 @@ def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
         batcher._decoders.shutdown()
 
     within(leave)
+
+
+def test_giant_images_are_decoded_one_at_a_time(within, monkeypatch):
+    running, most = [0], []
+
+    async def decode(app):
+        model = app.repository.batchers["digits"].model
+        decode = model.decode
+
+        def counted(job, *, alone=False):
+            running[0] += alone
+            most.append(running[0])
+            try:
+                decode(job, alone=alone)
+            finally:
+                running[0] -= alone
+
+        monkeypatch.setattr(model, "decode", counted)
+        giant = photo(4200)
+        answers = await asyncio.gather(post(app, said_to_be(giant, 7500)), post(app, giant), post(app, giant))
+        assert [status for status, _ in answers] == [413, 200, 200]
+        assert max(most) == 1
+
+    within(decode)
+
+
+def said_to_be(png, side):
+    """Return a PNG file whose header says that it is so many pixels wide and high."""
+    header = b"IHDR" + side.to_bytes(4, "big") * 2 + png[24:29]
+    return png[:12] + header + zlib.crc32(header).to_bytes(4, "big") + png[33:]
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from cnnkit.serving import logs
 from cnnkit.serving.logs import _Json, _Text
 
 
@@ -39,3 +40,32 @@ def test_an_error_has_its_traceback(record, form):
     except KeyError:
         record.exc_info = sys.exc_info()
     assert "KeyError: 'lost'" in form.format(record)
+
+
+@pytest.fixture(params=["text", "json"])
+def configured(request):
+    names = [logs.LOGGER, "uvicorn", "asyncio", "py.warnings"]
+    before = [(logging.getLogger(name), dict(vars(logging.getLogger(name)))) for name in names]
+    yield request.param
+    logging.captureWarnings(False)
+    for logger, attributes in before:
+        vars(logger).update(attributes)
+        logger.setLevel(attributes["level"])
+
+
+@pytest.mark.parametrize("name", [logs.LOGGER, "uvicorn.error", "asyncio"])
+def test_whoever_complains_does_so_in_one_form(configured, capsys, name):
+    logs.configure(configured)
+    try:
+        raise ValueError("spoilt")
+    except ValueError as error:
+        logging.getLogger(name).error("it is %s", "broken", exc_info=error, extra={"event": "bug", "ms": 3})
+    said = capsys.readouterr().err
+    if configured == "json":
+        entry = json.loads(said)
+        assert (entry["level"], entry["message"], entry["event"], entry["ms"]) == ("error", "it is broken", "bug", 3)
+        assert entry["traceback"].endswith("ValueError: spoilt")
+    else:
+        first, *_, last = said.splitlines()
+        assert first.endswith("error   it is broken  ms=3")
+        assert last == "ValueError: spoilt"

@@ -159,6 +159,14 @@ def test_a_client_that_sends_too_much_still_gets_the_answer(hasty, chunked):
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body-too-large")
 
 
+def test_a_body_that_does_not_say_its_length_is_counted_where_it_comes_at_once(hasty):
+    with connect(hasty.url) as client:
+        head = b"POST /predict/lenet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"4e20\r\n" + b"x" * 20_000 + b"\r\n0\r\n\r\n")
+        status, _, body = answer_of(client)
+        assert (status, body["error"]["code"]) == (413, "body-too-large")
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_body_is_capped_once_more_when_it_is_decompressed(hasty, encoding):
     import zlib

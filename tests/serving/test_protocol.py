@@ -69,7 +69,7 @@ def test_a_body_that_is_no_http_is_told_so(hasty):
 
 @pytest.mark.parametrize("rest", [b"GET / HT", b"\0\1\2"], ids=["slow", "garbage"])
 def test_what_follows_a_request_does_not_cost_it_its_answer(serve, slow, seven, rest):
-    server = serve(slow, "--receive-seconds", 0.2, "--threads", 1)
+    server = serve(slow, "--receive-seconds", 0.1, "--threads", 1)
     with connect(server.url) as client:
         client.sendall(request(seven) + rest)
         status, headers, body = answer_of(client)

@@ -1,9 +1,7 @@
 """Data sets as uint8 tensors, already in the form that the network expects, in three splits."""
 
-import contextlib
 import hashlib
 import math
-import textwrap
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,7 +17,7 @@ from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training import cache, folders, shapes
+from cnnkit.training import cache, folders, named
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
@@ -147,7 +144,7 @@ def load(
     if recipe.data in datasets.DATASETS:
         spec = datasets.dataset(recipe.data)
         shape = _form(form, spec)
-        train, test = _arrays(spec, data_dir)
+        train, test = named.load_arrays(spec, data_dir)
         order = np.random.default_rng(recipe.seed).permutation(len(train[1]))
         held = min(max(1, round(recipe.validation_fraction * len(order))), len(order) - 1)
         parts = {
@@ -243,50 +240,6 @@ def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadPr
 
 def _split(images: Pixels, targets: NDArray[np.int64]) -> Split:
     return Split(torch.from_numpy(images), torch.from_numpy(np.asarray(targets, np.int64)))
-
-
-def _arrays(
-    spec: datasets.DatasetSpec, data_dir: Path | None
-) -> tuple[tuple[Pixels, NDArray[np.int64]], tuple[Pixels, NDArray[np.int64]]]:
-    if spec.name == "shapes":
-        train = shapes.draw_shapes(spec.train // len(spec.classes), seed=0)
-        return train, shapes.draw_shapes(spec.test // len(spec.classes), seed=1)
-    where = datasets.locate(spec, data_dir)
-    # CIFAR-10 comes as pickles; torchvision opens them only after checking each against a pinned hash.
-    kind = {
-        "mnist": torchvision.datasets.MNIST,
-        "fashion-mnist": torchvision.datasets.FashionMNIST,
-        "cifar10": torchvision.datasets.CIFAR10,
-    }[spec.name]
-    was_there = where.folder is not None and where.folder.exists()
-    missing = [file for file in spec.files if where.folder is not None and not (where.folder / file).is_file()]
-    try:
-        loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
-    except Exception as error:
-        reason = textwrap.shorten(str(error), 120, placeholder=" …")
-        if missing and where.folder is not None:
-            _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0], and_parent=not was_there)
-            raise DataError(
-                f"{spec.name} is not under {where.folder} ({where.origin}) and could not be downloaded ({reason}). "
-                f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
-                f"or ${datasets.DATA_VARIABLE}."
-            ) from error
-        raise DataError(
-            f"{spec.name} under {where.folder} is damaged: {reason}. Delete it to load it again."
-        ) from error
-    train_set, test_set = ((np.asarray(d.data), np.asarray(d.targets, np.int64)) for d in loaded)
-    return train_set, test_set
-
-
-def _remove_empty_folders(folder: Path, *, and_parent: bool) -> None:
-    """Take away what torchvision created before its download failed."""
-    for place in (
-        *sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True),
-        folder,
-        *([folder.parent] if and_parent else []),
-    ):
-        with contextlib.suppress(OSError):
-            place.rmdir()
 
 
 def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:

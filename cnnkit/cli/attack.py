@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnkit.cli.common import (
+    BatchSize,
     Data,
     DataDir,
     Device,
@@ -49,7 +50,7 @@ def command(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the changed images here, as PNG.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves to this PNG.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 256,
+    batch_size: BatchSize = 256,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,

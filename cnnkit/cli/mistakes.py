@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.common import (
+    BatchSize,
     Data,
     DataDir,
     Device,
@@ -31,7 +32,7 @@ def command(
     split: Split = None,
     data_dir: DataDir = None,
     top: Annotated[int, typer.Option(help="How many mistakes, and labels to check, to keep.", min=1)] = 36,
-    batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 256,
+    batch_size: BatchSize = 256,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Folder for page, PNG and JSON. Default: mistakes-NAME."),

@@ -1,7 +1,7 @@
 """`cnnkit attack`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from cnnkit.cli.common import (
     TrustCode,
     emit,
     load_classifier,
+    names,
     require_suffix,
 )
 from cnnkit.errors import UsageError
@@ -73,7 +74,7 @@ def command(
         require_writable(plot.parent)
     if plot is not None or output is not None:
         plots.require_matplotlib()
-    parts = _names(only)
+    parts = names(only)
     if plot is not None and parts == ("fooling",):
         raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
     classifier = load_classifier(
@@ -92,7 +93,7 @@ def command(
         split=split,
         data_dir=data_dir,
         only=parts,
-        norms=_names(norm),
+        norms=names(norm),
         epsilons=_radii(epsilon),
         steps=steps,
         step_size=step_size,
@@ -115,10 +116,6 @@ def command(
         console.note(f"plot: {plot}")
     if context.obj["json"]:
         emit(context, result, robustness.show)
-
-
-def _names(text: str | None) -> Any:
-    return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
 def _radii(text: str | None) -> tuple[float, ...] | None:

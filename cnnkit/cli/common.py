@@ -258,6 +258,11 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
 
 
+def names(text: str | None) -> Any:
+    """Parse names separated by commas, each of them once; None stays None."""
+    return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     """Parse numbers separated by commas, which may be absent.
 

@@ -22,6 +22,7 @@ from cnnkit.cli.common import (
     load_classifier,
 )
 from cnnkit.files import require_writable
+from cnnkit.registry import short_name
 
 
 def command(
@@ -63,8 +64,7 @@ def command(
         trust_code=trust_code,
         torch=True,
     )
-    path = Path(model).resolve()
-    folder = output or Path(f"mistakes-{path.stem if path.suffix in {'.onnx', '.safetensors'} else path.name}")
+    folder = output or Path(f"mistakes-{short_name(model)}")
     require_writable(folder)
     steps = api.mistakes_steps(classifier, data=data, split=split, data_dir=data_dir, top=top, batch_size=batch_size)
     result = progress.follow(steps, f"looking for mistakes of {model}")

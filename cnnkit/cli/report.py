@@ -1,11 +1,11 @@
 """`cnnkit report`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit
+from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit, names
 from cnnkit.results.report import SECTIONS
 
 
@@ -50,9 +50,14 @@ def command(
 
     path = output or report.default_place(run)
     report.require_place(path)
-    names: Any = tuple(dict.fromkeys(part.strip() for part in without.split(","))) if without else ()
     steps = api.report_steps(
-        run, without=names, data=data, data_dir=data_dir, images=images, device=device, trust_code=trust_code
+        run,
+        without=names(without) or (),
+        data=data,
+        data_dir=data_dir,
+        images=images,
+        device=device,
+        trust_code=trust_code,
     )
     result = progress.follow(steps, f"reporting on {run}")
     report.write(result, path)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cnnkit.errors import OutputError
 from cnnkit.files import require_writable
+from cnnkit.registry import short_name
 from cnnkit.render import console, html
 from cnnkit.render.html import Content
 from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
@@ -34,12 +35,9 @@ _NOT_ASKED = "it was not asked for"
 
 
 def default_place(model: str) -> Path:
-    """Return where the page of a run goes, in its folder, or that of another reference, beside its file or here."""
+    """Return where the page of a run goes, in its folder, or that of another reference, here."""
     path = Path(model).expanduser()
-    if path.is_dir():
-        return path / "report.html"
-    name = path.stem if path.suffix in {".onnx", ".safetensors"} else path.name.rpartition(":")[2]
-    return Path(f"report-{name}.html")
+    return path / "report.html" if path.is_dir() else Path(f"report-{short_name(model)}.html")
 
 
 def require_place(path: Path) -> None:

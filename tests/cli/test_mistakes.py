@@ -69,7 +69,7 @@ def test_the_folder_is_named_after_the_network(
     monkeypatch.chdir(tmp_path)
     ref = {"run": photos_run, "file": photos_onnx, "checkpoint": photos_run / "best.safetensors"}[which]
     assert cli("mistakes", ref).exit_code == 0
-    expected = {"run": photos_run.name, "file": "photos", "checkpoint": "best"}[which]
+    expected = {"run": photos_run.name, "file": "photos", "checkpoint": photos_run.name}[which]
     assert [path.name for path in tmp_path.iterdir()] == [f"mistakes-{expected}"]
 
 

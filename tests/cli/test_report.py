@@ -58,7 +58,7 @@ def test_the_page_of_what_is_no_run_is_named_after_it(
     named = {"checkpoint": run / "best.safetensors", "onnx": photos_onnx}.get(ref, ref)
     result = cli("report", named, *FAST, "--without", "evaluation,mistakes,corruptions,attacks,parity,benchmark")
     assert result.exit_code == 0
-    name = {"checkpoint": "best", "onnx": "photos"}.get(ref, ref)
+    name = {"checkpoint": "run", "onnx": "photos"}.get(ref, ref)
     assert [path.name for path in place.iterdir()] == [f"report-{name}.html"]
     assert "without curves: the records of its training are in its run folder" in " ".join(result.stdout.split())
 

@@ -5,10 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from cnnkit.render import console
+from cnnkit.images import Pixels, decode
+from cnnkit.render import console, contact_sheet
+from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save
 from cnnkit.render.tables import percent
 from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
@@ -17,14 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import PercentFormatter
 
-Cell = tuple[Path, str]
-"""A picture and what stands above it."""
-Row = tuple[str, list[Cell]]
-
 _NORMS = {"linf": "L∞", "l2": "L2"}
 _SHARES = (0.1, 0.25, 0.5)
-_LABEL = 8
-"""Letters of a label above a picture."""
+_SHORT = 10
+"""Letters of two labels that fit under a picture."""
 
 
 def show(result: Robustness) -> None:
@@ -189,69 +188,51 @@ def write_sheets(result: Robustness, folder: Path) -> list[Path]:
         OutputError: they cannot be written.
     """
     written = []
-    for name, title, rows in _sheets(result):
-        if any(cells for _, cells in rows):
-            _draw_sheet(title, rows, folder / name)
+    for name, title, explanation, tiles in _sheets(result):
+        shown = [tile for tile in tiles if tile.images]
+        if shown:
+            contact_sheet.write(folder / name, title, explanation, shown, columns=1)
             written.append(folder / name)
     return written
 
 
-def _sheets(result: Robustness) -> Iterator[tuple[str, str, list[Row]]]:
-    shown: list[Row] = [
-        (curve.name, [(path, f"{amount:g}") for path, amount in zip(curve.samples, curve.amounts, strict=False)])
+def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
+    amounts = [
+        Tile(
+            curve.name,
+            [(_read(path), f"{amount:g}") for path, amount in zip(curve.samples, curve.amounts, strict=False)],
+        )
         for curve in result.corruptions
     ]
-    yield "corruptions.png", "Corruptions at severities 1 to 5", shown
+    yield "corruptions.png", "Corruptions", "one image at severities 1 to 5, with the amounts", amounts
+    turned = "images that were right, and what they are taken for"
     for attack in result.attacks:
         rows = [
-            (f"{epsilon:.4g}", _changed(image for image in attack.examples if image.strength == epsilon))
+            Tile(f"radius {epsilon:.4g}", _changed(image for image in attack.examples if image.strength == epsilon))
             for epsilon in attack.epsilons
         ]
-        kind = f"{attack.attack}-{attack.norm}"
-        yield f"{kind}.png", f"{attack.attack} by radius in {_NORMS[attack.norm]}", [row for row in rows if row[1]]
-    flips = [(found.name, _changed(found.examples, at=True)) for found in result.flips]
-    yield "flips.png", "The least that flips an answer, by severity", [row for row in flips if row[1]]
+        yield f"{attack.attack}-{attack.norm}.png", f"{attack.attack} in {_NORMS[attack.norm]}", turned, rows
+    flips = [Tile(found.name, _changed(found.examples, at=True)) for found in result.flips]
+    yield "flips.png", "The least that flips an answer", "severities, and what each is taken for", flips
     if result.fooling is not None:
         cells = [
-            (image.image, f"{_short(image.label)}  {image.probability:.1%}")
+            (_read(image.image), f"{image.probability:.1%} {image.label}")
             for image in result.fooling.images
             if image.image is not None
         ]
-        yield "fooling.png", "Images from noise", [("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
+        rows = [Tile("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
+        yield "fooling.png", "Images from noise", "what each is taken for, and how surely", rows
 
 
-def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[Cell]:
-    cells = []
-    for image in images:
-        if image.changed is not None:
-            caption = f"{_short(image.label)}→{_short(image.taken_for)}"
-            cells.append((image.changed, f"{caption}\n{image.strength:.2f}" if at else caption))
-    return cells
+def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[tuple[Pixels, str]]:
+    return [(_read(image.changed), _caption(image, at=at)) for image in images if image.changed is not None]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+def _caption(image: FooledImage, *, at: bool) -> str:
+    # Of two long labels, the eye supplies the first.
+    known = image.label if len(image.label) + len(image.taken_for) <= _SHORT else ""
+    return " ".join(filter(None, (f"{image.strength:.2f}" if at else "", known, "→", image.taken_for)))
 
 
-def _draw_sheet(title: str, rows: Sequence[Row], path: Path) -> None:
-    import numpy as np
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    columns = max(len(cells) for _, cells in rows)
-    side = 1.2 if columns > 5 else 1.5
-    figure = Figure(figsize=(0.9 + side * columns, 0.5 + (side + 0.3) * len(rows)), layout="constrained")
-    figure.suptitle(title, parse_math=False)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for (name, cells), places in zip(rows, grid, strict=True):
-        for axes in places:
-            axes.set_axis_off()
-        if name:
-            # In the axes' own coordinates: a label of an axis goes with it.
-            places[0].text(-0.12, 0.5, name, transform=places[0].transAxes, ha="right", va="center", fontsize=9)
-        for axes, (picture, caption) in zip(places, cells, strict=False):
-            with Image.open(picture) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            axes.imshow(pixels, interpolation="nearest")
-            axes.set_title(caption, fontsize=8, pad=3, parse_math=False)
-    save(figure, path)
+def _read(path: Path) -> Pixels:
+    return np.asarray(decode(path)[0].convert("RGB"))

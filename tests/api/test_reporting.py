@@ -21,10 +21,17 @@ from tests.conftest import FEW
 IMAGES = 20
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spend less time on measuring speed, which is looked at elsewhere."""
+    monkeypatch.setattr(reporting, "_SECONDS", 0.05)
+
+
 @pytest.fixture(scope="module")
 def found(tiny_run: Path) -> Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(datasets.DATASETS, "shapes", FEW)
+        patch.setattr(reporting, "_SECONDS", 0.05)
         return cnnkit.report(tiny_run, images=IMAGES, device="cpu")
 
 

@@ -92,6 +92,13 @@ def bench_onnx(session: nox.Session) -> None:
 
 
 @nox.session
+def check_torchvision(session: nox.Session) -> None:
+    """Compare `cnnkit summary` with what torchvision says of its networks, and with torchinfo."""
+    install(session, "-e", ".", "torchinfo")
+    session.run("python", "scripts/check_torchvision.py", *session.posargs)
+
+
+@nox.session
 def kill_training(session: nox.Session) -> None:
     """Kill a training at 200 moments, 50 of them inside a save, and resume it each time."""
     install(session, "-e", ".")

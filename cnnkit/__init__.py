@@ -18,15 +18,19 @@ _HOMES = {
     "ModelSpec": "cnnkit.registry",
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
+    "attack": "cnnkit.api",
     "benchmark": "cnnkit.api",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.api",
+    "explain": "cnnkit.api",
     "export": "cnnkit.api",
+    "find_mistakes": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.api",
+    "report": "cnnkit.api",
     "serve": "cnnkit.api",
     "summarize": "cnnkit.api",
     "train": "cnnkit.api",
@@ -37,12 +41,16 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from cnnkit.api import attack as attack
     from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
     from cnnkit.api import evaluate as evaluate
+    from cnnkit.api import explain as explain
     from cnnkit.api import export as export
+    from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import load as load
+    from cnnkit.api import report as report
     from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train

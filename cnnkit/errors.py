@@ -9,6 +9,7 @@ CnnkitError                    exit 1
 │   └── ImageTooLargeError     over the byte or pixel cap
 ├── CheckpointError            weights that are damaged or belong to another network
 ├── ZooError                   a models_zoo file that is absent or damaged
+├── ForwardError               a layer that refuses what it gets
 ├── OnnxError                  a file that onnxruntime cannot run as an image classifier
 ├── DeviceError                a device that was asked for and cannot be had
 ├── InstallationError          what `doctor` found would make a command fail
@@ -97,6 +98,17 @@ class ZooError(CnnkitError):
     """A models_zoo file that is absent or damaged."""
 
     code = "zoo"
+
+
+class ForwardError(CnnkitError):
+    """A layer of a network refuses what it gets, or fails in another way."""
+
+    code = "forward"
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+        """The layers up to there, for the JSON envelope."""
 
 
 class OnnxError(CnnkitError):

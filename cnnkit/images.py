@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnkit import ink
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError, without_frames
+from cnnkit.pictures import as_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
@@ -253,7 +254,7 @@ def _from_array(array: Pixels) -> Image.Image:
         raise ImageError(f"expected uint8 [H, W], [H, W, 1] or [H, W, 3], got {array.dtype} {list(array.shape)}.")
     if array.size == 0:
         raise ImageError(f"the image has no pixels: {list(array.shape)}.")
-    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    return as_picture(array)
 
 
 def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:

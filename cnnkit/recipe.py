@@ -60,6 +60,13 @@ class Recipe(BaseModel):
     mixup: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="alpha of its Beta distribution (Zhang, 2018); 0: none"
     )
+    adversarial_training: float = Field(
+        0.0, ge=0, lt=1, description="L∞ radius, of pixels in [0, 1], of PGD on each batch (Madry, 2018); 0: none"
+    )
+    adversarial_steps: int = Field(7, ge=1, le=1000, description="of PGD")
+    adversarial_step_size: float = Field(
+        0.0, ge=0, lt=1, description="of PGD; 0: 2.5 radii over the steps, 1.25 for a single one (Wong, 2020)"
+    )
 
     initialisation: Literal["default", "xavier"] = Field(
         "default", description="default: PyTorch's; xavier: Glorot and Bengio, 2010"
@@ -89,6 +96,12 @@ class Recipe(BaseModel):
         if self.freeze and not self.weights:
             raise ValueError("freeze keeps weights as they are; name the ones to start from with weights")
         return self
+
+    @property
+    def adversarial_step(self) -> float:
+        """Length of a step of PGD in pixels of [0, 1], the default resolved."""
+        longest = self.adversarial_training * (1.25 if self.adversarial_steps == 1 else 2.5)
+        return self.adversarial_step_size or longest / self.adversarial_steps
 
     def override(self, changes: dict[str, Any]) -> Self:
         """Return a copy with `changes` applied and checked; a `None` changes nothing.

@@ -238,3 +238,16 @@ def resolve(text: str) -> Reference:
         [*models(), *zoo.entries()],
         hint="Also possible: a run folder, a file, torchvision/NAME, module:factory.",
     )
+
+
+def short_name(text: str) -> str:
+    """Return a name for what is made of the model that a reference names: that of its file, its run or its factory.
+
+    >>> [short_name(text) for text in ("runs/lenet-mnist-1/model.onnx", "torchvision/resnet18", "mypackage.nets:MyNet")]
+    ['lenet-mnist-1', 'resnet18', 'MyNet']
+    """
+    path = Path(text).expanduser().resolve()
+    if path.suffix.lower() not in {".onnx", ".safetensors"}:
+        return path.name.rpartition(":")[2]
+    # Runs call their file model.onnx, and their weights best.safetensors.
+    return path.parent.name if path.stem in {"model", "best"} else path.stem

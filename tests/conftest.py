@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -218,3 +219,39 @@ def chromium() -> Iterator["Browser"]:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def stands_alone(chromium: "Browser") -> Callable[[Path], str]:
+    """Open a page that is one file as readers do, check it, and return its text: `stands_alone(path)`.
+
+    Nothing is requested, nothing is refused or breaks, every image is decoded and described, and nothing reaches out of
+    the screen of a phone, in the light or in the dark.
+    """
+
+    def check(path: Path) -> str:
+        requested: list[str] = []
+        said: list[str] = []
+        for scheme in ("light", "dark"):
+            context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+            page = context.new_page()
+            page.on("request", lambda request: requested.append(request.url))
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+            images = page.evaluate("""async () => await Promise.all([...document.images].map(async image => {
+                await image.decode(); return [image.naturalWidth, image.alt] }))""")
+            assert all(width > 0 and alt for width, alt in images)
+            paper, ink = page.evaluate(
+                "(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle(document.body))"
+            )
+            brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (paper, ink)]
+            assert (brightness[0] > brightness[1]) == (scheme == "light")
+            text: str = page.inner_text("body")
+            context.close()
+        assert {url for url in requested if not url.startswith("data:")} == {path.as_uri()}
+        assert said == []
+        return text
+
+    return check

@@ -17,14 +17,14 @@ from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageEr
 from cnnkit.results import EpochRecord
 
 PUBLIC = {
-    "CnnkitError", "Classifier", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "benchmark", "create_model",
-    "default_recipe", "doctor", "evaluate", "export", "list_datasets", "list_models", "load", "serve", "summarize",
-    "train", "tune", "verify", "__version__",
+    "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
+    "create_model", "default_recipe", "doctor", "evaluate", "explain", "export", "find_mistakes", "list_datasets",
+    "list_models", "load", "report", "serve", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
     "load": (
         "(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None, "
-        "provider=None)"
+        "provider=None, torch=False)"
     ),
     "create_model": "(name, num_classes=None)",
     "train": (
@@ -35,15 +35,29 @@ SIGNATURES = {
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),
+    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None)"
+    ),
+    "find_mistakes": (
+        "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, device='auto', trust_code=False, "
+        "output=None)"
+    ),
+    "attack": (
+        "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
+        "step_size=None, images=1000, seed=0, output=None, device='auto', batch_size=256, trust_code=False, "
+        "labels=None, mean=None, std=None, preprocess=None)"
+    ),
+    "report": (
+        "(ref, *, without=(), data=None, data_dir=None, images=None, device='auto', trust_code=False, output=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"
     ),
     "summarize": (
-        "(ref, *, batch=1, shape=None, depth=None, trust_code=False, compare=None, profile=False, device='auto')"
+        "(ref, *, batch=1, shape=None, depth=None, fold=False, trust_code=False, compare=None, profile=False, "
+        "device='auto')"
     ),
     "serve": "(refs=(), settings=None, *, labels=None, mean=None, std=None, preprocess=None)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",

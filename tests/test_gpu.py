@@ -172,6 +172,15 @@ def test_half_precision_learns_and_keeps_float32_weights(precision, optimizer):
         assert 1 <= step.scaler.get_scale() <= 2**17
 
 
+@pytest.mark.usefixtures("few_shapes")
+def test_attacks_on_the_gpu_find_what_those_on_the_cpu_find():
+    options = {"data": "shapes", "only": ["fgsm", "fooling"], "epsilons": [0.02, 0.1], "seed": 1}
+    there, here = (cnnkit.attack("shapes-cnn", device=device, **options) for device in (GPU, "cpu"))
+    assert there.engine == "PyTorch CUDA"
+    assert there.attacks[0].accuracies == pytest.approx(here.attacks[0].accuracies, abs=0.1)
+    assert there.fooling.fooled == here.fooling.fooled == 3
+
+
 # Whole runs.
 
 EVERYTHING = {
@@ -187,6 +196,7 @@ RUNS = {
     "rmsprop": {"model": "digit-cnn", "optimizer": "rmsprop", "momentum": 0.5, "augmentation": "digits"},
     "bf16": {"model": "tinynets:Regular", **EVERYTHING, "precision": "bf16"},
     "fp16": {"model": "tinynets:Regular", **EVERYTHING, "precision": "fp16"},
+    "adversarial": {"model": "tinynets:Regular", **EVERYTHING, "adversarial_training": 0.1, "adversarial_steps": 2},
     "fp16 rmsprop": {"model": "tinynets:Regular", "optimizer": "rmsprop", "precision": "fp16"},
 }
 

@@ -54,6 +54,9 @@ FIELDS = {
     "label_smoothing": below_one,
     "class_weights": st.sampled_from(["none", "balanced"]),
     "mixup": amount,
+    "adversarial_training": below_one,
+    "adversarial_steps": st.integers(1, 1000),
+    "adversarial_step_size": below_one,
     "initialisation": st.sampled_from(["default", "xavier"]),
     "normalisation": st.sampled_from(["unit", "standard"]),
     "augmentation": st.sampled_from(["none", "affine", "digits", "drawings", "crops"]),
@@ -152,6 +155,11 @@ WRONG = [
     ("mixup", -0.1),
     ("mixup", float("inf")),
     ("mixup", float("nan")),
+    ("adversarial_training", -0.1),
+    ("adversarial_training", 1.0),
+    ("adversarial_training", float("nan")),
+    ("adversarial_steps", 0),
+    ("adversarial_step_size", 1.0),
     ("precision", "fp64"),
     ("compile", "fast"),
     ("tensorboard", "sometimes"),
@@ -210,8 +218,9 @@ def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
     )
     recipe = Recipe.from_toml(tmp_path / "run.toml")
     later = {name: getattr(recipe, name) for name in FIELDS if name not in (tmp_path / "run.toml").read_text()}
-    assert {value for value in later.values() if value} == {30, 0.1, "none", "fp32"}
+    assert {value for value in later.values() if value} == {30, 7, 0.1, "none", "fp32"}
     assert (recipe.decay_epochs, recipe.decay_factor, recipe.class_weights) == (30, 0.1, "none")
+    assert (recipe.adversarial_training, recipe.adversarial_steps) == (0, 7)
 
 
 def test_every_wrong_field_is_named_at_once():
@@ -256,3 +265,16 @@ def test_writing_where_nothing_can_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=r"run\.toml"):
         Recipe().write(tmp_path / "file" / "run.toml")
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"adversarial_steps": 10}, 0.025),
+        ({"adversarial_steps": 1}, 0.125),
+        ({"adversarial_steps": 10, "adversarial_step_size": 0.03}, 0.03),
+    ],
+    ids=str,
+)
+def test_the_steps_of_adversarial_training_are_long_enough_to_cross_the_ball(fields, size):
+    assert Recipe(adversarial_training=0.1, **fields).adversarial_step == pytest.approx(size)

@@ -237,3 +237,18 @@ def test_nothing_of_the_registry_imports_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("lenet", "lenet"),
+        ("runs/lenet-mnist-1", "lenet-mnist-1"),
+        ("runs/lenet-mnist-1/best.safetensors", "lenet-mnist-1"),
+        ("files/lenet.v2.ONNX", "lenet.v2"),
+        ("torchvision/resnet18", "resnet18"),
+        ("package.module:factory", "factory"),
+    ],
+)
+def test_what_is_made_of_a_model_is_named_after_it(text, name):
+    assert registry.short_name(text) == name

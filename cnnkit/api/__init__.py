@@ -1,14 +1,20 @@
 """The same from Python as from the command line; `cnnkit` re-exports these names.
 
-Each is loaded from its module when first asked for: `predict` needs one of the four.
+Each is loaded from its module when first asked for: `predict` needs one of them.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnnkit.api.attacking import attack as attack
+    from cnnkit.api.attacking import attack_steps as attack_steps
     from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
     from cnnkit.api.classifying import load as load
     from cnnkit.api.classifying import load_on_ray as load_on_ray
+    from cnnkit.api.explaining import explain as explain
+    from cnnkit.api.explaining import explanation_steps as explanation_steps
+    from cnnkit.api.inspecting import find_mistakes as find_mistakes
+    from cnnkit.api.inspecting import mistakes_steps as mistakes_steps
     from cnnkit.api.measuring import benchmark as benchmark
     from cnnkit.api.measuring import benchmark_steps as benchmark_steps
     from cnnkit.api.measuring import evaluate as evaluate
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
     from cnnkit.api.proving import verify as verify
+    from cnnkit.api.reporting import report as report
+    from cnnkit.api.reporting import report_steps as report_steps
     from cnnkit.api.serving import serve as serve
     from cnnkit.api.serving import served_models as served_models
     from cnnkit.api.training import create_model as create_model
@@ -28,9 +36,13 @@ if TYPE_CHECKING:
     from cnnkit.api.training import train_events as train_events
 
 _HOMES = {
+    "attacking": ("attack", "attack_steps"),
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
+    "explaining": ("explain", "explanation_steps"),
+    "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
+    "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),
     "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
 }

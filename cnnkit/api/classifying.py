@@ -29,6 +29,7 @@ def load(
     std: "Sequence[float] | None" = None,
     preprocess: 'Literal["imagenet"] | None' = None,
     provider: "ProviderOptions | None" = None,
+    torch: bool = False,
 ) -> Classifier:
     """Open a trained network as a classifier.
 
@@ -43,6 +44,7 @@ def load(
         preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
             None for those that the file's card holds for this hardware, else the default ones.
+        torch: run a zoo entry on PyTorch as well, where its layers can be looked into.
 
     Raises:
         UnknownNameError: nothing of that name.
@@ -55,7 +57,8 @@ def load(
     ('lenet', 10)
     """
     source = _exported(ref, labels, mean, std, preprocess)
-    if source is not None:
+    of_zoo = source is not None and source.get("verified", False)
+    if source is not None and not (torch and of_zoo):
         return open_onnx(device=device, provider=provider, **source)
     if provider is not None:
         raise UsageError(f"{ref} runs on PyTorch; provider options are for ONNX files. Export it: cnnkit export {ref}")

@@ -65,8 +65,9 @@ def summarize(
     ref: str | Path,
     *,
     batch: int = 1,
-    shape: tuple[int, int, int] | None = None,
+    shape: "tuple[int, ...] | Sequence[tuple[int, ...]] | None" = None,
     depth: int | None = None,
+    fold: bool = False,
     trust_code: bool = False,
     compare: str | Path | None = None,
     profile: bool = False,
@@ -74,8 +75,8 @@ def summarize(
 ) -> "ModelSummary | GraphSummary":
     """Return the layers of a network, or the nodes of an ONNX file.
 
-    `compare`, `profile` and `device` are for ONNX files, `depth` is for PyTorch networks; see
-    `cnnkit.inspection.summary.summarize` and `cnnkit.inspection.graph.summarize_file`.
+    `compare`, `profile` and `device` are for ONNX files; `depth`, `fold` and several shapes are for PyTorch networks;
+    see `cnnkit.inspection.summary.summarize` and `cnnkit.inspection.graph.summarize_file`.
 
     >>> import cnnkit
     >>> [layer.output_shape for layer in cnnkit.summarize("lenet").layers if layer.kind == "MaxPool2d"]
@@ -88,14 +89,17 @@ def summarize(
     if reference.kind == "onnx" and reference.path is not None:
         if depth is not None:
             raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")
+        if fold:
+            raise UsageError(f"{text} is an ONNX file, whose nodes are no blocks; leave out --fold.")
         from cnnkit.inspection import graph
 
+        image = None if shape is None else _image_shape(shape)
         against = None if compare is None else str(compare)
         return graph.summarize_file(
             reference.path,
             text,
             batch=batch,
-            shape=shape,
+            shape=image,
             against=against,
             profile=profile,
             device=device,
@@ -108,7 +112,16 @@ def summarize(
         )
     from cnnkit.inspection import summary
 
-    return summary.summarize(text, batch=batch, shape=shape, depth=depth, trust_code=trust_code)
+    return summary.summarize(text, batch=batch, shape=shape, depth=depth, fold=fold, trust_code=trust_code)
+
+
+def _image_shape(given: "Sequence[Any]") -> tuple[int, int, int]:
+    """Return the only shape that was given, as channels, height and width."""
+    found = given[0] if len(given) == 1 else given
+    if not isinstance(found, list | tuple) or [type(size) for size in found] != [int] * 3:
+        raise UsageError("an ONNX file takes one --input of channels × height × width, as in 3x32x32.")
+    channels, height, width = found
+    return channels, height, width
 
 
 def benchmark(

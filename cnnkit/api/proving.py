@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Literal
 
-    from cnnkit.results import ComparisonProgress, ExportResult, LoadNote, LoadProgress, TritonModel, Verification
+    from cnnkit.results import ExportResult, LoadNote, LoadProgress, TritonModel, Verification, WorkProgress
 
 
 def export(
@@ -85,7 +85,7 @@ def verify(
 
 def verification_steps(
     ref: str | Path, *, against: str | Path | None = None, data_dir: str | Path | None = None, **options: Any
-) -> "Generator[LoadProgress | LoadNote | ComparisonProgress, None, Verification]":
+) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]":
     """Do what `verify` does, and yield how far the loading of the images and their comparison is."""
     from cnnkit.exporting import verification
 

@@ -16,7 +16,8 @@ import cnnkit
 from cnnkit.cli.common import Group
 
 COMMANDS = (
-    "summary", "train", "evaluate", "export", "verify", "benchmark", "serve", "predict", "models", "datasets", "doctor",
+    "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
+    "serve", "predict", "models", "datasets", "doctor",
 )  # fmt: skip
 
 

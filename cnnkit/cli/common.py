@@ -206,6 +206,7 @@ TorchDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or c
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
+BatchSize = Annotated[int, typer.Option(help="Images that go through the network together.", min=1)]
 Labels = Annotated[Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")]
 Mean = Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option(help="For an ONNX file without a card.")]
@@ -255,6 +256,11 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
     """
     if path is not None and path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
+
+
+def names(text: str | None) -> Any:
+    """Parse names separated by commas, each of them once; None stays None."""
+    return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
 def numbers(text: str | None, option: str) -> tuple[float, ...] | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.common import (
+    BatchSize,
     Data,
     DataDir,
     Device,
@@ -32,12 +33,12 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
-    batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 256,
+    batch_size: BatchSize = 256,
     top_k: Annotated[int, typer.Option(help="For the top-k accuracy.", min=1)] = 5,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit 3 below this accuracy, as in 0.98.", min=0, max=1)
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the confusion matrix to this PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the confusion matrix to this PNG.")] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,

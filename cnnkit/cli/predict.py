@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cnnkit.cli.common import (
+    BatchSize,
     Device,
     Json,
     Labels,
@@ -33,7 +34,7 @@ def command(
         ),
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
-    batch_size: Annotated[int, typer.Option(help="Images that go through the network together.", min=1)] = 64,
+    batch_size: BatchSize = 64,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write a row an image to FILE.csv, .jsonl or .parquet."),

@@ -92,6 +92,11 @@ def command(
     label_smoothing: Annotated[float | None, _option("Share of each label that all classes get.", _LOSS)] = None,
     class_weights: Annotated[str | None, _option("none, or balanced: rare classes count as much.", _LOSS)] = None,
     mixup: Annotated[float | None, _option("Alpha of mixup; 0: none.", _LOSS)] = None,
+    adversarial_training: Annotated[
+        float | None, _option("Train on PGD's images within this L∞ radius, as in 0.1; 0: don't.", _LOSS)
+    ] = None,
+    adversarial_steps: Annotated[int | None, _option("Of PGD.", _LOSS)] = None,
+    adversarial_step_size: Annotated[float | None, _option("Of PGD; 0: 2.5 radii over the steps.", _LOSS)] = None,
     device: TorchDevice = "auto",
     precision: Annotated[str | None, _option("fp32, bf16 or fp16.", _MACHINE)] = None,
     compile: Annotated[bool | None, _option("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,

@@ -94,7 +94,7 @@ class RefusedNetwork(OnnxNetwork):
 
     def __init__(self, model: onnx.ModelProto, card: ModelCard, error: OnnxError) -> None:
         self.card, self.engine, self.batch, self.probabilities = card, "onnxruntime CPU", None, False
-        self.output, self._input, self._channels_last = "logits", model.graph.input[0].name, False
+        self.output, self.input, self._channels_last = "logits", model.graph.input[0].name, False
         self.error = error
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:

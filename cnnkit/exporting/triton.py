@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 
+from cnnkit import registry
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError, OutputError, UsageError
 from cnnkit.files import require_writable, write_folder_atomic
@@ -98,9 +99,7 @@ def model_name(source: Path) -> str:
     >>> model_name(Path("runs/lenet-mnist-1/model.onnx")), model_name(Path("my net.onnx"))
     ('lenet-mnist-1', 'my-net')
     """
-    # Runs call their file model.onnx, and their weights best.safetensors.
-    name = source.resolve().parent.name if source.stem in {"model", "best"} else source.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", registry.short_name(str(source))).strip("-._")
 
 
 def _result(

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit import zoo
-from cnnkit.errors import DataError, OnnxError, OutputError
+from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import Comparison, compare, whole_set
@@ -19,12 +19,12 @@ from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adap
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
-    ComparisonProgress,
     Divergence,
     LoadNote,
     LoadProgress,
     ParityCertificate,
     Verification,
+    WorkProgress,
 )
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.guard import graph_sha256
@@ -48,7 +48,7 @@ def verify(
     data_dir: Path | None = None,
     device: str = "auto",
     trust_code: bool = False,
-) -> Generator[LoadProgress | LoadNote | ComparisonProgress, None, Verification]:
+) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]:
     """Compare an ONNX file with its PyTorch network on every image of a data set; yields progress.
 
     The first images go through in batches of 1, 2 and 7, the others in batches of 256. A certificate that is good is
@@ -75,9 +75,7 @@ def verify(
     reference = find_reference(file, against, trust_code=trust_code)
     network = adapt(file, reference)
     loaded, used = yield from load_for(reference.card, data=data, split=split, data_dir=data_dir)
-    images = loaded.split(used)
-    if not len(images):
-        raise DataError(f"the {used} split of {loaded.name} is empty.")
+    images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
     torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")
     parts, rights, run_error = yield from _compare_all(network, torch_network, images)
@@ -121,7 +119,7 @@ def verify(
 
 def _compare_all(
     network: OnnxNetwork, torch_network: TorchNetwork, images: Split
-) -> Generator[ComparisonProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
+) -> Generator[WorkProgress, None, tuple[list[Comparison], list[NDArray[np.bool_]], str]]:
     """Return how the batches compare, for each [2, N] whether PyTorch and the file are right, and what went wrong.
 
     Where the file cannot run, the comparison ends, as with logits that are no numbers. Yields progress.
@@ -146,7 +144,7 @@ def _compare_all(
         rights.append(
             np.stack([(logits.argmax(1) == targets) & np.isfinite(logits).all(1) for logits in (expected, found)])
         )
-        yield ComparisonProgress(batch.stop, len(images))
+        yield WorkProgress("comparing images", batch.stop, len(images))
         if run_error:
             break
     return parts, rights, run_error

@@ -1,7 +1,7 @@
 """A PyTorch network beside the ONNX graph that it became: each layer with its nodes."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from onnx import NodeProto
 
@@ -39,7 +39,7 @@ def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphCompari
 
     Raises:
         UnknownNameError: no such network.
-        UsageError: the network does not take such an input.
+        ForwardError: the network does not take such an input.
     """
     network = summarize(ref, batch=graph.summary.batch, shape=_image_shape(graph), trust_code=trust_code)
     layers = {row.name: row for row in network.layers}
@@ -62,7 +62,7 @@ def _image_shape(graph: Graph) -> tuple[int, int, int] | None:
     return (third, first, second) if third in {1, 3} and first not in {1, 3} else (first, second, third)
 
 
-def _owners(node: NodeProto, weights: frozenset[str], layers: dict[str, LayerRow]) -> set[str]:
+def _owners(node: NodeProto, weights: frozenset[str], layers: Mapping[str, LayerRow]) -> set[str]:
     """Return the layers that a node says to come from: more than one where it was fused."""
     found = {weight.rpartition(".")[0].removeprefix("network.") for weight in weights}
     modules = [scope.removeprefix("network.") for scope in scopes(node)]
@@ -75,7 +75,7 @@ def _owners(node: NodeProto, weights: frozenset[str], layers: dict[str, LayerRow
 
 def _take_in_order(owners: list[set[str]], graph: Graph, network: ModelSummary) -> None:
     """Give nodes that do not say where they come from to layers that have none, in their order."""
-    leaves = [row for row in network.layers if row.is_leaf]
+    leaves = sorted((row for row in network.layers if row.is_leaf), key=lambda row: row.order)
     places = {row.name: place for place, row in enumerate(leaves)}
     last = -1
     for index, row in enumerate(graph.summary.layers):

@@ -1,162 +1,292 @@
-"""Layers, output shapes, parameters and multiply-adds of a network, found by running it once without data."""
+"""Layers, shapes, parameters, multiply-adds and receptive fields of a network, found by running it without data."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.parameter import is_lazy
 
 from cnnkit import registry
-from cnnkit.errors import UsageError
-from cnnkit.results import LayerRow, ModelSummary
-from cnnkit.training import networks
+from cnnkit.errors import ForwardError, UsageError
+from cnnkit.inspection import building, refusals, tracing
+from cnnkit.inspection.building import Shape
+from cnnkit.inspection.folding import folded
+from cnnkit.inspection.tracing import Record, Trace
+from cnnkit.results import ModelSummary, ModuleRow
+
+_BYTES_PER_MB = 1e6
 
 
 def summarize(
     ref: str,
     *,
     batch: int = 1,
-    shape: tuple[int, int, int] | None = None,
+    shape: Shape | Sequence[Shape] | None = None,
     depth: int | None = None,
+    fold: bool = False,
     trust_code: bool = False,
 ) -> ModelSummary:
     """Summarise the network behind a model reference.
 
+    It is built and run on the meta device, which has shapes and no memory. Only a network that goes by the values it
+    sees is run for real, on zeros.
+
     Args:
         ref: an architecture, a zoo entry, a run or a checkpoint.
-        batch: images in the batch that the multiply-adds are for.
-        shape: channels, height and width of the input; None for the network's own.
+        batch: images in the batch that the multiply-adds and the memory are for.
+        shape: of the input, without the batch: channels, height and width; one for each of several inputs; None for
+            the network's own.
         depth: how many levels of modules to list; None for all.
+        fold: tell layers alike, one after another, as one.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Raises:
         UnknownNameError: no such network.
-        UsageError: the network cannot take such an input, or does not say its own.
+        CheckpointError: a file that is no checkpoint, or of another network than its card says.
+        UsageError: the network does not say its input, or takes another number of them or of their dimensions.
+        ForwardError: a layer refuses what it gets; `result` has the rows up to it.
     """
-    reference = registry.resolve(ref)
-    if reference.kind == "onnx":
+    if registry.resolve(ref).kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
-    if reference.is_architecture:
-        network = _build_without_weights(ref)
-        own = networks.input_shape(ref)
-    else:
-        network, card = networks.load_network(ref, trust_code=trust_code)
-        form = card.preprocessing
-        own = (form.channels, form.height, form.width)
-    shape = shape or own
-    if shape is None:
-        raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
-    return summarize_module(network, shape, name=ref, batch=batch, depth=depth)
+    network, own = building.build(ref, trust_code=trust_code)
+    shapes = own if shape is None else building.shapes_of(shape)
+    for given, expected in zip(shapes or (), own or (), strict=False):
+        if len(given) != len(expected):
+            what = (
+                "channels × height × width, as in 3x32x32" if len(expected) == 3 else f"like {refusals.sizes(expected)}"
+            )
+            raise UsageError(
+                f"an input of {refusals.sizes(given)} is not {what}; {ref} was made for {refusals.sizes(expected)}."
+            )
+    shapes = _inputs(network, shapes, ref)
+    device = building.META
+    trace, fits = _attempt(network, shapes, batch, device, own)
+    if trace.error is not None and building.needs_values(trace.error):
+        device = torch.device("cpu")
+        network = building.build_with_weights(ref, trust_code=trust_code)
+        trace, fits = _attempt(network, shapes, batch, device)
+    return _summary(network, trace, shapes, device, name=ref, batch=batch, depth=depth, fold=fold, fits=fits)
 
 
 def summarize_module(
     network: nn.Module,
-    shape: tuple[int, ...],
+    shape: Shape | Sequence[Shape],
     *,
     name: str = "",
     batch: int = 1,
     depth: int | None = None,
+    fold: bool = False,
 ) -> ModelSummary:
     """Summarise a module by running it once on zeros [batch, *shape], on its own device (`meta` costs nothing).
 
-    Multiply-adds are half of what `torch.utils.flop_counter` counts: those of convolutions and matrix products.
     The module is left as it was: no hooks, and the training mode that it had.
 
     Raises:
-        UsageError: the module cannot take such an input.
+        UsageError: the module takes another number of inputs.
+        ForwardError: a layer refuses what it gets; `result` has the rows up to it.
     """
+    shapes = _inputs(network, building.shapes_of(shape), name or type(network).__name__)
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in network.modules()}
-    counter = FlopCounterMode(display=False)
+    trace, fits = _attempt(network, shapes, batch, device)
+    return _summary(network, trace, shapes, device, name=name, batch=batch, depth=depth, fold=fold, fits=fits)
+
+
+def _inputs(network: nn.Module, shapes: tuple[Shape, ...] | None, name: str) -> tuple[Shape, ...]:
+    """Make sure that there are as many inputs as the network takes.
+
+    Raises:
+        UsageError: there are not, or it is not one to look into.
+    """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UsageError(f"{name} is a TorchScript module, which shows no layers; give what it was made from.")
+    signature = inspect.signature(network.forward)
+    free = [parameter for parameter in signature.parameters.values() if parameter.default is parameter.empty]
+    needed = [p.name for p in free if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    by_keyword = [parameter.name for parameter in free if parameter.kind is parameter.KEYWORD_ONLY]
+    if by_keyword:
+        raise UsageError(f"{name} needs {', '.join(by_keyword)} by keyword, and summary gives tensors by place only.")
+    if shapes is None and needed:
+        more = f" for each of {', '.join(needed)}" if len(needed) > 1 else ""
+        raise UsageError(f"{name} does not say its input; give channels × height × width, as in --input 3x32x32{more}.")
+    shapes = shapes or ()
     try:
-        network.eval()
-        with _recorded(network) as rows, counter, torch.inference_mode():
-            network(torch.zeros(batch, *shape, device=device))
-    except (RuntimeError, ValueError, TypeError) as error:
-        size = "×".join(map(str, shape))
+        signature.bind(*shapes)
+    except TypeError:
         raise UsageError(
-            f"{name or 'the network'} cannot take an input of {size}: {' '.join(str(error).split())}."
-        ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    counts = counter.get_flop_counts()
-    root = type(network).__name__
-    listed = tuple(
-        replace(row, multiply_adds=sum(counts.get(f"{root}.{row.name}", {}).values()) // 2)
-        for row in rows
-        if depth is None or row.depth <= depth
-    )
+            f"{name} takes {', '.join(needed) or 'no inputs'}, and {len(shapes)} "
+            f"input{' was' if len(shapes) == 1 else 's were'} given; say one for each, as in "
+            "--input 1x28x28 --input 10."
+        ) from None
+    return shapes
+
+
+def _attempt(
+    network: nn.Module,
+    shapes: tuple[Shape, ...],
+    batch: int,
+    device: torch.device,
+    own: tuple[Shape, ...] | None = None,
+) -> tuple[Trace, Shape | None]:
+    """Run a network; where a layer refuses what it gets, look for an input that goes through."""
+    whole: set[int] = set()
+
+    def run(given: tuple[Shape, ...]) -> Trace:
+        inputs = [
+            torch.zeros(batch, *size, device=device, dtype=torch.int64 if place in whole else None)
+            for place, size in enumerate(given)
+        ]
+        trace = tracing.run(network, inputs)
+        fed = _whole_numbers(trace, inputs)
+        if fed is None:
+            return trace
+        whole.add(fed)
+        return run(given)
+
+    trace = run(shapes)
+    if trace.error is None or len(shapes) != 1 or device.type != "meta" or building.needs_values(trace.error):
+        return trace, None
+    own_shape = own[0] if own is not None and len(own) == 1 else None
+    return trace, refusals.fitting_input(lambda shape: run((shape,)), trace, shapes[0], own_shape)
+
+
+def _whole_numbers(trace: Trace, inputs: list[Tensor]) -> int | None:
+    """Return the input that an embedding wants whole numbers of, as words are told by."""
+    if trace.refused_by is None or not isinstance(trace.refused_by[0].module, nn.Embedding | nn.EmbeddingBag):
+        return None
+    given = trace.refused_by[1]
+    places = [place for place, tensor in enumerate(inputs) if given and tensor is given[0]]
+    return places[0] if places and inputs[places[0]].is_floating_point() else None
+
+
+def _summary(
+    network: nn.Module,
+    trace: Trace,
+    shapes: tuple[Shape, ...],
+    device: torch.device,
+    *,
+    name: str,
+    batch: int,
+    depth: int | None,
+    fold: bool,
+    fits: Shape | None,
+) -> ModelSummary:
+    rows = _rows(network, trace)
+    listed = [row for row in rows if depth is None or row.depth <= depth]
     parents = {row.name.rpartition(".")[0] for row in listed}
-    listed = tuple(replace(row, is_leaf=row.name not in parents) for row in listed)
-    parameters = list(network.parameters())
-    tensors = [*parameters, *network.buffers()]
-    return ModelSummary(
-        model=name or root,
-        input_shape=shape,
+    listed = [replace(row, is_leaf=row.name not in parents) for row in listed]
+    parameters = _distinct(network.parameters())
+    tensors = [*parameters, *(b for b in network.buffers() if not is_lazy(b))]
+    idle = () if trace.error else _idle(network, {row.name for row in rows}, trace.used)
+    top = [network.get_submodule(path) for path in (*idle, *(row.name for row in rows if row.depth == 1))]
+    listed_parameters = _distinct(p for module in top for p in module.parameters())
+    registered = {id(parameter) for parameter in parameters}
+    failure = None
+    if trace.error is not None:
+        failure = replace(refusals.failure_of(trace), fitting_input=fits)
+    summary = ModelSummary(
+        model=name or type(network).__name__,
+        input_shapes=shapes,
         batch=batch,
-        layers=listed,
-        parameters=sum(p.numel() for p in parameters),
-        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        multiply_adds=counter.get_total_flops() // 2,
-        size_mb=sum(t.numel() * t.element_size() for t in tensors) / 1e6,
+        layers=folded(listed) if fold else tuple(listed),
+        parameters=_count(parameters),
+        trainable_parameters=_count(p for p in parameters if p.requires_grad),
+        multiply_adds=sum(record.multiply_adds for record in trace.records.values()),
+        size_mb=sum(t.numel() * t.element_size() for t in tensors) / _BYTES_PER_MB,
+        memory_mb=sum(row.memory_mb for row in rows if row.is_leaf),
+        own_parameters=_count(parameters) - _count(listed_parameters),
+        idle=idle,
+        idle_parameters=_count(_distinct(p for n in idle for p in network.get_submodule(n).parameters())),
+        unregistered_parameters=_count(p for key, p in trace.used.items() if key not in registered),
+        device=device.type,
+        failure=failure,
     )
+    if failure is not None:
+        raise ForwardError(refusals.told(summary), result=summary) from trace.error
+    return summary
 
 
-def _build_without_weights(ref: str) -> nn.Module:
-    try:
-        with torch.device("meta"):
-            return networks.create_model(ref)
-    except (NotImplementedError, RuntimeError):
-        # Some builders compute with tensors, which the meta device cannot.
-        return networks.create_model(ref).to("meta")
+def _rows(network: nn.Module, trace: Trace) -> list[ModuleRow]:
+    """Return a row for each module that ran, and for each that only holds such, as a ModuleList does."""
+    records = {name: record for name, record in trace.records.items() if name}
+    children: dict[str, list[str]] = defaultdict(list)
+    order: dict[str, int] = {}
+    for name, record in records.items():
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            inner = ".".join(parts[:end])
+            if inner not in order:
+                order[inner] = record.order
+                children[".".join(parts[: end - 1])].append(inner)
+    rows: list[ModuleRow] = []
+    failed = trace.refused_by[0].name if trace.refused_by else None
+
+    def add(name: str) -> tuple[int, float]:
+        """Append a row and all below it; return their multiply-adds and bytes."""
+        record = records.get(name)
+        place = len(rows)
+        rows.append(_row(name, network.get_submodule(name), record, order[name], failed=name == failed))
+        below = [add(child) for child in children[name]]
+        work = (record.multiply_adds if record else 0) + sum(part for part, _ in below)
+        written = sum(part for _, part in below) if below else record.output_bytes if record else 0
+        rows[place] = replace(
+            rows[place], multiply_adds=work, memory_mb=written / _BYTES_PER_MB, is_leaf=not children[name]
+        )
+        return work, written
+
+    for name in children[""]:
+        add(name)
+    return rows
 
 
-@contextmanager
-def _recorded(network: nn.Module) -> Iterator[list[LayerRow]]:
-    """Collect one row for each module that runs, in the order in which they start."""
-    names = {module: name for name, module in network.named_modules() if name}
-    rows: list[LayerRow] = []
-    places: dict[nn.Module, int] = {}
-
-    def before(module: nn.Module, _: Any) -> None:
-        if module not in places:
-            places[module] = len(rows)
-            rows.append(_row(names[module], module))
-
-    def after(module: nn.Module, _: Any, output: Any) -> None:
-        place = places[module]
-        rows[place] = replace(rows[place], output_shape=_shape(output))
-
-    hooks = [hook for m in names for hook in (m.register_forward_pre_hook(before), m.register_forward_hook(after))]
-    try:
-        yield rows
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _row(name: str, module: nn.Module) -> LayerRow:
-    return LayerRow(
+def _row(name: str, module: nn.Module, record: Record | None, order: int, *, failed: bool) -> ModuleRow:
+    parameters = _distinct(module.parameters())
+    return ModuleRow(
         name=name,
         kind=type(module).__name__,
         depth=name.count(".") + 1,
-        output_shape=(),
-        parameters=sum(p.numel() for p in module.parameters()),
+        output_shape=record.output_shape[1:] if record and record.output_shape else (),
+        parameters=_count(parameters),
         multiply_adds=0,
         is_leaf=True,
+        input_shape=record.input_shape[1:] if record and record.input_shape else (),
+        kernel=_kernel(module, record),
+        trainable_parameters=_count(p for p in parameters if p.requires_grad),
+        receptive_field=record.field if record else (),
+        calls=record.calls if record else 0,
+        order=order,
+        failed=failed,
     )
 
 
-def _shape(output: Any) -> tuple[int, ...]:
-    """Return the shape without the batch of the first tensor in an output."""
-    if isinstance(output, Tensor):
-        return tuple(output.shape[1:])
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, list | tuple) and output:
-        return _shape(output[0])
-    return ()
+def _kernel(module: nn.Module, record: Record | None) -> tuple[int, ...]:
+    """Return the size of a window, spelt out for each dimension of the image."""
+    size: Any = getattr(module, "kernel_size", None)
+    if isinstance(size, int):
+        count = len(record.input_shape) - 2 if record and record.input_shape else 1
+        return (size,) * max(count, 1)
+    whole = isinstance(size, list | tuple) and all(isinstance(part, int) for part in size)
+    return tuple(size) if whole else ()
+
+
+def _idle(network: nn.Module, listed: set[str], used: Mapping[int, nn.Parameter]) -> tuple[str, ...]:
+    """Return the outermost modules that did not run, and whose parameters nothing else used."""
+    found: list[str] = []
+    for name, module in network.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        own = [id(parameter) for parameter in module.parameters()]
+        if name and name not in listed and not inside and own and not any(key in used for key in own):
+            found.append(name)
+    return tuple(found)
+
+
+def _distinct(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return parameters once each, without those of lazy modules that never ran."""
+    return list({id(p): p for p in parameters if not is_lazy(p)}.values())
+
+
+def _count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(p.numel() for p in parameters)

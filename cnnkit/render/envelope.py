@@ -24,6 +24,17 @@ def write(
     status: Literal["ok", "failed", "error"] = "ok",
 ) -> None:
     """Print one envelope; `errors` are (code, message) pairs."""
+    sys.stdout.write(text(command, data, errors=errors, status=status))
+
+
+def text(
+    command: str,
+    data: Any,
+    *,
+    errors: Sequence[tuple[str, str]] = (),
+    status: Literal["ok", "failed", "error"] = "ok",
+) -> str:
+    """Return what `write` prints."""
     envelope = {
         "cnnkit": VERSION,
         "command": command,
@@ -31,13 +42,16 @@ def write(
         "data": plain(data),
         "errors": [{"code": code, "message": message} for code, message in errors],
     }
-    sys.stdout.write(json.dumps(envelope, allow_nan=False) + "\n")
+    return json.dumps(envelope, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """Turn results into what JSON has; numbers that JSON lacks become null."""
+    """Turn results into what JSON has; numbers that JSON lacks become null.
+
+    Fields that are left out of a result's `repr`, such as the pixels of an image, are left out here too.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if hasattr(value, "model_dump"):  # a pydantic model, told without importing pydantic
         return plain(value.model_dump())
     if isinstance(value, dict):

@@ -1,24 +1,21 @@
 """ONNX graphs as Rich tables on standard output: their nodes, beside PyTorch layers, and the time they take."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.text import Text
 
-from cnnkit.render import console, tables
-from cnnkit.results import ComparedRow, GraphComparison, GraphProfile, GraphSummary, LayerRow, ModelSummary
+from cnnkit.render import console, summaries, tables
+from cnnkit.results import ComparedRow, GraphComparison, GraphProfile, GraphSummary, LayerRow
 
 
-def summary(result: ModelSummary | GraphSummary) -> None:
-    """Draw the layers of a network, or whatever was found out about an ONNX file."""
-    if isinstance(result, ModelSummary):
-        tables.summary(result)
-        return
+def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) -> None:
+    """Draw whatever was found out about an ONNX file; `columns` of its nodes, by their names on the command line."""
     out = console.out()
     inputs = ", ".join(f"{given.name} {given.dtype} {tables.shape(given.shape)}" for given in result.inputs)
     title = console.printable(f"{result.model}, input {inputs}, batch {result.batch}")
     if result.comparison is None:
-        rows = [_printable(row) for row in result.layers]
-        console.titled(out, title, tables.layers("node", rows, result.parameters, result.multiply_adds))
+        summaries.draw_rows(title, "node", result, columns)
     else:
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""

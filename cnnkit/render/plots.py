@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TRAIN, _VALIDATION = "#8a8f98", "#1668b8"
-_LINES = ("#1668b8", "#c2410c", "#15803d", "#7e22ce", "#8a8f98", "#b8860b", "#0e7490", "#be185d")
+LINES = ("#1668b8", "#c2410c", "#15803d", "#7e22ce", "#8a8f98", "#b8860b", "#0e7490", "#be185d")
 _DASHES = ("-", "--", ":")
 
 
@@ -27,7 +27,12 @@ def require_matplotlib() -> None:
     import matplotlib.figure  # noqa: F401
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure to a PNG, atomically.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     content = io.BytesIO()
     with warnings.catch_warnings():
         # Labels in a script that the font lacks are drawn as boxes.
@@ -72,7 +77,7 @@ def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(result: Evaluation, path: Path) -> None:
@@ -109,7 +114,7 @@ def confusion(result: Evaluation, path: Path) -> None:
             for column, cell in enumerate(cells):
                 colour = "white" if shares[row][column] > 0.5 else "#5a5f68" if cell else "#c8ccd2"
                 axes.text(column, row, str(cell), ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def benchmark(result: Benchmark, path: Path) -> None:
@@ -130,7 +135,7 @@ def benchmark(result: Benchmark, path: Path) -> None:
     figure = Figure(figsize=(10, 4.2 + 0.2 * len(lines)), layout="constrained")
     throughput, latency = figure.subplots(1, 2)
     for index, (name, rows) in enumerate(lines.items()):
-        colour, dash = _LINES[index % len(_LINES)], _DASHES[index // len(_LINES) % len(_DASHES)]
+        colour, dash = LINES[index % len(LINES)], _DASHES[index // len(LINES) % len(_DASHES)]
         at = [row.batch for row in rows]
         style = {"color": colour, "linestyle": dash, "marker": "o", "markersize": 4}
         throughput.plot(at, [row.images_per_second for row in rows], label=name, **style)
@@ -155,4 +160,4 @@ def benchmark(result: Benchmark, path: Path) -> None:
     title = result.models[0].name if len(result.models) == 1 else "Benchmark"
     figure.suptitle(f"{title} on {result.processor}", parse_math=False)
     figure.legend(loc="outside lower center", ncols=min(3, len(lines)), frameon=False)
-    _save(figure, path)
+    save(figure, path)

@@ -8,9 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import ComparisonProgress, LoadNote, LoadProgress
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress
 
 T = TypeVar("T")
+Step = LoadProgress | LoadNote | WorkProgress
 
 
 def bar() -> Progress:
@@ -38,7 +39,7 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress, None, T], what: str) -> T:
+def follow(steps: Generator[Step, None, T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
@@ -51,8 +52,13 @@ def follow(steps: Generator[LoadProgress | LoadNote | ComparisonProgress, None, 
             if isinstance(step, LoadNote):
                 console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
                 continue
-            if isinstance(step, ComparisonProgress):
-                progress.update(task, description=what, completed=step.done, total=step.total)
+            if isinstance(step, WorkProgress) and step.total is None:
+                # A bar that had a total keeps it; only a new one is without.
+                progress.remove_task(task)
+                task = progress.add_task(step.what, total=None)
+                continue
+            if isinstance(step, WorkProgress):
+                progress.update(task, description=step.what, completed=step.done, total=step.total)
                 continue
             progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
             if step.done == step.total:

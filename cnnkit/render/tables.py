@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, LayerRow, ModelInfo, ModelSummary, TritonModel
+from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ModelInfo, TritonModel
 
 
 def shape(dimensions: Sequence[int]) -> str:
@@ -18,39 +17,6 @@ def shape(dimensions: Sequence[int]) -> str:
 def percent(fraction: float | None) -> str:
     """Write a fraction as 98.64%, an absent one as a dash."""
     return "–" if fraction is None else f"{fraction:.2%}"
-
-
-def summary(result: ModelSummary) -> None:
-    """Draw the layers of a network and their totals."""
-    frozen = result.parameters - result.trainable_parameters
-    out = console.out()
-    title = f"{result.model}, input {shape(result.input_shape)}, batch {result.batch}"
-    console.titled(out, title, layers("layer", result.layers, result.parameters, result.multiply_adds))
-    out.print(
-        f"{result.trainable_parameters:,} parameters are trainable{f', {frozen:,} are not' if frozen else ''}; "
-        f"{result.size_mb:.2f} MB of weights."
-    )
-
-
-def layers(heading: str, rows: Sequence[LayerRow], parameters: int, multiply_adds: int) -> Table:
-    """Return a table of layers, or nodes, with a line of totals."""
-    table = console.table()
-    table.add_column(heading, overflow="fold")
-    table.add_column("type")
-    for name in ("output shape", "parameters", "multiply-adds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            "  " * (row.depth - 1) + (row.name.rpartition(".")[2] if row.depth > 1 else row.name),
-            row.kind,
-            shape(row.output_shape),
-            f"{row.parameters:,}" if row.parameters else "",
-            f"{row.multiply_adds:,}" if row.multiply_adds else "",
-            style="" if row.is_leaf else "bold",
-        )
-    table.add_section()
-    table.add_row("total", "", "", f"{parameters:,}", f"{multiply_adds:,}", style="bold")
-    return table
 
 
 def models(found: list[ModelInfo]) -> None:

@@ -102,6 +102,8 @@ def _details(recipe: Recipe) -> str:
         recipe.warmup_epochs and f"warm-up {recipe.warmup_epochs:g} epochs",
         recipe.augmentation != "none" and f"{recipe.augmentation} augmentation",
         recipe.mixup and f"mixup {recipe.mixup:g}",
+        recipe.adversarial_training
+        and f"PGD of {recipe.adversarial_steps} steps within {recipe.adversarial_training:g}",
         recipe.label_smoothing and f"label smoothing {recipe.label_smoothing:g}",
         recipe.ema and f"averaged by {recipe.ema:g}",
         recipe.precision != "fp32" and recipe.precision,

@@ -15,6 +15,23 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
+class CalibrationBin:
+    """The images whose first class has a probability over `low` and up to `high`.
+
+    Attributes:
+        images: how many there are; a bin without any has a confidence and an accuracy of 0.
+        confidence: mean probability of their first class.
+        accuracy: share of them that are right.
+    """
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How well a network does on a data set.
 
@@ -24,6 +41,7 @@ class Evaluation:
         loss: mean cross-entropy in nats.
         calibration_error: expected calibration error over 15 bins (Guo et al., 2017).
         confusion: rows are true classes, columns predicted ones, in the order of `classes`.
+        calibration: the bins that the calibration error is over, from 0 to 1.
     """
 
     model: str
@@ -39,3 +57,4 @@ class Evaluation:
     classes: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
     seconds: float
+    calibration: tuple[CalibrationBin, ...] = ()

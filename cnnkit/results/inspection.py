@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a network, in the order in which it ran.
+    """One layer of a network, or one node of a file.
 
     Attributes:
         name: dotted path of the module.
@@ -27,14 +27,88 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
+class ModuleRow(LayerRow):
+    """A module that was called, or one that only holds others that were.
+
+    Attributes:
+        input_shape: without the batch; several inputs give the first.
+        kernel: height and width of a window, as many as it has; nothing for a layer without one.
+        trainable_parameters: as `parameters`, without frozen ones.
+        memory_mb: of what it writes for the whole batch: its outputs, without views and what is done in place; of a
+            module with others in it, of theirs.
+        receptive_field: height and width in pixels of the input that one place of the output depends on; nothing where
+            that is not defined.
+        calls: times it ran; multiply-adds and memory are of all of them.
+        order: place in the order in which modules first ran.
+        repeats: of modules alike, one after another, that this row stands for; its numbers are of one.
+        failed: it refused what it was given.
+    """
+
+    input_shape: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    trainable_parameters: int = 0
+    memory_mb: float = 0.0
+    receptive_field: tuple[int, ...] = ()
+    calls: int = 1
+    order: int = 0
+    repeats: int = 1
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class ModelSummary:
-    """The layers of a network and their totals. `input_shape` is channels, height, width."""
+    """The layers of a network and their totals.
+
+    Attributes:
+        model: as it was named.
+        input_shapes: one for each input, without the batch; of images channels, height, width.
+        batch: that the multiply-adds and the memory are for.
+        layers: each below the one that contains it, in the order in which they first ran; those that a failure left
+            out are missing.
+        parameters: of the whole network, whether they have a row or not.
+        trainable_parameters: without frozen ones.
+        multiply_adds: of the whole network, as far as it ran.
+        size_mb: of parameters and buffers.
+        memory_mb: of what all layers write.
+        own_parameters: of the network itself and of containers without a row, in none of the layers.
+        idle: outermost modules with parameters that nothing used.
+        idle_parameters: in these.
+        unregistered_parameters: that were used, and that no module has as its own, so that no optimizer gets them.
+        device: `meta`, where nothing is computed; `cpu` for a network that goes by the values that it sees.
+        failure: what ended the run before its end.
+    """
 
     model: str
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     batch: int
-    layers: tuple[LayerRow, ...]
+    layers: tuple[ModuleRow, ...]
     parameters: int
     trainable_parameters: int
     multiply_adds: int
     size_mb: float
+    memory_mb: float = 0.0
+    own_parameters: int = 0
+    idle: tuple[str, ...] = ()
+    idle_parameters: int = 0
+    unregistered_parameters: int = 0
+    device: str = "meta"
+    failure: "LayerFailure | None" = None
+
+
+@dataclass(frozen=True)
+class LayerFailure:
+    """A layer that refused what it was given.
+
+    Attributes:
+        layer: dotted path, empty for the network itself.
+        kind: class of the module.
+        given: shapes of its inputs, without the batch.
+        reason: what it expects and what it got.
+        fitting_input: of the network, that would have gone through; None where none was found.
+    """
+
+    layer: str
+    kind: str
+    given: tuple[tuple[int, ...], ...]
+    reason: str
+    fitting_input: tuple[int, ...] | None = None

@@ -15,6 +15,15 @@ class LoadProgress:
 
 
 @dataclass(frozen=True)
+class WorkProgress:
+    """What is done now, and how much of it: images, mostly. `total` is None where that is not known."""
+
+    what: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
 class LoadNote:
     """Something about the loading that the user should know, as a sentence without its full stop."""
 

@@ -26,14 +26,6 @@ does not have; `precision`: 16 or 8 bits; `graph`: operations that belong to no 
 
 
 @dataclass(frozen=True)
-class ComparisonProgress:
-    """So many of the images were compared."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class BatchParity:
     """What the images of one batch size showed; `top1_agreement` is a fraction."""
 

@@ -2,16 +2,15 @@
 
 import asyncio
 from base64 import b64encode
-from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import numpy as np
-from PIL import Image
 from pydantic_core import to_json
 
 from cnnkit.images import Pixels
+from cnnkit.pictures import encoded
 from cnnkit.serving.batching import Batcher, Job
 from cnnkit.serving.problems import CLOSE, Problem, late
 from cnnkit.serving.receiving import Receive, Receiver, Scope
@@ -157,9 +156,7 @@ def _features(model: "ServedModel", pixels: Pixels) -> list[dict[str, Any]]:
 
 
 def _png(pixels: Pixels) -> str:
-    file = BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
-    return _data_uri(file.getvalue())
+    return _data_uri(encoded(pixels, compression=1))
 
 
 def _data_uri(png: bytes) -> str:

@@ -1,17 +1,14 @@
 """Data sets as uint8 tensors, already in the form that the network expects, in three splits."""
 
-import contextlib
 import hashlib
 import math
-import textwrap
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,7 +17,7 @@ from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Pixels, Preprocessing, prepare_arrays
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training import cache, folders, shapes
+from cnnkit.training import cache, folders, named
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
@@ -70,6 +67,7 @@ class ImageData:
         preprocessing: the form of its images.
         fingerprint: the name of a data set, or a hash of the names and sizes of a folder's files.
         cached: hash of the contents and names of a folder's files, where its images are cached.
+        origins: maps each split to the files of its images, inside the folder, or to their numbers in the data set.
     """
 
     name: str
@@ -80,6 +78,7 @@ class ImageData:
     test: Split
     fingerprint: str
     cached: str = ""
+    origins: Mapping[str, Sequence[str] | NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -100,6 +99,27 @@ class ImageData:
         if rows := [part.rows for part in parts if part.rows is not None]:
             return Split(self.train.images, targets, torch.cat(rows))
         return Split(torch.cat([part.images for part in parts]), targets)
+
+    def filled(self, name: SplitName) -> Split:
+        """Return a split that is to be used.
+
+        Raises:
+            DataError: there is nothing in it.
+        """
+        split = self.split(name)
+        if not len(split):
+            raise DataError(f"the {name} split of {self.name} is empty.")
+        return split
+
+    def source(self, name: SplitName, position: int) -> str:
+        """Return the file of an image inside its folder, or where it stands in the data set, such as `test[582]`."""
+        for part in ("train", "validation", "test") if name == "all" else (name,):
+            if position < len(self.origins[part]):
+                origin = self.origins[part][position]
+                # What is held back for validation is of the data set's own training images.
+                return origin if isinstance(origin, str) else f"{'test' if part == 'test' else 'train'}[{origin}]"
+            position -= len(self.origins[part])
+        raise IndexError(f"the {name} split of {self.name} has no image {position}")
 
 
 def load(
@@ -124,7 +144,7 @@ def load(
     if recipe.data in datasets.DATASETS:
         spec = datasets.dataset(recipe.data)
         shape = _form(form, spec)
-        train, test = _arrays(spec, data_dir)
+        train, test = named.load_arrays(spec, data_dir)
         order = np.random.default_rng(recipe.seed).permutation(len(train[1]))
         held = min(max(1, round(recipe.validation_fraction * len(order))), len(order) - 1)
         parts = {
@@ -138,7 +158,14 @@ def load(
             pixels = yield from _prepare(images if wanted else images[:0], shape, f"{name} images")
             splits[name] = _split(pixels, targets if wanted else targets[:0])
         data = ImageData(
-            spec.name, spec.classes, shape, splits["train"], splits["validation"], splits["test"], spec.name
+            spec.name,
+            spec.classes,
+            shape,
+            splits["train"],
+            splits["validation"],
+            splits["test"],
+            spec.name,
+            origins={"train": order[held:], "validation": order[:held], "test": np.arange(len(test[1]))},
         )
     else:
         data = yield from _folder(recipe, form, only)
@@ -178,7 +205,8 @@ def _folder(
     name = Path(recipe.data).expanduser().resolve().name
     cached = Path(file).stem if file else ""
     parts = splits["train"], splits["validation"], splits["test"]
-    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached)
+    origins = {split: [file for file, _ in pairs] for split, pairs in listing.splits.items()}
+    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached, origins)
 
 
 def list_images(recipe: Recipe) -> folders.Listing:
@@ -212,50 +240,6 @@ def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadPr
 
 def _split(images: Pixels, targets: NDArray[np.int64]) -> Split:
     return Split(torch.from_numpy(images), torch.from_numpy(np.asarray(targets, np.int64)))
-
-
-def _arrays(
-    spec: datasets.DatasetSpec, data_dir: Path | None
-) -> tuple[tuple[Pixels, NDArray[np.int64]], tuple[Pixels, NDArray[np.int64]]]:
-    if spec.name == "shapes":
-        train = shapes.draw_shapes(spec.train // len(spec.classes), seed=0)
-        return train, shapes.draw_shapes(spec.test // len(spec.classes), seed=1)
-    where = datasets.locate(spec, data_dir)
-    # CIFAR-10 comes as pickles; torchvision opens them only after checking each against a pinned hash.
-    kind = {
-        "mnist": torchvision.datasets.MNIST,
-        "fashion-mnist": torchvision.datasets.FashionMNIST,
-        "cifar10": torchvision.datasets.CIFAR10,
-    }[spec.name]
-    was_there = where.folder is not None and where.folder.exists()
-    missing = [file for file in spec.files if where.folder is not None and not (where.folder / file).is_file()]
-    try:
-        loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
-    except Exception as error:
-        reason = textwrap.shorten(str(error), 120, placeholder=" …")
-        if missing and where.folder is not None:
-            _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0], and_parent=not was_there)
-            raise DataError(
-                f"{spec.name} is not under {where.folder} ({where.origin}) and could not be downloaded ({reason}). "
-                f"Expected there: {', '.join(missing)}. Put the files there, or name their folder with --data-dir "
-                f"or ${datasets.DATA_VARIABLE}."
-            ) from error
-        raise DataError(
-            f"{spec.name} under {where.folder} is damaged: {reason}. Delete it to load it again."
-        ) from error
-    train_set, test_set = ((np.asarray(d.data), np.asarray(d.targets, np.int64)) for d in loaded)
-    return train_set, test_set
-
-
-def _remove_empty_folders(folder: Path, *, and_parent: bool) -> None:
-    """Take away what torchvision created before its download failed."""
-    for place in (
-        *sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True),
-        folder,
-        *([folder.parent] if and_parent else []),
-    ):
-        with contextlib.suppress(OSError):
-            place.rmdir()
 
 
 def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:

@@ -16,6 +16,7 @@ from cnnkit.results import (
     TrainingStopped,
 )
 from cnnkit.training import randomness
+from cnnkit.training.adversarial import Adversary
 from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group
@@ -67,6 +68,10 @@ class Engine:
             rank=group.rank,
             world=group.world,
         )
+        self.adversary = None
+        if self.recipe.adversarial_training:
+            form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
+            self.adversary = Adversary(self.train_step.network, self.recipe, form, group.device, **place)
         self.resumed = prepared.state is not None
         self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
@@ -144,7 +149,10 @@ class Engine:
             rate = next(self.rates)
             if not at.step:
                 at.first_rate = rate
-            self.train_step(images, targets, rate=rate, together=together)
+            seen = images
+            if self.adversary is not None:
+                seen = self.adversary(images, targets, together=together, epoch=at.epoch + 1, step=at.step)
+            self.train_step(seen, targets, rate=rate, together=together)
             at.step += 1
             self._count_time()
             if self._voted(self.stop()):

@@ -1,11 +1,11 @@
 """How well a network does on a data set, by torchmetrics; on PyTorch and onnxruntime alike."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional import classification as metrics
 
@@ -13,10 +13,10 @@ from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import ClassMetrics, Evaluation, LoadNote, LoadProgress
+from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training import data as data_module
-from cnnkit.training.data import ImageData, SplitName
+from cnnkit.training.data import ImageData, Split, SplitName
 
 CALIBRATION_BINS = 15
 
@@ -47,12 +47,8 @@ def evaluate_network(
     """
     started = time.monotonic()
     loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
-    chosen = loaded.split(used)
-    if not len(chosen):
-        raise DataError(f"the {used} split of {loaded.name} is empty.")
-    logits = torch.from_numpy(
-        np.concatenate([network.logits(images.numpy()) for images, _ in chosen.batches(batch_size)])
-    )
+    chosen = loaded.filled(used)
+    logits = torch.cat(list(logits_by_batch(network, chosen, batch_size)))
     targets, classes = chosen.targets, len(loaded.classes)
     top_k = min(top_k, classes)
     confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
@@ -81,7 +77,26 @@ def evaluate_network(
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         seconds=time.monotonic() - started,
+        calibration=_calibration(logits, targets),
     )
+
+
+def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:
+    """Return the bins of the calibration error; torchmetrics keeps its own to itself."""
+    confidence, predicted = logits.softmax(1).max(1)
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
+    place = torch.bucketize(confidence, edges[1:-1])
+    counts = place.bincount(minlength=CALIBRATION_BINS)
+    sums = [place.bincount(v.double(), CALIBRATION_BINS) for v in (confidence, predicted == targets)]
+    confidences, accuracies = ((total / counts.clamp(min=1)).tolist() for total in sums)
+    rows = zip(edges.tolist(), edges[1:].tolist(), counts.tolist(), confidences, accuracies, strict=False)
+    return tuple(CalibrationBin(*row) for row in rows)
+
+
+def logits_by_batch(network: Network, split: Split, batch_size: int) -> Iterator[Tensor]:
+    """Yield the logits of a split's images in order, float32 [n, classes], `batch_size` images at a time."""
+    for images, _ in split.batches(batch_size):
+        yield torch.from_numpy(network.logits(images.numpy()))
 
 
 def load_for(

@@ -14,7 +14,7 @@ from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
 from cnnkit.training.networks import read_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
-from cnnkit.training.runs import BEST, versions, write_metrics
+from cnnkit.training.runs import BEST, METRICS, versions, write_metrics
 from cnnkit.training.setup import Prepared
 from cnnkit.training.state import PREVIOUS, STATE, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
@@ -91,7 +91,7 @@ class Keeper:
     def add(self, record: EpochRecord) -> None:
         """Write the curves with one epoch more."""
         if self.group.is_first:
-            write_metrics(self.run / "metrics.csv", self.position.records)
+            write_metrics(self.run / METRICS, self.position.records)
             self._board.add(record)
 
     def save_state(self) -> None:

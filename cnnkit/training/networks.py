@@ -56,8 +56,8 @@ def input_shape(name: str) -> tuple[int, int, int] | None:
     if kind == "architecture":
         return registry.model(name).input_shape
     if kind == "torchvision":
-        _require_torchvision(name.removeprefix("torchvision/"))
-        return (3, 299, 299) if name == "torchvision/inception_v3" else (3, 224, 224)
+        side = _crop_size(name.removeprefix("torchvision/"))
+        return (3, side, side)
     shape = getattr(registry.import_factory(name), "input_shape", None)
     return tuple(shape) if shape is not None else None
 
@@ -68,9 +68,17 @@ def _require_torchvision(name: str) -> None:
         raise UnknownNameError("torchvision classification model", name, known)
 
 
+def _crop_size(name: str) -> int:
+    """Return the side of the images that torchvision's default weights of a network were made for."""
+    _require_torchvision(name)
+    return int(torchvision.models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"])
+
+
 def _torchvision(name: str, num_classes: int | None) -> nn.Module:
     _require_torchvision(name)
     arguments: dict[str, Any] = {"weights": None}
+    if name.startswith("vit_"):
+        arguments["image_size"] = _crop_size(name)  # they learn where each patch lies, so that they take one size only
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     if name in {"googlenet", "inception_v3"}:
@@ -156,15 +164,7 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
         CheckpointError: not a safetensors file, without a card, damaged, or of another network than its card says.
     """
     state, card = read_checkpoint(source, name)
-    if ":" in card.model and not trust_code:
-        raise CheckpointError(
-            f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
-            "(trust_code=True)."
-        )
-    try:
-        network = create_model(card.model, len(card.labels))
-    except (UnknownNameError, UsageError) as error:
-        raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
+    network = build_for(card, name, trust_code=trust_code)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -173,6 +173,23 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
             f"{name} does not fit the network {card.model!r} that its card names: {detail}"
         ) from error
     return network.eval(), card
+
+
+def build_for(card: ModelCard, name: str, *, trust_code: bool = False) -> nn.Module:
+    """Build the network that a checkpoint's card names, with random weights; `name` is the checkpoint's, for errors.
+
+    Raises:
+        CheckpointError: it cannot be built, or is code to import that is not trusted.
+    """
+    if ":" in card.model and not trust_code:
+        raise CheckpointError(
+            f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
+            "(trust_code=True)."
+        )
+    try:
+        return create_model(card.model, len(card.labels))
+    except (UnknownNameError, UsageError) as error:
+        raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
 
 
 def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor], ModelCard]:
@@ -223,16 +240,22 @@ def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, Mod
 
 
 class TorchNetwork:
-    """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out."""
+    """A PyTorch network behind the interface of `cnnkit.runtime`: pixels in, logits out.
+
+    Attributes:
+        module: the network alone, in evaluation mode on its device.
+        device: where it runs.
+    """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: str = "auto") -> None:
         self.card = card
-        self._device = choose_device(device)
-        self.engine = f"PyTorch {self._device.type.upper()}"
+        self.module = network
+        self.device = choose_device(device)
+        self.engine = f"PyTorch {self.device.type.upper()}"
         normalise = Normalise(card.preprocessing.mean, card.preprocessing.std)
-        self._network = nn.Sequential(normalise, network).eval().to(self._device)
+        self._network = nn.Sequential(normalise, network).eval().to(self.device)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
         with torch.inference_mode():
-            return np.asarray(self._network(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy())
+            return np.asarray(self._network(torch.from_numpy(pixels).to(self.device)).float().cpu().numpy())

@@ -9,19 +9,21 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from cnnkit.errors import OutputError, UsageError
+from cnnkit.errors import CheckpointError, OutputError, UsageError
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
 
 BEST = "best.safetensors"
+METRICS = "metrics.csv"
 _LAUNCH = ".launch"
 LAUNCH = "CNNKIT_LAUNCH"
 """The environment variable in which `--nproc` tells its processes which start they belong to."""
@@ -114,10 +116,31 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+_COLUMNS = fields(EpochRecord)
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: {"True": True, "False": False}.__getitem__}
+
+
 def write_metrics(path: Path, records: Sequence[EpochRecord]) -> None:
     """Write one CSV line an epoch, with the fields of `EpochRecord` as header."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer = csv.DictWriter(text, [f.name for f in _COLUMNS], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(record) for record in records)
     write_atomic(path, text.getvalue().encode())
+
+
+def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
+    """Read the epochs of a run folder.
+
+    Raises:
+        CheckpointError: it has no `metrics.csv`, or one that was changed by hand.
+    """
+    path = run / METRICS
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return tuple(EpochRecord(**{f.name: _READERS[f.type](row[f.name]) for f in _COLUMNS}) for row in rows)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the epochs of the run from {path}: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} does not hold the epochs of a run: {error}.") from error

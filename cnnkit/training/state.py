@@ -56,6 +56,19 @@ def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
+def read_facts(run: Path) -> dict[str, Any] | None:
+    """Return the JSON facts of a run's newest state, without its tensors and unchecked; None where it has none.
+
+    A training that goes on in the folder is not disturbed.
+    """
+    try:
+        with safetensors.safe_open(run / STATE, "pt") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()[_KEY])["facts"]
+            return facts
+    except Exception:  # a parser fed with a damaged file may raise anything
+        return None
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         data = path.read_bytes()

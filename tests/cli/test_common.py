@@ -13,7 +13,8 @@ import cnnkit
 from cnnkit import listing
 
 COMMANDS = (
-    "summary", "train", "evaluate", "export", "verify", "benchmark", "predict", "models", "datasets", "doctor",
+    "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
+    "serve", "predict", "models", "datasets", "doctor",
 )  # fmt: skip
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]

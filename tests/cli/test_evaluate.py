@@ -36,7 +36,7 @@ def test_json_has_every_score(photos_run: Path, cli: Cli) -> None:
     data = found["data"]
     assert set(data) == {
         "model", "data", "split", "engine", "images", "accuracy", "top_k", "top_k_accuracy", "loss",
-        "calibration_error", "classes", "confusion", "seconds",
+        "calibration_error", "classes", "confusion", "seconds", "calibration",
     }  # fmt: skip
     assert (data["split"], data["images"], data["accuracy"], data["top_k"]) == ("all", 20, 1.0, 1)
     assert data["confusion"] == [[10, 0], [0, 10]]

@@ -24,9 +24,10 @@ def test_json_has_layers_and_totals(cli: Cli) -> None:
     assert (found["command"], found["status"]) == ("summary", "ok")
     data = found["data"]
     assert set(data) == {
-        "model", "input_shape", "batch", "layers", "parameters", "trainable_parameters", "multiply_adds", "size_mb",
+        "model", "input_shapes", "batch", "layers", "parameters", "trainable_parameters", "multiply_adds", "size_mb",
+        "memory_mb", "own_parameters", "idle", "idle_parameters", "unregistered_parameters", "device", "failure",
     }  # fmt: skip
-    assert (data["parameters"], data["batch"], data["input_shape"]) == (61_706, 4, [1, 28, 28])
+    assert (data["parameters"], data["batch"], data["input_shapes"]) == (61_706, 4, [[1, 28, 28]])
     assert data["layers"][0] == {
         "name": "conv1",
         "kind": "Conv2d",
@@ -35,6 +36,15 @@ def test_json_has_layers_and_totals(cli: Cli) -> None:
         "parameters": 156,
         "multiply_adds": 4 * 117_600,
         "is_leaf": True,
+        "input_shape": [1, 28, 28],
+        "kernel": [5, 5],
+        "trainable_parameters": 156,
+        "memory_mb": 4 * 4 * 6 * 28 * 28 / 1e6,
+        "receptive_field": [5, 5],
+        "calls": 1,
+        "order": 1,
+        "repeats": 1,
+        "failed": False,
     }
 
 
@@ -54,15 +64,63 @@ def test_a_run_is_summarised(tiny_run: Path, cli: Cli) -> None:
     ("arguments", "code", "message"),
     [
         (["lenett"], 1, "there is no model 'lenett'. Did you mean lenet"),
-        (["lenet", "--input", "3x28x28"], 2, "lenet cannot take an input of 3×28×28"),
+        (["lenet", "--input", "3x28x28"], 1, "conv1 (Conv2d) expects 1 channel, got 3: the input would have to be 1×"),
+        (["lenet", "--input", "28x"], 2, "'28x' is not channels × height × width, as in 3x32x32"),
+        (["lenet", "--input", "1x28x28", "--input", "10"], 2, "lenet takes input, and 2 inputs were given"),
+        (["lenet", "--columns", "kernl"], 1, "there is no column 'kernl'. Did you mean kernel?"),
+        (["lenet", "--tree", "--csv"], 2, "ways to show one result; give one of them"),
+        (["lenet", "--plot", "net.jpg"], 2, "--plot net.jpg: the name must end in .png"),
         (["lenet", "--depth", "0"], 2, "0 is not in the range x>=1"),
         (["nowhere.safetensors"], 1, "there is no file nowhere.safetensors"),
     ],
 )
 def test_what_cannot_be_summarised_is_said(arguments: list[str], code: int, message: str, cli: Cli) -> None:
     result = cli("summary", *arguments)
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert message in result.stderr
+    assert result.exit_code == code
+    assert message in " ".join(result.stderr.split())
+
+
+def test_the_rows_that_were_reached_come_before_the_error(cli: Cli) -> None:
+    result = cli("summary", "lenet", "--input", "1x64x64")
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()[3:11]] == [
+        "conv1", "sigmoid1", "pool1", "conv2", "sigmoid2", "pool2", "flatten", "fc1",
+    ]  # fmt: skip
+    assert result.stderr == (
+        "error: fc1 (Linear) expects 400 features, got 3136: the input would have to be 28×28, it is 64×64.\n"
+    )
+
+
+def test_the_envelope_of_an_error_has_the_rows(cli: Cli) -> None:
+    result = cli("summary", "lenet", "--input", "1x64x64", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["status"], found["errors"][0]["code"]) == (1, "error", "forward")
+    assert [row["name"] for row in found["data"]["layers"]][-2:] == ["flatten", "fc1"]
+    assert found["data"]["failure"] == {
+        "layer": "fc1",
+        "kind": "Linear",
+        "given": [[3136]],
+        "reason": "expects 400 features, got 3136",
+        "fitting_input": [1, 28, 28],
+    }
+
+
+def test_forms_and_columns_are_passed_on(cli: Cli, tmp_path: Path) -> None:
+    assert "└─fc3" in cli("summary", "lenet", "--tree").stdout
+    assert cli("summary", "lenet", "--csv", "--columns", "kernel").stdout.splitlines()[1] == "conv1,Conv2d,1,5x5"
+    assert cli("summary", "lenet", "--markdown").stdout.startswith("| layer | type | output shape |")
+    folded = cli("summary", "torchvision/resnet18", "--fold", "--depth", 2, "--columns", "receptive-field")
+    assert "0 ×2" in folded.stdout
+    assert "output shape" not in folded.stdout
+    drawn = cli("summary", "lenet", "--plot", tmp_path / "net.png")
+    assert (tmp_path / "net.png").is_file()
+    assert drawn.stderr == f"plot: {tmp_path / 'net.png'}\n"
+
+
+@pytest.mark.usefixtures("nets")
+def test_several_inputs_are_given_one_by_one(cli: Cli) -> None:
+    result = cli("summary", "oddnets:TwoInputs", "--input", "1x28x28", "--input", "10")
+    assert "oddnets:TwoInputs, input 1×28×28 and 10, batch 1" in result.stdout
 
 
 def lenet_file(
@@ -127,6 +185,18 @@ def test_the_tables_of_a_file_are_the_golden_ones(
     golden("summary-compare" if options else "summary-onnx", result.stdout)
 
 
+def test_a_file_has_csv_markdown_and_bars_too(here: Path, cli: Cli) -> None:
+    lenet_file(here)
+    assert cli("summary", "lenet.onnx", "--csv").stdout.splitlines()[:2] == [
+        "layer,type,depth,output_shape,parameters,multiply_adds",
+        "node_conv2d_1,Conv,1,6x28x28,156,117600",
+    ]
+    assert "**416,520**" in cli("summary", "lenet.onnx", "--markdown").stdout
+    assert "multiply-adds" not in cli("summary", "lenet.onnx", "--columns", "output").stdout
+    assert cli("summary", "lenet.onnx", "--plot", "net.png").exit_code == 0
+    assert (here / "net.png").is_file()
+
+
 def test_a_layer_that_differs_is_named(here: Path, cli: Cli) -> None:
     lenet_file(here)
     result = cli("summary", "lenet.onnx", "--compare", "mnist-cnn")
@@ -163,6 +233,10 @@ def test_a_profile_is_drawn_and_leaves_no_file(here: Path, cli: Cli) -> None:
     ("made", "arguments", "code", "message"),
     [
         ({}, ["--depth", "1"], 2, "an ONNX file, whose nodes have no levels; leave out --depth"),
+        ({}, ["--fold"], 2, "an ONNX file, whose nodes are no blocks; leave out --fold"),
+        ({}, ["--tree"], 2, "an ONNX file, whose nodes are no tree; leave out --tree"),
+        ({}, ["--columns", "kernel"], 1, "there is no column 'kernel'"),
+        ({}, ["--input", "28x28"], 2, "takes one --input of channels × height × width"),
         ({}, ["--input", "3x28x28"], 2, "takes image of n×1×28×28, which --input contradicts"),
         ({"batch": 8}, ["--batch", "4"], 2, "takes batches of exactly 8; leave out --batch"),
         ({}, ["--compare", "lenett"], 1, "Did you mean lenet"),

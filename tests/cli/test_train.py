@@ -69,7 +69,8 @@ CONFIG = {
     "max_seconds": 1.0, "patience": 1, "limit_batches": 3, "optimizer": "adamw", "learning_rate": 0.5,
     "schedule": "cosine", "warmup_epochs": 1.0, "decay_epochs": 5, "decay_factor": 0.2, "momentum": 0.1,
     "nesterov": False, "weight_decay": 0.5, "clip_norm": 0.1, "ema": 0.2, "label_smoothing": 0.3,
-    "class_weights": "none", "mixup": 0.0, "initialisation": "default", "normalisation": "unit",
+    "class_weights": "none", "mixup": 0.0, "adversarial_training": 0.2, "adversarial_steps": 2,
+    "adversarial_step_size": 0.1, "initialisation": "default", "normalisation": "unit",
     "augmentation": "affine", "validation_fraction": 0.1, "test_fraction": 0.1, "seed": 1, "precision": "fp32",
     "compile": True, "tensorboard": False,
 }  # fmt: skip
@@ -77,7 +78,8 @@ CHANGES = {
     "freeze": True, "epochs": 1, "batch_size": 7, "max_seconds": 1000.0, "patience": 2, "limit_batches": 1,
     "optimizer": "sgd", "learning_rate": 0.004, "schedule": "step", "warmup_epochs": 0.5, "decay_epochs": 2,
     "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
-    "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "initialisation": "xavier",
+    "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
+    "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
     "normalisation": "standard", "augmentation": "crops", "validation_fraction": 0.3, "test_fraction": 0.4, "seed": 11,
     "precision": "bf16", "compile": False, "tensorboard": True,
 }  # fmt: skip

@@ -19,7 +19,7 @@ from cnnkit import api, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results import ComparisonProgress
+from cnnkit.results import WorkProgress
 from cnnkit.runtime import session
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.providers import ProviderOptions
@@ -78,7 +78,7 @@ def test_the_rows_of_the_batches_add_up(own_run: Path) -> None:
 
 def test_progress_counts_the_images(own_run: Path) -> None:
     steps = list(api.verification_steps(own_run / "model.onnx"))
-    done = [(step.done, step.total) for step in steps if isinstance(step, ComparisonProgress)]
+    done = [(step.done, step.total) for step in steps if isinstance(step, WorkProgress)]
     assert done == [(1, 30), (3, 30), (10, 30), (30, 30)]
 
 

@@ -1,15 +1,18 @@
 """The summary: layers, shapes and counts as the references give them, and a network that is left as it was."""
 
+import warnings
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
-from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.errors import CheckpointError, ForwardError, UnknownNameError, UsageError
 from cnnkit.inspection.summary import summarize, summarize_module
 from cnnkit.registry import models
-from cnnkit.results import LayerRow, ModelSummary
+from cnnkit.results import ModelSummary, ModuleRow
 
 LENET = """
 conv1 Conv2d 6×28×28 156 117600
@@ -58,7 +61,7 @@ def listed(summary: ModelSummary) -> str:
     return "\n" + "\n".join(rows) + "\n"
 
 
-def row_of(summary: ModelSummary, name: str) -> LayerRow:
+def row_of(summary: ModelSummary, name: str) -> ModuleRow:
     return next(row for row in summary.layers if row.name == name)
 
 
@@ -70,7 +73,7 @@ def test_layers_are_those_of_the_reference(name: str, rows: str) -> None:
     assert found.parameters == found.trainable_parameters == sum(int(line[3]) for line in numbers)
     assert found.multiply_adds == sum(int(line[4]) for line in numbers)
     assert found.size_mb == pytest.approx(4 * found.parameters / 1e6)
-    assert (found.model, found.input_shape, found.batch) == (name, models()[name].input_shape, 1)
+    assert (found.model, found.input_shapes, found.batch) == (name, (models()[name].input_shape,), 1)
 
 
 @pytest.mark.parametrize("name", list(models()))
@@ -104,9 +107,12 @@ def test_counts_are_those_worked_out_by_hand(
     batch: int,
 ) -> None:
     found = summarize_module(nn.Sequential(layer), shape, batch=batch)
-    assert found.layers == (
-        LayerRow("0", type(layer).__name__, 1, output, parameters, batch * multiply_adds, is_leaf=True),
-    )
+    row = found.layers[0]
+    assert (row.name, row.kind, row.depth, row.is_leaf) == ("0", type(layer).__name__, 1, True)
+    assert (row.input_shape, row.output_shape) == (shape, output)
+    assert (row.parameters, row.multiply_adds) == (parameters, batch * multiply_adds)
+    assert row.memory_mb == found.memory_mb == pytest.approx(4 * batch * prod(output) / 1e6)
+    assert row.kernel == tuple(getattr(layer, "kernel_size", ()))
     assert found.multiply_adds == batch * multiply_adds
 
 
@@ -139,17 +145,29 @@ def test_depth_cuts_the_list_and_not_the_totals() -> None:
     assert row_of(cut, "block2").multiply_adds == row_of(whole, "block2").multiply_adds
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "multiply_adds"),
-    [("resnet18", 11_689_512, 1_814_073_344), ("squeezenet1_1", 1_235_496, None), ("inception_v3", 23_834_568, None)],
-)
-def test_networks_of_torchvision_have_their_published_size(
-    name: str, parameters: int, multiply_adds: int | None
-) -> None:
+# One of each family, and those that are large, or are built in a way of their own.
+FAMILIES = (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "maxvit_t",
+    "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_128gf", "resnet18",
+    "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32",
+    "vit_h_14", "wide_resnet50_2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_networks_of_torchvision_are_as_it_says(name: str) -> None:
+    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
     found = summarize(f"torchvision/{name}")
-    assert found.parameters == parameters
-    assert found.layers[-1].output_shape == (1000,) or name == "squeezenet1_1"
-    assert multiply_adds in {None, found.multiply_adds}
+    assert found.parameters == meta["num_params"]
+    assert found.multiply_adds / 1e9 == pytest.approx(meta["_ops"], abs=5e-4)
+    assert (found.device, found.idle_parameters, found.unregistered_parameters) == ("meta", 0, 0)
+    assert found.parameters == found.own_parameters + sum(row.parameters for row in found.layers if row.depth == 1)
+
+
+def test_inception_is_counted_without_the_head_that_only_training_needs() -> None:
+    found = summarize("torchvision/inception_v3")
+    assert (found.parameters, found.input_shapes) == (23_834_568, ((3, 299, 299),))
+    assert found.multiply_adds / 1e9 == pytest.approx(5.713, abs=5e-4)
 
 
 @pytest.mark.usefixtures("nets")
@@ -161,7 +179,7 @@ def test_a_network_of_the_users_own_is_summarised() -> None:
 def test_a_run_is_summarised_with_its_own_classes_and_input(photos_run: Path) -> None:
     found = summarize(str(photos_run))
     assert found.parameters == 785 * 2
-    assert found.input_shape == (1, 28, 28)
+    assert found.input_shapes == ((1, 28, 28),)
     assert summarize(str(photos_run / "best.safetensors")).layers == found.layers
 
 
@@ -181,7 +199,7 @@ def test_the_network_is_left_as_it_was(shape: tuple[int, int, int]) -> None:
     if shape[0] == 1:
         summarize_module(network, shape)
     else:
-        with pytest.raises(UsageError):
+        with pytest.raises(ForwardError):
             summarize_module(network, shape)
     assert [module.training for module in network.modules()] == [True, True, False, False, False]
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
@@ -199,7 +217,8 @@ def test_layers_that_never_run_have_no_row_and_those_that_run_twice_have_one() -
             return {"out": self.used(self.used(values))}
 
     found = summarize_module(Odd(), (4,))
-    assert found.layers == (LayerRow("used", "Linear", 1, (4,), 20, 32, is_leaf=True),)
+    assert [(row.name, row.parameters, row.multiply_adds, row.calls) for row in found.layers] == [("used", 20, 32, 2)]
+    assert (found.idle, found.idle_parameters) == (("unused",), 20)
     assert (found.parameters, found.multiply_adds, found.model) == (40, 32, "Odd")
 
 
@@ -223,8 +242,10 @@ def test_outputs_of_any_kind_have_a_row(made: object, shape: tuple[int, ...]) ->
 @pytest.mark.parametrize(
     ("ref", "shape", "error", "message"),
     [
-        ("lenet", (3, 28, 28), UsageError, "lenet cannot take an input of 3×28×28: .*channel"),
-        ("alexnet", (1, 28, 28), UsageError, "alexnet cannot take an input of 1×28×28"),
+        ("lenet", (3, 28, 28), ForwardError, r"conv1 \(Conv2d\) expects 1 channel, got 3: .* 1×28×28, it is 3×28×28"),
+        ("alexnet", (1, 28, 28), ForwardError, r"expects an image of .* have to be 224×224, it is 28×28"),
+        ("lenet", (28, 28), UsageError, "an input of 28×28 is not channels × height × width, .* made for 1×28×28"),
+        ("mlp", (28, 28, 1, 1), UsageError, "an input of 28×28×1×1 is not"),
         ("tinynets:silent", None, UsageError, "does not say its input; give .* --input 3x32x32"),
         ("lennet", None, UnknownNameError, "Did you mean lenet"),
         ("torchvision/resnet19", None, UnknownNameError, "Did you mean .*resnet18"),
@@ -241,3 +262,125 @@ def test_what_cannot_be_summarised_is_said(
 def test_an_onnx_file_has_no_layers_to_list(tiny_onnx: Path) -> None:
     with pytest.raises(UsageError, match="is an ONNX file; expected a PyTorch network"):
         summarize(str(tiny_onnx))
+
+
+def told(summary: ModelSummary) -> list[tuple[str, int, int]]:
+    return [(row.name, row.parameters, row.multiply_adds) for row in summary.layers]
+
+
+@pytest.mark.usefixtures("nets")
+class TestNetworksThatAreHardToLookInto:
+    def test_recursion_is_one_row_with_its_calls(self) -> None:
+        (row,) = summarize("oddnets:Recursive").layers
+        assert (row.name, row.calls, row.parameters) == ("conv", 4, 8 * 73)
+        assert (row.multiply_adds, row.receptive_field) == (4 * 8 * 72 * 16, (9, 9))
+
+    def test_several_inputs(self) -> None:
+        found = summarize("oddnets:TwoInputs", shape=[(1, 28, 28), (10,)])
+        assert told(found) == [("conv", 40, 4 * 9 * 26 * 26), ("fc", 44, 40)]
+        assert found.input_shapes == ((1, 28, 28), (10,))
+        assert summarize("oddnets:SaysBoth").layers == found.layers
+
+    def test_recurrent_layers(self) -> None:
+        found = summarize("oddnets:Sequence")
+        steps = 7 * 2 * 4 * 5
+        assert told(found) == [("lstm", 1200, steps * (6 + 5) + steps * (10 + 5)), ("fc", 22, 20)]
+
+    def test_words_are_whole_numbers(self) -> None:
+        found = summarize("oddnets:Words")
+        assert found.layers[0].kind == "Embedding"
+        assert found.layers[0].output_shape == (12, 16)
+        assert [row.name for row in found.layers if row.depth == 2][:2] == ["encoder.self_attn", "encoder.dropout1"]
+
+    def test_outputs_that_are_tuples_dictionaries_and_dataclasses(self) -> None:
+        found = summarize("oddnets:NamedOutputs")
+        assert [(row.name, row.output_shape) for row in found.layers] == [("conv", (4, 6, 6)), ("inner", (4,))]
+
+    def test_parameters_outside_layers(self) -> None:
+        found = summarize("oddnets:Parameters")
+        assert (found.layers, found.own_parameters, found.multiply_adds) == ((), 114, 108)
+        assert found.idle == ()
+
+    def test_containers_that_are_not_called_stand_above_their_layers(self) -> None:
+        rows = summarize("oddnets:Lists").layers
+        assert [(row.name, row.calls, row.depth, row.is_leaf) for row in rows] == [
+            ("convs", 0, 1, False), ("convs.0", 1, 2, True), ("convs.1", 1, 2, True), ("convs.2", 1, 2, True),
+            ("norms", 0, 1, False), ("norms.0", 1, 2, True), ("norms.1", 1, 2, True), ("norms.2", 1, 2, True),
+        ]  # fmt: skip
+        assert rows[0].multiply_adds == sum(row.multiply_adds for row in rows[1:4])
+        assert [row.order for row in rows if row.is_leaf] == [1, 3, 5, 2, 4, 6]
+
+    def test_lazy_layers_are_what_they_become(self) -> None:
+        found = summarize("oddnets:Lazy")
+        assert [row.kind for row in found.layers] == ["Conv2d", "BatchNorm2d", "Linear"]
+        assert (found.parameters, found.idle) == (112 + 8 + 725, ("never",))
+
+    def test_nothing_in_it_and_nothing_into_it(self) -> None:
+        assert summarize("oddnets:Empty").layers == ()
+        found = summarize("oddnets:NoInput")
+        assert (found.input_shapes, told(found)) == ((), [("fc", 8, 6)])
+
+    def test_a_branch_by_values_is_run_for_real(self) -> None:
+        found = summarize("oddnets:ByValue")
+        assert (found.device, [row.name for row in found.layers], found.idle) == ("cpu", ["dark"], ("light",))
+
+    def test_nothing_to_load_is_run_for_real_as_well(self) -> None:
+        found = summarize("oddnets:WeightlessByValue")
+        assert (found.device, [row.name for row in found.layers]) == ("cpu", ["pool"])
+
+    @pytest.mark.parametrize("name", ["MadeOfNumbers", "MadeOfItsWeights"])
+    def test_numbers_while_it_is_built_or_runs_do_not_matter(self, name: str) -> None:
+        found = summarize(f"oddnets:{name}")
+        assert (found.device, len(found.layers), found.failure) == ("meta", 1, None)
+
+    def test_shared_layers_count_once(self) -> None:
+        found = summarize("oddnets:Shared")
+        assert found.parameters == 81 + 3 + 3
+        assert [(row.name, row.calls) for row in found.layers] == [
+            ("conv", 3), ("block", 1), ("block.1", 1), ("tied", 1),
+        ]  # fmt: skip
+        assert found.multiply_adds == 4 * 81 * 64
+
+    def test_layers_in_a_python_list_are_given_away(self) -> None:
+        found = summarize("oddnets:PythonList")
+        assert (found.parameters, found.unregistered_parameters, found.multiply_adds) == (0, 20, 16)
+
+    def test_a_network_that_goes_on_after_an_error_has_its_rows(self) -> None:
+        found = summarize("oddnets:GoesOn")
+        assert [(row.name, row.output_shape) for row in found.layers] == [
+            ("bad", ()), ("bad.0", (4,)), ("bad.1", ()), ("good", (2,)),
+        ]  # fmt: skip
+        assert found.failure is None
+
+    def test_weights_that_are_used_without_their_layer_are_not_idle(self) -> None:
+        found = summarize("oddnets:Functional")
+        assert found.idle == ("fc_unused",)
+        assert (found.own_parameters, found.multiply_adds) == (218, 3 * 27 * 36 + 216)
+
+    @pytest.mark.parametrize(
+        ("name", "shape", "message"),
+        [
+            ("TwoInputs", None, "say its input; give .* as in --input 3x32x32 for each of image, numbers"),
+            ("TwoInputs", (1, 28, 28), "takes image, numbers, and 1 input was given; say one for each"),
+            ("Empty", [(3, 8, 8), (4,)], "takes images, and 2 inputs were given"),
+            ("WantsAKeyword", None, "needs mask by keyword"),
+        ],
+    )
+    def test_a_wrong_number_of_inputs_is_said(self, name: str, shape: object, message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            summarize(f"oddnets:{name}", shape=shape)
+
+
+def test_torchscript_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated
+        scripted = torch.jit.script(nn.Linear(2, 2))
+    with pytest.raises(UsageError, match="is a TorchScript module, which shows no layers"):
+        summarize_module(scripted, (2,))
+
+
+def test_a_real_network_gives_what_one_without_weights_gives() -> None:
+    network = torchvision.models.mobilenet_v3_small().eval()
+    real = summarize_module(network, (3, 64, 64))
+    bare = summarize("torchvision/mobilenet_v3_small", shape=(3, 64, 64))
+    assert (real.layers, real.multiply_adds, real.device) == (bare.layers, bare.multiply_adds, "cpu")

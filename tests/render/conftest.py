@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from cnnkit.results import (
@@ -10,7 +11,13 @@ from cnnkit.results import (
     ClassMetrics,
     ClassScore,
     Evaluation,
+    Explanation,
+    FeatureMaps,
+    Filters,
+    GradCam,
+    IntegratedGradients,
     Measurement,
+    Occlusion,
     ParityCertificate,
     Prediction,
 )
@@ -140,3 +147,36 @@ def _benchmark(kind: str, *, model: str = "lenet") -> Benchmark:
 @pytest.fixture
 def make_benchmark() -> Callable[..., Benchmark]:
     return _benchmark
+
+
+@pytest.fixture
+def explanation() -> Explanation:
+    """A light square in the upper left corner of 8×10 pixels, taken for one."""
+    pixels = np.zeros((8, 10, 3), np.uint8)
+    pixels[1:4, 1:4] = 250
+    spot = np.zeros((8, 10), np.float32)
+    spot[1:4, 1:4] = 0.5
+    spot[6, 8] = -0.25
+    maps = np.stack([spot, -spot, np.zeros_like(spot)])
+    ramp = np.linspace(-1, 1, 4 * 3 * 9, dtype=np.float32)
+    first, deep = ramp.reshape(4, 3, 3, 3), ramp[:54].reshape(3, 2, 3, 3)
+    scores = (ClassScore("square", 0.875), ClassScore("circle", 0.1), ClassScore("triangle", 0.025))
+    return Explanation(
+        prediction=Prediction("drawings/a<b>.png", scores, ("stretch from 80×64 to 10×8",)),
+        target=scores[0],
+        pixels=pixels,
+        model="net",
+        engine="PyTorch CPU",
+        assumptions=(),
+        trained=True,
+        occlusion=Occlusion(spot, (2, 2), (1, 1), (0, 0, 0), 0.125),
+        grad_cam=GradCam("block.relu", (2, 2), np.array([[1, 0], [0, 0]], np.float32)),
+        integrated_gradients=IntegratedGradients(spot, (0, 0, 0), 4.3, 4.25, 64),
+        layers=(
+            FeatureMaps("block.conv", "Conv2d", maps.shape, 1, None, maps),
+            FeatureMaps("block.drop", "Dropout", maps.shape, 1, "block.conv", maps),
+        ),
+        filters=(Filters("block.conv", first.shape, first), Filters("deep", deep.shape, deep)),
+        notes=("Something was left out.",),
+        versions={"cnnkit": "0.1.0", "torch": "2.15.0"},
+    )

@@ -1,7 +1,7 @@
 """The JSON envelope: its keys are a promise, and whatever a command finds fits into it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -73,3 +73,12 @@ def test_recipes_and_cards_become_plain_values() -> None:
 @pytest.mark.parametrize("value", [True, 0, "text", None, 1.5])
 def test_what_json_has_stays(value: object) -> None:
     assert envelope.plain(value) is value
+
+
+def test_what_a_result_does_not_show_of_itself_is_left_out() -> None:
+    @dataclass(frozen=True)
+    class Seen:
+        name: str
+        pixels: object = field(repr=False)
+
+    assert envelope.plain([Seen("a", object())]) == [{"name": "a"}]

@@ -102,7 +102,7 @@ def test_a_benchmark_has_a_line_for_each_contender_on_both_sides(
     image = pixels(tmp_path / "b.png")
     lines = {(row.model, row.engine, row.device) for row in found.measurements}
     for half in (image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]):
-        for colour in plots._LINES[: len(lines)]:
+        for colour in plots.LINES[: len(lines)]:
             assert has_colour(half, tuple(bytes.fromhex(colour[1:])))
 
 

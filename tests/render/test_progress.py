@@ -6,7 +6,7 @@ import pytest
 
 from cnnkit.errors import DataError
 from cnnkit.render import progress
-from cnnkit.results import LoadProgress
+from cnnkit.results import LoadProgress, WorkProgress
 
 Captured = pytest.CaptureFixture[str]
 
@@ -47,3 +47,19 @@ def test_work_without_measure_has_a_spinner(terminal: bool, capsys: Captured) ->
     out, err = capsys.readouterr()
     assert out == ""
     assert ("exporting net" in err) == terminal
+
+
+def test_a_part_without_measure_has_no_count_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def parts() -> Generator[WorkProgress, None, None]:
+        for step in (WorkProgress("a", 0, None), WorkProgress("a: b", 7, 9), WorkProgress("c", 0, None)):
+            yield step
+            (task,) = shown[0].tasks
+            seen.append((task.description, task.completed, task.total))
+
+    shown = []
+    bar = progress.bar
+    monkeypatch.setattr(progress, "bar", lambda: shown.append(bar()) or shown[0])
+    progress.follow(parts(), "reporting")
+    assert seen == [("a", 0, None), ("a: b", 7, 9), ("c", 0, None)]

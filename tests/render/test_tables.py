@@ -7,24 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import api, listing
+from cnnkit import listing
 from cnnkit.render import tables
 from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ParityCertificate
 
 Golden = Callable[[str, str], None]
 Make = Callable[..., Evaluation]
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.mark.parametrize("name", ["lenet", "alexnet"])
-def test_summary(name: str, golden: Golden, capsys: Captured) -> None:
-    tables.summary(api.summarize(name))
-    golden(f"summary-{name}", capsys.readouterr().out)
-
-
-def test_summary_of_nested_layers_with_a_batch(golden: Golden, capsys: Captured) -> None:
-    tables.summary(replace(api.summarize("shapes-cnn", batch=8), trainable_parameters=174_000))
-    golden("summary-nested", capsys.readouterr().out)
 
 
 def test_models_with_their_zoo_entries(

@@ -58,7 +58,7 @@ def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
 def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, capsys: Captured) -> None:
     unusual = {
         "epochs": 3, "warmup_epochs": 0.5, "weights": "resnet", "freeze": True, "ema": 0.99, "precision": "bf16",
-        "compile": True, "mixup": 0.2, "label_smoothing": 0.1, "limit_batches": 750,
+        "compile": True, "mixup": 0.2, "adversarial_training": 0.1, "label_smoothing": 0.1, "limit_batches": 750,
     }  # fmt: skip
     started = replace(STARTED, processes=2, trainable=1_290, resumed_at=(2, 125), earlier=(FIRST, SECOND))
     third = replace(SECOND, epoch=3, is_best=True)

@@ -107,7 +107,12 @@ def test_the_calibration_error_is_that_of_fifteen_bins(sharpness: float, greys: 
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
     bins = np.ceil(confidence * 15).astype(int)
     gaps = [abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins)]
-    assert evaluate(network, data=str(greys)).calibration_error == pytest.approx(sum(gaps), abs=1e-5)
+    found = evaluate(network, data=str(greys))
+    assert found.calibration_error == pytest.approx(sum(gaps), abs=1e-5)
+    assert sum(b.images for b in found.calibration) == found.images
+    assert {round(b.high * 15) for b in found.calibration if b.images} == set(bins)
+    by_bin = sum(abs(b.accuracy - b.confidence) * b.images for b in found.calibration) / found.images
+    assert by_bin == pytest.approx(found.calibration_error, abs=1e-5)
 
 
 @pytest.mark.parametrize(("asked", "used"), [(1, 1), (3, 3), (4, 4), (50, 4)])

@@ -86,6 +86,7 @@ def test_a_checkpoint_is_not_a_network_to_build(checkpoint: Path) -> None:
         ("alexnet", (1, 224, 224)),
         ("torchvision/resnet18", (3, 224, 224)),
         ("torchvision/inception_v3", (3, 299, 299)),
+        ("torchvision/efficientnet_b7", (3, 600, 600)),
         ("tinynets:Linear", (3, 8, 8)),
         ("tinynets:silent", None),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cnnkit.training.randomness import capture, derive, generator, restore, seed_network
 
 CPU = torch.device("cpu")
-PURPOSES = ("order", "augmentation", "mixup", "network")
+PURPOSES = ("order", "augmentation", "mixup", "network", "adversary")
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,7 @@ def drawn() -> list[float]:
         (0, 2, "order", 8597659618385908031),
         (1, 1, "order", 38901565946305238),
         (2**32 - 1, 100_000, "network", 4414701346596771460),
+        (0, 1, "adversary", 7741287600362113183),
     ],
 )
 def test_seeds_never_change_or_else_every_recipe_means_something_else(

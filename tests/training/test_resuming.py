@@ -48,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5, "schedule": "step", "decay_epochs": 1},
     "bf16": {**EVERYTHING, "optimizer": "adamw", "momentum": 0.0, "nesterov": False, "precision": "bf16"},
     "shapes-cnn": {"model": "shapes-cnn", "augmentation": "drawings"},
+    "adversarial": {**EVERYTHING, "adversarial_training": 0.1, "adversarial_steps": 2},
     "digit-cnn": {"model": "digit-cnn", "augmentation": "digits", "ema": 0.5},
 }
 QUICK = {"model": "softmax-regression", "data": "shapes", "batch_size": 8, "learning_rate": 0.01, "epochs": 2}

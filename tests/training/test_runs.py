@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import cnnkit
-from cnnkit.errors import OutputError, UsageError
+from cnnkit.errors import CheckpointError, OutputError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
 from cnnkit.training import runs
-from cnnkit.training.runs import recipe_of, versions, write_metrics
+from cnnkit.training.runs import read_metrics, recipe_of, versions, write_metrics
 
 RECIPE = Recipe(model="lenet", epochs=7)
 
@@ -108,6 +108,15 @@ def test_metrics_are_a_line_for_each_epoch_and_replace_the_older_ones(tmp_path: 
         "1,0.5,0.25,0.75,0.125,0.001,2.5,10000.0,True\n"
         "2,0.30000000000000004,1.0,1e-09,1.0,5e-324,3,2,False\n"
     )
+    assert list(read_metrics(tmp_path)) == records
+
+
+@pytest.mark.parametrize("text", [None, "epoch,train_loss\n1,0.5\n", "epoch\nmany\n"])
+def test_epochs_that_cannot_be_read_are_an_error(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(CheckpointError, match="the epochs of"):
+        read_metrics(tmp_path)
 
 
 def test_without_torchrun_nothing_is_noted_and_nothing_is_a_restart(tmp_path: Path) -> None:

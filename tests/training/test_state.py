@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cnnkit.errors import CheckpointError, OutputError
 from cnnkit.recipe import Recipe
-from cnnkit.training.state import PREVIOUS, STATE, read_state, restore_step, step_tensors, write_state
+from cnnkit.training.state import PREVIOUS, STATE, read_facts, read_state, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -397,3 +397,15 @@ def test_the_file_names_every_tensor_of_the_step(tmp_path: Path) -> None:
     assert record["facts"] == {"a": 1}
     assert header.keys() == step_tensors(step).keys()
     assert {name.partition(".")[0] for name in header} == {"model", "average", "optimizer"}
+
+
+def test_the_facts_alone_are_those_of_the_state(tmp_path: Path) -> None:
+    assert read_facts(tmp_path) is None
+    facts = {"epoch": 3, "built_with": {"device": "cpu"}}
+    write_state(tmp_path, tensors_of(1.0), facts)
+    (tmp_path / ".cnnkit.other.tmp").touch()
+    assert read_facts(tmp_path) == facts
+    # Whoever writes there now keeps what it has begun.
+    assert (tmp_path / ".cnnkit.other.tmp").exists()
+    (tmp_path / STATE).write_bytes(b"damaged")
+    assert read_facts(tmp_path) is None

@@ -87,3 +87,12 @@ def test_the_python_api_predicts():
     classifier = package.load("lenet-mnist")
     assert classifier.predict([next((DRAWINGS / "1").iterdir())])[0].label in package.load().card.labels
     assert "torch" not in sys.modules
+
+
+def test_an_image_is_explained_by_occlusion(tmp_path):
+    done = cnnkit("explain", next((DRAWINGS / "7").iterdir()), "-o", tmp_path / "explained", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)["data"]
+    assert found["target"]["label"] == "7"
+    assert found["notes"][0].startswith("PyTorch is not installed, and an ONNX file shows")
+    assert (tmp_path / "explained" / "occlusion.png").is_file()

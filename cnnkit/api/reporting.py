@@ -1,0 +1,294 @@
+"""All that is known of a run on one page: what the other commands find, one section each."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnnkit import registry
+from cnnkit.api.attacking import attack_steps
+from cnnkit.api.classifying import load
+from cnnkit.api.inspecting import mistakes_steps
+from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
+from cnnkit.api.proving import verification_steps
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import expanded
+from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, result_of
+from cnnkit.results.report import SECTIONS
+
+if TYPE_CHECKING:
+    from cnnkit.inspection.report import ProvenFile
+    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate
+    from cnnkit.results.report import SectionName
+
+T = TypeVar("T")
+Steps = Generator[WorkProgress | LoadNote, None, T]
+
+EPSILONS = (0.02, 0.05, 0.1)
+"""Radii in L∞ that fgsm and pgd are run at: invisible, hardly visible and plainly visible on a photograph."""
+BATCHES = (1, 32)
+_OF_IMAGES: "tuple[SectionName, ...]" = ("evaluation", "mistakes", "corruptions", "attacks")
+_WORST = 12
+_MOST, _LEAST = 500, 50
+_WORK = 10_000_000_000
+"""Multiply-adds of a pass of all images over the network; corruptions and attacks take some two hundred passes."""
+_SECONDS = 0.5
+
+
+def report(
+    ref: str | Path,
+    *,
+    without: "Sequence[SectionName]" = (),
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    images: int | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+    output: str | Path | None = None,
+) -> Report:
+    """Gather all that is known of a run; a section that cannot be had is left out, with the reason.
+
+    Args:
+        ref: a run folder; a zoo entry, a checkpoint or an ONNX file have no records of their training.
+        without: sections to leave out: see `cnnkit.results.report.SECTIONS`.
+        data: data set or image folder; None for the one that it was trained on.
+        data_dir: where to look for data sets first.
+        images: for the corruptions and attacks, chosen by seed; 0 for all of the split. None for 500, and on the CPU
+            for fewer, but 50, of a network so large that they would take more than a minute or two.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        output: write the page to this file.
+
+    Raises:
+        UnknownNameError, CheckpointError: nothing of that name, or no trained weights there.
+        DeviceError: the device cannot be had.
+        UsageError: a section that does not exist, or a number that makes no sense.
+        OutputError: the page cannot be written.
+
+    >>> import cnnkit
+    >>> found = cnnkit.report("shapes-cnn", without=["corruptions", "attacks", "benchmark"], data="shapes")
+    >>> found.evaluation.images, found.certificate.passed, found.reason("curves")
+    (300, True, 'the records of its training are in its run folder, and shapes-cnn is none')
+    """
+    from cnnkit.render import report as pages
+
+    path = expanded(output)
+    if path is not None:
+        pages.require_place(path)
+    found = result_of(
+        report_steps(
+            ref,
+            without=without,
+            data=data,
+            data_dir=data_dir,
+            images=images,
+            device=device,
+            trust_code=trust_code,
+        )
+    )
+    if path is not None:
+        pages.write(found, path)
+    return found
+
+
+def report_steps(
+    ref: str | Path,
+    *,
+    without: "Sequence[SectionName]" = (),
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    images: int | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+) -> Steps[Report]:
+    """Do what `report` does, and yield how far it is."""
+    unknown = [name for name in without if name not in SECTIONS]
+    if unknown:
+        raise UsageError(f"--without {','.join(unknown)}: expected some of {', '.join(SECTIONS)}.")
+    if images is not None and images < 0:
+        raise UsageError(f"--images {images}: expected a whole number from 0.")
+    from cnnkit.inspection.report import (
+        examples_of,
+        origin_of,
+        proven_file,
+        renamed,
+        samples_of,
+        without_files,
+    )
+    from cnnkit.training.runs import read_metrics, versions
+
+    started, text, folder = time.monotonic(), str(ref), expanded(data_dir)
+    is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
+    common: dict[str, Any] = {"data": data, "data_dir": folder}
+    classifier = load(ref, device=device, trust_code=trust_code, torch=True)
+    card, sections = classifier.card, _Sections(without)
+    origin, missing = yield from _told("images", origin_of(text, card, **common))
+    if missing:
+        # Each of these would look for the images again, and download them in vain.
+        for need in _OF_IMAGES:
+            sections.leave_out(need, missing.removesuffix("."))
+    records = yield from sections.attempt("curves", lambda: _done(lambda: _records(text, is_run, read_metrics)))
+    evaluation = yield from sections.attempt(
+        "evaluation", lambda: evaluation_steps(load(ref, device=device, trust_code=trust_code), **common)
+    )
+    mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
+    layers = yield from sections.attempt("layers", lambda: _done(lambda: summarize(ref, trust_code=trust_code)))
+    if images is None:
+        images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
+    examined: dict[str, Any] = {**common, "images": images}
+    with TemporaryDirectory(prefix="cnnkit-report-") as name:
+        place = Path(name)
+        corruptions = yield from sections.attempt(
+            "corruptions",
+            lambda: attack_steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
+        )
+        attacks = yield from sections.attempt(
+            "attacks",
+            lambda: attack_steps(
+                classifier,
+                only=("fgsm", "pgd"),
+                norms=("linf",),
+                epsilons=EPSILONS,
+                output=place / "attacks",
+                **examined,
+            ),
+        )
+        samples, examples = samples_of(corruptions), examples_of(attacks)
+        file: ProvenFile | None = None
+        if not {"parity", "benchmark"} <= set(without):
+            file = yield from sections.attempt(
+                ("parity", "benchmark"),
+                lambda: _done(lambda: proven_file(text, card, place, data_dir=folder, trust_code=trust_code)),
+            )
+        if file is not None and file.certificate is None:
+            sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
+        proof = file.certificate if file else None
+        benchmark: Benchmark | None = None
+        if file is not None:
+            opened = file.ref
+            if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
+                proof = yield from _proof_on_all(opened, text, proof, trust_code=trust_code, **common)
+            fixed = getattr(classifier.network, "batch", None)
+            benchmark = yield from sections.attempt(
+                "benchmark",
+                lambda: benchmark_steps(
+                    [opened],
+                    devices=("cpu",) if device in {"auto", "cpu"} else ("cpu", device),
+                    batches=None if fixed else BATCHES,
+                    seconds=_SECONDS,
+                ),
+            )
+    module = getattr(classifier.network, "module", None)
+    counted = layers.parameters if layers else None
+    return Report(
+        model=text,
+        is_run=is_run,
+        made=date.today().isoformat(),
+        origin=origin,
+        parameters=counted if module is None else sum(p.numel() for p in module.parameters()),
+        records=records or (),
+        evaluation=evaluation,
+        mistakes=mistakes,
+        corruptions=without_files(corruptions),
+        attacks=without_files(attacks),
+        certificate=None if sections.lacks("parity") else proof,
+        onnx_mb=file.size_mb if file else None,
+        onnx_made=bool(file and file.made),
+        benchmark=renamed(benchmark, text),
+        layers=layers,
+        left_out=sections.in_order(),
+        versions=versions(),
+        seconds=time.monotonic() - started,
+        samples=samples,
+        examples=examples,
+    )
+
+
+class _Sections:
+    """Tries sections, and keeps the reasons of those that cannot be had."""
+
+    def __init__(self, without: "Sequence[SectionName]") -> None:
+        self.left_out = {name: LeftOut(name, "it was not asked for") for name in without}
+
+    def lacks(self, name: "SectionName") -> bool:
+        """Whether a section is left out."""
+        return name in self.left_out
+
+    def leave_out(self, name: "SectionName", reason: str) -> None:
+        """Note why a section is not there; the first reason counts."""
+        self.left_out.setdefault(name, LeftOut(name, reason))
+
+    def attempt(
+        self, names: "SectionName | tuple[SectionName, ...]", steps: Callable[[], Generator[Any, None, T]]
+    ) -> Steps[T | None]:
+        """Run what sections rest on, unless it was asked for none of them; None where it cannot be had."""
+        wanted = (names,) if isinstance(names, str) else names
+        if all(name in self.left_out for name in wanted):
+            return None
+        try:
+            return (yield from _told(wanted[0], steps()))
+        except CnnkitError as error:
+            reason = str(error).strip().removesuffix(".")
+        except ModuleNotFoundError as error:
+            reason = f"it needs {error.name}, which this installation lacks: pip install {error.name}"
+        for name in wanted:
+            self.leave_out(name, reason)
+        return None
+
+    def in_order(self) -> tuple[LeftOut, ...]:
+        """Return what was left out, in the order of the page."""
+        return tuple(self.left_out[name] for name in SECTIONS if name in self.left_out)
+
+
+def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
+    """Run the steps of another command as those of a section; its notes go through."""
+    yield WorkProgress(what, 0, None)
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            yield step if isinstance(step, LoadNote) else WorkProgress(_named_step(what, step), step.done, step.total)
+
+
+def _proof_on_all(
+    file: str, ref: str, otherwise: "ParityCertificate | None", **options: Any
+) -> "Steps[ParityCertificate | None]":
+    """Compare a file with its network on all test images; where they are not at hand, what is known already counts."""
+    try:
+        verified = yield from _told("parity", verification_steps(file, against=ref, device="cpu", **options))
+    except CnnkitError:
+        return otherwise
+    return verified.certificate
+
+
+def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: str, *, trust_code: bool) -> int:
+    """Return how many images can be corrupted and attacked in a minute or two."""
+    if not engine.endswith("CPU"):
+        return _MOST
+    with suppress(CnnkitError):
+        layers = layers or summarize(ref, trust_code=trust_code)
+    work = layers.multiply_adds if layers else 0
+    return max(_LEAST, min(_MOST, _WORK // max(work, 1)))
+
+
+def _named_step(section: str, step: Any) -> str:
+    what = getattr(step, "what", "")
+    return f"{section}: {what}" if what else section
+
+
+def _done(function: Callable[[], T]) -> Generator[WorkProgress, None, T]:
+    """Make steps of what has none."""
+    yield from ()
+    return function()
+
+
+def _records(text: str, is_run: bool, read: Callable[[Path], T]) -> T:
+    if not is_run:
+        raise UsageError(f"the records of its training are in its run folder, and {text} is none")
+    return read(Path(text))

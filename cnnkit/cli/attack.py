@@ -1,0 +1,134 @@
+"""`cnnkit attack`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import (
+    BatchSize,
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Labels,
+    Mean,
+    ModelArgument,
+    Preprocess,
+    Split,
+    Std,
+    TrustCode,
+    emit,
+    load_classifier,
+    names,
+    require_suffix,
+)
+from cnnkit.errors import UsageError
+from cnnkit.files import require_writable
+
+
+def command(
+    context: typer.Context,
+    model: ModelArgument,
+    *,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    only: Annotated[
+        str | None, typer.Option(help="Some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="For fgsm and pgd: linf or l2. Default: both; with --epsilon, linf.")
+    ] = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="Radii for fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of pgd.", min=1)] = 20,
+    step_size: Annotated[float | None, typer.Option(help="Of pgd.", show_default="2.5 radii over the steps")] = None,
+    images: Annotated[int, typer.Option(help="Chosen by seed; 0: all of the split.", min=0)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the choice, the noise and the directions.", min=0)] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the changed images here, as PNG.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves to this PNG.")] = None,
+    batch_size: BatchSize = 256,
+    labels: Labels = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocess: Preprocess = None,
+    trust_code: TrustCode = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Find out how little it takes to fool a network.
+
+    Accuracy under eight corruptions in five severities each; under FGSM and PGD by radius, counted on whole pixels read
+    back from PNG; the smallest corruption that flips each image; and an image of nothing for each class. Images are
+    changed as the network sees them. ONNX files do all that needs no gradients.
+    """
+    from cnnkit import api
+    from cnnkit.render import console, plots, progress, robustness
+
+    require_suffix(plot, ".png", "--plot")
+    if plot is not None:
+        require_writable(plot.parent)
+    if plot is not None or output is not None:
+        plots.require_matplotlib()
+    parts = names(only)
+    if plot is not None and parts == ("fooling",):
+        raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
+    classifier = load_classifier(
+        model,
+        device=device,
+        labels=labels,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        trust_code=trust_code,
+        torch=True,
+    )
+    found = api.attack_steps(
+        classifier,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        only=parts,
+        norms=names(norm),
+        epsilons=_radii(epsilon),
+        steps=steps,
+        step_size=step_size,
+        images=images,
+        seed=seed,
+        output=output,
+        batch_size=batch_size,
+    )
+    result = progress.follow(found, f"attacking {model}")
+    if not context.obj["json"]:
+        # Before the files, so that one that cannot be written takes nothing with it.
+        robustness.show(result)
+    if output is not None:
+        sheets = robustness.write_sheets(result, output)
+        console.note(
+            f"images: {output}" + (f"; at a glance: {', '.join(path.name for path in sheets)}" if sheets else "")
+        )
+    if plot is not None:
+        robustness.plot(result, plot)
+        console.note(f"plot: {plot}")
+    if context.obj["json"]:
+        emit(context, result, robustness.show)
+
+
+def _radii(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(_fraction(part) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(
+            f"--epsilon {text!r}: expected numbers separated by commas, as in 0.05,0.1 or 4/255,8/255."
+        ) from None
+
+
+def _fraction(text: str) -> float:
+    above, line, below = text.partition("/")
+    return float(above) / float(below) if line else float(above)

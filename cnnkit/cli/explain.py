@@ -1,0 +1,79 @@
+"""`cnnkit explain`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import Device, Json, Labels, Mean, Preprocess, Std, TrustCode, complete_model, load_classifier
+
+
+def command(
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model reference. Default: digits, of the zoo.", autocompletion=complete_model
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the page and its pictures. Default: explain-IMAGE."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="The class to explain. Default: the predicted one.")
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Layer whose maps Grad-CAM weighs. Default: the last with maps of more than a pixel."
+        ),
+    ] = None,
+    terminal: Annotated[
+        bool, typer.Option("--terminal", help="Draw a small version here, and write a folder only where -o names one.")
+    ] = False,
+    labels: Labels = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocess: Preprocess = None,
+    trust_code: TrustCode = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Show what a network sees in an image, and what its answer rests on.
+
+    A PyTorch network shows the feature maps of its layers, its filters, Grad-CAM and integrated gradients
+    (pip install captum); every network, an ONNX file without PyTorch too, its occlusion sensitivity. All of it is on
+    one page, index.html, and in PNG files beside it.
+    """
+    from cnnkit import api
+    from cnnkit.render import blocks, envelope, explanation, progress
+
+    folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
+    if folder is not None:
+        explanation.require_own(folder)
+    classifier = load_classifier(
+        model or api.DEFAULT_CLASSIFIER,
+        device=device,
+        labels=labels,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        trust_code=trust_code,
+        torch=find_spec("torch") is not None,
+    )
+    steps = api.explanation_steps(classifier, image, target=target, layer=layer)
+    found = progress.follow(steps, f"explaining {image}")
+    files = [] if folder is None else explanation.save(found, folder)
+    if context.obj["json"]:
+        envelope.write("explain", {**envelope.plain(found), "folder": folder, "files": files})
+        return
+    if terminal:
+        blocks.show(found)
+    if folder is not None:
+        explanation.written(found, folder, files, briefly=terminal)

@@ -1,0 +1,74 @@
+"""`cnnkit mistakes`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import (
+    BatchSize,
+    Data,
+    DataDir,
+    Device,
+    Json,
+    Labels,
+    Mean,
+    ModelArgument,
+    Preprocess,
+    Split,
+    Std,
+    TrustCode,
+    emit,
+    load_classifier,
+)
+from cnnkit.files import require_writable
+from cnnkit.registry import short_name
+
+
+def command(
+    context: typer.Context,
+    model: ModelArgument,
+    *,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    top: Annotated[int, typer.Option(help="How many mistakes, and labels to check, to keep.", min=1)] = 36,
+    batch_size: BatchSize = 256,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for page, PNG and JSON. Default: mistakes-NAME."),
+    ] = None,
+    labels: Labels = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocess: Preprocess = None,
+    trust_code: TrustCode = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Show the images that a network gets most wrong, what it confuses, and labels that may be wrong.
+
+    Beside each image stands the nearest training image: by the input of the last layer of a PyTorch network, by the
+    logits of an ONNX file. Writes mistakes.html, mistakes.png and mistakes.json.
+    """
+    from cnnkit import api
+    from cnnkit.render import console, mistakes, progress
+
+    classifier = load_classifier(
+        model,
+        device=device,
+        labels=labels,
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        trust_code=trust_code,
+        torch=True,
+    )
+    folder = output or Path(f"mistakes-{short_name(model)}")
+    require_writable(folder)
+    steps = api.mistakes_steps(classifier, data=data, split=split, data_dir=data_dir, top=top, batch_size=batch_size)
+    result = progress.follow(steps, f"looking for mistakes of {model}")
+    written = mistakes.write(result, folder)
+    emit(context, result, mistakes.show)
+    for file in written:
+        console.note(str(file))

@@ -1,0 +1,65 @@
+"""`cnnkit report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit, names
+from cnnkit.results.report import SECTIONS
+
+
+def command(
+    context: typer.Context,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run folder, or any model reference.", autocompletion=complete_model)
+    ],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Default: RUN/report.html; without a run, report-NAME.html."
+        ),
+    ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECTIONS",
+            help=f"Leave out some of these, separated by commas: {', '.join(SECTIONS)}.",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            help="For corruptions and attacks, chosen by seed; 0: all.", min=0, show_default="500, fewer if large"
+        ),
+    ] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    trust_code: TrustCode = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Write all that is known of a run to one page: what was trained on what, how well it does, where it fails.
+
+    The page is one HTML file that needs nothing else: recipe, curves, confusion, calibration, worst mistakes,
+    corruptions, attacks, parity of the ONNX file, speed and layers. What cannot be had says why in its place.
+    """
+    from cnnkit import api
+    from cnnkit.render import console, progress, report
+
+    path = output or report.default_place(run)
+    report.require_place(path)
+    steps = api.report_steps(
+        run,
+        without=names(without) or (),
+        data=data,
+        data_dir=data_dir,
+        images=images,
+        device=device,
+        trust_code=trust_code,
+    )
+    result = progress.follow(steps, f"reporting on {run}")
+    report.write(result, path)
+    emit(context, result, report.show)
+    console.note(str(path))

@@ -1,0 +1,212 @@
+"""The images that a network gets wrong: which, what they are taken for, and whether their labels are right."""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from cnnkit.card import ModelCard
+from cnnkit.errors import CheckpointError, DataError, UnknownNameError
+from cnnkit.images import Pixels
+from cnnkit.inspection.labels import find_candidates
+from cnnkit.inspection.neighbours import Neighbours, nearest
+from cnnkit.results import (
+    ConfusedPair,
+    LabelCandidate,
+    LoadNote,
+    LoadProgress,
+    Mistake,
+    Mistakes,
+    TrainingImage,
+    WorkProgress,
+)
+from cnnkit.runtime.classifier import Network
+from cnnkit.training.data import ImageData, Split, SplitName
+from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.training.runs import versions
+
+PAIRS = 10
+EXAMPLES = 6
+"""Of each confused pair."""
+
+
+def find_mistakes(
+    network: Network,
+    name: str,
+    *,
+    data: str | None = None,
+    split: SplitName | None = None,
+    data_dir: Path | None = None,
+    top: int = 36,
+    batch_size: int = 256,
+) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Mistakes]:
+    """Find what a network gets wrong; yields progress and returns the mistakes.
+
+    Args:
+        network: what to look at.
+        name: what to call it in the result.
+        data, split, data_dir: as in `cnnkit.training.evaluation.evaluate_network`.
+        top: how many mistakes, and as many images with doubtful labels, to return.
+        batch_size: images that go through the network together.
+
+    Raises:
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+        CheckpointError: the network gives scores that are not finite.
+    """
+    started = time.monotonic()
+    loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
+    chosen = loaded.filled(used)
+    looked = _Looked(loaded, used, chosen, (yield from _probabilities(network, name, chosen, batch_size)))
+    wrong, candidates = looked.wrong(), find_candidates(looked.probabilities, chosen.targets)
+    worst, doubtful = wrong[:top], candidates.positions[:top]
+
+    shown = torch.tensor(sorted({*worst.tolist(), *doubtful.tolist()}), dtype=torch.int64)
+    training, reason, space = None, "", ""
+    similar: dict[int, TrainingImage] = {}
+    if len(shown):
+        training, reason = yield from _training_images(network.card, loaded, data, data_dir)
+    if training is not None:
+        own = _own_positions(loaded, used, shown, training)
+        found = yield from nearest(network, chosen.take(shown).numpy(), training.train, own=own, batch_size=batch_size)
+        similar, space = _as_results(found, shown, training), found.space
+    return Mistakes(
+        model=name,
+        data=loaded.name,
+        split=used,
+        engine=network.engine,
+        images=len(chosen),
+        seen=used in {"train", "all"} and _is_of_training(loaded, network.card),
+        wrong=len(wrong),
+        accuracy=1 - len(wrong) / len(chosen),
+        worst=tuple(Mistake(*fields) for fields in looked.images(worst, looked.predicted[worst], similar)),
+        confused=tuple(looked.confused(wrong)),
+        candidates=len(candidates.positions),
+        mislabelled=tuple(
+            LabelCandidate(*fields) for fields in looked.images(doubtful, candidates.suggested[:top], similar)
+        ),
+        training_images=0 if training is None else len(training.train),
+        nearest_by=space,
+        no_nearest_because=reason,
+        versions=versions(),
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A split that went through the network; `probabilities` [images, classes]."""
+
+    data: ImageData
+    name: SplitName
+    split: Split
+    probabilities: Tensor
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        return self.probabilities.argmax(1)
+
+    def of(self, classes: Tensor) -> Tensor:
+        """Return each image's probability of its entry of `classes`."""
+        return self.probabilities.gather(1, classes[:, None])[:, 0]
+
+    def wrong(self) -> Tensor:
+        """Return the positions of the mistakes, the surest first; among equals the one with the least of its label."""
+        wrong = torch.nonzero(self.predicted != self.split.targets)[:, 0]
+        order = np.lexsort((self.of(self.split.targets)[wrong].numpy(), -self.of(self.predicted)[wrong].numpy()))
+        return wrong[torch.from_numpy(order)]
+
+    def images(
+        self, positions: Tensor, others: Tensor, similar: dict[int, TrainingImage]
+    ) -> Iterator[tuple[str, str, str, float, float, TrainingImage | None, Pixels]]:
+        """Yield for each image source, label, the other class, the probabilities of both, what it is like, and pixels.
+
+        The probability of the other class comes first in a `Mistake` and in a `LabelCandidate` alike.
+        """
+        labels = self.data.classes
+        pixels = self.split.take(positions).numpy()
+        for place, other, image in zip(positions.tolist(), others.tolist(), pixels, strict=True):
+            label, row = int(self.split.targets[place]), self.probabilities[place]
+            source = self.data.source(self.name, place)
+            yield source, labels[label], labels[other], float(row[other]), float(row[label]), similar.get(place), image
+
+    def confused(self, wrong: Tensor) -> Iterator[ConfusedPair]:
+        """Yield the classes that are taken for one another, by their number of images; `wrong` as from `wrong()`."""
+        targets, labels = self.split.targets, self.data.classes
+        confusion = multiclass_confusion_matrix(self.predicted, targets, len(labels))
+        counts = confusion.clone().fill_diagonal_(0).flatten()
+        for place in torch.argsort(counts, descending=True, stable=True)[:PAIRS].tolist():
+            label, other = divmod(place, len(labels))
+            if counts[place]:
+                examples = wrong[(targets[wrong] == label) & (self.predicted[wrong] == other)][:EXAMPLES]
+                yield ConfusedPair(
+                    labels[label],
+                    labels[other],
+                    int(counts[place]),
+                    float(counts[place] / confusion[label].sum()),
+                    tuple(self.split.take(examples).numpy()),
+                )
+
+
+def _probabilities(network: Network, name: str, split: Split, batch_size: int) -> Generator[WorkProgress, None, Tensor]:
+    parts = []
+    done = 0
+    for logits in logits_by_batch(network, split, batch_size):
+        parts.append(logits)
+        done += len(logits)
+        yield WorkProgress("classifying images", done, len(split))
+    probabilities = torch.cat(parts).softmax(1)
+    if not probabilities.isfinite().all():
+        raise CheckpointError(f"{name} gives scores that are not finite numbers; its weights are no good.")
+    return probabilities
+
+
+def _training_images(
+    card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None
+) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
+    """Load what the network was trained on, or say why that cannot be had."""
+    if card.recipe is None or card.fingerprint is None:
+        return None, f"{card.model} does not say what it was trained on"
+    # A folder may have been moved since; the one at hand is recognised by its files.
+    place = data if loaded.fingerprint == card.fingerprint else None
+    try:
+        training, _ = yield from load_for(card, data=place, split="train", data_dir=data_dir)
+    except (DataError, UnknownNameError) as error:
+        # What to do about it, which follows, is meant for whoever asked for these images.
+        return None, f"the images it was trained on are not at hand: {str(error).partition('. ')[0].rstrip('.')}"
+    if training.fingerprint != card.fingerprint:
+        return None, f"the images it was trained on are not at hand: {training.name} was changed since"
+    return training, ""
+
+
+def _is_of_training(loaded: ImageData, card: ModelCard) -> bool:
+    # A folder of the same name may be the one of the training, with images added since.
+    return card.dataset is not None and (loaded.fingerprint == card.fingerprint or loaded.name == card.dataset)
+
+
+def _own_positions(loaded: ImageData, used: SplitName, positions: Tensor, training: ImageData) -> Tensor | None:
+    """Return where images of a split stand among the training images, -1 where they do not."""
+    if loaded.fingerprint != training.fingerprint or used not in {"train", "all"}:
+        return None
+    return torch.where(positions < len(training.train), positions, -1)
+
+
+def _as_results(found: Neighbours, positions: Tensor, training: ImageData) -> dict[int, TrainingImage]:
+    images = training.train.take(found.positions).numpy()
+    classes = training.train.targets[found.positions]
+    return {
+        position: TrainingImage(training.source("train", place), training.classes[label], similarity, image)
+        for position, place, label, similarity, image in zip(
+            positions.tolist(),
+            found.positions.tolist(),
+            classes.tolist(),
+            found.similarities.tolist(),
+            images,
+            strict=True,
+        )
+    }

@@ -1,0 +1,162 @@
+"""What a network is and where it comes from: what its card, its run folder and its data set say of it."""
+
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from cnnkit import registry, zoo
+from cnnkit.card import ModelCard
+from cnnkit.errors import CnnkitError, DataError, UnknownNameError
+from cnnkit.exporting.onnx import export_onnx
+from cnnkit.files import write_atomic
+from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
+from cnnkit.runtime import guard
+from cnnkit.training.evaluation import load_for
+from cnnkit.training.state import read_facts
+
+
+def origin_of(
+    ref: str, card: ModelCard, *, data: str | None = None, data_dir: Path | None = None
+) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
+    """Find out where a network comes from, and why its images cannot be had, empty where they can; yields progress.
+
+    Args:
+        ref: model reference.
+        card: of the network.
+        data: where its data set is; None for where its recipe says.
+        data_dir: where to look for data sets first.
+    """
+    reference = registry.resolve(ref)
+    splits: dict[str, int] = {}
+    missing = ""
+    try:
+        loaded, _ = yield from load_for(card, data=data, split="test", data_dir=data_dir)
+        # Another folder than that of the training says nothing of what the network was trained on.
+        if loaded.fingerprint == card.fingerprint:
+            splits = {name: len(origins) for name, origins in loaded.origins.items()}
+    except (DataError, UnknownNameError) as error:
+        missing = str(error)
+    form, file = card.preprocessing, reference.path
+    origin = Origin(
+        network=card.model,
+        labels=card.labels,
+        input_shape=(form.channels, form.height, form.width),
+        trained=card.trained,
+        dataset=card.dataset,
+        fingerprint=card.fingerprint,
+        recipe=card.recipe or {},
+        splits={name: splits[name] for name in ("train", "validation", "test") if name in splits},
+        metrics=card.metrics,
+        versions=card.versions,
+        weights_sha256=card.weights_sha256,
+        size_mb=(len(zoo.read(zoo.entry(ref).name, "model.safetensors")) if file is None else file.stat().st_size)
+        / 1e6,
+        saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
+        hardware=_hardware(file),
+    )
+    return origin, missing
+
+
+def _hardware(file: Path | None) -> str:
+    """Return what the newest part of a run was trained on; empty where nothing says it."""
+    facts = read_facts(file.parent) if file is not None else None
+    built = (facts or {}).get("built_with", {})
+    if "device" not in built:
+        return ""
+    device = {"cpu": "CPU", "cuda": "GPU"}.get(built["device"], built["device"])
+    threads, processes = built.get("threads"), (facts or {}).get("processes", 1)
+    counts = [_count(threads, "thread")] if threads and device == "CPU" else []
+    counts += [_count(processes, "process", "processes")] if processes > 1 else []
+    return ", ".join([device, *counts])
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+@dataclass(frozen=True)
+class ProvenFile:
+    """The ONNX file of a network.
+
+    Attributes:
+        ref: reference that opens it; a copy, where it is the user's.
+        certificate: its proof; None in a file by others.
+        made: it was exported now.
+    """
+
+    ref: str
+    certificate: ParityCertificate | None
+    size_mb: float
+    made: bool
+
+
+def proven_file(
+    ref: str, card: ModelCard, folder: Path, *, data_dir: Path | None = None, trust_code: bool = False
+) -> ProvenFile:
+    """Return the ONNX file of a network: the one that it has, or a new one in `folder`.
+
+    The `model.onnx` of a run counts only where its card says that it holds the weights of the run's checkpoint.
+
+    Raises:
+        CnnkitError: as of `cnnkit.exporting.onnx.export_onnx`.
+    """
+    reference = registry.resolve(ref)
+    if reference.kind in {"zoo", "architecture"}:
+        content = zoo.read(zoo.entry(ref).name, "model.onnx")
+        _, exported = guard.check_with_card(content, ref)
+        return ProvenFile(ref, exported.parity if exported else None, len(content) / 1e6, made=False)
+    if reference.kind == "onnx" and reference.path is not None:
+        return ProvenFile(ref, card.parity, reference.path.stat().st_size / 1e6, made=False)
+    beside, copy = Path(ref) / "model.onnx", folder / "model.onnx"
+    with suppress(CnnkitError):
+        if beside.is_file():
+            _, exported = guard.check_with_card(beside, str(beside))
+            proof = exported.parity if exported else None
+            if proof is not None and proof.weights_sha256 == card.weights_sha256:
+                content = beside.read_bytes()
+                write_atomic(copy, content)
+                return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
+    made = export_onnx(ref, copy, data_dir=data_dir, trust_code=trust_code)
+    return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)
+
+
+def samples_of(found: Robustness | None) -> dict[str, tuple[bytes, ...]]:
+    """Return the pictures of an image under each corruption, by the corruption's name, from the files that it left."""
+    curves = found.corruptions if found else ()
+    return {curve.name: tuple(path.read_bytes() for path in curve.samples) for curve in curves}
+
+
+def examples_of(found: Robustness | None) -> tuple[tuple[str, bytes, str, bytes], ...]:
+    """Return the images that `pgd` turned at the largest radius, as `Report` has them, from the files that it left."""
+    pgd = [attack for attack in found.attacks if attack.attack == "pgd"] if found else []
+    return tuple(
+        (image.label, image.original.read_bytes(), image.taken_for, image.changed.read_bytes())
+        for attack in pgd
+        for image in attack.examples
+        if image.strength == attack.epsilons[-1] and image.original and image.changed
+    )
+
+
+def without_files(found: Robustness | None) -> Robustness | None:
+    """Return a result that names none of the files, which are gone when the report is made."""
+    if found is None:
+        return None
+    return replace(
+        found,
+        folder=None,
+        corruptions=tuple(replace(curve, samples=()) for curve in found.corruptions),
+        attacks=tuple(
+            replace(a, examples=tuple(replace(image, original=None, changed=None) for image in a.examples))
+            for a in found.attacks
+        ),
+    )
+
+
+def renamed(found: Benchmark | None, name: str) -> Benchmark | None:
+    """Return a benchmark that calls the file what the user calls the network."""
+    if found is None:
+        return None
+    models = tuple(replace(model, name=name) for model in found.models)
+    return replace(found, models=models, measurements=tuple(replace(row, model=name) for row in found.measurements))

@@ -1,0 +1,99 @@
+"""What in an image speaks for a class, by the gradients of a PyTorch network. captum does the work.
+
+All gradients are those of the class's logit, and are taken with respect to the normalised input. Normalising is affine,
+channel by channel, so integrated gradients are the same numbers for the pixels themselves.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnnkit.errors import MissingDependencyError, UsageError
+
+_STEPS = (64, 256, 1024)
+_TOLERANCE = 0.01
+_BATCH = 16
+
+
+def require_captum() -> None:
+    """Load captum.
+
+    Raises:
+        MissingDependencyError: this installation lacks it.
+    """
+    try:
+        import captum.attr  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Grad-CAM and integrated gradients are captum's, which is not installed. Run: pip install captum"
+        ) from error
+
+
+def grad_cam(network: nn.Module, layer: nn.Module, inputs: Tensor, target: int) -> NDArray[np.float32]:
+    """Return where a layer sees what speaks for a class.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, "Grad-CAM: visual explanations from deep networks via
+    gradient-based localization", 2017.
+
+    Args:
+        network: in evaluation mode.
+        layer: gives maps [1, channels, h, w].
+        inputs: normalised, [1, C, H, W].
+        target: index of the class.
+
+    Returns:
+        float32 [h, w]: the maps, weighted by the mean gradient over each, summed, and cut at zero.
+
+    Raises:
+        MissingDependencyError: captum is not installed.
+        UsageError: the class does not depend on this layer's maps.
+    """
+    require_captum()
+    from captum.attr import LayerGradCam
+
+    # captum sets this itself where it is not, and warns of it.
+    inputs = inputs.detach().clone().requires_grad_()
+    try:
+        found = LayerGradCam(network, layer).attribute(inputs, target, relu_attributions=True)
+    except RuntimeError as error:
+        if "not have been used in the graph" not in str(error):
+            raise
+        raise UsageError("the class does not depend on the maps of this layer. Choose another layer.") from error
+    return np.asarray(found[0, 0].detach().float().cpu().numpy())
+
+
+def integrated_gradients(
+    network: nn.Module, inputs: Tensor, baseline: Tensor, target: int
+) -> tuple[NDArray[np.float32], float, int]:
+    """Return what each pixel adds to a class's logit on the way from a plain image.
+
+    Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017: the sum of all is the difference of
+    the two images' logits. The steps of the integration are made finer until that holds to one in a hundred.
+
+    Args:
+        network: in evaluation mode.
+        inputs: normalised, [1, C, H, W].
+        baseline: the plain image, of the same shape.
+        target: index of the class.
+
+    Returns:
+        float32 [H, W], summed over the channels; the difference of the logits; and the steps.
+
+    Raises:
+        MissingDependencyError: captum is not installed.
+    """
+    require_captum()
+    from captum.attr import IntegratedGradients
+
+    with torch.inference_mode():
+        there, plain = (float(network(image)[0, target]) for image in (inputs, baseline))
+    difference = there - plain
+    inputs = inputs.detach().clone().requires_grad_()
+    method = IntegratedGradients(network)
+    for steps in _STEPS:
+        found = method.attribute(inputs, baseline, target, n_steps=steps, internal_batch_size=_BATCH)
+        values = found[0].detach().float().sum(0).cpu().numpy()
+        if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), 0.1):
+            break
+    return np.asarray(values), difference, steps

@@ -1,0 +1,230 @@
+"""The parts of a report that were measured: accuracy, mistakes, robustness, parity, speed, layers."""
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from cnnkit.render import charts, html
+from cnnkit.render import mistakes as mistake_pages
+from cnnkit.render.benchmarks import milliseconds
+from cnnkit.render.html import Content
+from cnnkit.render.report_words import confidence, counted, megabytes
+from cnnkit.render.tables import percent, shape
+from cnnkit.results import CorruptionCurve, Evaluation, GradientAttack, LayerRow, ModelSummary, Report, Robustness
+
+_ALL_LAYERS = 60
+"""Rows up to which every layer is listed; of more, the outermost ones."""
+_ALL_CLASSES = 100
+
+
+def evaluation(found: Report) -> Iterable[Content]:
+    """Yield the scores, by class, the confusion matrix and the calibration."""
+    scores = found.evaluation
+    if scores is None:
+        return
+    yield html.facts(
+        {
+            "Accuracy": percent(scores.accuracy),
+            **({f"Within the first {scores.top_k}": percent(scores.top_k_accuracy)} if scores.top_k > 1 else {}),
+            "Loss": f"{scores.loss:.4f}",
+            "Calibration error": percent(scores.calibration_error),
+            "Images": f"{scores.images:,}, {scores.data}, {scores.split}",
+            "Engine": scores.engine,
+        }
+    )
+    yield html.columns(
+        html.subsection("By class", _classes(scores)),
+        html.subsection("What it takes for what", *_confusion(scores)),
+    )
+    calibration = [html.subsection("Can its probabilities be believed?", *_calibration(scores))]
+    pairs = mistake_pages.confused_pairs(found.mistakes) if found.mistakes is not None else ()
+    confused = [html.subsection("Most confused classes", *pairs)] if found.mistakes is not None else []
+    yield html.columns(*calibration, *confused)
+
+
+def _classes(scores: Evaluation) -> Content:
+    listed = scores.classes
+    caption = "Precision: of what it calls so, how much is so. Recall: of what is so, how much it finds"
+    if len(listed) > _ALL_CLASSES:
+        listed = tuple(sorted(listed, key=lambda row: row.f1)[:_ALL_CLASSES])
+        caption += f". The {_ALL_CLASSES} classes with the lowest F1 of {len(scores.classes):,}"
+    rows = [
+        (row.label, percent(row.precision), percent(row.recall), percent(row.f1), f"{row.support:,}") for row in listed
+    ]
+    return html.table(caption, ("Class", "Precision", "Recall", "F1", "Images"), rows, align="lrrrr")
+
+
+def _confusion(scores: Evaluation) -> Iterable[Content]:
+    yield html.note("Rows are true classes, columns predicted ones; the darker a mistake, the more often it is made.")
+    yield charts.confusion([row.label for row in scores.classes], scores.confusion, caption="Confusion matrix")
+
+
+def _calibration(scores: Evaluation) -> Iterable[Content]:
+    mean = confidence(scores) or 0.0
+    yield html.paragraph(
+        f"The network gives its answers a probability of {percent(mean)} on average, and {percent(scores.accuracy)} of "
+        f"them are right. Bin by bin, the two differ by {percent(scores.calibration_error)} on average (expected "
+        f" calibration error, {len(scores.calibration)} bins)."
+    )
+    chart = charts.reliability(scores.calibration, alt="share of right answers by the probability of the answer")
+    yield html.figure(
+        chart,
+        "Bars: the share of answers that is right, by their probability; where they reach the dashed line, "
+        "probabilities are what they say, and below it the network is too sure. Short lines: the mean probability in "
+        "the bin. Below: how many images, on a logarithmic scale.",
+    )
+
+
+def mistakes(found: Report) -> Iterable[Content]:
+    """Yield the images that the network is surest and wrong about."""
+    if found.mistakes is not None:
+        yield from mistake_pages.worst_cards(found.mistakes)
+        if found.mistakes.no_nearest_because:
+            yield html.note(f"There are no nearest training images: {found.mistakes.no_nearest_because}.")
+
+
+def corruptions(found: Report) -> Iterable[Content]:
+    """Yield accuracy against the severity of each corruption."""
+    result = found.corruptions
+    if result is None or result.accuracy is None:
+        return
+    yield html.paragraph(
+        f"{_subject(result)}, as the network sees them, were spoiled in {len(result.corruptions)} ways, in five "
+        f"severities. As they are, it gets {percent(result.accuracy)} of them right."
+    )
+    clean = result.accuracy
+    yield html.grid((_corruption(curve, clean, found) for curve in result.corruptions), wide=True)
+    rows = [(curve.name, *map(percent, curve.accuracies)) for curve in result.corruptions]
+    columns = ("Corruption", *map(str, range(1, 6)))
+    yield html.table("Accuracy by severity, from 1 to 5", columns, rows, align="lrrrrr")
+
+
+def _subject(result: Robustness) -> str:
+    return f"{counted(result.images, 'image')} of {result.data}, {result.split}, chosen by seed {result.seed}"
+
+
+def _corruption(curve: CorruptionCurve, clean: float, found: Report) -> Content:
+    line = charts.Line(curve.name, [(0, clean), *enumerate(curve.accuracies, 1)])
+    amounts = ", ".join(f"{amount:g}" for amount in curve.amounts)
+    chart = charts.lines(
+        [line], alt=f"accuracy by severity of {curve.name}", x="severity", fractions=True, whole=True, height=170
+    )
+    pictures = [
+        html.image(content, f"an image under {curve.name} of severity {severity}")
+        for severity, content in enumerate(found.samples.get(curve.name, ()), 1)
+    ]
+    strip = [html.strip(pictures)] if pictures else []
+    return html.card(html.card_heading(curve.name), chart, *strip, html.note(f"{curve.unit}: {amounts}"))
+
+
+def attacks(found: Report) -> Iterable[Content]:
+    """Yield accuracy against how far an attacker may change the images."""
+    result = found.attacks
+    if result is None or result.accuracy is None or not result.attacks:
+        return
+    steps = max(attack.steps for attack in result.attacks)
+    yield html.paragraph(
+        f"{_subject(result)}, were changed against the network, by its own gradients, each pixel by no more than a "
+        "radius, where the range from black to white is 1. FGSM takes one step (Goodfellow, 2015), PGD "
+        f"{steps} (Madry, 2018); what counts is the image as a file holds it, in whole steps of 1/255."
+    )
+    data = [_attack_line(attack, result.accuracy) for attack in result.attacks]
+    chart = charts.lines(data, alt="accuracy by radius of fgsm and pgd", x="radius in L∞", fractions=True)
+    radii = result.attacks[0].epsilons
+    rows = [
+        (f"{radius:g}", *(percent(attack.accuracies[i]) for attack in result.attacks)) for i, radius in enumerate(radii)
+    ]
+    columns = ("Radius", *(attack.attack.upper() for attack in result.attacks))
+    table = html.table(
+        "Accuracy by radius", columns, [("0", *[percent(result.accuracy)] * len(data)), *rows], align="lrr"
+    )
+    yield html.grid([chart, table], wide=True)
+    if found.examples:
+        yield html.paragraph(f"Images that PGD turned at radius {radii[-1]:g}: on the left as they are.")
+        yield html.grid(
+            html.figure(
+                html.side_by_side(html.image(before, f"{label}, as it is"), html.image(after, f"taken for {taken}")),
+                html.lines(label, Markup("taken for {}").format(html.bad(taken))),
+            )
+            for label, before, taken, after in found.examples
+        )
+
+
+def _attack_line(attack: GradientAttack, clean: float) -> charts.Line:
+    return charts.Line(attack.attack.upper(), [(0, clean), *zip(attack.epsilons, attack.accuracies, strict=True)])
+
+
+def parity(found: Report) -> Iterable[Content]:
+    """Yield the certificate of the ONNX file."""
+    proof = found.certificate
+    if proof is None:
+        return
+    file = "An ONNX file that was made for this report" if found.onnx_made else "Its ONNX file"
+    verdict = html.good("passed") if proof.passed else html.bad("failed")
+    yield html.paragraph(
+        file,
+        f"{f', {megabytes(found.onnx_mb)},' if found.onnx_mb else ''} was compared with the PyTorch network, image by "
+        "image: ",
+        verdict,
+        "." if proof.passed else ". cnnkit verify shows where the two part.",
+    )
+    facts: dict[str, Content] = {
+        "Images": proof.images,
+        "In batches of": ", ".join(map(str, proof.batch_sizes)),
+        "Same first class": percent(proof.top1_agreement),
+        "Logits differ by at most": f"{proof.max_absolute_difference:.2g}",
+        "Allowed": f"{proof.tolerance:g} for logits up to 10",
+        "Largest share of it": f"{proof.max_tolerance_ratio:.1%}",
+        "Precision": proof.precision,
+        "Engines": ", ".join(f"{name} {version}" for name, version in proof.versions.items()),
+    }
+    if proof.weights_sha256:
+        facts["Weights"] = html.code(proof.weights_sha256[:16])
+    yield html.facts(facts)
+
+
+def benchmark(found: Report) -> Iterable[Content]:
+    """Yield latency and throughput."""
+    result = found.benchmark
+    if result is None:
+        return
+    yield html.paragraph(f"Measured on {result.processor}, the ONNX file on onnxruntime, from memory to memory.")
+    rows = [
+        (
+            f"{row.batch}",
+            row.device if row.threads is None else f"{row.device}, {counted(row.threads, 'thread')}",
+            *(milliseconds(value) for value in (row.latency_p50_ms, row.latency_p95_ms, row.latency_mean_ms)),
+            f"{row.images_per_second:,.0f}",
+        )
+        for row in result.measurements
+    ]
+    columns = ("Batch", "Device", "Median ms", "95% within ms", "Mean ms", "Images a second")
+    yield html.table("Time of a whole batch", columns, rows, align="llrrrr")
+    yield from (html.warning(failure.message) for failure in result.failures)
+
+
+def layers(found: Report) -> Iterable[Content]:
+    """Yield the layers with their totals."""
+    summary = found.layers
+    if summary is None:
+        return
+    listed = summary.layers
+    caption = f"For one image; {'layers' if isinstance(summary, ModelSummary) else 'nodes of the file'} in their order"
+    if len(listed) > _ALL_LAYERS:
+        outer = [row for row in listed if row.depth == 1]
+        listed = tuple(outer if len(outer) <= _ALL_LAYERS else outer[:_ALL_LAYERS])
+        caption += f"; {len(listed):,} of {len(summary.layers):,} rows, the others are inside or after them"
+    rows = [_layer(row) for row in listed]
+    total = ("Total", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}")
+    columns = ("Layer", "Type", "Output", "Parameters", "Multiply-adds")
+    yield html.table(caption, columns, [*rows, total], align="llrrr")
+
+
+def _layer(row: LayerRow) -> tuple[Content, ...]:
+    return (
+        "\u00a0" * 4 * (row.depth - 1) + (row.name.rpartition(".")[2] if row.depth > 1 else row.name),
+        row.kind,
+        shape(row.output_shape),
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.multiply_adds:,}" if row.multiply_adds else "",
+    )

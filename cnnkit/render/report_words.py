@@ -1,0 +1,164 @@
+"""A report in words: what a reader should know who reads nothing else."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cnnkit.render.tables import percent
+from cnnkit.results import Evaluation, Report
+
+_MIDDLE = 2
+"""Place of severity 3 of 5."""
+_CLOSE = 0.01
+"""Difference of mean probability and accuracy up to which a network's probabilities are to be believed."""
+
+
+def sentences(found: Report) -> Iterable[str]:
+    """Yield the report in sentences, the most important first."""
+    yield from _training(found)
+    if found.evaluation is not None:
+        yield from _accuracy(found, found.evaluation)
+        yield from _confidence(found.evaluation)
+    yield from _robustness(found)
+    yield from _file(found)
+
+
+def warnings(found: Report) -> Iterable[str]:
+    """Yield what takes value from the numbers."""
+    origin = found.origin
+    if not origin.trained:
+        yield "The weights are random: this network was never trained."
+    if origin.recipe.get("limit_batches"):
+        yield (
+            f"This was a dry run: each epoch and each split was cut off after {origin.recipe['limit_batches']} batches."
+        )
+    if found.mistakes is not None and found.mistakes.seen:
+        yield "The network was trained on some of the images that it is measured on here."
+
+
+def title(found: Report) -> str:
+    """Name the network and what it was trained on."""
+    return f"{found.origin.network} on {found.origin.dataset}" if found.origin.dataset else found.origin.network
+
+
+def reference(found: Report) -> str:
+    """Return how to name the network in a command: a page that travels does not tell where it was made."""
+    path = Path(found.model)
+    return path.name if path.is_absolute() else found.model
+
+
+def duration(seconds: float) -> str:
+    """Write a time as 49 seconds, 2.5 minutes or 1.3 hours."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}s"
+    return counted(round(seconds), "second") if seconds >= 1 else "less than a second"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write a number of things, as 1 image and 1,200 images."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def megabytes(size: float) -> str:
+    """Write a size as 88 kB or 12.3 MB."""
+    return f"{size * 1000:.0f} kB" if size < 1 else f"{size:,.1f} MB"
+
+
+def _about(fraction: float) -> str:
+    """Write a fraction as prose does; whoever wants all digits finds them in the tables."""
+    return f"{fraction:.1%}"
+
+
+def _training(found: Report) -> Iterable[str]:
+    origin = found.origin
+    size = f" with {counted(found.parameters, 'parameter')}" if found.parameters else ""
+    yield f"{origin.network} is a network{size} that tells {len(origin.labels):,} classes apart."
+    if not (origin.trained and origin.dataset):
+        return
+    images = f"{counted(origin.splits['train'], 'image')} of " if origin.splits else ""
+    spent = ""
+    if found.records:
+        device = f" on a {origin.hardware.partition(',')[0]}" if origin.hardware else ""
+        spent = f" in {counted(len(found.records), 'epoch')}, {_spent(found)}{device}"
+    yield f"It was trained on {images}{origin.dataset}{spent}."
+
+
+def _spent(found: Report) -> str:
+    return duration(sum(record.seconds for record in found.records))
+
+
+def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
+    wrong = scores.images - sum(row[i] for i, row in enumerate(scores.confusion))
+    which = f"{scores.split} image{'s' * (scores.images > 1)}" if scores.split != "all" else "images"
+    if scores.data != found.origin.dataset:
+        which += f" of {scores.data}"
+    fresh = ", which it had not seen," if scores.split == "test" and found.mistakes and not found.mistakes.seen else ""
+    if not wrong:
+        yield f"It gets all {scores.images:,} {which}{fresh} right."
+        return
+    yield f"Of {scores.images:,} {which}{fresh} it gets {percent(scores.accuracy)} right: {wrong:,} are wrong."
+    pairs = [(count, i, j) for i, row in enumerate(scores.confusion) for j, count in enumerate(row) if i != j and count]
+    count, true, predicted = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]))
+    labels = [row.label for row in scores.classes]
+    yield (
+        f"It most often takes {labels[true]} for {labels[predicted]}: {count:,} of "
+        f"{counted(scores.classes[true].support, 'image')}."
+    )
+    there = [row for row in scores.classes if row.support]
+    weakest = min(there, key=lambda row: row.recall)
+    if weakest.recall < max(row.recall for row in there):
+        yield f"It does worst on {weakest.label}, of which it finds {_about(weakest.recall)}."
+
+
+def confidence(scores: Evaluation) -> float | None:
+    """Return the mean probability of the answers; None in results without bins."""
+    total = sum(found.images for found in scores.calibration)
+    return sum(found.confidence * found.images for found in scores.calibration) / total if total else None
+
+
+def _confidence(scores: Evaluation) -> Iterable[str]:
+    mean = confidence(scores)
+    if mean is None:
+        return
+    gap = mean - scores.accuracy
+    if abs(gap) <= _CLOSE and scores.calibration_error <= 2 * _CLOSE:
+        yield (
+            f"Its probabilities can be taken at their word: {_about(mean)} on average for its answers, and "
+            f"{_about(scores.accuracy)} of them are right."
+        )
+    else:
+        kind = "too sure of itself" if gap > 0 else "less sure of itself than it could be"
+        if abs(gap) <= _CLOSE:
+            kind = "sure of itself at the wrong times"
+        yield (
+            f"It is {kind}: its answers get a probability of {_about(mean)} on average, and "
+            f"{_about(scores.accuracy)} of them are right."
+        )
+
+
+def _robustness(found: Report) -> Iterable[str]:
+    if found.corruptions is not None and found.corruptions.corruptions:
+        curves = found.corruptions.corruptions
+        worst = min(curves, key=lambda curve: curve.accuracies[_MIDDLE])
+        best = max(curves, key=lambda curve: curve.accuracies[_MIDDLE])
+        yield (
+            f"Of {len(curves)} corruptions of medium severity, {worst.name} hurts most, leaving "
+            f"{_about(worst.accuracies[_MIDDLE])} right, and {best.name} least, leaving "
+            f"{_about(best.accuracies[_MIDDLE])}."
+        )
+    pgd = next((a for a in found.attacks.attacks if a.attack == "pgd"), None) if found.attacks else None
+    if pgd is not None:
+        yield (
+            f"An attacker who knows it and may change every pixel by {pgd.epsilons[0]:.0%} of the range from black to "
+            f"white leaves {_about(pgd.accuracies[0])} right; by {pgd.epsilons[-1]:.0%}, {_about(pgd.accuracies[-1])}."
+        )
+
+
+def _file(found: Report) -> Iterable[str]:
+    proof = found.certificate
+    if proof is not None:
+        verdict = "gives the same answers as in PyTorch" if proof.passed else "does NOT give the answers of PyTorch"
+        yield f"As an ONNX file it {verdict} on the {counted(proof.images_count, 'image')} compared."
+    if found.benchmark is not None and found.benchmark.measurements:
+        first = found.benchmark.measurements[0]
+        yield f"The ONNX file takes {first.latency_p50_ms:.2g} ms for one image on {found.benchmark.processor}."

@@ -1,0 +1,238 @@
+"""How little it takes to fool a network: the tables, the curves, and the pictures at a glance."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from cnnkit.images import Pixels, decode
+from cnnkit.render import console, contact_sheet
+from cnnkit.render.contact_sheet import Tile
+from cnnkit.render.plots import LINES, save
+from cnnkit.render.tables import percent
+from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import PercentFormatter
+
+_NORMS = {"linf": "L∞", "l2": "L2"}
+_SHARES = (0.1, 0.25, 0.5)
+_SHORT = 10
+"""Letters of two labels that fit under a picture."""
+
+
+def show(result: Robustness) -> None:
+    """Draw what was found, a table for each part."""
+    out = console.out()
+    if result.accuracy is not None:
+        title = f"{result.model} on {result.data}, {result.split}: {result.images:,} images, {result.engine}"
+        console.say(out, Text(title, "bold"))
+        out.print(Text.assemble(percent(result.accuracy), " right as they are", style="green"))
+        out.print()
+    else:
+        console.say(out, Text(f"{result.model}, {result.engine}", "bold"))
+        out.print()
+    if result.corruptions:
+        console.titled(out, "Accuracy by severity of a corruption", _corruptions(result.corruptions))
+    for norm in dict.fromkeys(found.norm for found in result.attacks):
+        found = [attack for attack in result.attacks if attack.norm == norm]
+        console.titled(out, _attack_title(found), _attacks(found))
+    if result.flips:
+        console.titled(out, "Smallest severity that flips a right answer", _flips(result.flips))
+    if result.fooling is not None:
+        console.titled(out, _fooling_title(result.fooling), _fooling(result.fooling))
+    for note in result.notes:
+        console.say(out, Text(f"{console.printable(note)}.", "yellow"))
+
+
+def _corruptions(curves: Sequence[CorruptionCurve]) -> Table:
+    table = console.table()
+    table.add_column("corruption", style="bold")
+    for severity in range(1, 1 + len(curves[0].accuracies)):
+        table.add_column(str(severity), justify="right")
+    table.add_column("mean", justify="right")
+    for curve in curves:
+        mean = sum(curve.accuracies) / len(curve.accuracies)
+        table.add_row(curve.name, *map(_accuracy, curve.accuracies), _accuracy(mean))
+    return table
+
+
+def _accuracy(value: float) -> Text:
+    return Text(percent(value), "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red")
+
+
+def _attack_title(found: Sequence[GradientAttack]) -> str:
+    steps = max(attack.steps for attack in found)
+    taken = f", pgd of {steps} step{'s' * (steps > 1)}" if any(attack.attack == "pgd" for attack in found) else ""
+    return f"Accuracy by radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1{taken}"
+
+
+def _attacks(found: Sequence[GradientAttack]) -> Table:
+    table = console.table()
+    table.add_column("radius", justify="right", style="bold")
+    for attack in found:
+        table.add_column(attack.attack, justify="right")
+    for index, epsilon in enumerate(found[0].epsilons):
+        table.add_row(f"{epsilon:.4g}", *(_accuracy(attack.accuracies[index]) for attack in found))
+    return table
+
+
+def _flips(found: Sequence[FlipSearch]) -> Table:
+    table = console.table()
+    table.add_column("corruption", style="bold")
+    for name in ("least", "a tenth by", "a quarter by", "half by", "flipped up to 5"):
+        table.add_column(name, justify="right")
+    for search in found:
+        least = search.quantile(0)
+        marks = [least, *map(search.quantile, _SHARES)]
+        share = percent(search.flipped if search.severities else None)
+        table.add_row(search.name, *("–" if mark is None else f"{mark:.2f}" for mark in marks), share)
+    return table
+
+
+def _fooling_title(found: FoolingSearch) -> str:
+    how = "along the gradient" if found.method == "gradient" else "by evolution"
+    return (
+        f"Images from noise, {how}: {found.fooled} of {len(found.images)} classes with {found.confidence:.0%} or more"
+    )
+
+
+def _fooling(found: FoolingSearch) -> Table:
+    table = console.table()
+    table.add_column("class", style="bold", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("taken for", overflow="fold")
+    table.add_column("steps", justify="right", no_wrap=True)
+    for image in found.images:
+        fooled = image.probability >= found.confidence
+        probability = Text(percent(image.probability), "green" if fooled else "red")
+        table.add_row(console.printable(image.label), probability, console.printable(image.taken_for), str(image.steps))
+    return table
+
+
+def plot(result: Robustness, path: Path) -> None:
+    """Draw accuracy over severity and radius, and the share of flipped images over severity, to a PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    by_norm: dict[str, list[GradientAttack]] = {}
+    for attack in result.attacks:
+        by_norm.setdefault(attack.norm, []).append(attack)
+    clean = result.accuracy or 0.0
+    panels: list[Callable[[Axes], None]] = [partial(_plot_attacks, found, clean) for found in by_norm.values()]
+    if result.corruptions:
+        panels.insert(0, partial(_plot_corruptions, result.corruptions, clean))
+    if result.flips:
+        panels.append(partial(_plot_flips, result.flips))
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.4 * columns, 0.5 + 3.9 * rows), layout="constrained")
+    figure.suptitle(f"{result.model} on {result.data}: {result.images:,} images", parse_math=False)
+    places = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, draw in zip(places, panels, strict=False):
+        draw(axes)
+        axes.set_ylim(-0.02, 1.02)
+        axes.yaxis.set_major_formatter(_percent_of_one())
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    for axes in places[len(panels) :]:
+        axes.remove()
+    save(figure, path)
+
+
+def _percent_of_one() -> "PercentFormatter":
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1.0)
+
+
+def _plot_corruptions(curves: Sequence[CorruptionCurve], clean: float, axes: "Axes") -> None:
+    for colour, curve in zip(LINES, curves, strict=True):
+        accuracies = (clean, *curve.accuracies)
+        axes.plot(range(len(accuracies)), accuracies, color=colour, marker="o", markersize=4, label=curve.name)
+    axes.set_xlabel("severity of the corruption")
+    axes.set_ylabel("accuracy")
+
+
+def _plot_attacks(found: Sequence[GradientAttack], clean: float, axes: "Axes") -> None:
+    for colour, attack in zip(LINES, found, strict=False):
+        radii, accuracies = (0, *attack.epsilons), (clean, *attack.accuracies)
+        name = attack.attack if attack.attack == "fgsm" else f"pgd, {attack.steps} steps"
+        axes.plot(radii, accuracies, color=colour, marker="o", markersize=4, label=name)
+    axes.set_xlabel(f"radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1")
+    axes.set_ylabel("accuracy")
+
+
+def _plot_flips(found: Sequence[FlipSearch], axes: "Axes") -> None:
+    for colour, search in zip(LINES, found, strict=True):
+        at = sorted(value for value in search.severities if value is not None)
+        shares = [count / len(search.severities) for count in range(1, len(at) + 1)]
+        axes.step([0, *at, 5], [0, *shares, search.flipped], where="post", color=colour, label=search.name)
+    axes.set_xlabel("severity of the corruption")
+    axes.set_ylabel("right answers that are flipped")
+
+
+def write_sheets(result: Robustness, folder: Path) -> list[Path]:
+    """Draw the images that an attack left in its folder at a glance, one PNG a kind, and return these.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    written = []
+    for name, title, explanation, tiles in _sheets(result):
+        shown = [tile for tile in tiles if tile.images]
+        if shown:
+            contact_sheet.write(folder / name, title, explanation, shown, columns=1)
+            written.append(folder / name)
+    return written
+
+
+def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
+    amounts = [
+        Tile(
+            curve.name,
+            [(_read(path), f"{amount:g}") for path, amount in zip(curve.samples, curve.amounts, strict=False)],
+        )
+        for curve in result.corruptions
+    ]
+    yield "corruptions.png", "Corruptions", "one image at severities 1 to 5, with the amounts", amounts
+    turned = "images that were right, and what they are taken for"
+    for attack in result.attacks:
+        rows = [
+            Tile(f"radius {epsilon:.4g}", _changed(image for image in attack.examples if image.strength == epsilon))
+            for epsilon in attack.epsilons
+        ]
+        yield f"{attack.attack}-{attack.norm}.png", f"{attack.attack} in {_NORMS[attack.norm]}", turned, rows
+    flips = [Tile(found.name, _changed(found.examples, at=True)) for found in result.flips]
+    yield "flips.png", "The least that flips an answer", "severities, and what each is taken for", flips
+    if result.fooling is not None:
+        cells = [
+            (_read(image.image), f"{image.probability:.1%} {image.label}")
+            for image in result.fooling.images
+            if image.image is not None
+        ]
+        rows = [Tile("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
+        yield "fooling.png", "Images from noise", "what each is taken for, and how surely", rows
+
+
+def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[tuple[Pixels, str]]:
+    return [(_read(image.changed), _caption(image, at=at)) for image in images if image.changed is not None]
+
+
+def _caption(image: FooledImage, *, at: bool) -> str:
+    # Of two long labels, the eye supplies the first.
+    known = image.label if len(image.label) + len(image.taken_for) <= _SHORT else ""
+    return " ".join(filter(None, (f"{image.strength:.2f}" if at else "", known, "→", image.taken_for)))
+
+
+def _read(path: Path) -> Pixels:
+    return np.asarray(decode(path)[0].convert("RGB"))

@@ -1,0 +1,118 @@
+"""Where a network is wrong. The pixels of all images are uint8 [H, W, C], as the network sees them; JSON is without."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """An image that the network was trained on.
+
+    Attributes:
+        source: the file inside its folder, or where it stands in the data set, such as `train[582]`.
+        similarity: cosine of the angle between its features and those of the image that it is compared with.
+    """
+
+    source: str
+    label: str
+    similarity: float
+    pixels: "NDArray[np.uint8]" = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was taken for another class.
+
+    Attributes:
+        source: as of `TrainingImage`.
+        label: its class.
+        predicted: the class that it was taken for.
+        probability, label_probability: of the two.
+        nearest: the training image most like it; None where the training images are not known.
+    """
+
+    source: str
+    label: str
+    predicted: str
+    probability: float
+    label_probability: float
+    nearest: TrainingImage | None
+    pixels: "NDArray[np.uint8]" = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class LabelCandidate:
+    """An image whose label may be wrong.
+
+    Attributes:
+        source, nearest: as of `Mistake`.
+        label: its class, as the data set says.
+        suggested: the class that it seems to be.
+        probability, label_probability: of that class, and of its label.
+    """
+
+    source: str
+    label: str
+    suggested: str
+    probability: float
+    label_probability: float
+    nearest: TrainingImage | None
+    pixels: "NDArray[np.uint8]" = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """A class whose images are taken for another one.
+
+    Attributes:
+        images: how many.
+        share: of all images of the class `label`.
+        examples: some of them, most confident first.
+    """
+
+    label: str
+    predicted: str
+    images: int
+    share: float
+    examples: "tuple[NDArray[np.uint8], ...]" = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Where a network is wrong on a data set.
+
+    Attributes:
+        images: how many were looked at.
+        seen: whether the network was trained on some of them, as far as is known.
+        wrong: how many of them were taken for another class.
+        worst: of these, those with the highest probability of the wrong class first.
+        confused: pairs of classes by their number of images.
+        candidates: how many images may have a wrong label.
+        mislabelled: of these, those that the network is surest of first.
+        training_images: how many the nearest ones were looked for among; 0 where they are not known.
+        nearest_by: what they were compared in.
+        no_nearest_because: the reason, where they are not known.
+        versions: of the software.
+    """
+
+    model: str
+    data: str
+    split: str
+    engine: str
+    images: int
+    seen: bool
+    wrong: int
+    accuracy: float
+    worst: tuple[Mistake, ...]
+    confused: tuple[ConfusedPair, ...]
+    candidates: int
+    mislabelled: tuple[LabelCandidate, ...]
+    training_images: int
+    nearest_by: str
+    no_nearest_because: str
+    versions: dict[str, str]
+    seconds: float

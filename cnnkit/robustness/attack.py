@@ -1,0 +1,219 @@
+"""All that `attack` does, in its order: what can be wrong is found before the first image is touched."""
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnkit.errors import UsageError
+from cnnkit.files import require_writable
+from cnnkit.images import Preprocessing
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress
+from cnnkit.results.robustness import (
+    CORRUPTIONS,
+    GRADIENT_ATTACKS,
+    PARTS,
+    CorruptionCurve,
+    FlipSearch,
+    GradientAttack,
+    Norm,
+    Part,
+    Robustness,
+)
+from cnnkit.robustness.curves import corruption_curves, gradient_attack
+from cnnkit.robustness.flipping import flip_search
+from cnnkit.robustness.fooling import fooling_search
+from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.subject import Subject
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.training.data import Split, SplitName
+from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.training.networks import TorchNetwork
+
+EPSILONS: dict[Norm, tuple[float, ...]] = {
+    "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
+    "l2": (0.25, 0.5, 1.0, 2.0, 3.0),
+}
+"""Radii where none are named: small ones for photographs, large ones for digits."""
+_TRIED = 8
+"""Images that the gradient is looked at with."""
+
+Progress = LoadProgress | LoadNote | WorkProgress
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """What to do.
+
+    Attributes:
+        only: the parts, in any order.
+        norms: that `fgsm` and `pgd` are measured by; None for both, and for L∞ where radii are given.
+        epsilons: the radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
+        steps: of `pgd`.
+        step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
+        images: chosen by seed; 0 for all of the split.
+        seed: of the choice and of all that is random.
+        batch_size: images that go through the network together.
+        output: folder for the pictures; None for none.
+    """
+
+    only: tuple[Part, ...] = PARTS
+    norms: tuple[Norm, ...] | None = None
+    epsilons: tuple[float, ...] | None = None
+    steps: int = 20
+    step_size: float | None = None
+    images: int = 1000
+    seed: int = 0
+    batch_size: int = 256
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require_known("--only", self.only, PARTS)
+        _require_known("--norm", self.measures, tuple(EPSILONS))
+        for name, value, least in (("steps", self.steps, 1), ("images", self.images, 0), ("seed", self.seed, 0)):
+            if value < least:
+                raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
+        if self.epsilons is not None and len(self.measures) > 1:
+            raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
+        if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
+            raise UsageError(f"--step-size {self.step_size:g}: expected a number over 0, in pixels scaled to [0, 1].")
+
+    @property
+    def measures(self) -> tuple[Norm, ...]:
+        """The norms, the default resolved."""
+        return self.norms or (("linf", "l2") if self.epsilons is None else ("linf",))
+
+    def radii(self, norm: Norm, form: Preprocessing) -> tuple[float, ...]:
+        """Return the radii for a norm, in order.
+
+        Raises:
+            UsageError: one is beyond the farthest that two images can be from each other.
+        """
+        largest = 1.0 if norm == "linf" else math.sqrt(math.prod(form.shape))
+        for epsilon in self.epsilons or ():
+            if not 0 < epsilon <= largest:
+                raise UsageError(
+                    f"--epsilon {epsilon:g}: expected numbers over 0 and up to {largest:g}, the farthest that two of "
+                    f"these images can be from each other in {norm}; pixels count as 0 to 1, so 8 of 255 is 8/255."
+                )
+        return tuple(sorted(set(self.epsilons or EPSILONS[norm])))
+
+
+def _require_known(option: str, given: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown or not given:
+        raise UsageError(f"{option} {','.join(given)!r}: expected {', '.join(known[:-1])} or {known[-1]}.")
+
+
+def attack_network(
+    classifier: Classifier,
+    options: AttackOptions,
+    *,
+    data: str | None = None,
+    split: SplitName | None = None,
+    data_dir: Path | None = None,
+    notes: tuple[str, ...] = (),
+) -> Generator[Progress, None, Robustness]:
+    """Find out how little it takes to fool a network; yields progress, and returns what was found.
+
+    Images are changed as the network sees them: what brings an image from outside to its form is not run again, except
+    for the fooling images, which count as files.
+
+    Args:
+        classifier: what is examined; a PyTorch network gives its gradients as well.
+        options: what to do.
+        data: a data set or image folder; None for the one that the network was trained on.
+        split: as for `cnnkit.training.evaluation.evaluate_network`.
+        data_dir: where to look for data sets first.
+        notes: to begin with.
+
+    Raises:
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+        UsageError: options that do not go with this network.
+        OutputError: the folder cannot be written.
+    """
+    started, card = time.monotonic(), classifier.card
+    radii = {norm: options.radii(norm, card.preprocessing) for norm in options.measures}
+    if options.output is not None:
+        require_writable(options.output)
+    network, pixels = classifier.network, None
+    if isinstance(network, TorchNetwork):
+        pixels = PixelNetwork(network.module, card.preprocessing, network.device)
+    corruptions: tuple[CorruptionCurve, ...] = ()
+    attacks, flips = list[GradientAttack](), list[FlipSearch]()
+    subject, fooling, name, used = None, None, None, None
+    if set(options.only) - {"fooling"}:
+        subject, name, used = yield from _subject(classifier, options, data=data, split=split, data_dir=data_dir)
+    if subject is not None and "corruptions" in options.only:
+        corruptions = yield from corruption_curves(subject)
+    wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
+    if subject is not None and pixels is not None and wanted:
+        tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
+        pixels.require_gradients(tried.to(pixels.device), classifier.name)
+        for norm in options.measures:
+            for part in wanted:
+                found = yield from gradient_attack(
+                    subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
+                )
+                attacks.append(found)
+    if subject is not None and "flip" in options.only:
+        for kind in CORRUPTIONS:
+            search = yield from flip_search(subject, kind)
+            flips.append(search)
+    if "fooling" in options.only:
+        fooling = yield from fooling_search(classifier, pixels, seed=options.seed, folder=options.output)
+    return Robustness(
+        model=classifier.name,
+        engine=classifier.engine,
+        data=name,
+        split=used,
+        images=0 if subject is None else len(subject.images),
+        seed=options.seed,
+        accuracy=None if subject is None else float(subject.right.mean()),
+        corruptions=corruptions,
+        attacks=tuple(attacks),
+        flips=tuple(flips),
+        fooling=fooling,
+        notes=notes,
+        folder=options.output,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _subject(
+    classifier: Classifier, options: AttackOptions, *, data: str | None, split: SplitName | None, data_dir: Path | None
+) -> Generator[Progress, None, tuple[Subject, str, str]]:
+    """Load the images, choose among them, and see which ones the network gets right."""
+    loaded, used = yield from load_for(classifier.card, data=data, split=split, data_dir=data_dir)
+    chosen = loaded.filled(used)
+    numbers = np.arange(len(chosen))
+    if 0 < options.images < len(chosen):
+        numbers = np.sort(np.random.default_rng(options.seed).permutation(len(chosen))[: options.images])
+    rows = torch.from_numpy(numbers)
+    looked_at = Split(chosen.take(rows), chosen.targets[rows])
+    answers = list[Tensor]()
+    for logits in logits_by_batch(classifier.network, looked_at, options.batch_size):
+        answers.append(logits.argmax(1))
+        yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
+    return (
+        Subject(
+            classifier.network,
+            classifier.card.labels,
+            looked_at.images.numpy(),
+            looked_at.targets.numpy(),
+            numbers,
+            (torch.cat(answers) == looked_at.targets).numpy(),
+            options.batch_size,
+            options.seed,
+            options.output,
+        ),
+        loaded.name,
+        used,
+    )

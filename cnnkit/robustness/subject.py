@@ -1,0 +1,104 @@
+"""The network that is examined, with the images that it is examined on, and the folder that pictures go into."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.files import write_atomic
+from cnnkit.images import Pixels, decode
+from cnnkit.pictures import encoded
+from cnnkit.results.robustness import FooledImage
+from cnnkit.runtime.classifier import Network, softmax
+
+EXAMPLES = 10
+"""Images of a kind that are kept as pictures."""
+
+
+def from_png(content: bytes | Path) -> Pixels:
+    """Return the pixels of an image file as uint8 [H, W, C]."""
+    found = np.asarray(decode(content)[0])
+    return found if found.ndim == 3 else found[..., None]
+
+
+def safe_names(labels: Sequence[str]) -> list[str]:
+    """Return names of files for labels, which may hold anything: the labels themselves where that goes."""
+    names = [re.sub(r"[^\w.-]+", "-", label).strip(".-") for label in labels]
+    distinct = len({name.casefold() for name in names}) == len(names) and all(names)
+    return names if distinct and max(map(len, names)) <= 60 else [f"class-{index}" for index in range(len(labels))]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined.
+
+    Attributes:
+        network: pixels in, logits out.
+        labels: of the classes.
+        images: as the network sees them, uint8 [N, H, W, C].
+        targets: their classes, int64 [N].
+        numbers: of the images in their split, int64 [N].
+        right: which of them the network gets right, bool [N].
+        batch_size: images that go through the network together.
+        seed: of all that is random.
+        folder: for pictures; None for none.
+    """
+
+    network: Network
+    labels: tuple[str, ...]
+    images: Pixels
+    targets: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    batch_size: int
+    seed: int
+    folder: Path | None
+
+    def batches(self, positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of images, a batch at a time."""
+        for start in range(0, len(positions), self.batch_size):
+            yield positions[start : start + self.batch_size]
+
+    def answers(self, pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the first class of each image and its probability, both [N]."""
+        shares = softmax(self.network.logits(pixels))
+        return shares.argmax(1), shares.max(1)
+
+    def save(self, name: str, pixels: Pixels) -> Path | None:
+        """Write a picture into the folder, if there is one.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.folder is None:
+            return None
+        path = self.folder / name
+        write_atomic(path, encoded(pixels))
+        return path
+
+    def fooled(self, kind: str, position: int, changed: Pixels, strength: float) -> FooledImage:
+        """Describe an image that was changed, uint8 [H, W, C], and keep it with its original in folder `kind`."""
+        number = int(self.numbers[position])
+        (taken_for,), (probability,) = self.answers(changed[None])
+        return FooledImage(
+            number=number,
+            label=self.labels[self.targets[position]],
+            taken_for=self.labels[taken_for],
+            probability=float(probability),
+            strength=strength,
+            original=self.save(f"originals/{number:05}.png", self.images[position]),
+            changed=self.save(f"{kind}/{number:05}.png", changed),
+        )
+
+    def one_a_class(self, positions: Sequence[int]) -> list[int]:
+        """Choose up to ten of some images, as many classes among them as there are."""
+        seen: dict[int, int] = {}
+        turn = []
+        for position in positions:
+            target = int(self.targets[position])
+            turn.append((seen.get(target, 0), position))
+            seen[target] = seen.get(target, 0) + 1
+        return sorted(position for _, position in sorted(turn)[:EXAMPLES])

@@ -1,0 +1,111 @@
+"""`cnnkit attack`: tables, files, JSON, and one line where it cannot be."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+FAST = ("--split", "all", "--images", 8, "--device", "cpu")
+
+
+def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    folder, plot = tmp_path / "out", tmp_path / "plot.png"
+    result = cli("attack", photos_run, *FAST, "--steps", 3, "-o", folder, "--plot", plot)
+    assert result.exit_code == 0, result.output
+    for title in (
+        "100.00% right as they are",
+        "Accuracy by severity of a corruption",
+        "Accuracy by radius in L∞, pixels counted as 0 to 1, pgd of 3 steps",
+        "Accuracy by radius in L2, pixels counted as 0 to 1, pgd of 3 steps",
+        "Smallest severity that flips a right answer",
+        "Images from noise, along the gradient: 2 of 2 classes with 99% or more",
+    ):
+        assert title in result.stdout
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 80
+    assert result.stderr.splitlines()[-1] == f"plot: {plot}"
+    assert f"images: {folder}; at a glance: corruptions.png, " in result.stderr
+    sheets = {path.name for path in folder.glob("*.png")}
+    assert {"corruptions.png", "pgd-linf.png", "fooling.png"} <= sheets
+    for path in (plot, *folder.rglob("*.png")):
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, *FAST, "--only", "pgd,flip", "--epsilon", "8/255,0.3", "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (answer["command"], answer["status"], answer["errors"]) == ("attack", "ok", [])
+    found = answer["data"]
+    assert set(found) == {
+        "model", "engine", "data", "split", "images", "seed", "accuracy", "corruptions", "attacks", "flips", "fooling",
+        "notes", "folder", "seconds",
+    }  # fmt: skip
+    (pgd,) = found["attacks"]
+    assert set(pgd) == {"attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples"}
+    assert (pgd["norm"], pgd["epsilons"]) == ("linf", [8 / 255, 0.3])
+    assert [len(search["severities"]) for search in found["flips"]] == [8] * 8
+    assert (found["corruptions"], found["fooling"]) == ([], None)
+
+
+def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> None:
+    result = cli("attack", photos_onnx, *FAST, "--only", "corruptions")
+    assert (result.exit_code, "fgsm" in result.stdout) == (0, False)
+    result = cli("attack", photos_onnx, *FAST)
+    assert result.exit_code == 0
+    shown = " ".join(result.stdout.split())
+    assert "by evolution: 2 of 2 classes" in shown
+    assert shown.endswith(f"which an ONNX file has none of: name the run or the zoo entry of {photos_onnx}.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("lenett",), 1, "there is no model 'lenett'. Did you mean lenet"),
+        (("alexnet",), 1, "alexnet has no trained weights in the zoo"),
+        (("lenet", "--only", "pgd,cw"), 2, "--only 'pgd,cw': expected corruptions, fgsm, pgd, flip or fooling"),
+        (("lenet", "--norm", "l1"), 2, "--norm 'l1': expected linf or l2"),
+        (("lenet", "--epsilon", "1.5"), 2, "--epsilon 1.5: expected numbers over 0 and up to 1"),
+        (("lenet", "--epsilon", "0.1,much"), 2, "--epsilon '0.1,much': expected numbers separated by commas"),
+        (("lenet", "--epsilon", "8/0"), 2, "--epsilon '8/0': expected numbers"),
+        (("lenet", "--only", "fooling", "--plot", "p.png"), 2, "--plot draws curves, and fooling has none"),
+        (("lenet", "--plot", "p.svg"), 2, "--plot p.svg: the name must end in .png"),
+        (("lenet", "--split", "some"), 2, "there is no split 'some'"),
+        (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
+        (("lenet", "--data", "shapes"), 1, "shapes has the classes circles, squares, triangles"),
+        (("lenet", "--preprocess", "imagenet"), 2, "lenet knows its labels and preprocessing"),
+        (("lenet", "--preprocess", "cifar"), 2, "--preprocess 'cifar': expected imagenet"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_attacked_is_one_line(arguments: tuple[str, ...], code: int, message: str, cli: Cli) -> None:
+    result = cli("attack", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_gradients_of_a_file_are_refused(photos_onnx: Path, cli: Cli) -> None:
+    result = cli("attack", photos_onnx, "--only", "pgd")
+    assert result.exit_code == 2
+    assert "fgsm and pgd follow gradients, which an ONNX file has none of" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--plot"])
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(
+    option: str, photos_run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = cli("attack", photos_run, option, tmp_path / "file" / "deep" / "p.png", "--data", "nowhere")
+    assert result.exit_code == 1
+    assert "cannot write into" in result.stderr
+
+
+def test_a_folder_without_classes_is_refused(photos_run: Path, photos: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, "--data", photos / "dark")
+    assert result.exit_code == 1
+    assert "has 0 class folders; expected at least two, one folder a class" in result.stderr

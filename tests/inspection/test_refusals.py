@@ -1,0 +1,136 @@
+"""Layers that refuse what they get: who, why, and what would have fitted."""
+
+import pytest
+from torch import nn
+
+from cnnkit.errors import ForwardError
+from cnnkit.inspection.summary import summarize, summarize_module
+from cnnkit.results import ModelSummary
+
+
+def refused(ref: str, shape: tuple[int, ...]) -> tuple[str, ModelSummary]:
+    with pytest.raises(ForwardError) as caught:
+        summarize(ref, shape=shape)
+    assert isinstance(caught.value.result, ModelSummary)
+    assert caught.value.exit_code == 1
+    return str(caught.value), caught.value.result
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("ref", "shape", "message", "fits"),
+    [
+        ("alexnet", (1, 190, 224), "fc1 (Linear) expects 6400 features, got 5120: {} 224×224, it is 190×224.", 224),
+        ("lenet", (1, 64, 64), "fc1 (Linear) expects 400 features, got 3136: {} 28×28, it is 64×64.", 28),
+        ("lenet", (1, 2, 2), "conv2 (Conv2d) expects an image of 5×5 or more, got 1×1: {} 28×28, it is 2×2.", 28),
+        ("shapes-cnn", (3, 8, 8), "block2.pool (MaxPool2d) expects an image of 2×2 or more, got 1×1: {} 28×28", 28),
+        ("lenet", (3, 28, 28), "conv1 (Conv2d) expects 1 channel, got 3: {} 1×28×28, it is 3×28×28.", 28),
+        ("mlp", (1, 20, 20), "fc1 (Linear) expects 784 features, got 400: {} 28×28, it is 20×20.", 28),
+        (
+            "torchvision/vit_b_16",
+            (3, 384, 384),
+            "(VisionTransformer) fails: Wrong image height! Expected 224 but got 384: {} 224×224, it is 384×384.",
+            224,
+        ),
+        # these do not say their input: it is looked for
+        ("oddnets:Flat", (1, 200, 224), "classifier.1 (Linear) expects 400 features, got 672: {} 160×160", 160),
+        ("oddnets:Flat", (1, 20, 20), "pool (MaxPool2d) expects an image of 32×32 or more, got 20×20: {} 160×160", 160),
+        ("oddnets:Flat", (3, 200, 224), "conv (Conv2d) expects 1 channel, got 3: {} 1×160×160, it is 3×200×224.", 160),
+    ],
+)
+def test_the_layer_its_arithmetic_and_the_fitting_input_are_said(
+    ref: str, shape: tuple[int, ...], message: str, fits: int
+) -> None:
+    told, found = refused(ref, shape)
+    assert message.format("the input would have to be") in told
+    assert found.failure is not None
+    assert found.failure.fitting_input is not None
+    assert found.failure.fitting_input[1:] == (fits, fits)
+    summarize(ref, shape=found.failure.fitting_input)
+
+
+def test_rows_end_with_the_layer_that_failed() -> None:
+    _, found = refused("lenet", (1, 64, 64))
+    assert [row.name for row in found.layers] == [
+        "conv1", "sigmoid1", "pool1", "conv2", "sigmoid2", "pool2", "flatten", "fc1",
+    ]  # fmt: skip
+    assert [row.failed for row in found.layers] == [False] * 7 + [True]
+    assert found.layers[3].output_shape == (16, 28, 28)
+    assert found.layers[-1].input_shape == (16 * 14 * 14,)
+    assert found.failure is not None
+    assert (found.failure.layer, found.failure.kind, found.failure.given) == ("fc1", "Linear", ((3136,),))
+    assert found.parameters == 61_706
+
+
+@pytest.mark.usefixtures("nets")
+def test_sizes_that_must_be_divisible_are_rounded() -> None:
+    told, found = refused("oddnets:Hourglass", (3, 100, 120))
+    assert "(Hourglass) fails: Sizes of tensors must match" in told
+    assert told.endswith("the input would have to be 104×120, it is 100×120.")
+    assert [row.name for row in found.layers] == ["conv", "down", "up"]
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "message"),
+    [
+        (nn.Linear(10, 2), (12,), "expects 10 features, got 12"),
+        (nn.Conv2d(3, 4, 3), (8, 8), "expects 3 channels, got 1"),
+        (nn.Conv2d(3, 4, 3), (1, 3, 8, 8), "expects a batch of channels with height and width, got 1×1×3×8×8"),
+        (nn.Conv2d(3, 4, 9, padding=1), (3, 4, 4), "expects an image of 9×9 or more, got 6×6 with its padding"),
+        (nn.Conv2d(3, 4, 3, dilation=4), (3, 8, 8), "expects an image of 9×9 or more, got 8×8"),
+        (nn.ConvTranspose2d(3, 4, 3), (2, 8, 8), "expects 3 channels, got 2"),
+        (nn.AvgPool2d(4), (3, 3, 3), "expects an image of 4×4 or more, got 3×3"),
+        (nn.MaxPool1d(4), (3, 3), "expects an image of 4 or more, got 3"),
+        (nn.BatchNorm2d(3), (4, 8, 8), "expects 3 channels, got 4"),
+        (nn.GroupNorm(2, 4), (6, 8, 8), "expects 4 channels, got 6"),
+        (nn.LayerNorm(4), (6,), "expects 4 features, got 6"),
+        (nn.LayerNorm((4, 8)), (4, 6), "expects values of 4×8, got 4×6"),
+        (nn.LSTM(6, 5, batch_first=True), (3, 7), "expects 6 features, got 7"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Embedding(4, 2), nn.Embedding(4, 2)),
+            (7,),
+            "expects whole numbers, got float32",
+        ),
+        (nn.Unflatten(1, (2, 3)), (7,), "fails: "),
+    ],
+)
+def test_every_common_layer_says_what_it_expects(network: nn.Module, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ForwardError) as caught:
+        summarize_module(nn.Sequential(network).to("meta"), shape)
+    assert message in str(caught.value)
+
+
+def test_an_input_of_features_is_told_its_right_number() -> None:
+    with pytest.raises(ForwardError, match="the input would have to be 10, it is 12"):
+        summarize_module(nn.Sequential(nn.Linear(10, 2)).to("meta"), (12,))
+
+
+def test_where_no_square_fits_the_proportion_is_kept() -> None:
+    network = nn.Sequential(nn.MaxPool2d(8), nn.Flatten(), nn.Linear(3 * 4, 2)).to("meta")
+    with pytest.raises(
+        ForwardError, match=r"expects 12 features, got 48: the input would have to be 24×32, it is 48×64"
+    ):
+        summarize_module(network, (1, 48, 64))
+
+
+def test_where_nothing_fits_nothing_is_promised() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(7, 7), nn.Linear(5, 2)).to("meta")
+    with pytest.raises(ForwardError) as caught:
+        summarize_module(network, (1, 10, 10))
+    assert str(caught.value) == "1 (Linear) expects 7 features, got 100, with an input of 1×10×10."
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("ref", "message"),
+    [
+        ("oddnets:WrongKey", r"oddnets:WrongKey \(WrongKey\) fails: KeyError: 'b', with an input of 3×8×8\."),
+        ("oddnets:WantsADictionary", r"fails: AttributeError: 'Tensor' object has no attribute 'get'"),
+        ("oddnets:NoForward", r'is missing the required "forward" function, with an input of 4\.'),
+        ("oddnets:Endless", "fails: maximum recursion depth exceeded"),
+    ],
+)
+def test_a_mistake_in_a_network_is_said_in_one_line(ref: str, message: str) -> None:
+    with pytest.raises(ForwardError, match=message) as caught:
+        summarize(ref)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,162 @@
+"""Summaries of networks, as tables in terminals and files, as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from cnnkit import api
+from cnnkit.errors import ForwardError, UnknownNameError
+from cnnkit.render import console, summaries
+from cnnkit.results import ModelSummary
+
+Golden = Callable[[str, str], None]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Draw to a terminal without colours, as wide as said."""
+
+    def be(width: int) -> None:
+        made = lambda: Console(  # noqa: E731
+            width=width, force_terminal=True, color_system=None, highlight=False, markup=False, emoji=False
+        )
+        monkeypatch.setattr(console, "out", made)
+
+    return be
+
+
+@pytest.mark.parametrize("name", ["lenet", "alexnet"])
+def test_summary(name: str, golden: Golden, capsys: Captured) -> None:
+    summaries.summary(api.summarize(name))
+    golden(f"summary-{name}", capsys.readouterr().out)
+
+
+def test_summary_of_nested_layers_with_a_batch(golden: Golden, capsys: Captured) -> None:
+    summaries.summary(replace(api.summarize("shapes-cnn", batch=8), trainable_parameters=174_000))
+    golden("summary-nested", capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def residual() -> ModelSummary:
+    return api.summarize("torchvision/resnet18", fold=True)
+
+
+@pytest.fixture(scope="module")
+def transformer() -> ModelSummary:
+    return api.summarize("torchvision/vit_b_16", fold=True)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_all_columns_fit_a_terminal_or_are_said_to_be_missing(
+    width: int, residual: ModelSummary, golden: Golden, capsys: Captured, terminal: Callable[[int], None]
+) -> None:
+    terminal(width)
+    summaries.summary(residual, summaries.COLUMNS)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    golden(f"summary-all-{width}", out)
+
+
+def test_a_tree_has_its_lines_and_the_network_on_top(
+    transformer: ModelSummary, golden: Golden, capsys: Captured, terminal: Callable[[int], None]
+) -> None:
+    terminal(80)
+    summaries.summary(transformer, tree=True)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    golden("summary-tree", out)
+
+
+def test_a_file_has_all_columns_however_wide(residual: ModelSummary, capsys: Captured) -> None:
+    summaries.summary(residual, summaries.COLUMNS)
+    out = capsys.readouterr().out
+    assert "118,013,952" in out
+    assert "receptive field" in out
+    assert "…" not in out
+
+
+def test_a_network_that_failed_ends_with_the_layer(golden: Golden, capsys: Captured) -> None:
+    with pytest.raises(ForwardError) as caught:
+        api.summarize("alexnet", shape=(1, 190, 224))
+    assert isinstance(caught.value.result, ModelSummary)
+    summaries.summary(caught.value.result)
+    golden("summary-failed", capsys.readouterr().out)
+
+
+def test_what_is_odd_about_a_network_is_said(capsys: Captured) -> None:
+    found = replace(
+        api.summarize("lenet"), own_parameters=768, idle=("a", "b", "c", "d"), idle_parameters=1234,
+        unregistered_parameters=20, device="cpu",
+    )  # fmt: skip
+    summaries.summary(found)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "768 parameters are the network's own, outside these layers." in out
+    assert "1,234 parameters were not used, those of a, b, c and others." in out
+    assert "20 parameters are used and belong to no module, as in a Python list" in out
+    assert "it ran on zeros, another input may go another way." in out
+
+
+def test_names_cannot_steer_the_terminal(capsys: Captured) -> None:
+    found = api.summarize("lenet")
+    evil = replace(found.layers[0], name="conv\x1b[2J", kind="[red]Conv\x07")
+    summaries.summary(replace(found, layers=(evil,)))
+    out = capsys.readouterr().out
+    assert "conv�[2J" in out
+    assert "[red]Conv�" in out
+
+
+def test_csv_is_for_programs(residual: ModelSummary, capsys: Captured) -> None:
+    summaries.write_csv(residual)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0] == {
+        "layer": "conv1", "type": "Conv2d", "depth": "1", "repeats": "1", "kernel": "7x7", "input_shape": "3x224x224",
+        "output_shape": "64x112x112", "parameters": "9408", "trainable_parameters": "9408",
+        "multiply_adds": "118013952", "memory_mb": "3.211264", "receptive_field": "7x7",
+    }  # fmt: skip
+    assert [row["repeats"] for row in rows if row["layer"] == "layer1.0"] == ["2"]
+    summaries.write_csv(api.summarize("lenet"), ["parameters"])
+    assert capsys.readouterr().out.splitlines()[:2] == ["layer,type,depth,parameters", "conv1,Conv2d,1,156"]
+
+
+def test_markdown_is_a_table_with_totals(golden: Golden, capsys: Captured) -> None:
+    found = api.summarize("shapes-cnn", depth=2)
+    odd = replace(found.layers[1], name="block1.a_b|c")
+    summaries.write_markdown(replace(found, layers=(found.layers[0], odd, *found.layers[2:])), ["kernel", "parameters"])
+    golden("summary-markdown", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, None),
+        ("all", summaries.COLUMNS),
+        ("kernel, output,kernel", ("kernel", "output")),
+        ("receptive-field", ("receptive-field",)),
+    ],
+)
+def test_columns_are_parsed(text: str | None, found: tuple[str, ...] | None) -> None:
+    assert summaries.columns_of(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("kernl", "Did you mean kernel"), ("output,macs", "'macs'"), ("", "Known: all, input")]
+)
+def test_a_column_that_does_not_exist_is_said(text: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        summaries.columns_of(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (999, "999"), (1000, "1.00k"), (21_578, "21.6k"), (999_499, "999k"), (999_999, "1.00M"),
+        (46_764_746, "46.8M"), (1_016_717_000_000, "1,017G"),
+    ],
+)  # fmt: skip
+def test_short_numbers(value: int, text: str) -> None:
+    assert summaries.short(value) == text

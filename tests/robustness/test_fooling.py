@@ -1,0 +1,72 @@
+"""Images of nothing, as `cnnkit predict` sees their files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnnkit
+from cnnkit.images import decode
+from cnnkit.results import FoolingSearch
+from cnnkit.robustness.subject import safe_names
+from cnnkit.zoo import folder
+
+ZOO = {"gradient": "mnist-cnn", "evolution": str(folder() / "mnist-cnn-mnist" / "model.onnx")}
+
+
+def fooling(ref: str | Path, **options: Any) -> FoolingSearch:
+    found = cnnkit.attack(ref, only=["fooling"], device="cpu", **options).fooling
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("method", ZOO)
+def test_all_ten_digits_come_from_noise_and_predict_agrees(
+    method: str, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    found = fooling(ZOO[method], output=tmp_path)
+    assert (found.method, found.fooled, found.confidence) == (method, 10, 0.99)
+    assert [image.label for image in found.images] == list("0123456789")
+    answer = cli("predict", *[image.image for image in found.images], "--model", "mnist-cnn", "--json")
+    seen = json.loads(answer.stdout)["data"]["predictions"]
+    assert [prediction["scores"][0]["label"] for prediction in seen] == list("0123456789")
+    assert min(prediction["scores"][0]["probability"] for prediction in seen) >= 0.99
+    assert all(prediction["steps"] == [] for prediction in seen)
+    for image in found.images:
+        assert image.image == tmp_path / "fooling" / f"{image.label}.png"
+        pixels = np.asarray(decode(image.image)[0])[4:24, 4:24]
+        assert np.abs(np.diff(pixels.astype(int))).mean() > 30, "this is no noise"
+
+
+def test_the_same_seed_gives_the_same_files(tmp_path: Path, photos_onnx: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        fooling(photos_onnx, output=tmp_path / name, seed=seed)
+    first, again, other = ((tmp_path / name / "fooling" / "dark.png").read_bytes() for name in "abc")
+    assert first == again != other
+
+
+def test_without_a_folder_nothing_is_kept(photos_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = fooling(photos_run)
+    assert found.fooled == 2
+    assert [image.image for image in found.images] == [None, None]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (("cat", "t-shirt", "ankle boot"), ["cat", "t-shirt", "ankle-boot"]),
+        (("東京", "Zürich"), ["東京", "Zürich"]),
+        (("a/b", "a b"), ["class-0", "class-1"]),
+        (("cat", "Cat"), ["class-0", "class-1"]),
+        (("..", "x"), ["class-0", "class-1"]),
+        (("x" * 61, "y"), ["class-0", "class-1"]),
+    ],
+    ids=str,
+)
+def test_files_are_named_by_their_classes_where_that_goes(labels: tuple[str, ...], names: list[str]) -> None:
+    assert safe_names(labels) == names

@@ -15,6 +15,7 @@ import uvicorn
 from cnnkit import api
 from cnnkit.images import prepare
 from cnnkit.runtime.classifier import softmax
+from cnnkit.runtime.providers import ProviderOptions
 
 Message = dict[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -22,7 +23,8 @@ App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], A
 
 def bare(model: Path) -> App:
     """Return the ASGI function for an ONNX file."""
-    classifier = api.load(model)
+    # As the server runs it: a second thread would cost a network this small more than it gives.
+    classifier = api.load(model, provider=ProviderOptions(threads=1, spinning=False))
     form, labels, network = classifier.card.preprocessing, classifier.card.labels, classifier.network
 
     async def app(

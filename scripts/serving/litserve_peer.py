@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from cnnkit import api
 from cnnkit.images import Pixels, prepare
 from cnnkit.runtime.classifier import Classifier, softmax
+from cnnkit.runtime.providers import ProviderOptions
 
 
 class Digits(litserve.LitAPI):  # type: ignore[misc]
-    """The four steps of a LitServe server."""
+    """The four steps of a LitServe server; its session has the one thread that suits the network, as in the others."""
 
     model: Path
     classifier: Classifier
 
     def setup(self, device: str) -> None:
         """Open the file in the worker."""
-        self.classifier = api.load(self.model)
+        self.classifier = api.load(self.model, provider=ProviderOptions(threads=1, spinning=False))
 
     def decode_request(self, request: dict[str, Any]) -> Pixels:
         """Return uint8 [H, W, C]."""

@@ -7,8 +7,12 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import httpx
+import onnxruntime as ort
 import pytest
 
+import cnnkit
+from cnnkit.runtime.hardware import has_driver
+from tests.serving.test_metrics import values
 from tests.serving.test_pressure import answer_of, connect, request
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
@@ -154,3 +158,23 @@ def test_requests_under_way_survive_sigterm_under_load(serve, seven):
     assert (code, lost) == (0, [])
     assert set(answered) == {200}
     assert len(answered) > 20
+
+
+@pytest.mark.gpu
+def test_a_server_on_the_gpu_says_so_and_answers_as_the_cpu_does(serve, seven):
+    if "CUDAExecutionProvider" not in ort.get_available_providers() or not has_driver():
+        pytest.skip("needs an NVIDIA GPU that onnxruntime can use")
+    server = serve("digits", "--device", "cuda")
+    answer = httpx.post(f"{server.url}/predict/digits", content=seven).json()
+    expected = cnnkit.load("digits", device="cpu").predict([seven])[0]
+    assert (answer["label"], answer["probability"]) == ("7", pytest.approx(expected.probability, abs=1e-4))
+    labels = 'model="digits",precision="fp32",provider="CUDA",version="1"'
+    assert values(server.url)["cnnkit_model_info", labels] == 1
+
+
+def test_a_gpu_that_cannot_be_had_ends_the_start(cli):
+    if has_driver():
+        pytest.skip("this machine has a driver")
+    done = cli("serve", "digits", "--device", "cuda", "--port", 0)
+    assert done.exit_code == 1
+    assert "--device cuda" in done.stderr

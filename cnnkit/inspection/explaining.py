@@ -65,10 +65,18 @@ def look_inside(
     try:
         if chosen is not None:
             yield WorkProgress("Grad-CAM", 1, 3)
-            values = saliency.grad_cam(network, network.get_submodule(chosen), inputs, target)
-            cam = GradCam(chosen, values.shape, values)
+            try:
+                values = saliency.grad_cam(network, network.get_submodule(chosen), inputs, target)
+                cam = GradCam(chosen, values.shape, values)
+            except UsageError as error:
+                if layer is not None:
+                    raise
+                notes.append(f"There is no Grad-CAM of {chosen}, the last layer with maps: {error}")
         yield WorkProgress("integrated gradients", 2, 3)
-        gradients = _integrated(network, inputs, plain, target, tuple(map(int, colour)))
+        try:
+            gradients = _integrated(network, inputs, plain, target, tuple(map(int, colour)))
+        except UsageError as error:
+            notes.append(f"There are no integrated gradients: {error}")
     except MissingDependencyError as error:
         if layer is not None:
             raise

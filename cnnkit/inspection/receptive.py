@@ -241,12 +241,17 @@ _RULES: dict[Any, Callable[..., Axes]] = {
         (_ATEN.upsample_nearest1d, _ATEN.upsample_nearest2d, _ATEN.upsample_nearest3d, _ATEN.upsample_bilinear2d,
          _ATEN.upsample_linear1d, _ATEN.upsample_trilinear3d), _resized,
     ),
-    **dict.fromkeys((_ATEN.mean, _ATEN.sum, _ATEN.amax, _ATEN.amin), _reduced),
+    **dict.fromkeys((_ATEN.mean, _ATEN.sum, _ATEN.amax, _ATEN.amin, _ATEN.max, _ATEN.min), _reduced),
     **dict.fromkeys(
         (_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit_no_training, _ATEN._native_batch_norm_legit,
          _ATEN.native_group_norm, _ATEN.native_layer_norm, _ATEN.slice, _ATEN.split, _ATEN.split_with_sizes,
          _ATEN.clone, _ATEN.alias, _ATEN.detach, _ATEN.constant_pad_nd, _ATEN.reflection_pad1d,
          _ATEN.reflection_pad2d, _ATEN.replication_pad1d, _ATEN.replication_pad2d, _ATEN._to_copy, _ATEN.roll), _same,
+    ),
+    # Activations that PyTorch does not mark as pointwise.
+    **dict.fromkeys(
+        (_ATEN.hardswish, _ATEN.hardswish_, _ATEN.mish_, _ATEN._prelu_kernel, _ATEN.log_sigmoid_forward,
+         _ATEN.rrelu_with_noise, _ATEN.rrelu_with_noise_), _same,
     ),
     _ATEN.cat: _joined,
     _ATEN.permute: _permuted,

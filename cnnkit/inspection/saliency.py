@@ -4,6 +4,10 @@ All gradients are those of the class's logit, and are taken with respect to the 
 channel by channel, so integrated gradients are the same numbers for the pixels themselves.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,12 +58,8 @@ def grad_cam(network: nn.Module, layer: nn.Module, inputs: Tensor, target: int) 
 
     # captum sets this itself where it is not, and warns of it.
     inputs = inputs.detach().clone().requires_grad_()
-    try:
+    with _reached("the maps of this layer", "Choose another layer."):
         found = LayerGradCam(network, layer).attribute(inputs, target, relu_attributions=True)
-    except RuntimeError as error:
-        if "not have been used in the graph" not in str(error):
-            raise
-        raise UsageError("the class does not depend on the maps of this layer. Choose another layer.") from error
     return np.asarray(found[0, 0].detach().float().cpu().numpy())
 
 
@@ -82,6 +82,7 @@ def integrated_gradients(
 
     Raises:
         MissingDependencyError: captum is not installed.
+        UsageError: the network passes no gradients on to its input.
     """
     require_captum()
     from captum.attr import IntegratedGradients
@@ -92,8 +93,25 @@ def integrated_gradients(
     inputs = inputs.detach().clone().requires_grad_()
     method = IntegratedGradients(network)
     for steps in _STEPS:
-        found = method.attribute(inputs, baseline, target, n_steps=steps, internal_batch_size=_BATCH)
+        with _reached("the image"):
+            found = method.attribute(inputs, baseline, target, n_steps=steps, internal_batch_size=_BATCH)
         values = found[0].detach().float().sum(0).cpu().numpy()
         if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), 0.1):
             break
     return np.asarray(values), difference, steps
+
+
+@contextmanager
+def _reached(what: str, advice: str = "") -> Iterator[None]:
+    """Say in our words that gradients do not get to where they are asked for, as in a part under `torch.no_grad`.
+
+    Raises:
+        UsageError: they do not.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search("not have been used in the graph|does not require grad", str(error)):
+            raise
+        message = f"the class does not depend on {what}, as far as gradients reach. {advice}"
+        raise UsageError(message.rstrip()) from error

@@ -101,8 +101,11 @@ def _inputs(network: nn.Module, shapes: tuple[Shape, ...] | None, name: str) -> 
     Raises:
         UsageError: there are not, or it is not one to look into.
     """
-    if isinstance(network, torch.jit.ScriptModule):
-        raise UsageError(f"{name} is a TorchScript module, which shows no layers; give what it was made from.")
+    scripted = [path for path, module in network.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        raise UsageError(
+            f"{scripted[0] or name} is a TorchScript module, which shows no layers; give what it was made from."
+        )
     signature = inspect.signature(network.forward)
     free = [parameter for parameter in signature.parameters.values() if parameter.default is parameter.empty]
     needed = [p.name for p in free if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
@@ -131,14 +134,24 @@ def _attempt(
     device: torch.device,
     own: tuple[Shape, ...] | None = None,
 ) -> tuple[Trace, Shape | None]:
-    """Run a network; where a layer refuses what it gets, look for an input that goes through."""
+    """Run a network; where a layer refuses what it gets, look for an input that goes through.
+
+    Raises:
+        UsageError: there can be no tensor of such a size.
+    """
     whole: set[int] = set()
 
     def run(given: tuple[Shape, ...]) -> Trace:
-        inputs = [
-            torch.zeros(batch, *size, device=device, dtype=torch.int64 if place in whole else None)
-            for place, size in enumerate(given)
-        ]
+        try:
+            inputs = [
+                torch.zeros(batch, *size, device=device, dtype=torch.int64 if place in whole else None)
+                for place, size in enumerate(given)
+            ]
+        except (RuntimeError, TypeError) as error:  # more than a number or, for a real run, than the memory holds
+            listed = " and ".join(map(refusals.sizes, given))
+            raise UsageError(
+                f"a batch of {batch} of {listed} is larger than a tensor can be here; give less."
+            ) from error
         trace = tracing.run(network, inputs)
         fed = _whole_numbers(trace, inputs)
         if fed is None:

@@ -72,8 +72,8 @@ def run(network: nn.Module, inputs: Sequence[Tensor]) -> Trace:
         network.eval()
         # One fused operator for a whole block of a transformer would hide its layers.
         torch.backends.mha.set_fastpath_enabled(False)
-        if inputs:
-            receptive.start(inputs[0])
+        for given in inputs:
+            receptive.start(given)
         # Not in inference mode, where composite operators would be seen in place of what they consist of.
         with _hooked(network, trace.records, stack), _Operators(stack, trace.used), torch.no_grad():
             network(*inputs)

@@ -85,12 +85,10 @@ def columns_of(text: str | None, known: Sequence[str] = COLUMNS) -> tuple[str, .
     if text is None:
         return None
     names = [name.strip() for name in text.split(",")]
-    if names == ["all"]:
-        return tuple(known)
     for name in names:
-        if name not in known:
+        if name not in {*known, "all"}:
             raise UnknownNameError("column", name, [*known, "all"])
-    return tuple(dict.fromkeys(names))
+    return tuple(known) if "all" in names else tuple(dict.fromkeys(names))
 
 
 def summary(result: ModelSummary, columns: Sequence[str] = DEFAULT, *, tree: bool = False) -> None:

@@ -59,7 +59,8 @@ def input_shape(name: str) -> tuple[int, int, int] | None:
         side = _crop_size(name.removeprefix("torchvision/"))
         return (3, side, side)
     shape = getattr(registry.import_factory(name), "input_shape", None)
-    return tuple(shape) if shape is not None else None
+    # Anything else, such as a property of what the factory makes, says nothing yet.
+    return tuple(shape) if isinstance(shape, list | tuple) else None
 
 
 def _require_torchvision(name: str) -> None:

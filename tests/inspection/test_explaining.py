@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from cnnkit.card import ModelCard
@@ -91,6 +92,27 @@ def test_a_network_without_convolutions_still_has_gradients() -> None:
     )
     with pytest.raises(UsageError, match="the layer fc gives 10 values and no maps, which Grad-CAM needs\\."):
         look("softmax-regression", layer="fc")
+
+
+class Cut(Shared):
+    """A part that is frozen as many do it: gradients end before the convolution."""
+
+    def forward(self, images):
+        with torch.no_grad():
+            maps = self.relu(self.conv(images))
+        return self.fc(maps.flatten(1))
+
+
+def test_a_part_without_gradients_costs_what_needs_them_and_no_more() -> None:
+    found = result_of(look_inside(own(Cut().eval()), PIXELS, 0))
+    assert (found.grad_cam, found.integrated_gradients) == (None, None)
+    assert [maps.layer for maps in found.layers] == ["conv"]
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "There is no Grad-CAM of relu, the last layer with maps",
+        "There are no integrated gradients",
+    ]
+    with pytest.raises(UsageError, match="Choose another layer"):
+        result_of(look_inside(own(Cut().eval()), PIXELS, 0, layer="conv"))
 
 
 def test_without_captum_the_maps_and_filters_are_still_there(monkeypatch: pytest.MonkeyPatch) -> None:

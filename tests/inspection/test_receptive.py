@@ -1,5 +1,7 @@
 """Receptive fields: the published ones, and those that gradients show."""
 
+from inspect import signature
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -118,6 +120,54 @@ def test_dimensions_are_followed_where_they_go() -> None:
 def test_other_layers_have_theirs(network: nn.Module, field: tuple[int, ...]) -> None:
     shape = {1: (3, 32), 2: (3, 32, 32), 3: (3, 8, 8, 8)}[len(field)]
     assert traced(network, shape) == field
+
+
+ACTIVATIONS = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid,
+    nn.Mish, nn.PReLU, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Softshrink,
+    nn.Softsign, nn.Tanh, nn.Tanhshrink,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activations_leave_it_as_it_is(kind: type[nn.Module]) -> None:
+    assert traced(nn.Sequential(nn.Conv2d(2, 2, 3), kind(), nn.Conv2d(2, 1, 3)), (2, 8, 8)) == (5, 5)
+    if "inplace" in signature(kind).parameters:
+        assert traced(nn.Sequential(nn.Conv2d(2, 2, 3), kind(inplace=True), nn.Conv2d(2, 1, 3)), (2, 8, 8)) == (5, 5)
+
+
+class Attended(nn.Module):
+    """Spatial attention, as in CBAM: where to look comes from the largest and the mean of all channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = torch.cat([images.max(1, keepdim=True).values, images.mean(1, keepdim=True)], 1)
+        return images * self.conv(seen).sigmoid()
+
+
+def test_the_largest_of_all_channels_keeps_its_place() -> None:
+    assert traced(Attended(), (3, 20, 20)) == (7, 7)
+
+
+class Twins(nn.Module):
+    """Compares two images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near = nn.Conv2d(1, 2, 3, padding=1)
+        self.far = nn.Conv2d(1, 2, 5, padding=2)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.near(first) - self.far(self.near(second)[:, :1])
+
+
+def test_every_input_is_one_to_count_from() -> None:
+    inputs = [torch.zeros(1, 1, 20, 20, device="meta") for _ in range(2)]
+    records = tracing.run(Twins().to("meta"), inputs).records
+    assert {name: records[name].field for name in ("near", "far", "")} == {"near": (3, 3), "far": (7, 7), "": (7, 7)}
 
 
 class Reduced(nn.Module):

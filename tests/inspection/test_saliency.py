@@ -41,6 +41,15 @@ class Aside(Tiny):
         return super().forward(images)
 
 
+class Cut(Tiny):
+    """Lets no gradient through its convolution."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            maps = self.relu(self.conv(images))
+        return self.fc(maps.mean((2, 3)))
+
+
 INPUTS = torch.tensor([[[[1.0, -2.0, 0.0], [4.0, 0.5, -1.0]]]])
 
 
@@ -64,6 +73,15 @@ def test_a_layer_that_the_class_does_not_depend_on_is_refused() -> None:
     net = Aside().eval()
     with pytest.raises(UsageError, match="does not depend on the maps of this layer"):
         saliency.grad_cam(net, net.aside, INPUTS, 0)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_that_reach_neither_maps_nor_image_are_said_to_be_absent(frozen: bool) -> None:
+    net = Cut().eval().requires_grad_(not frozen)
+    with pytest.raises(UsageError, match="does not depend on the maps of this layer, as far as gradients reach"):
+        saliency.grad_cam(net, net.conv, INPUTS, 0)
+    with pytest.raises(UsageError, match="does not depend on the image, as far as gradients reach"):
+        saliency.integrated_gradients(net, INPUTS, torch.zeros_like(INPUTS), 0)
 
 
 def test_integrated_gradients_of_a_linear_network_are_its_weights_times_the_change() -> None:

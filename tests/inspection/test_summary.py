@@ -247,6 +247,7 @@ def test_outputs_of_any_kind_have_a_row(made: object, shape: tuple[int, ...]) ->
         ("lenet", (28, 28), UsageError, "an input of 28×28 is not channels × height × width, .* made for 1×28×28"),
         ("mlp", (28, 28, 1, 1), UsageError, "an input of 28×28×1×1 is not"),
         ("tinynets:silent", None, UsageError, "does not say its input; give .* --input 3x32x32"),
+        ("oddnets:SaysItLater", None, UsageError, "does not say its input; give .* --input 3x32x32"),
         ("lennet", None, UnknownNameError, "Did you mean lenet"),
         ("torchvision/resnet19", None, UnknownNameError, "Did you mean .*resnet18"),
         ("nowhere.safetensors", None, CheckpointError, "there is no file nowhere.safetensors"),
@@ -375,8 +376,20 @@ def test_torchscript_is_refused() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that TorchScript is deprecated
         scripted = torch.jit.script(nn.Linear(2, 2))
-    with pytest.raises(UsageError, match="is a TorchScript module, which shows no layers"):
+    with pytest.raises(UsageError, match="RecursiveScriptModule is a TorchScript module"):
         summarize_module(scripted, (2,))
+    with pytest.raises(UsageError, match=r"^1 is a TorchScript module"):
+        summarize_module(nn.Sequential(nn.ReLU(), scripted), (2,))
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("ref", "batch", "shape"),
+    [("lenet", 1, (1, 10**11, 10**11)), ("lenet", 10**20, None), ("oddnets:ByValue", 1, (3, 10**7, 10**7))],
+)
+def test_sizes_that_no_tensor_has_are_refused(ref: str, batch: int, shape: tuple[int, ...] | None) -> None:
+    with pytest.raises(UsageError, match=f"a batch of {batch} of .* is larger than a tensor can be here"):
+        summarize(ref, batch=batch, shape=shape)
 
 
 def test_a_real_network_gives_what_one_without_weights_gives() -> None:

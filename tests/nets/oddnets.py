@@ -48,6 +48,14 @@ class SaysBoth(TwoInputs):
     input_shape = ((1, 28, 28), (10,))
 
 
+class SaysItLater(TwoInputs):
+    """What it takes is known only when it is there."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.fc.in_features,)
+
+
 class Sequence(nn.Module):
     input_shape = (7, 6)
 

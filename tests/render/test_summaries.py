@@ -135,6 +135,7 @@ def test_markdown_is_a_table_with_totals(golden: Golden, capsys: Captured) -> No
     [
         (None, None),
         ("all", summaries.COLUMNS),
+        ("kernel,all", summaries.COLUMNS),
         ("kernel, output,kernel", ("kernel", "output")),
         ("receptive-field", ("receptive-field",)),
     ],
@@ -144,7 +145,8 @@ def test_columns_are_parsed(text: str | None, found: tuple[str, ...] | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("kernl", "Did you mean kernel"), ("output,macs", "'macs'"), ("", "Known: all, input")]
+    ("text", "message"),
+    [("kernl", "Did you mean kernel"), ("output,macs", "'macs'"), ("all,macs", "'macs'"), ("", "Known: all, input")],
 )
 def test_a_column_that_does_not_exist_is_said(text: str, message: str) -> None:
     with pytest.raises(UnknownNameError, match=message):

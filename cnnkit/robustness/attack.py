@@ -100,7 +100,8 @@ class AttackOptions:
         for epsilon in self.epsilons or ():
             if 0 < 255 * epsilon < 1 - 1e-6:
                 raise UsageError(
-                    f"--epsilon {epsilon:g}: no pixel can change by less than 1/255, the step between two whole values."
+                    f"--epsilon {epsilon:g}: no pixel can change by less than 1/255, the step between two whole "
+                    "values. Give a larger one."
                 )
             if not 0 < epsilon <= largest:
                 raise UsageError(

@@ -336,3 +336,11 @@ def test_a_choice_by_seed_is_said_where_there_was_one(make: Make) -> None:
     for images, chosen in ((500, True), (found.evaluation.images, False)):
         parts = {name: replace(getattr(found, name), images=images) for name in ("corruptions", "attacks")}
         assert report.page(replace(found, **parts)).count("chosen by seed 0") == 2 * chosen
+
+
+def test_corruptions_that_hurt_alike_are_not_told_apart(make: Make) -> None:
+    spoiled = make().corruptions
+    assert spoiled is not None
+    alike = tuple(replace(curve, accuracies=(0.9, 0.8, 0.5, 0.4, 0.2)) for curve in spoiled.corruptions)
+    said = list(sentences(make(corruptions=replace(spoiled, corruptions=alike))))
+    assert "Of 2 corruptions of medium severity, each leaves 50.0% right." in said

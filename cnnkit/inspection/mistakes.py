@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, DataError, UnknownNameError
+from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Pixels
 from cnnkit.inspection.labels import find_candidates
 from cnnkit.inspection.neighbours import Neighbours, nearest
@@ -156,14 +156,11 @@ class _Looked:
 def _probabilities(network: Network, name: str, split: Split, batch_size: int) -> Generator[WorkProgress, None, Tensor]:
     parts = []
     done = 0
-    for logits in logits_by_batch(network, split, batch_size):
+    for logits in logits_by_batch(network, name, split, batch_size):
         parts.append(logits)
         done += len(logits)
         yield WorkProgress("classifying images", done, len(split))
-    probabilities = torch.cat(parts).softmax(1)
-    if not probabilities.isfinite().all():
-        raise CheckpointError(f"{name} gives scores that are not finite numbers; its weights are no good.")
-    return probabilities
+    return torch.cat(parts).softmax(1)
 
 
 def _training_images(

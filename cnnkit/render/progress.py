@@ -18,7 +18,7 @@ def bar() -> Progress:
     """Return a progress bar with a count and the time left."""
     terminal = console.err()
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

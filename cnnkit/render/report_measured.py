@@ -89,8 +89,8 @@ def corruptions(found: Report) -> Iterable[Content]:
     if result is None or result.accuracy is None:
         return
     yield html.paragraph(
-        f"{_subject(result)}, as the network sees them, were spoiled in {len(result.corruptions)} ways, in five "
-        f"severities. As they are, it gets {percent(result.accuracy)} of them right."
+        f"{_subject(result, found)}, as the network sees them, were spoiled in {len(result.corruptions)} ways, in "
+        f"five severities. As they are, it gets {percent(result.accuracy)} of them right."
     )
     clean = result.accuracy
     yield html.grid((_corruption(curve, clean, found) for curve in result.corruptions), wide=True)
@@ -99,8 +99,10 @@ def corruptions(found: Report) -> Iterable[Content]:
     yield html.table("Accuracy by severity, from 1 to 5", columns, rows, align="lrrrrr")
 
 
-def _subject(result: Robustness) -> str:
-    return f"{counted(result.images, 'image')} of {result.data}, {result.split}, chosen by seed {result.seed}"
+def _subject(result: Robustness, found: Report) -> str:
+    every = found.evaluation is not None and found.evaluation.images == result.images
+    chosen = "" if every else f", chosen by seed {result.seed}"
+    return f"{counted(result.images, 'image')} of {result.data}, {result.split}{chosen}"
 
 
 def _corruption(curve: CorruptionCurve, clean: float, found: Report) -> Content:
@@ -124,8 +126,8 @@ def attacks(found: Report) -> Iterable[Content]:
         return
     steps = max(attack.steps for attack in result.attacks)
     yield html.paragraph(
-        f"{_subject(result)}, were changed against the network, by its own gradients, each pixel by no more than a "
-        "radius, where the range from black to white is 1. FGSM takes one step (Goodfellow, 2015), PGD "
+        f"{_subject(result, found)}, were changed against the network, by its own gradients, each pixel by no more "
+        "than a radius, where the range from black to white is 1. FGSM takes one step (Goodfellow, 2015), PGD "
         f"{steps} (Madry, 2018); what counts is the image as a file holds it, in whole steps of 1/255."
     )
     data = [_attack_line(attack, result.accuracy) for attack in result.attacks]

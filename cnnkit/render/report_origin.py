@@ -1,5 +1,7 @@
 """The parts of a report that say where a network comes from, and how to use it."""
 
+import json
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -135,21 +137,21 @@ def _curve(records: tuple[EpochRecord, ...], best: EpochRecord, what: str) -> Co
 
 def usage(found: Report) -> Iterable[Content]:
     """Yield the commands that use the network."""
-    name = reference(found)
-    file = f"{name}/model.onnx" if found.is_run else "model.onnx"
-    commands = {
-        f"cnnkit predict image.png --model {name}": "classify an image",
-        f"cnnkit export {name} --onnx" if found.is_run else f"cnnkit export {name} --onnx -o model.onnx": (
-            "write the ONNX file, with its proof"
-        ),
+    given = reference(found)
+    is_file = given.endswith(".onnx")
+    name, recipe = shlex.quote(given), shlex.quote(f"{given}/run.toml")
+    file = name if is_file else shlex.quote(f"{given}/model.onnx") if found.is_run else "model.onnx"
+    commands = {f"cnnkit predict image.png --model {name}": "classify an image"}
+    if not is_file:
+        place = "" if found.is_run else " -o model.onnx"
+        commands[f"cnnkit export {name} --onnx{place}"] = "write the ONNX file, with its proof"
+    commands |= {
         f"cnnkit serve {file}": "answer over HTTP, with a page to try it",
         f"cnnkit explain image.png --model {name}": "see what it looks at",
     }
-    if name.endswith(".onnx"):
-        commands = {key.replace(file, name): text for key, text in commands.items() if "export" not in key}
     if found.is_run:
         commands |= {
-            f"cnnkit train --config {name}/run.toml": "train it again by the same recipe",
+            f"cnnkit train --config {recipe}": "train it again by the same recipe",
             f"cnnkit report {name}": "make this page again",
         }
     yield html.glossary(
@@ -157,7 +159,5 @@ def usage(found: Report) -> Iterable[Content]:
         ("Command", "What it does"),
         [(html.code(command), text) for command, text in commands.items()],
     )
-    yield html.paragraph(
-        "From Python: ", html.code(f'cnnkit.load("{name}").predict(["image.png"])'), " gives the classes with their "
-        "probabilities."
-    )  # fmt: skip
+    call = f'cnnkit.load({json.dumps(given, ensure_ascii=False)}).predict(["image.png"])'
+    yield html.paragraph("From Python: ", html.code(call), " gives the classes with their probabilities.")

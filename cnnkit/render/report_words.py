@@ -141,11 +141,14 @@ def _robustness(found: Report) -> Iterable[str]:
         curves = found.corruptions.corruptions
         worst = min(curves, key=lambda curve: curve.accuracies[_MIDDLE])
         best = max(curves, key=lambda curve: curve.accuracies[_MIDDLE])
-        yield (
-            f"Of {len(curves)} corruptions of medium severity, {worst.name} hurts most, leaving "
-            f"{_about(worst.accuracies[_MIDDLE])} right, and {best.name} least, leaving "
-            f"{_about(best.accuracies[_MIDDLE])}."
-        )
+        least, most = (_about(curve.accuracies[_MIDDLE]) for curve in (worst, best))
+        if least == most:
+            yield f"Of {len(curves)} corruptions of medium severity, each leaves {least} right."
+        else:
+            yield (
+                f"Of {len(curves)} corruptions of medium severity, {worst.name} hurts most, leaving {least} right, and "
+                f"{best.name} least, leaving {most}."
+            )
     pgd = next((a for a in found.attacks.attacks if a.attack == "pgd"), None) if found.attacks else None
     if pgd is not None:
         yield (

@@ -221,7 +221,7 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
             if image.image is not None
         ]
         rows = [Tile("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
-        yield "fooling.png", "Images from noise", "what each is taken for, and how surely", rows
+        yield "fooling.png", "Images from noise", "how surely each is taken for its class", rows
 
 
 def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[tuple[Pixels, str]]:

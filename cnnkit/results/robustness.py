@@ -1,5 +1,6 @@
 """How little it takes to fool a network."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,7 +104,7 @@ class FlipSearch:
     def quantile(self, share: float) -> float | None:
         """Return the severity by which this share of the images is flipped; None where 5 does not flip so many."""
         found = sorted(value for value in self.severities if value is not None)
-        place = max(1, round(share * len(self.severities)))
+        place = max(1, math.ceil(share * len(self.severities) - 1e-9))  # 0.1 of 30 is a little more than 3
         return found[place - 1] if place <= len(found) else None
 
 

@@ -94,10 +94,15 @@ class AttackOptions:
         """Return the radii for a norm, in order.
 
         Raises:
-            UsageError: one is beyond the farthest that two images can be from each other.
+            UsageError: one is less than the step between two pixel values, or more than two images can be apart.
         """
         largest = 1.0 if norm == "linf" else math.sqrt(math.prod(form.shape))
         for epsilon in self.epsilons or ():
+            if 0 < 255 * epsilon < 1 - 1e-6:
+                raise UsageError(
+                    f"--epsilon {epsilon:g}: no pixel can change by less than 1/255, the step between two whole "
+                    "values. Give a larger one."
+                )
             if not 0 < epsilon <= largest:
                 raise UsageError(
                     f"--epsilon {epsilon:g}: expected numbers over 0 and up to {largest:g}, the farthest that two of "
@@ -137,6 +142,7 @@ def attack_network(
     Raises:
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         UsageError: options that do not go with this network.
+        CheckpointError: the network gives scores that are not finite.
         OutputError: the folder cannot be written.
     """
     started, card = time.monotonic(), classifier.card
@@ -151,12 +157,13 @@ def attack_network(
     subject, fooling, name, used = None, None, None, None
     if set(options.only) - {"fooling"}:
         subject, name, used = yield from _subject(classifier, options, data=data, split=split, data_dir=data_dir)
-    if subject is not None and "corruptions" in options.only:
-        corruptions = yield from corruption_curves(subject)
     wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
     if subject is not None and pixels is not None and wanted:
         tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
         pixels.require_gradients(tried.to(pixels.device), classifier.name)
+    if subject is not None and "corruptions" in options.only:
+        corruptions = yield from corruption_curves(subject)
+    if subject is not None and pixels is not None:
         for norm in options.measures:
             for part in wanted:
                 found = yield from gradient_attack(
@@ -199,7 +206,7 @@ def _subject(
     rows = torch.from_numpy(numbers)
     looked_at = Split(chosen.take(rows), chosen.targets[rows])
     answers = list[Tensor]()
-    for logits in logits_by_batch(classifier.network, looked_at, options.batch_size):
+    for logits in logits_by_batch(classifier.network, classifier.name, looked_at, options.batch_size):
         answers.append(logits.argmax(1))
         yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
     return (

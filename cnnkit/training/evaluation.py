@@ -11,7 +11,7 @@ from torchmetrics.functional import classification as metrics
 
 from cnnkit import datasets
 from cnnkit.card import ModelCard
-from cnnkit.errors import DataError, UsageError
+from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
@@ -44,13 +44,15 @@ def evaluate_network(
 
     Raises:
         DataError: no data set named by anything, an empty split, or other classes than the network's.
+        CheckpointError: the network gives scores that are not finite.
     """
     started = time.monotonic()
     loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
     chosen = loaded.filled(used)
-    logits = torch.cat(list(logits_by_batch(network, chosen, batch_size)))
+    logits = torch.cat(list(logits_by_batch(network, name, chosen, batch_size)))
     targets, classes = chosen.targets, len(loaded.classes)
     top_k = min(top_k, classes)
+    bins = _calibration(logits, targets)
     confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
     by_class = [
         function(logits, targets, classes, average="none").tolist()
@@ -66,9 +68,7 @@ def evaluate_network(
         top_k=top_k,
         top_k_accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro", top_k=top_k).item(),
         loss=F.cross_entropy(logits, targets).item(),
-        calibration_error=metrics.multiclass_calibration_error(
-            logits.softmax(1), targets, classes, n_bins=CALIBRATION_BINS
-        ).item(),
+        calibration_error=sum(abs(b.accuracy - b.confidence) * b.images for b in bins) / len(targets),
         classes=tuple(
             ClassMetrics(label, precision, recall, f1, support)
             for label, precision, recall, f1, support in zip(
@@ -77,12 +77,15 @@ def evaluate_network(
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         seconds=time.monotonic() - started,
-        calibration=_calibration(logits, targets),
+        calibration=bins,
     )
 
 
 def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:
-    """Return the bins of the calibration error; torchmetrics keeps its own to itself."""
+    """Return the bins of the expected calibration error (Guo et al., 2017), each with its upper end.
+
+    torchmetrics counts answers of probability 1 as a bin of their own, so that its error is not that of fifteen bins.
+    """
     confidence, predicted = logits.softmax(1).max(1)
     edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
     place = torch.bucketize(confidence, edges[1:-1])
@@ -93,10 +96,17 @@ def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:
     return tuple(CalibrationBin(*row) for row in rows)
 
 
-def logits_by_batch(network: Network, split: Split, batch_size: int) -> Iterator[Tensor]:
-    """Yield the logits of a split's images in order, float32 [n, classes], `batch_size` images at a time."""
+def logits_by_batch(network: Network, name: str, split: Split, batch_size: int) -> Iterator[Tensor]:
+    """Yield the logits of a split's images in order, float32 [n, classes], `batch_size` images at a time.
+
+    Raises:
+        CheckpointError: they give no probabilities; the network is called `name` in it.
+    """
     for images, _ in split.batches(batch_size):
-        yield torch.from_numpy(network.logits(images.numpy()))
+        logits = torch.from_numpy(network.logits(images.numpy()))
+        if not logits.softmax(1).isfinite().all():
+            raise CheckpointError(f"{name} gives scores that are not finite numbers; its weights are no good.")
+        yield logits
 
 
 def load_for(

@@ -63,3 +63,11 @@ def test_a_part_without_measure_has_no_count_of_the_one_before(monkeypatch: pyte
     monkeypatch.setattr(progress, "bar", lambda: shown.append(bar()) or shown[0])
     progress.follow(parts(), "reporting")
     assert seen == [("a", 0, None), ("a: b", 7, 9), ("c", 0, None)]
+
+
+def test_names_are_no_markup(terminal: bool, capsys: Captured) -> None:
+    def part() -> Generator[WorkProgress, None, None]:
+        yield WorkProgress("of [/x]", 1, 2)
+
+    progress.follow(part(), "reporting on runs/[/b]")
+    assert ("of [/x]" in capsys.readouterr().err) == terminal

@@ -1,5 +1,6 @@
 """A report as a page and in the terminal: what is there is shown, what is missing is said, words fit the numbers."""
 
+import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -311,3 +312,35 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_sizes() -> None:
     assert [megabytes(size) for size in (0.0876, 12.34)] == ["88 kB", "12.3 MB"]
+
+
+@pytest.mark.parametrize(
+    ("model", "is_run", "commands"),
+    [
+        ("runs/a-1", True, ("cnnkit predict image.png --model runs/a-1", "cnnkit serve runs/a-1/model.onnx")),
+        ("my runs/a", True, ("cnnkit report 'my runs/a'", "cnnkit train --config 'my runs/a/run.toml'")),
+        ("a/model.onnx", False, ("cnnkit predict image.png --model a/model.onnx", "cnnkit serve a/model.onnx")),
+        ("lenet", False, ("cnnkit export lenet --onnx -o model.onnx", "cnnkit serve model.onnx")),
+    ],
+)
+def test_the_commands_can_be_pasted(model: str, is_run: bool, commands: tuple[str, ...], make: Make) -> None:
+    page = html.unescape(report.page(make(model=model, is_run=is_run)))
+    for command in commands:
+        assert f"<code>{command}</code>" in page
+    assert ("cnnkit export" in page) == (not model.endswith(".onnx"))
+
+
+def test_a_choice_by_seed_is_said_where_there_was_one(make: Make) -> None:
+    found = make()
+    assert found.evaluation is not None
+    for images, chosen in ((500, True), (found.evaluation.images, False)):
+        parts = {name: replace(getattr(found, name), images=images) for name in ("corruptions", "attacks")}
+        assert report.page(replace(found, **parts)).count("chosen by seed 0") == 2 * chosen
+
+
+def test_corruptions_that_hurt_alike_are_not_told_apart(make: Make) -> None:
+    spoiled = make().corruptions
+    assert spoiled is not None
+    alike = tuple(replace(curve, accuracies=(0.9, 0.8, 0.5, 0.4, 0.2)) for curve in spoiled.corruptions)
+    said = list(sentences(make(corruptions=replace(spoiled, corruptions=alike))))
+    assert "Of 2 corruptions of medium severity, each leaves 50.0% right." in said

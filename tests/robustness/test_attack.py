@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 import cnnkit
+from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
-from cnnkit.images import decode
+from cnnkit.images import Preprocessing, decode
 from cnnkit.results import Robustness
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
-from cnnkit.robustness.attack import EPSILONS, AttackOptions
+from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.training.networks import TorchNetwork
 
 
 def attack(ref: Path | str, *only: Any, **options: Any) -> Robustness:
@@ -153,6 +157,24 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 def test_a_radius_that_no_two_images_have_between_them_is_refused(photos_run: Path, norm: Any, epsilon: float) -> None:
     with pytest.raises(UsageError, match=r"--epsilon .*: expected numbers over 0 and up to (1|28), the farthest"):
         attack(photos_run, "fgsm", norms=[norm], epsilons=[epsilon])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_radius_in_which_no_pixel_can_change_is_refused(photos_run: Path, norm: Any) -> None:
+    with pytest.raises(UsageError, match=r"--epsilon 0\.0039: no pixel can change by less than 1/255"):
+        attack(photos_run, "fgsm", norms=[norm], epsilons=[0.0039])
+    (least,) = attack(photos_run, "fgsm", norms=[norm], epsilons=[1 / 255], split="all").attacks
+    assert least.epsilons == (1 / 255,)
+
+
+def test_a_network_without_gradients_is_refused_before_the_work(photos: Path) -> None:
+    module = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten(), nn.Threshold(99.0, 0.0))
+    card = ModelCard("net", ("dark", "light"), Preprocessing(1, 6, 6, (0.0,), (1.0,)))
+    steps = attack_network(Classifier(TorchNetwork(module, card, "cpu"), "net"), AttackOptions(), data=str(photos))
+    seen = []
+    with pytest.raises(UsageError, match="the gradient of net is zero"):
+        seen.extend(getattr(step, "what", "") for step in steps)
+    assert not [what for what in seen if what.startswith("corrupting")]
 
 
 def test_gradients_of_a_file_are_refused_by_name(photos_onnx: Path) -> None:

@@ -37,6 +37,13 @@ def test_what_5_does_not_flip_is_said_and_what_is_wrong_anyway_is_left_out(make_
     assert (found.quantile(0), found.quantile(1 / 3), found.quantile(0.5)) == (found.severities[1],) * 2 + (None,)
 
 
+def test_a_share_is_reached_when_as_many_or_more_are_flipped() -> None:
+    found = FlipSearch("noise", tuple(float(n) for n in range(1, 11)), (), ())
+    assert [found.quantile(share) for share in (0, 0.1, 0.25, 0.3, 0.5, 1)] == [1, 1, 3, 3, 5, 10]
+    thirty = FlipSearch("noise", tuple(n / 10 for n in range(30)), (), ())
+    assert thirty.quantile(0.1) == 0.2
+
+
 def test_the_first_of_several_flips_counts(make_subject: Make) -> None:
     # 100 is light from 130 to 160, dark again up to 190, and light from there on.
     found = search(make_subject([(129.5, 160), (190, 256)], 100))

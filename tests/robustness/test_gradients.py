@@ -164,3 +164,10 @@ class Blind(nn.Module):
 def test_a_network_without_gradients_is_refused(network: nn.Module, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PixelNetwork(network, FORM, CPU).require_gradients(torch.rand(3, 1, 2, 2), "net")
+
+
+def test_a_network_that_gives_logarithms_of_probabilities_has_gradients_however_sure_it_is() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False), nn.LogSoftmax(1))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[100.0] * 4, [-100.0] * 4]))
+    PixelNetwork(network, FORM, CPU).require_gradients(torch.ones(3, 1, 2, 2), "net")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cnnkit import api
 from cnnkit.card import ModelCard
-from cnnkit.errors import DataError
+from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
 from cnnkit.results import Evaluation, result_of
 from cnnkit.training.evaluation import evaluate_network
@@ -113,6 +113,26 @@ def test_the_calibration_error_is_that_of_fifteen_bins(sharpness: float, greys: 
     assert {round(b.high * 15) for b in found.calibration if b.images} == set(bins)
     by_bin = sum(abs(b.accuracy - b.confidence) * b.images for b in found.calibration) / found.images
     assert by_bin == pytest.approx(found.calibration_error, abs=1e-5)
+
+
+def test_an_answer_of_probability_1_is_in_the_last_bin(greys: Path) -> None:
+    class Sure(Scales):
+        """Too sure where it is wrong, and not sure enough where it is right; both in the last bin."""
+
+        def logits(self, pixels: np.ndarray) -> np.ndarray:
+            nearest = super().logits(pixels).argmax(1)
+            right = np.isin(pixels.reshape(len(pixels), -1)[:, 0], (0, 10, 30, 70, 90, 180, 250, 255))
+            return np.eye(4, dtype=np.float32)[nearest] * np.where(right, 4, 100).astype(np.float32)[:, None]
+
+    found = evaluate(Sure(), data=str(greys))
+    sure = np.exp(4) / (np.exp(4) + 3)
+    assert [b.images for b in found.calibration] == [0] * 14 + [15]
+    assert found.calibration_error == pytest.approx(abs(8 - (8 * sure + 7)) / 15, abs=1e-6)
+
+
+def test_scores_that_are_no_numbers_are_an_error(greys: Path) -> None:
+    with pytest.raises(CheckpointError, match="it gives scores that are not finite numbers"):
+        evaluate(Scales(sharpness=float("nan")), data=str(greys))
 
 
 @pytest.mark.parametrize(("asked", "used"), [(1, 1), (3, 3), (4, 4), (50, 4)])

@@ -13,6 +13,7 @@ from cnnkit.errors import (
     CnnkitError,
     DeviceError,
     ImageError,
+    ImageFormatError,
     ImageTooLargeError,
     OnnxError,
     UsageError,
@@ -23,7 +24,7 @@ from cnnkit.runtime.foreign import ForeignOptions, open_onnx
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 
-_ERRORS = {error.code: error for error in (ImageError, ImageTooLargeError, OnnxError, DeviceError)}
+_ERRORS = {error.code: error for error in (ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError)}
 _BATCHES_OF_A_BLOCK = 4
 """Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
 _ATTEMPTS = 3

@@ -40,7 +40,8 @@ def _said(record: logging.LogRecord) -> str:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _OWN}
+    # Other libraries mark records with names of their own.
+    return {key: value for key, value in vars(record).items() if key not in _OWN and not key.startswith("_")}
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -49,7 +50,8 @@ def _time(record: logging.LogRecord) -> str:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(f"{key}={value}" for key, value in _extra(record).items() if key != "event")
+        # The event and the address are for programs; the message says them.
+        extra = " ".join(f"{key}={value}" for key, value in _extra(record).items() if key not in {"event", "url"})
         line = f"{_time(record)} {record.levelname.lower():7} {_said(record)}{'  ' if extra else ''}{extra}"
         # What a client sent must neither begin a line of its own nor command the terminal.
         line = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], line)

@@ -50,7 +50,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, ImageTooLargeError):
         return Problem(413, error.code, str(error))
     if isinstance(error, ImageFormatError):
-        return Problem(415, error.code, str(error))
+        return Problem(415, error.code, f"{error} Send the file as it is, as curl --data-binary @image.png does.")
     if isinstance(error, ImageError):
         return Problem(422, error.code, str(error))
     if isinstance(error, CnnkitError):

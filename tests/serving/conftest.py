@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 import httpx
 import numpy as np
@@ -22,6 +23,9 @@ from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.images import Preprocessing
 
 ROOT = Path(__file__).parents[2]
+
+# Quicker than httpx. urllib itself keeps the proxies of its first call, which may be those of a test of being offline.
+urlopen = build_opener(ProxyHandler({})).open
 
 
 @dataclass

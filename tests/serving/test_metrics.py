@@ -1,11 +1,12 @@
 import re
-from urllib.request import urlopen
 
 import httpx
 
+from tests.serving.conftest import urlopen
+
 
 def values(url):
-    with urlopen(f"{url}/metrics") as answer:  # quicker than httpx to start
+    with urlopen(f"{url}/metrics") as answer:
         text = answer.read().decode()
     found = re.findall(r"^(cnnkit_\w+)(?:\{(.*)\})? (\S+)$", text, re.M)
     return {(name, labels): float(value) for name, labels, value in found}

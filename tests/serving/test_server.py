@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import httpx
 import onnxruntime as ort
@@ -12,6 +11,7 @@ import pytest
 
 import cnnkit
 from cnnkit.runtime.hardware import has_driver
+from tests.serving.conftest import urlopen
 from tests.serving.test_metrics import values
 from tests.serving.test_pressure import answer_of, connect, request
 

@@ -3,13 +3,12 @@ import json
 import os
 import signal
 import time
-from urllib.request import urlopen
 
 import httpx
 import psutil
 import pytest
 
-from tests.serving.conftest import make_model, start_server
+from tests.serving.conftest import make_model, start_server, urlopen
 from tests.serving.test_metrics import values
 from tests.serving.test_pressure import answer_of, connect, request
 

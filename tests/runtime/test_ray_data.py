@@ -14,6 +14,7 @@ from cnnkit.errors import (
     ClusterError,
     DeviceError,
     ImageError,
+    ImageFormatError,
     ImageTooLargeError,
     MissingDependencyError,
     OnnxError,

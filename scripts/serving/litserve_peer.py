@@ -8,7 +8,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import litserve  # type: ignore[import-untyped]
+import litserve
 import numpy as np
 from numpy.typing import NDArray
 

@@ -159,7 +159,7 @@ def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 
 def slow(tmp_path: Path) -> Path:
     """A file whose network takes about half a second for an image."""
     path = tmp_path / "slow.onnx"
-    path.write_bytes(make_model(layers=600, side=96))
+    path.write_bytes(make_model(layers=2000, side=96))
     return path
 
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from cnnkit.serving.protocol import MAX_HEAD
-from tests.serving.conftest import make_model
 from tests.serving.test_metrics import values
 
 
@@ -41,10 +40,8 @@ def is_closed(connection):
 
 
 @pytest.fixture
-def crowded(serve, tmp_path, seven):
+def crowded(serve, slow, seven):
     """A server of a slow model with two places, both of them taken for a while."""
-    slow = tmp_path / "slow.onnx"
-    slow.write_bytes(make_model(layers=2000, side=96))
     server = serve(slow, "--queue-size", 2, "--max-batch", 1, "--threads", 1)
     clients = []
     for _ in range(2):

@@ -10,7 +10,6 @@ import uvicorn
 from cnnkit.serving import protocol
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.settings import Settings
-from tests.serving.conftest import make_model
 from tests.serving.test_pressure import answer_of, connect, is_closed, request
 
 
@@ -69,9 +68,7 @@ def test_a_body_that_is_no_http_is_told_so(hasty):
 
 
 @pytest.mark.parametrize("rest", [b"GET / HT", b"\0\1\2"], ids=["slow", "garbage"])
-def test_what_follows_a_request_does_not_cost_it_its_answer(serve, tmp_path, seven, rest):
-    slow = tmp_path / "slow.onnx"
-    slow.write_bytes(make_model(layers=2000, side=96))
+def test_what_follows_a_request_does_not_cost_it_its_answer(serve, slow, seven, rest):
     server = serve(slow, "--receive-seconds", 0.1, "--threads", 1, "--max-batch", 1)
     with connect(server.url) as client:
         client.sendall(request(seven) + rest)

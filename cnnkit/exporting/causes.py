@@ -11,7 +11,8 @@ from torch import nn
 
 from cnnkit.exporting.divergence import OPERATORS, Parting, layer_name, operators_of
 from cnnkit.exporting.values import Array, Graph
-from cnnkit.images import Pixels, Preprocessing
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import Pixels
 from cnnkit.results.verification import Cause
 
 _EIGHT_BITS = "8-bit integers"

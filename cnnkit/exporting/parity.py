@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.results import ParityCertificate
 from cnnkit.results.export import TOLERANCE
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnkit.files import write_atomic
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.render import console, contact_sheet, envelope, html
 from cnnkit.render.tables import percent
 from cnnkit.results import LabelCandidate, Mistake, Mistakes, TrainingImage

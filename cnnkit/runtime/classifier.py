@@ -11,7 +11,8 @@ from PIL import Image
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
-from cnnkit.images import Pixels, Prepared, prepare_all
+from cnnkit.images import Prepared, prepare_all
+from cnnkit.pictures import Pixels
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.session import Session, device_of
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from cnnkit.images import Pixels, Preprocessing
+from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Normalise
+from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.training.augmentation import AUGMENTATIONS
 from cnnkit.training.cache import map_array

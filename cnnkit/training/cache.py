@@ -25,7 +25,8 @@ import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import DataError, OutputError
 from cnnkit.files import sha256, write_atomic
-from cnnkit.images import Pixels, Preprocessing
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.decoding import decode
 from cnnkit.training.folders import Listing, Stat, stat

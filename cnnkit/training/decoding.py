@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cnnkit.errors import DataError, ImageError
-from cnnkit.images import Pixels, Preprocessing, prepare
+from cnnkit.images import Preprocessing, prepare
+from cnnkit.pictures import Pixels
 from cnnkit.results import LoadProgress
 from cnnkit.training.folders import Listing, stat
 

@@ -11,7 +11,7 @@ from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from cnnkit.results import LoadNote, LoadProgress, Robustness, WorkProgress
     from cnnkit.results.robustness import Norm, Part
@@ -101,9 +101,10 @@ def attack_steps(
     data: str | None = None,
     split: Any = None,
     data_dir: Path | None = None,
+    stop: "Callable[[], bool] | None" = None,
     **options: Any,
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Robustness]":
-    """Do what `attack` does with a loaded classifier, and yield how far it is."""
+    """Do what `attack` does with a loaded classifier, and yield how far it is; end early where `stop` says so."""
     from cnnkit.robustness.attack import AttackOptions, attack_network
 
     given, notes = tuple(PARTS if only is None else only), list[str]()
@@ -118,4 +119,4 @@ def attack_steps(
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes))
+    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes), stop=stop)

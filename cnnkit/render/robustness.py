@@ -156,7 +156,7 @@ def _percent_of_one() -> "PercentFormatter":
 
 
 def _plot_corruptions(curves: Sequence[CorruptionCurve], clean: float, axes: "Axes") -> None:
-    for colour, curve in zip(LINES, curves, strict=True):
+    for colour, curve in zip(LINES, curves, strict=False):
         accuracies = (clean, *curve.accuracies)
         axes.plot(range(len(accuracies)), accuracies, color=colour, marker="o", markersize=4, label=curve.name)
     axes.set_xlabel("severity of the corruption")
@@ -173,7 +173,7 @@ def _plot_attacks(found: Sequence[GradientAttack], clean: float, axes: "Axes") -
 
 
 def _plot_flips(found: Sequence[FlipSearch], axes: "Axes") -> None:
-    for colour, search in zip(LINES, found, strict=True):
+    for colour, search in zip(LINES, found, strict=False):
         at = sorted(value for value in search.severities if value is not None)
         shares = [count / len(search.severities) for count in range(1, len(at) + 1)]
         axes.step([0, *at, 5], [0, *shares, search.flipped], where="post", color=colour, label=search.name)

@@ -1,12 +1,16 @@
 """`cnnkit attack`: tables, files, JSON, and one line where it cannot be."""
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from cnnkit.robustness import attack
+from cnnkit.robustness.subject import Subject
 
 Cli = Callable[..., Any]
 FAST = ("--split", "all", "--images", 8, "--device", "cpu")
@@ -109,3 +113,39 @@ def test_a_folder_without_classes_is_refused(photos_run: Path, photos: Path, cli
     result = cli("attack", photos_run, "--data", photos / "dark")
     assert result.exit_code == 1
     assert "has 0 class folders; expected at least two, one folder a class" in result.stderr
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while images are corrupted by the third corruption."""
+    curve = attack.corruption_curve
+
+    def corrupted(subject: Subject, name: Any) -> Generator[Any, None, Any]:
+        if name == "contrast":
+            signal.raise_signal(signal.SIGINT)
+        return (yield from curve(subject, name))
+
+    monkeypatch.setattr(attack, "corruption_curve", corrupted)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_ctrl_c_shows_and_keeps_what_was_found(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, *FAST, "-o", tmp_path, "--plot", tmp_path / "plot.png")
+    assert result.exit_code == 130, result.output
+    shown = result.stdout
+    assert [name in shown for name in ("noise", "blur", "contrast", "radius", "Images from")] == [True] * 2 + [
+        False
+    ] * 3
+    assert "stopped before all was done: what had not been finished is left out." in " ".join(shown.split())
+    assert result.stderr.splitlines()[-1] == "stopped by Ctrl-C"
+    assert {path.name for path in tmp_path.glob("*.png")} == {"corruptions.png", "plot.png"}
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_ctrl_c_leaves_one_envelope(photos_run: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, *FAST, "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, answer["status"]) == (130, "", "error")
+    assert answer["errors"] == [{"code": "interrupted", "message": "stopped by Ctrl-C"}]
+    assert [curve["name"] for curve in answer["data"]["corruptions"]] == ["noise", "blur"]
+    assert answer["data"]["fooling"] is None

@@ -29,6 +29,7 @@ def attack(
     steps: int = 20,
     step_size: float | None = None,
     images: int = 1000,
+    targets: "Sequence[str] | None" = None,
     seed: int = 0,
     output: str | Path | None = None,
     device: str = "auto",
@@ -49,6 +50,7 @@ def attack(
         epsilons: their radii, in pixels scaled to [0, 1].
         steps, step_size: of pgd.
         images: chosen by seed; 0 for all of the split.
+        targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
         output: folder for the changed images, as PNG files.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -58,6 +60,7 @@ def attack(
 
     Raises:
         UsageError: options that make no sense, or gradients asked of what has none.
+        UnknownNameError: no such model, or no such class.
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         OutputError: the folder cannot be written.
 
@@ -87,6 +90,7 @@ def attack(
             steps=steps,
             step_size=step_size,
             images=images,
+            targets=None if targets is None else tuple(targets),
             seed=seed,
             output=expanded(output),
             batch_size=batch_size,

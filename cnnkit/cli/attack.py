@@ -47,6 +47,10 @@ def command(
     steps: Annotated[int, typer.Option(help="Of pgd.", min=1)] = 20,
     step_size: Annotated[float | None, typer.Option(help="Of pgd.", show_default="2.5 radii over the steps")] = None,
     images: Annotated[int, typer.Option(help="Chosen by seed; 0: all of the split.", min=0)] = 1000,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="For fooling: make an image for this class; may be repeated. Default: all."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice, the noise and the directions.", min=0)] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the changed images here, as PNG.")
@@ -100,6 +104,7 @@ def command(
             steps=steps,
             step_size=step_size,
             images=images,
+            targets=tuple(target) if target else None,
             seed=seed,
             output=output,
             batch_size=batch_size,

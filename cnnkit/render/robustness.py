@@ -1,5 +1,6 @@
 """How little it takes to fool a network: the tables, the curves, and the pictures at a glance."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -220,7 +221,9 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
             for image in result.fooling.images
             if image.image is not None
         ]
-        rows = [Tile("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
+        # Ten classes in two rows, a thousand about as wide as high.
+        across = max(5, math.isqrt(len(cells)))
+        rows = [Tile("", cells[at : at + across]) for at in range(0, len(cells), across)]
         yield "fooling.png", "Images from noise", "how surely each is taken for its class", rows
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.results import LoadNote, LoadProgress, WorkProgress, relayed
@@ -60,6 +60,7 @@ class AttackOptions:
         steps: of `pgd`.
         step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
         images: chosen by seed; 0 for all of the split.
+        targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
         batch_size: images that go through the network together.
         output: folder for the pictures; None for none.
@@ -71,6 +72,7 @@ class AttackOptions:
     steps: int = 20
     step_size: float | None = None
     images: int = 1000
+    targets: tuple[str, ...] | None = None
     seed: int = 0
     batch_size: int = 256
     output: Path | None = None
@@ -83,6 +85,8 @@ class AttackOptions:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
+        if self.targets is not None and "fooling" not in self.only:
+            raise UsageError("--target names classes for fooling, and --only leaves fooling out.")
         if self.epsilons is not None and len(self.measures) > 1:
             raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
@@ -147,6 +151,7 @@ def attack_network(
     Raises:
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         UsageError: options that do not go with this network.
+        UnknownNameError: a target that is no class of it.
         CheckpointError: the network gives scores that are not finite.
         OutputError: the folder cannot be written.
     """
@@ -211,6 +216,9 @@ def _attack(
     """Do one part after the other, and add what is finished to `found`."""
     form, network, pixels = classifier.card.preprocessing, classifier.network, None
     radii = {norm: options.radii(norm, form) for norm in options.measures}
+    for label in options.targets or ():
+        if label not in classifier.card.labels:
+            raise UnknownNameError("class", label, classifier.card.labels)
     if options.output is not None:
         require_writable(options.output)
     if isinstance(network, TorchNetwork):
@@ -220,28 +228,42 @@ def _attack(
             classifier, options, data=data, split=split, data_dir=data_dir
         )
         found.subject = subject
-        wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
-        if pixels is not None and wanted:
-            tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
-            pixels.require_gradients(tried.to(pixels.device), classifier.name)
-        for name in CORRUPTIONS * ("corruptions" in options.only):
-            curve = yield from corruption_curve(subject, name)
-            found.corruptions.append(curve)
-        for norm, part in product(options.measures, wanted):
-            if pixels is not None:
-                attacked = yield from gradient_attack(
-                    subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
-                )
-                found.attacks.append(attacked)
-        for name in CORRUPTIONS * ("flip" in options.only):
-            search = yield from flip_search(subject, name)
-            found.flips.append(search)
+        yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:
-        for step in fooling_search(classifier, pixels, seed=options.seed, folder=options.output):
+        for step in fooling_search(
+            classifier, pixels, targets=options.targets, seed=options.seed, folder=options.output
+        ):
             if isinstance(step, FoolingImage):
                 found.fooling.append(step)
             else:
                 yield step
+
+
+def _attack_images(
+    subject: Subject,
+    name: str,
+    pixels: PixelNetwork | None,
+    options: AttackOptions,
+    found: _Found,
+    radii: Mapping[Norm, Sequence[float]],
+) -> Generator[Progress, None, None]:
+    """Change the images of a split in all ways that are wanted, and add what is finished to `found`."""
+    wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
+    if pixels is not None and wanted:
+        tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
+        pixels.require_gradients(tried.to(pixels.device), name)
+    for kind in CORRUPTIONS * ("corruptions" in options.only):
+        curve = yield from corruption_curve(subject, kind)
+        found.corruptions.append(curve)
+    for norm, part in product(options.measures, wanted):
+        if pixels is not None:
+            attacked = yield from gradient_attack(
+                subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
+            )
+            found.attacks.append(attacked)
+    for kind in CORRUPTIONS * ("flip" in options.only):
+        search = yield from flip_search(subject, kind)
+        found.flips.append(search)
 
 
 def _subject(

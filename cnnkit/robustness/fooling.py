@@ -6,7 +6,7 @@ file, read as `predict` reads it, so the search stays among images that the prep
 """
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,19 @@ _LEVELS = 6.0
 
 
 def fooling_search(
-    classifier: Classifier, network: PixelNetwork | None, *, seed: int, folder: Path | None
+    classifier: Classifier,
+    network: PixelNetwork | None,
+    *,
+    targets: Sequence[str] | None = None,
+    seed: int,
+    folder: Path | None,
 ) -> Generator[WorkProgress | FoolingImage, None, None]:
-    """Make an image for each class that the network takes for it with at least 99%; yields each as it is found.
+    """Make images that the network takes for a class with at least 99%; yields each as it is found.
 
     Args:
         classifier: reads the files in the end.
         network: the same network, for its gradients; None to search by evolution.
+        targets: labels of the classes; None for all.
         seed: of the noise.
         folder: where the files go; None to forget them.
 
@@ -45,12 +51,14 @@ def fooling_search(
         OnnxError: the network gives scores that are not finite.
     """
     labels, canvas = classifier.card.labels, Canvas(classifier.card.preprocessing)
+    chosen = [index for index, label in enumerate(labels) if targets is None or label in targets]
     ascent = Evolution(classifier.network, canvas) if network is None else Gradient(network, canvas)
     with tempfile.TemporaryDirectory() as scratch:
-        for index, name in enumerate(safe_names(labels)):
-            step = WorkProgress("drawing fooling images", index, len(labels))
+        names = safe_names(labels)
+        for done, index in enumerate(chosen):
+            step = WorkProgress("drawing fooling images", done, len(chosen))
             content, steps = yield from _search(classifier, canvas, ascent, index, seed, step)
-            path = (folder or Path(scratch)) / "fooling" / f"{name}.png"
+            path = (folder or Path(scratch)) / "fooling" / f"{names[index]}.png"
             write_atomic(path, content)
             scores = classifier.predict([path], top=len(labels))[0].scores
             probability = next(score.probability for score in scores if score.label == labels[index])

@@ -78,6 +78,8 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
         (("lenet", "--epsilon", "8/0"), 2, "--epsilon '8/0': expected numbers"),
         (("lenet", "--only", "fooling", "--plot", "p.png"), 2, "--plot draws curves, and fooling has none"),
         (("lenet", "--plot", "p.svg"), 2, "--plot p.svg: the name must end in .png"),
+        (("mlp", "--only", "fooling", "--target", "seven"), 1, "there is no class 'seven'"),
+        (("lenet", "--only", "pgd", "--target", "7"), 2, "--target names classes for fooling, and --only leaves"),
         (("lenet", "--split", "some"), 2, "there is no split 'some'"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
         (("lenet", "--data", "shapes"), 1, "shapes has the classes circles, squares, triangles"),
@@ -149,3 +151,10 @@ def test_ctrl_c_leaves_one_envelope(photos_run: Path, cli: Cli) -> None:
     assert answer["errors"] == [{"code": "interrupted", "message": "stopped by Ctrl-C"}]
     assert [curve["name"] for curve in answer["data"]["corruptions"]] == ["noise", "blur"]
     assert answer["data"]["fooling"] is None
+
+
+def test_images_that_fool_are_made_for_the_classes_that_are_named(tmp_path: Path, cli: Cli) -> None:
+    result = cli("attack", "mlp", "--only", "fooling", "--target", "7", "--target", "3", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Images from noise, along the gradient: 2 of 2 classes with 99% or more" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "fooling").iterdir()) == ["3.png", "7.png"]

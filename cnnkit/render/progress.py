@@ -1,11 +1,13 @@
 """Progress on standard error: a bar where somebody sees it, elsewhere a line now and then."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Thread
 from typing import TypeVar
 
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -19,6 +21,22 @@ _PAUSE, _GROWTH, _LONGEST = 10.0, 1.5, 60.0
 """Seconds to the first line, how much longer each pause is than the one before, and the longest."""
 _RECENT = 600.0
 """Seconds that the time left is estimated from; a step may take longer than Rich's half a minute."""
+
+
+class Bar(Progress):
+    """Leaves room for the ^C that a terminal echoes: wrapped to the next line, it would keep this one from erasure."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn."""
+        return map(_Narrower, super().get_renderables())
+
+
+@dataclass
+class _Narrower:
+    shown: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.shown, options.update_width(options.max_width - len("^C") - 1))
 
 
 class _Lines(Progress):
@@ -44,7 +62,7 @@ class _Lines(Progress):
 def _line(task: Task) -> str:
     count = "" if task.total is None else f": {task.completed:,.0f} of {task.total:,.0f}"
     left = f", {timedelta(seconds=task.time_remaining)} left" if task.time_remaining else ""
-    return f"{task.description}{count}{left}"
+    return console.printable(f"{task.description}{count}{left}")
 
 
 def bar(*columns: ProgressColumn, auto_refresh: bool = True) -> Progress:
@@ -56,7 +74,7 @@ def bar(*columns: ProgressColumn, auto_refresh: bool = True) -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    return (Progress if terminal.is_terminal else _Lines)(
+    return (Bar if terminal.is_terminal else _Lines)(
         *shown,
         console=terminal,
         auto_refresh=auto_refresh,

@@ -1,16 +1,15 @@
 """A training run as it happens: a bar while an epoch runs, a row when it is done."""
 
 import math
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
+from cnnkit.render.progress import Bar
 from cnnkit.render.tables import percent, shape
 from cnnkit.results import (
     EpochRecord,
@@ -118,27 +117,12 @@ def _loss(value: float) -> str:
     return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
 
 
-class _Bar(Progress):
-    """Leaves room for the ^C that a terminal echoes: wrapped to the next line, it would keep this one from erasure."""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        return map(_Narrower, super().get_renderables())
-
-
-@dataclass
-class _Narrower:
-    shown: RenderableType
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from console.render(self.shown, options.update_width(options.max_width - len("^C") - 1))
-
-
 class _Display:
     def __init__(self, recipe: Recipe, *, quiet: bool) -> None:
         self.recipe = recipe
         self.console = console.err()
         self.console.quiet = quiet
-        self.progress = _Bar(
+        self.progress = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[numbers]}"),

@@ -154,6 +154,21 @@ def test_the_sheets_show_what_is_in_the_folder(found: Robustness, tmp_path: Path
         assert shows(pixels(path), "#636363" if path.stem == "corruptions" else "#787878")
 
 
+def test_a_sheet_of_many_classes_is_no_ribbon(found: Robustness, tmp_path: Path) -> None:
+    path = picture(tmp_path / "fooling" / "any.png", 120)
+    images = tuple(FoolingImage(f"class {index}", f"class {index}", 0.995, 3, path) for index in range(400))
+    only = {"corruptions": (), "attacks": (), "flips": (), "fooling": FoolingSearch(0.99, "evolution", images)}
+    (sheet,) = robustness.write_sheets(replace(found, **only), tmp_path)
+    with Image.open(sheet) as image:
+        assert 0.5 < image.width / image.height < 2
+
+
+def test_a_curve_that_was_stopped_before_the_last_kind_is_drawn(found: Robustness, tmp_path: Path) -> None:
+    some = replace(found, corruptions=found.corruptions[:2], attacks=(), flips=found.flips[:1], fooling=None)
+    robustness.plot(some, tmp_path / "plot.png")
+    assert shows(pixels(tmp_path / "plot.png"), LINES[1])
+
+
 def test_where_no_picture_is_kept_no_sheet_is_drawn(found: Robustness, tmp_path: Path) -> None:
     assert robustness.write_sheets(found, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -43,10 +43,10 @@ class App:
         self.stopping = False
         self._settings = settings
         self._waiting = WaitingRoom()
-        self._receiver = receiver = Receiver(settings)
-        self._predicting = Predicting(self.repository, receiver, self._waiting, settings)
-        self._inferring = Inferring(self.repository, receiver, self._waiting, settings)
-        self._informing = Informing(self, receiver, settings)
+        self._receiver = Receiver(settings)
+        needed = self.repository, self._receiver, self._waiting, settings
+        self._predicting, self._inferring = Predicting(*needed), Inferring(*needed)
+        self._informing = Informing(self, self._receiver, settings)
         # Cheaper than a random number for each request, and as hard to mistake.
         self._prefix, self._numbers = secrets.token_hex(4), count(1)
         self._refusals = 0
@@ -133,11 +133,9 @@ class App:
         return name if name in self.repository.batchers else ""
 
     def _headers(self, reply: Reply, request_id: str) -> Headers:
-        about = (
-            (b"content-type", reply.content_type),
-            (b"content-length", str(len(reply.body)).encode()),
-            (b"x-request-id", request_id.encode("latin-1")),
-        )
+        about: Headers = ((b"content-type", reply.content_type), (b"x-request-id", request_id.encode("latin-1")))
+        if reply.status != 304:  # whose length would be that of what is not sent
+            about += ((b"content-length", str(len(reply.body)).encode()),)
         last = CLOSE if self.stopping and CLOSE[0] not in reply.headers else ()
         return (*about, *reply.headers, *last)
 

@@ -109,7 +109,7 @@ BAD = {
     "a word too many": ("/predict/digits?topp=3", b"x", {}, 400, "query", "'topp'"),
     "what cannot be shown": ("/predict/digits?show=input,weights", b"x", {}, 400, "query", "'weights'"),
     "an unknown encoding": ("/predict/digits", b"x", {"content-encoding": "br"}, 415, "content-encoding", "gzip"),
-    "a broken encoding": ("/predict/digits", b"x", {"content-encoding": "gzip"}, 400, "content-encoding", "valid gzip"),
+    "a broken encoding": ("/predict/digits", b"x", {"content-encoding": "gzip"}, 400, "content-encoding", "of gzip"),
 }  # fmt: skip
 
 

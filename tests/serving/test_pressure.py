@@ -181,6 +181,8 @@ def test_a_compressed_image_is_taken(hasty, seven):
     packed = gzip.compress(seven)
     answer = httpx.post(f"{hasty.url}/predict/lenet", content=packed, headers={"content-encoding": "gzip"})
     assert answer.json()["label"] == "7"
+    answer = httpx.post(f"{hasty.url}/predict/lenet", content=packed * 2, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content-encoding")
 
 
 @pytest.mark.parametrize("complete", [False, True])

@@ -35,11 +35,8 @@ def write(result: Mistakes, folder: Path) -> tuple[Path, ...]:
 
 def headline(result: Mistakes) -> str:
     """Say in a line how much is wrong."""
-    wrong = (
-        f"{result.wrong:,} of {result.images:,} images wrong"
-        if result.wrong
-        else f"no mistake in {counted(result.images, 'image')}"
-    )
+    images = counted(result.images, "image")
+    wrong = f"{result.wrong:,} of {images} wrong" if result.wrong else f"no mistake in {images}"
     return f"{result.model} on {result.data}, {result.split}: {wrong}"
 
 

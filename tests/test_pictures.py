@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnkit.images import decode
-from cnnkit.pictures import as_picture, encoded
+from cnnkit.pictures import as_picture, decode, encoded
 
 
 @pytest.mark.parametrize(("shape", "mode"), [((3, 5), "L"), ((3, 5, 1), "L"), ((3, 5, 3), "RGB")])

@@ -102,7 +102,7 @@ def command(
 
 
 def _standard_input() -> bytes:
-    from cnnkit.images import MAX_BYTES
+    from cnnkit.pictures import MAX_BYTES
 
     # One byte over the cap is enough to be refused for it.
     return sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -115,7 +115,7 @@ def find_images(arguments: list[str]) -> list[Path | None]:
         UsageError: `-` more than once.
         ImageError: a folder or glob without images. A single file is not looked at yet.
     """
-    from cnnkit.images import SUFFIXES, is_image_file
+    from cnnkit.pictures import SUFFIXES, is_image_file
 
     if arguments.count("-") > 1:
         raise UsageError("standard input can be read once only; give - once.")

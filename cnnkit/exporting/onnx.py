@@ -27,8 +27,9 @@ from cnnkit.exporting.precision import (
     refuse,
 )
 from cnnkit.files import require_writable, write_atomic
-from cnnkit.images import Pixels, Preprocessing, prepare, prepare_arrays
+from cnnkit.images import Preprocessing, prepare, prepare_arrays
 from cnnkit.models.normalisation import Deployed, Normalise
+from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.results import Divergence, ExportResult, ParityCertificate, result_of
 from cnnkit.runtime.classifier import OnnxNetwork

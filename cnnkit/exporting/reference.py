@@ -16,7 +16,7 @@ from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.onnx import build_untrained
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import check_card, open_onnx

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
-from cnnkit.images import Pixels
 from cnnkit.inspection import featuremaps, saliency
 from cnnkit.models.normalisation import Normalise
+from cnnkit.pictures import Pixels
 from cnnkit.results import FeatureMaps, Filters, GradCam, IntegratedGradients, WorkProgress
 from cnnkit.runtime.occlusion import plain_colour
 from cnnkit.training.networks import TorchNetwork

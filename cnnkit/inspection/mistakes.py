@@ -13,9 +13,9 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UnknownNameError
-from cnnkit.images import Pixels
 from cnnkit.inspection.labels import find_candidates
 from cnnkit.inspection.neighbours import Neighbours, nearest
+from cnnkit.pictures import Pixels
 from cnnkit.results import (
     ConfusedPair,
     LabelCandidate,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.data import Split

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cnnkit.files import write_atomic
 from cnnkit.render import console
-from cnnkit.results import Benchmark, BenchmarkStep, Measurement
+from cnnkit.results import Benchmark, BenchmarkStep, Measurement, result_of
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
@@ -31,13 +31,10 @@ def follow(steps: Generator[BenchmarkStep, None, Benchmark]) -> Benchmark:
         *columns, console=terminal, transient=True, auto_refresh=False, disable=not terminal.is_terminal
     ) as bar:
         task = bar.add_task("opening", total=None)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: Benchmark = stop.value
-                return result
-            bar.update(task, description=step.what, completed=step.done, total=step.total, refresh=True)
+        return result_of(
+            steps,
+            lambda step: bar.update(task, description=step.what, completed=step.done, total=step.total, refresh=True),
+        )
 
 
 def tables(result: Benchmark) -> None:

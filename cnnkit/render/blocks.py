@@ -7,7 +7,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.render import console, heat, predictions
 from cnnkit.render.explanation import shortened
 from cnnkit.results import Explanation

@@ -9,8 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from cnnkit.files import write_atomic
-from cnnkit.images import Pixels
-from cnnkit.pictures import as_picture
+from cnnkit.pictures import Pixels, as_picture
 
 _PAPER, _INK, _SOFT, _BRIGHT = "#31363d", "#f3f5f7", "#b9c1cb", "#ffb387"
 _SIDE = 112

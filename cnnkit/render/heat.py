@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnkit.images import Pixels
-from cnnkit.pictures import as_picture, encoded
+from cnnkit.pictures import Pixels, as_picture, encoded
 
 Floats = NDArray[np.float32]
 

@@ -17,8 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from cnnkit.files import write_atomic
-from cnnkit.images import Pixels
-from cnnkit.pictures import encoded
+from cnnkit.pictures import Pixels, encoded
 from cnnkit.render.tables import percent
 
 Content = Markup | str

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import LoadNote, LoadProgress, WorkProgress
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress, result_of
 
 T = TypeVar("T")
 Step = LoadProgress | LoadNote | WorkProgress
@@ -43,23 +43,20 @@ def follow(steps: Generator[Step, None, T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+
+        def show(step: Step) -> None:
+            nonlocal task
             if isinstance(step, LoadNote):
                 console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
-                continue
-            if isinstance(step, WorkProgress) and step.total is None:
+            elif isinstance(step, WorkProgress) and step.total is None:
                 # A bar that had a total keeps it; only a new one is without.
                 progress.remove_task(task)
                 task = progress.add_task(step.what, total=None)
-                continue
-            if isinstance(step, WorkProgress):
+            elif isinstance(step, WorkProgress):
                 progress.update(task, description=step.what, completed=step.done, total=step.total)
-                continue
-            progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
-            if step.done == step.total:
+            elif step.done == step.total:
                 progress.update(task, description=what, completed=0, total=None)
+            else:
+                progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
+
+        return result_of(steps, show)

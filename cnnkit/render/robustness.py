@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from cnnkit.images import Pixels, decode
+from cnnkit.pictures import Pixels, decode
 from cnnkit.render import console, contact_sheet
 from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.images import Pixels, Preprocessing
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import Pixels
 
 Values = NDArray[np.float64]
 

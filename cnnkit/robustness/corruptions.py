@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.results.robustness import CORRUPTIONS, CorruptionName
 
 SEVERITIES = 5

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnnkit.images import Pixels
-from cnnkit.pictures import encoded
+from cnnkit.pictures import Pixels, encoded
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import (
     CORRUPTIONS,

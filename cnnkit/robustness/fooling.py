@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit.files import write_atomic
-from cnnkit.images import Pixels, prepare
-from cnnkit.pictures import encoded
+from cnnkit.images import prepare
+from cnnkit.pictures import Pixels, encoded
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import FoolingImage, FoolingSearch
 from cnnkit.robustness.canvas import Canvas

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.files import write_atomic
-from cnnkit.images import Pixels, decode
-from cnnkit.pictures import encoded
+from cnnkit.pictures import Pixels, decode, encoded
 from cnnkit.results.robustness import FooledImage
 from cnnkit.runtime.classifier import Network, softmax
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.results import Occlusion, WorkProgress
 from cnnkit.runtime.classifier import Network, softmax
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit.errors import OnnxError
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.session import Session, open_session

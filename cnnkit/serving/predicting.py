@@ -9,8 +9,7 @@ from urllib.parse import parse_qs
 import numpy as np
 from pydantic_core import to_json
 
-from cnnkit.images import Pixels
-from cnnkit.pictures import encoded
+from cnnkit.pictures import Pixels, encoded
 from cnnkit.serving.answering import Answering
 from cnnkit.serving.batching import Batcher, Job
 from cnnkit.serving.problems import CLOSE, Problem, late

@@ -15,7 +15,8 @@ from PIL import Image
 
 from cnnkit import zoo
 from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
-from cnnkit.images import Pixels, Prepared, prepare_all
+from cnnkit.images import Prepared, prepare_all
+from cnnkit.pictures import Pixels
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork, softmax
 from cnnkit.runtime.foreign import open_onnx
 from cnnkit.runtime.hardware import usable_cores

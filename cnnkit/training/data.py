@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cnnkit import datasets
 from cnnkit.errors import DataError, UnknownNameError
-from cnnkit.images import Pixels, Preprocessing, prepare_arrays
+from cnnkit.images import Preprocessing, prepare_arrays
+from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import cache, folders, named

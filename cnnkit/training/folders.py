@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
-from cnnkit.images import SUFFIXES
+from cnnkit.pictures import SUFFIXES
 
 _VALIDATION = ("val", "valid", "validation")
 _ENDINGS = tuple(SUFFIXES)

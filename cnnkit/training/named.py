@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit import datasets
 from cnnkit.errors import DataError
-from cnnkit.images import Pixels
+from cnnkit.pictures import Pixels
 from cnnkit.training import shapes
 
 Arrays = tuple[Pixels, NDArray[np.int64]]

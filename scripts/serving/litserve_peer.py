@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import api
-from cnnkit.images import Pixels, prepare
+from cnnkit.images import prepare
+from cnnkit.pictures import Pixels
 from cnnkit.runtime.classifier import Classifier, softmax
 from cnnkit.runtime.providers import ProviderOptions
 

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
-from cnnkit.images import Pixels, Preprocessing
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import Pixels
 from cnnkit.robustness.subject import Subject
 
 CARD = ModelCard(model="own:net", labels=("dark", "light"), preprocessing=Preprocessing(1, 6, 6, (0.0,), (1.0,)))

@@ -11,7 +11,8 @@ from torch import nn
 import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
-from cnnkit.images import Preprocessing, decode
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import decode
 from cnnkit.results import Robustness
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
 from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.images import decode
+from cnnkit.pictures import decode
 from cnnkit.results import FlipSearch, WorkProgress, result_of
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.subject import Subject

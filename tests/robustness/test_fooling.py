@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cnnkit
-from cnnkit.images import decode
+from cnnkit.pictures import decode
 from cnnkit.results import FoolingSearch
 from cnnkit.robustness.subject import safe_names
 from cnnkit.zoo import folder

@@ -125,7 +125,7 @@ def test_predict_raises_what_stream_yields(classifier, files):
 
 
 def test_an_image_that_is_too_large_keeps_its_own_code(classifier, monkeypatch, files):
-    monkeypatch.setattr("cnnkit.images.MAX_PIXELS", 10)
+    monkeypatch.setattr("cnnkit.pictures.MAX_PIXELS", 10)
     assert [error.code for error in classifier.stream([files[0].read_bytes(), files[0]])] == ["image-too-large"] * 2
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from cnnkit import api
 from cnnkit.errors import DataError
-from cnnkit.images import Pixels, Preprocessing, prepare
+from cnnkit.images import Preprocessing, prepare
+from cnnkit.pictures import Pixels
 from cnnkit.render import progress
 from cnnkit.results import LoadNote, LoadProgress, result_of
 from cnnkit.training import cache, decoding

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from cnnkit import images
+from cnnkit import pictures
 from cnnkit.errors import ImageError, ImageTooLargeError
-from cnnkit.images import Preprocessing, decode, prepare
+from cnnkit.images import Preprocessing, prepare
+from cnnkit.pictures import decode
 
 BOX = Preprocessing(1, 28, 28, (0.0,), (1.0,), "mnist-box", "light-on-dark")
 
@@ -95,9 +96,9 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, n
 
 
 def test_the_cap_on_pixels_lets_the_last_one_through(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", PAPER.width * PAPER.height)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", PAPER.width * PAPER.height)
     assert decode(PNG)[0].size == PAPER.size
-    monkeypatch.setattr(images, "MAX_PIXELS", PAPER.width * PAPER.height - 1)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", PAPER.width * PAPER.height - 1)
     with pytest.raises(ImageTooLargeError, match="44×36"):
         decode(PNG)
 
@@ -106,7 +107,7 @@ def test_a_file_of_too_many_bytes_is_refused_by_name(tmp_path):
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.write(PNG)
-        file.truncate(images.MAX_BYTES + 1)
+        file.truncate(pictures.MAX_BYTES + 1)
     with pytest.raises(ImageTooLargeError, match=r"huge\.png has more than 64 MiB"):
         decode(path)
 
@@ -126,7 +127,7 @@ def test_a_whole_image_with_damaged_exif_data_is_read_in_silence(tmp_path):
     count = data.index(b"\x01\x0e\x00\x02") + 4
     data[count : count + 4] = b"\x7f\xff\xff\xff"
     (tmp_path / "photo.jpg").write_bytes(data)
-    code = "import sys, pathlib, cnnkit.images as i; print(i.decode(pathlib.Path(sys.argv[1]))[0].size)"
+    code = "import sys, pathlib, cnnkit.pictures as p; print(p.decode(pathlib.Path(sys.argv[1]))[0].size)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "photo.jpg"], capture_output=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"(44, 36)", b"")
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cnnkit.images import Preprocessing, decode, prepare
+from cnnkit.images import Preprocessing, prepare
+from cnnkit.pictures import decode
 
 DATA = Path(__file__).parent / "data"
 BOX = Preprocessing(1, 28, 28, (0.0,), (1.0,), "mnist-box", "light-on-dark")

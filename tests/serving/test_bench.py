@@ -99,7 +99,7 @@ def test_latency_counts_from_when_a_request_was_due(traffic: ModuleType) -> None
 
 def test_what_goes_wrong_is_counted(traffic: ModuleType) -> None:
     with Scripted("done", "wrong", "refused for ever", "cut") as port:
-        found = traffic.closed_loop(port, REQUEST, expected, 1, 0.1)
+        found = traffic.closed_loop(port, REQUEST, expected, 1, 0.5)
     assert not found.adds_up
     assert found.sent == found.answered + found.refused + sum(found.lost.values())
     assert set(found.lost) == {"closed, in the answer"}

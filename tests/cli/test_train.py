@@ -274,12 +274,7 @@ def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot be sent Ctrl-C alone")
-def test_ctrl_c_exits_130_and_keeps_the_best(
-    photos: Path, tmp_path: Path, program: str, request: pytest.FixtureRequest
-) -> None:
-    # A test run in the background ignores Ctrl-C, and its children would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+def test_ctrl_c_exits_130_and_keeps_the_best(photos: Path, tmp_path: Path, program: str) -> None:
     arguments = [program, "train", "softmax-regression", "--data", str(photos), "--epochs", "100000"]
     with subprocess.Popen(
         [*arguments, "--runs-dir", str(tmp_path)],

@@ -78,10 +78,11 @@ def start_server(*arguments: object, program: Sequence[object] = ("-m", "cnnkit"
     running = RunningServer(process, events)
 
     def read() -> None:
-        for line in process.stderr:
-            entry = json.loads(line) if line.startswith("{") else {"event": "text", "message": line}
-            running.log.append(entry)
-            events.put(entry)
+        with process.stderr as lines:
+            for line in lines:
+                entry = json.loads(line) if line.startswith("{") else {"event": "text", "message": line}
+                running.log.append(entry)
+                events.put(entry)
         events.put({"event": "end"})
 
     threading.Thread(target=read, daemon=True).start()
@@ -118,7 +119,6 @@ def _servers() -> Iterator[Callable[..., RunningServer]]:
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
-        server.process.stderr.close()
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,6 @@ def test_a_signal_while_workers_start_ends_all_of_them(started):
         time.sleep(0.002)
     assert server.stop() == 0
     server.wait_for("end")
-    server.process.stderr.close()
 
 
 @pytest.fixture
@@ -128,7 +127,6 @@ def test_ctrl_c_while_workers_start_says_nothing_of_their_insides():
     os.killpg(server.process.pid, signal.SIGINT)
     assert server.process.wait(60) == 0
     server.wait_for("end")
-    server.process.stderr.close()
     assert "Traceback" not in str(server.log)
 
 
@@ -166,4 +164,3 @@ def test_a_model_that_cannot_be_served_ends_all_with_its_error(tmp_path):
     said = " ".join(entry["message"] for entry in server.log)
     assert "not an ONNX file" in said
     assert "Traceback" not in said
-    server.process.stderr.close()

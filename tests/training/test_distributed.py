@@ -66,7 +66,6 @@ def _member(rank: int, world: int, port: int, work: Callable[[], Any], end: Any)
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         end.send(work())
     except BaseException as error:

@@ -44,8 +44,6 @@ def settled_launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(NETS)
     numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
     before = {number: signal.getsignal(number) for number in numbers}
-    # A test run in the background ignores Ctrl-C, and its children would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

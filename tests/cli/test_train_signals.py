@@ -154,7 +154,7 @@ if step == 2:
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": path, "ACT_EARLY": early, "ACT": act},
         start_new_session=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (found.returncode, json.loads(found.stdout)["data"]["steps"]) == (143, 2), found.stderr

@@ -76,7 +76,8 @@ def test_a_closed_loop_accounts_for_every_request(traffic: ModuleType) -> None:
     assert found.adds_up
     assert found.answered > 10
     assert abs(found.answered - found.refused) <= 4
-    assert found.rate(0, 0.3) == pytest.approx(found.answered / 0.3, rel=0.2)
+    # The last answer on each connection may have come later.
+    assert found.answered - 4 <= round(found.rate(0, 0.3) * 0.3) <= found.answered
     assert not found.problems
     assert not found.lost
 

@@ -67,7 +67,7 @@ def start(launcher: Sequence[object], *arguments: object, act: str = "") -> subp
         env={**os.environ, **ENVIRONMENT, "ACT": act},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

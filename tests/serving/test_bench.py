@@ -82,9 +82,10 @@ def test_a_closed_loop_accounts_for_every_request(traffic: ModuleType) -> None:
     assert not found.lost
 
 
-def test_an_open_loop_sends_what_it_is_told_to(traffic: ModuleType) -> None:
+@pytest.mark.parametrize("step", [0.0, 0.01])
+def test_an_open_loop_sends_what_it_is_told_to(traffic: ModuleType, step: float) -> None:
     with Scripted(*["done"] * 10_000) as port:
-        found = traffic.open_loop(port, REQUEST, expected, 400, 0.5, 4, 8)
+        found = traffic.open_loop(port, REQUEST, expected, 400, 0.5, 4, 8, step)
     assert found.sent == found.answered == 200
     assert len(found.lateness) == 200
 

@@ -8,7 +8,8 @@ import pytest
 import uvicorn
 
 from cnnkit.serving import protocol
-from cnnkit.serving.metrics import Metrics
+from cnnkit.serving.app import App
+from cnnkit.serving.holding import Holding
 from cnnkit.serving.settings import Settings
 from tests.serving.test_pressure import answer_of, connect, is_closed, request
 
@@ -93,9 +94,8 @@ def test_a_client_that_does_not_take_its_answer_is_left(monkeypatch):
         await send({"type": "http.response.body", "body": bytes(50_000_000)})
 
     async def stall():
-        config = uvicorn.Config(
-            app, http=partial(protocol.Connection, settings=Settings(), metrics=Metrics()), lifespan="off", port=0
-        )
+        served = partial(protocol.Connection, settings=Settings(), served=App([], Settings()), holding=Holding())
+        config = uvicorn.Config(app, http=served, lifespan="off", port=0)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve())
         while not server.started:

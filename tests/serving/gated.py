@@ -12,17 +12,18 @@ from cnnkit.cli import main
 from cnnkit.serving.batching import Job
 from cnnkit.serving.served import ServedModel
 
-GATE = Path(os.environ["GATE"])
 _run = ServedModel.run
 
 
 def run_behind_the_gate(model: ServedModel, jobs: Sequence[Job]) -> list[Exception | None]:
-    while GATE.exists():
+    gate = Path(os.environ["GATE"])
+    while gate.exists():
         time.sleep(0.01)
     return _run(model, jobs)
 
 
-ServedModel.run = run_behind_the_gate
+if __name__ in {"__main__", "__mp_main__"}:  # the server, a worker
+    ServedModel.run = run_behind_the_gate
 
 if __name__ == "__main__":
     main()

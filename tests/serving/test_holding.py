@@ -94,7 +94,7 @@ def test_a_body_that_is_still_coming_does_not_delay_the_refusal(crowded, seven):
 
 @pytest.mark.parametrize("leaves", [False, True])
 def test_a_request_is_let_in_if_a_place_gets_free_meanwhile(monkeypatch, seven, leaves):
-    monkeypatch.setattr(holding, "HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(holding, "HOLD_SECONDS", 0.5)
 
     async def come():
         settings = Settings()
@@ -113,7 +113,7 @@ def test_a_request_is_let_in_if_a_place_gets_free_meanwhile(monkeypatch, seven, 
         places.places = 0
         if leaves:
             writer.close()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.7)
         answer = b"" if leaves else await reader.readline()
         writer.close()
         server.should_exit = True

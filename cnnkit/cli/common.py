@@ -25,6 +25,9 @@ _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "ma
 # What may go wrong in one of several processes alone.
 _OF_ONE = {"out-of-memory", "os", "internal"}
 
+_NUMBERS = {"int": "a whole number", "float": "a number"}
+"""Typer's names of numbers, in plain words."""
+
 
 class Group(TyperGroup):
     """Turns errors into messages and exit codes."""
@@ -51,6 +54,7 @@ class Group(TyperGroup):
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
+            _say_range(error)
             usage = getattr(error, "format_message", None)
             if usage and not ctx.obj["json"]:
                 raise  # Typer shows wrong usage better, with the usage line
@@ -87,6 +91,17 @@ def _show_warning(
             console.warning(str(message))
     else:
         usual(message, category, *rest)
+
+
+def _say_range(error: Exception) -> None:
+    """Say what numbers an option takes, which Typer calls `a valid int range` and `0<=x<=65535`."""
+    kind = getattr(getattr(error, "param", None), "type", None)
+    noun = _NUMBERS.get(getattr(kind, "name", "").removesuffix(" range"))
+    given, is_not, _ = getattr(error, "message", "").partition(" is not ")
+    if noun and is_not:
+        least, most = getattr(kind, "min", None), getattr(kind, "max", None)
+        bounds = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
+        error.message = f"{given} is not {noun}{bounds}."  # type: ignore[attr-defined]
 
 
 def _trace(ctx: typer.Context) -> None:
@@ -183,6 +198,11 @@ def complete_data(incomplete: str) -> list[str]:
     return [name for name in [*DATASETS, *folders] if name.startswith(incomplete)]
 
 
+def in_panel(text: str, panel: str, *names: str, **more: Any) -> Any:
+    """Return an option that the help shows in a panel of its own."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON envelope instead of tables.", callback=_remember_json, is_eager=True),
@@ -199,18 +219,25 @@ Data = Annotated[
     typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="train, validation, test or all. Default: test, and all of a folder it never saw.")
+    str | None,
+    typer.Option(
+        help="Images to use: train, validation, test or all. Default: test, and all of a folder it never saw."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")]
-TorchDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Device to run on: auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")
+]
+TorchDevice = Annotated[str, typer.Option("--device", help="Device to run on: auto, cpu, cuda or cuda:N.")]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
 BatchSize = Annotated[int, typer.Option(help="Images that go through the network together.", min=1)]
 Labels = Annotated[Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")]
-Mean = Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")]
-Std = Annotated[str | None, typer.Option(help="For an ONNX file without a card.")]
-Preprocess = Annotated[str | None, typer.Option(help="imagenet, for an ONNX file without a card.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Mean of each channel for an ONNX file without a card, as in 0.485,0.456,0.406.")
+]
+Std = Annotated[str | None, typer.Option(help="Deviation of each channel for an ONNX file without a card.")]
+Preprocess = Annotated[str | None, typer.Option(help="Preprocessing for an ONNX file without a card: imagenet.")]
 Shape = Annotated[
     str | None,
     typer.Option("--input", metavar="CxHxW", help="Input shape, as in 3x32x32. Default: the network's own."),
@@ -256,6 +283,20 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
     """
     if path is not None and path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
+
+
+def refuse_model(argument: str, command: str) -> None:
+    """Make sure that what stands where images do is no model.
+
+    Raises:
+        UsageError: it is one; `command` takes images.
+    """
+    from cnnkit import registry, zoo
+
+    path = Path(argument)
+    is_file = path.suffix.lower() in registry.MODEL_FILES or (path / registry.BEST).is_file()
+    if is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries())):
+        raise UsageError(f"{argument} is a model, and an image is expected here: {command} IMAGE --model {argument}")
 
 
 def names(text: str | None) -> Any:

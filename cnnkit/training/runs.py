@@ -22,7 +22,6 @@ from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
 
-BEST = "best.safetensors"
 METRICS = "metrics.csv"
 _LAUNCH = ".launch"
 LAUNCH = "CNNKIT_LAUNCH"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import cnnkit
 from cnnkit import listing
@@ -53,11 +54,17 @@ def test_version(cli: Cli) -> None:
         (["trian", "lenet"], "No such command 'trian'"),
         (["summary"], "Missing argument 'MODEL'"),
         (["summary", "lenet", "--bacth", "3"], "No such option: --bacth"),
-        (["summary", "lenet", "--batch", "0"], "0 is not in the range x>=1"),
-        (["summary", "lenet", "--batch", "many"], "'many' is not a valid int"),
+        (["summary", "lenet", "--batch", "0"], "0 is not a whole number of at least 1."),
+        (["summary", "lenet", "--batch", "many"], "'many' is not a whole number of at least 1."),
         (["summary", "lenet", "alexnet"], "unexpected extra argument"),
         (["--verbose", "models"], "No such option: --verbose"),
-        (["evaluate", "lenet", "--min-accuracy", "98"], "98.0 is not in the range 0<=x<=1"),
+        (["evaluate", "lenet", "--min-accuracy", "98"], "98.0 is not a number from 0 to 1."),
+        (["serve", "--port", "abc"], "'--port': 'abc' is not a whole number from 0 to 65535."),
+        (["serve", "--port", "70000"], "'--port': 70000 is not a whole number from 0 to 65535."),
+        (["serve", "--max-batch", "0"], "'--max-batch': 0 is not a whole number from 1 to 4096."),
+        (["serve", "--queue-size", "-1"], "'--queue-size': -1 is not a whole number from 1 to 100000."),
+        (["train", "--lr", "high"], "'high' is not a number."),
+        (["summary", "lenet", "--columns", "parametrs"], "there is no column 'parametrs'. Did you mean parameters?"),
         (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),
         (["train"], "say what to train: cnnkit train MODEL"),
     ],
@@ -67,6 +74,46 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], messag
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_number_out_of_range_is_said_in_json_too(cli: Cli) -> None:
+    result = cli("summary", "lenet", "--batch", "0", "--json")
+    (error,) = json.loads(result.stdout)["errors"]
+    assert (result.exit_code, error["code"]) == (2, "usage")
+    assert error["message"].endswith("0 is not a whole number of at least 1.")
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("swapped", ["digits", "lenet", "absent.onnx", "run"])
+def test_a_model_where_an_image_is_expected_is_wrong_usage(
+    command: str, swapped: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").touch()
+    (tmp_path / "run" / "curves.png").touch()
+    result = cli(command, swapped)
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = f"{swapped} is a model, and an image is expected here: cnnkit {command} IMAGE --model {swapped}"
+    assert said in " ".join(result.stderr.split())
+
+
+def test_an_image_called_like_a_model_is_an_image(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save(tmp_path / "digits", "PNG")
+    assert cli("predict", "digits").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "evaluate", "attack", "summary", "export", "benchmark"])
+def test_an_image_where_a_model_is_expected_is_wrong_usage(
+    command: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save(tmp_path / "seven.png")
+    result = cli(command, "seven.png", *(["--onnx"] if command == "export" else []))
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = "seven.png is an image, and a model is expected here. To classify it: cnnkit predict seven.png"
+    assert said in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("text", ["3x32", "3x32x32x3", "3xax3", "0x28x28", "-1x28x28", "", "28"])

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,11 +113,17 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Take away what killed writers left in a folder that nobody writes into now."""
+def remove_temporaries(folder: Path, *, older_than: float | None = None) -> None:
+    """Take away what killed writers left in a folder.
+
+    Args:
+        folder: nobody writes into it now.
+        older_than: leave alone what is younger, in seconds, where others may be writing.
+    """
     for path in folder.glob(".cnnkit.*.tmp"):
         with suppress(OSError):
-            path.unlink()
+            if older_than is None or time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def require_writable(folder: Path) -> None:

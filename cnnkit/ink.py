@@ -71,7 +71,7 @@ def box(image: Grey, *, recolour: bool) -> tuple[Grey, list[str]]:
 
 
 def box_all(images: Sequence[Grey], *, recolour: bool) -> list[tuple[Grey, list[str]]]:
-    """Do what `box` does to drawings of any sizes, in half the time where most are boxed already."""
+    """Do what `box` does to drawings of any sizes, faster where most are boxed already."""
     greys = [np.asarray(Image.fromarray(image).convert("L")) if image.ndim == 3 else image for image in images]
     inverted = [recolour and not is_light_on_dark(grey) for grey in greys]
     plain = [255 - grey if dark else grey for grey, dark in zip(greys, inverted, strict=True)]

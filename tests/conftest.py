@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _CACHE_VARIABLES = ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")
 GOLDEN = Path(__file__).parent / "golden"
 NETS = Path(__file__).parent / "nets"
+SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 FEW = dataclasses.replace(datasets.DATASETS["shapes"], train=60, test=30)
 
 
@@ -54,6 +56,20 @@ def user_cache(caches: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in _CACHE_VARIABLES:
         monkeypatch.setenv(name, str(caches / uuid.uuid4().hex))
     return platformdirs.user_cache_path("cnnkit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> Iterator[None]:
+    """Let Ctrl-C and hang-ups do what they do in the foreground.
+
+    A run in the background or under nohup ignores them, and so would the processes that tests start.
+    """
+    ignored = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True)

@@ -46,8 +46,8 @@ SIGNATURES = {
     ),
     "attack": (
         "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
-        "step_size=None, images=1000, seed=0, output=None, device='auto', batch_size=256, trust_code=False, "
-        "labels=None, mean=None, std=None, preprocess=None)"
+        "step_size=None, images=1000, targets=None, seed=0, output=None, device='auto', batch_size=256, "
+        "trust_code=False, labels=None, mean=None, std=None, preprocess=None)"
     ),
     "report": (
         "(ref, *, without=(), data=None, data_dir=None, images=None, device='auto', trust_code=False, output=None)"

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import stat
+import time
 
 import pytest
 
@@ -143,6 +144,15 @@ def test_only_the_temporaries_of_killed_writers_are_removed(tmp_path):
     remove_temporaries(tmp_path)
     assert names(tmp_path) == sorted([*mine, "below", ".cnnkit.folder.tmp"])
     assert names(tmp_path / "below") == [".cnnkit.1.tmp"]
+
+
+def test_temporaries_that_are_young_may_be_left_alone(tmp_path):
+    old, young = (tmp_path / f".cnnkit.{name}.tmp" for name in ("old", "young"))
+    for path, age in ((old, 61), (young, 30)):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    remove_temporaries(tmp_path, older_than=60)
+    assert names(tmp_path) == [young.name]
 
 
 def test_where_there_is_no_folder_there_are_no_temporaries(tmp_path):

@@ -11,7 +11,7 @@ from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from cnnkit.results import LoadNote, LoadProgress, Robustness, WorkProgress
     from cnnkit.results.robustness import Norm, Part
@@ -29,6 +29,7 @@ def attack(
     steps: int = 20,
     step_size: float | None = None,
     images: int = 1000,
+    targets: "Sequence[str] | None" = None,
     seed: int = 0,
     output: str | Path | None = None,
     device: str = "auto",
@@ -49,6 +50,7 @@ def attack(
         epsilons: their radii, in pixels scaled to [0, 1].
         steps, step_size: of pgd.
         images: chosen by seed; 0 for all of the split.
+        targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
         output: folder for the changed images, as PNG files.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -58,6 +60,7 @@ def attack(
 
     Raises:
         UsageError: options that make no sense, or gradients asked of what has none.
+        UnknownNameError: no such model, or no such class.
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         OutputError: the folder cannot be written.
 
@@ -87,6 +90,7 @@ def attack(
             steps=steps,
             step_size=step_size,
             images=images,
+            targets=None if targets is None else tuple(targets),
             seed=seed,
             output=expanded(output),
             batch_size=batch_size,
@@ -101,9 +105,10 @@ def attack_steps(
     data: str | None = None,
     split: Any = None,
     data_dir: Path | None = None,
+    stop: "Callable[[], bool] | None" = None,
     **options: Any,
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Robustness]":
-    """Do what `attack` does with a loaded classifier, and yield how far it is."""
+    """Do what `attack` does with a loaded classifier, and yield how far it is; end early where `stop` says so."""
     from cnnkit.robustness.attack import AttackOptions, attack_network
 
     given, notes = tuple(PARTS if only is None else only), list[str]()
@@ -118,4 +123,4 @@ def attack_steps(
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes))
+    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes), stop=stop)

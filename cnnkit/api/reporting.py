@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
-from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, result_of
+from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, relayed, result_of
 from cnnkit.results.report import SECTIONS
 
 if TYPE_CHECKING:
@@ -245,15 +245,14 @@ class _Sections:
 
 def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
     """Run the steps of another command as those of a section; its notes go through."""
+
+    def of_section(step: Any) -> WorkProgress | LoadNote:
+        if isinstance(step, LoadNote):
+            return step
+        return WorkProgress(f"{what}: {step.what}", step.done, step.total)
+
     yield WorkProgress(what, 0, None)
-    with closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            yield step if isinstance(step, LoadNote) else WorkProgress(_named_step(what, step), step.done, step.total)
+    return (yield from relayed(steps, of_section))
 
 
 def _proof_on_all(
@@ -275,11 +274,6 @@ def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: 
         layers = layers or summarize(ref, trust_code=trust_code)
     work = layers.multiply_adds if layers else 0
     return max(_LEAST, min(_MOST, _WORK // max(work, 1)))
-
-
-def _named_step(section: str, step: Any) -> str:
-    what = getattr(step, "what", "")
-    return f"{section}: {what}" if what else section
 
 
 def _done(function: Callable[[], T]) -> Generator[WorkProgress, None, T]:

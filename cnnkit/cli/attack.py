@@ -23,7 +23,8 @@ from cnnkit.cli.common import (
     names,
     require_suffix,
 )
-from cnnkit.errors import UsageError
+from cnnkit.cli.signals import StopRequest, name_of
+from cnnkit.errors import StoppedError, UsageError
 from cnnkit.files import require_writable
 
 
@@ -48,6 +49,10 @@ def command(
         float | None, typer.Option(help="Length of a step of pgd.", show_default="2.5 radii over the steps")
     ] = None,
     images: Annotated[int, typer.Option(help="Images to change, chosen by seed; 0: all of the split.", min=0)] = 1000,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="Class to make a fooling image for; may be repeated. Default: all."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice, the noise and the directions.", min=0)] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the changed images here, as PNG.")
@@ -89,22 +94,25 @@ def command(
         trust_code=trust_code,
         torch=True,
     )
-    found = api.attack_steps(
-        classifier,
-        data=data,
-        split=split,
-        data_dir=data_dir,
-        only=parts,
-        norms=names(norm),
-        epsilons=_radii(epsilon),
-        steps=steps,
-        step_size=step_size,
-        images=images,
-        seed=seed,
-        output=output,
-        batch_size=batch_size,
-    )
-    result = progress.follow(found, f"attacking {model}")
+    with StopRequest() as stop:
+        found = api.attack_steps(
+            classifier,
+            data=data,
+            split=split,
+            data_dir=data_dir,
+            only=parts,
+            norms=names(norm),
+            epsilons=_radii(epsilon),
+            steps=steps,
+            step_size=step_size,
+            images=images,
+            targets=tuple(target) if target else None,
+            seed=seed,
+            output=output,
+            batch_size=batch_size,
+            stop=stop.wanted,
+        )
+        result = progress.follow(found, f"attacking {model}")
     if not context.obj["json"]:
         # Before the files, so that one that cannot be written takes nothing with it.
         robustness.show(result)
@@ -113,9 +121,11 @@ def command(
         console.note(
             f"images: {output}" + (f"; at a glance: {', '.join(path.name for path in sheets)}" if sheets else "")
         )
-    if plot is not None:
+    if plot is not None and (result.corruptions or result.attacks or result.flips):
         robustness.plot(result, plot)
         console.note(f"plot: {plot}")
+    if stop.signal:
+        raise StoppedError(f"stopped by {name_of(stop.signal)}", signal=stop.signal, result=result)
     if context.obj["json"]:
         emit(context, result, robustness.show)
 

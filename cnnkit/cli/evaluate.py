@@ -22,7 +22,7 @@ from cnnkit.cli.common import (
     load_classifier,
     require_suffix,
 )
-from cnnkit.errors import AccuracyError, UsageError
+from cnnkit.errors import AccuracyError
 from cnnkit.files import require_writable
 
 
@@ -51,8 +51,6 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, plots, progress, tables
 
-    if split not in {None, "train", "validation", "test", "all"}:
-        raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
     classifier = load_classifier(
         model, device=device, labels=labels, mean=mean, std=std, preprocess=preprocess, trust_code=trust_code
     )

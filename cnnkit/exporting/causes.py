@@ -9,11 +9,12 @@ import onnx
 from onnx import TensorProto
 from torch import nn
 
-from cnnkit.exporting.divergence import OPERATORS, Parting, layer_name, operators_of
+from cnnkit.exporting.divergence import OPERATORS, Parting, operators_of
 from cnnkit.exporting.values import Array, Graph
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results.verification import Cause
+from cnnkit.runtime.graphs import layer_name
 
 _EIGHT_BITS = "8-bit integers"
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cnnkit.exporting import causes
-from cnnkit.exporting.divergence import Parting, difference, layer_name, locate
+from cnnkit.exporting.divergence import Parting, difference, locate
 from cnnkit.exporting.parity import compare
 from cnnkit.exporting.values import CPU, Call, Graph, Providers, trace
 from cnnkit.images import Preprocessing
@@ -15,6 +15,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import Divergence
 from cnnkit.results.verification import Cause
 from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.graphs import layer_name
 from cnnkit.runtime.providers import ProviderOptions
 
 

@@ -15,6 +15,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.exporting.values import Array, Call, Graph
 from cnnkit.results import LayerParity
 from cnnkit.results.export import TOLERANCE
+from cnnkit.runtime.graphs import layer_name
 
 OPERATORS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("Conv",),
@@ -131,7 +132,7 @@ class _Match:
         name = self._calls[index].name
         calls = [other for other, call in enumerate(self._calls) if call.name == name]
         # A file that was exported without the normalisation before it has no outer name.
-        wanted = {name, name.removeprefix("network.")}
+        wanted = {name, layer_name(name)}
         nodes = zip(self._graph.nodes, self._graph.scopes, strict=True)
         outputs = [out for node, scopes in nodes if wanted & {*scopes} for out in node.output if out in self._values]
         each = len(outputs) // len(calls)
@@ -150,7 +151,7 @@ class _Match:
     def _by_name(self, place: int) -> int | None:
         scopes = {*self._graph.scopes[place]}
         for index, call in enumerate(self._calls[:-1]):
-            if index not in self.found and {call.name, call.name.removeprefix("network.")} & scopes:
+            if index not in self.found and {call.name, layer_name(call.name)} & scopes:
                 return index
         return None
 
@@ -224,11 +225,6 @@ class _Match:
                 )
             )
         return tuple(rows)
-
-
-def layer_name(name: str) -> str:
-    """Return the name of a layer as the network itself has it."""
-    return name.removeprefix("network.")
 
 
 def difference(one: Array, other: Array) -> float:

@@ -6,14 +6,14 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from cnnkit.runtime.graphs import NETWORK, NORMALISATION, layer_name
+
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
-_NETWORK = "network."
-_NORMALISATION = "normalise."
 
 
 def normalisation_nodes(model: onnx.ModelProto) -> set[str]:
     """Return the names of the nodes that normalise the input."""
-    return {node.name for node in model.graph.node if any(name.startswith(_NORMALISATION) for name in node.input)}
+    return {node.name for node in model.graph.node if any(name.startswith(NORMALISATION) for name in node.input)}
 
 
 def closing_nodes(model: onnx.ModelProto) -> set[str]:
@@ -29,10 +29,10 @@ def closing_nodes(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def layer_name(node: onnx.NodeProto) -> str:
+def layer_of(node: onnx.NodeProto) -> str:
     """Return the name of the layer that a node has its weights from, or of the node."""
-    weights = [name for name in node.input[1:2] if name.startswith(_NETWORK)]
-    return weights[0].removeprefix(_NETWORK).removesuffix(".weight") if weights else node.name
+    weights = [name for name in node.input[1:2] if name.startswith(NETWORK)]
+    return layer_name(weights[0]).removesuffix(".weight") if weights else node.name
 
 
 def values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

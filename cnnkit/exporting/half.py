@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from cnnkit.exporting.graphs import WEIGHTED, layer_name, normalisation_nodes, values
+from cnnkit.exporting.graphs import WEIGHTED, layer_of, normalisation_nodes, values
 
 LARGEST = 65504.0
 """The largest finite number of IEEE 754 binary16."""
@@ -43,5 +43,5 @@ def first_overflow(model: onnx.ModelProto, images: NDArray[Any]) -> str | None:
     found = values(model, {node.output[0] for node in layers}, {model.graph.input[0].name: images})
     for node in layers:
         if np.abs(found[node.output[0]]).max() > LARGEST:
-            return layer_name(node)
+            return layer_of(node)
     return None

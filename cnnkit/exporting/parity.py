@@ -13,6 +13,7 @@ from torch import nn
 from cnnkit.pictures import Pixels
 from cnnkit.results import ParityCertificate
 from cnnkit.results.export import TOLERANCE
+from cnnkit.runtime.session import logits_of
 
 BATCH_SIZES = (1, 2, 7)
 LARGE_BATCH = 256
@@ -77,11 +78,8 @@ def certify(
     Returns:
         The certificate; whether it is good enough is its `passed`.
     """
-    given = session.get_inputs()[0].name
     with torch.inference_mode():
-        parts = [
-            compare(network(batch).numpy(), session.run(["logits"], {given: batch.numpy()})[0]) for batch in batches
-        ]
+        parts = [compare(network(batch).numpy(), logits_of(session, batch.numpy())) for batch in batches]
     return Comparison.join(parts).certificate(images=images, batch_sizes=[len(batch) for batch in batches])
 
 

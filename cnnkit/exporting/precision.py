@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from cnnkit.exporting import parity
 from cnnkit.exporting.half import first_overflow, to_half
 from cnnkit.exporting.quantisation import quantise
 from cnnkit.results import LayerError, Measured, ParityCertificate, PrecisionReport, result_of
-from cnnkit.runtime.session import device_of, open_session
+from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
 from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for
@@ -74,23 +74,17 @@ def load_samples(
         )
     try:
         loaded, _ = result_of(load_for(card, data=data, split="test", data_dir=data_dir))
-        _require(loaded.test, "test", loaded.name)
+        test = loaded.filled("test")
         if precision == "fp16":
-            return Samples(loaded.name, loaded.test, None)
-        training = result_of(load_for(card, data=data, split="train", data_dir=data_dir))[0].train
-        _require(training, "train", loaded.name)
+            return Samples(loaded.name, test, None)
+        training = result_of(load_for(card, data=data, split="train", data_dir=data_dir))[0].filled("train")
     except DataError as error:
         needs = "calibrated and measured" if precision == "int8" else "measured"
         raise DataError(
             f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
         ) from error
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
-    return Samples(loaded.name, loaded.test, training.take(torch.from_numpy(np.sort(chosen))))
-
-
-def _require(split: Split, name: str, data: str) -> None:
-    if not len(split):
-        raise DataError(f"the {name} split of {data} is empty.")
+    return Samples(loaded.name, test, training.take(torch.from_numpy(np.sort(chosen))))
 
 
 def reduce_precision(
@@ -151,7 +145,7 @@ def reduce_precision(
     )
 
     image = to_input(next(samples.test.batches(1))[0]).numpy()
-    timings = race({key: partial(_run, session, image) for key, session in sessions.items()})
+    timings = race({key: partial(logits_of, session, image) for key, session in sessions.items()})
     # A CPU may compute in float32 what overflows on a GPU.
     overflow = (
         first_overflow(model, to_input(next(samples.test.batches(32))[0]).numpy()) if precision == "fp16" else None
@@ -236,12 +230,7 @@ def _logits(
         for rows in parity.whole_set(len(test)):
             batch = to_input(test.take(torch.tensor(rows)))
             expected.append(reference(batch).double().numpy())
-            found.append(_run(session, batch.numpy()).astype(np.float64))
+            found.append(logits_of(session, batch.numpy()).astype(np.float64))
             sizes.append(len(batch))
     # Of the whole batches in a row, one says it.
     return np.concatenate(expected), np.concatenate(found), list(dict.fromkeys(sizes))
-
-
-def _run(session: ort.InferenceSession, inputs: NDArray[Any]) -> NDArray[Any]:
-    logits: NDArray[Any] = session.run(["logits"], {session.get_inputs()[0].name: inputs})[0]
-    return logits

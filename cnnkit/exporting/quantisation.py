@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantization_noice_ratio
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from cnnkit.exporting.graphs import WEIGHTED, closing_nodes, layer_name, normalisation_nodes, values
+from cnnkit.exporting.graphs import WEIGHTED, closing_nodes, layer_of, normalisation_nodes, values
 from cnnkit.results import LayerError
 
 # What stands between two of them runs on integers too. Sigmoid and softmax stay in float32: their integer forms are
@@ -136,7 +136,7 @@ def _layer_errors(
         expected = exact[exact_names[layer.name]]
         errors.append(
             LayerError(
-                name=layer_name(layer),
+                name=layer_of(layer),
                 operator=layer.op_type,
                 alone_snr_db=compute_signal_to_quantization_noice_ratio(expected, alone[found]),
                 together_snr_db=compute_signal_to_quantization_noice_ratio(expected, together[found]),

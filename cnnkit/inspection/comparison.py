@@ -8,7 +8,7 @@ from onnx import NodeProto
 from cnnkit.inspection.graph import Graph
 from cnnkit.inspection.summary import summarize
 from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
-from cnnkit.runtime.graphs import scopes
+from cnnkit.runtime.graphs import layer_name, scopes
 
 # Operators that a layer without weights becomes, for files whose nodes do not say where they come from.
 _OPERATORS = {
@@ -64,8 +64,8 @@ def _image_shape(graph: Graph) -> tuple[int, int, int] | None:
 
 def _owners(node: NodeProto, weights: frozenset[str], layers: Mapping[str, LayerRow]) -> set[str]:
     """Return the layers that a node says to come from: more than one where it was fused."""
-    found = {weight.rpartition(".")[0].removeprefix("network.") for weight in weights}
-    modules = [scope.removeprefix("network.") for scope in scopes(node)]
+    found = {layer_name(weight.rpartition(".")[0]) for weight in weights}
+    modules = [layer_name(scope) for scope in scopes(node)]
     named = [name for name in modules if name in layers][-1:]
     # The exporter joins a flattening with the one inside a linear layer, under the name of that.
     flattens = node.op_type in _OPERATORS["Flatten"]

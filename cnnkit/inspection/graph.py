@@ -28,8 +28,6 @@ _WEIGHTS: Mapping[str, tuple[int, ...]] = {
 }  # fmt: skip
 _QUANTISED = {"DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QGemm"}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Equal", "Less", "Greater"}
-# What `cnnkit.models.normalisation.Normalise` is called in our own files: constants of the preprocessing.
-_NORMALISATION = "normalise."
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def _with_bodies(node: NodeProto) -> Iterator[NodeProto]:
 
 
 def _is_weight(node: NodeProto, place: int, tensor: TensorProto) -> bool:
-    if tensor.name.startswith(_NORMALISATION):
+    if tensor.name.startswith(graphs.NORMALISATION):
         return False
     if node.op_type in _WEIGHTS and place not in _WEIGHTS[node.op_type]:
         return False

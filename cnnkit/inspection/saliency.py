@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cnnkit.errors import MissingDependencyError, UsageError
 
 _STEPS = (64, 256, 1024)
-_TOLERANCE = 0.01
+_TOLERANCE, _HARDLY = 0.01, 0.1
 _BATCH = 16
 
 
@@ -69,7 +69,9 @@ def integrated_gradients(
     """Return what each pixel adds to a class's logit on the way from a plain image.
 
     Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017: the sum of all is the difference of
-    the two images' logits. The steps of the integration are made finer until that holds to one in a hundred.
+    the two images' logits (completeness). 64 steps of the integration are tried, then 256, then 1,024, until that holds
+    to one in a hundred of the difference, or to 0.001 where the logits hardly differ. The last try is returned even if
+    it does not: the sum and the difference tell.
 
     Args:
         network: in evaluation mode.
@@ -96,7 +98,7 @@ def integrated_gradients(
         with _reached("the image"):
             found = method.attribute(inputs, baseline, target, n_steps=steps, internal_batch_size=_BATCH)
         values = found[0].detach().float().sum(0).cpu().numpy()
-        if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), 0.1):
+        if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), _HARDLY):
             break
     return np.asarray(values), difference, steps
 

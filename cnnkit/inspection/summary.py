@@ -1,10 +1,8 @@
 """Layers, shapes, parameters, multiply-adds and receptive fields of a network, found by running it without data."""
 
 import inspect
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +13,9 @@ from cnnkit.errors import ForwardError, UsageError
 from cnnkit.inspection import building, refusals, tracing
 from cnnkit.inspection.building import Shape
 from cnnkit.inspection.folding import folded
-from cnnkit.inspection.tracing import Record, Trace
-from cnnkit.results import ModelSummary, ModuleRow
-
-_BYTES_PER_MB = 1e6
+from cnnkit.inspection.rows import distinct, idle_modules, parameter_count, rows_of
+from cnnkit.inspection.tracing import Trace
+from cnnkit.results import ModelSummary
 
 
 def summarize(
@@ -187,15 +184,15 @@ def _summary(
     fold: bool,
     fits: Shape | None,
 ) -> ModelSummary:
-    rows = _rows(network, trace)
+    rows = rows_of(network, trace)
     listed = [row for row in rows if depth is None or row.depth <= depth]
     parents = {row.name.rpartition(".")[0] for row in listed}
     listed = [replace(row, is_leaf=row.name not in parents) for row in listed]
-    parameters = _distinct(network.parameters())
+    parameters = distinct(network.parameters())
     tensors = [*parameters, *(b for b in network.buffers() if not is_lazy(b))]
-    idle = () if trace.error else _idle(network, {row.name for row in rows}, trace.used)
+    idle = () if trace.error else idle_modules(network, {row.name for row in rows}, trace.used)
     top = [network.get_submodule(path) for path in (*idle, *(row.name for row in rows if row.depth == 1))]
-    listed_parameters = _distinct(p for module in top for p in module.parameters())
+    listed_parameters = distinct(p for module in top for p in module.parameters())
     registered = {id(parameter) for parameter in parameters}
     failure = None
     if trace.error is not None:
@@ -205,101 +202,18 @@ def _summary(
         input_shapes=shapes,
         batch=batch,
         layers=folded(listed) if fold else tuple(listed),
-        parameters=_count(parameters),
-        trainable_parameters=_count(p for p in parameters if p.requires_grad),
+        parameters=parameter_count(parameters),
+        trainable_parameters=parameter_count(p for p in parameters if p.requires_grad),
         multiply_adds=sum(record.multiply_adds for record in trace.records.values()),
-        size_mb=sum(t.numel() * t.element_size() for t in tensors) / _BYTES_PER_MB,
+        size_mb=sum(t.numel() * t.element_size() for t in tensors) / 1e6,
         memory_mb=sum(row.memory_mb for row in rows if row.is_leaf),
-        own_parameters=_count(parameters) - _count(listed_parameters),
+        own_parameters=parameter_count(parameters) - parameter_count(listed_parameters),
         idle=idle,
-        idle_parameters=_count(_distinct(p for n in idle for p in network.get_submodule(n).parameters())),
-        unregistered_parameters=_count(p for key, p in trace.used.items() if key not in registered),
+        idle_parameters=parameter_count(distinct(p for n in idle for p in network.get_submodule(n).parameters())),
+        unregistered_parameters=parameter_count(p for key, p in trace.used.items() if key not in registered),
         device=device.type,
         failure=failure,
     )
     if failure is not None:
         raise ForwardError(refusals.told(summary), result=summary) from trace.error
     return summary
-
-
-def _rows(network: nn.Module, trace: Trace) -> list[ModuleRow]:
-    """Return a row for each module that ran, and for each that only holds such, as a ModuleList does."""
-    records = {name: record for name, record in trace.records.items() if name}
-    children: dict[str, list[str]] = defaultdict(list)
-    order: dict[str, int] = {}
-    for name, record in records.items():
-        parts = name.split(".")
-        for end in range(1, len(parts) + 1):
-            inner = ".".join(parts[:end])
-            if inner not in order:
-                order[inner] = record.order
-                children[".".join(parts[: end - 1])].append(inner)
-    rows: list[ModuleRow] = []
-    failed = trace.refused_by[0].name if trace.refused_by else None
-
-    def add(name: str) -> tuple[int, float]:
-        """Append a row and all below it; return their multiply-adds and bytes."""
-        record = records.get(name)
-        place = len(rows)
-        rows.append(_row(name, network.get_submodule(name), record, order[name], failed=name == failed))
-        below = [add(child) for child in children[name]]
-        work = (record.multiply_adds if record else 0) + sum(part for part, _ in below)
-        written = sum(part for _, part in below) if below else record.output_bytes if record else 0
-        rows[place] = replace(
-            rows[place], multiply_adds=work, memory_mb=written / _BYTES_PER_MB, is_leaf=not children[name]
-        )
-        return work, written
-
-    for name in children[""]:
-        add(name)
-    return rows
-
-
-def _row(name: str, module: nn.Module, record: Record | None, order: int, *, failed: bool) -> ModuleRow:
-    parameters = _distinct(module.parameters())
-    return ModuleRow(
-        name=name,
-        kind=type(module).__name__,
-        depth=name.count(".") + 1,
-        output_shape=record.output_shape[1:] if record and record.output_shape else (),
-        parameters=_count(parameters),
-        multiply_adds=0,
-        is_leaf=True,
-        input_shape=record.input_shape[1:] if record and record.input_shape else (),
-        kernel=_kernel(module, record),
-        trainable_parameters=_count(p for p in parameters if p.requires_grad),
-        receptive_field=record.field if record else (),
-        calls=record.calls if record else 0,
-        order=order,
-        failed=failed,
-    )
-
-
-def _kernel(module: nn.Module, record: Record | None) -> tuple[int, ...]:
-    """Return the size of a window, spelt out for each dimension of the image."""
-    size: Any = getattr(module, "kernel_size", None)
-    if isinstance(size, int):
-        count = len(record.input_shape) - 2 if record and record.input_shape else 1
-        return (size,) * max(count, 1)
-    whole = isinstance(size, list | tuple) and all(isinstance(part, int) for part in size)
-    return tuple(size) if whole else ()
-
-
-def _idle(network: nn.Module, listed: set[str], used: Mapping[int, nn.Parameter]) -> tuple[str, ...]:
-    """Return the outermost modules that did not run, and whose parameters nothing else used."""
-    found: list[str] = []
-    for name, module in network.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
-        own = [id(parameter) for parameter in module.parameters()]
-        if name and name not in listed and not inside and own and not any(key in used for key in own):
-            found.append(name)
-    return tuple(found)
-
-
-def _distinct(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Return parameters once each, without those of lazy modules that never ran."""
-    return list({id(p): p for p in parameters if not is_lazy(p)}.values())
-
-
-def _count(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(p.numel() for p in parameters)

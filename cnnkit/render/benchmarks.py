@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from cnnkit.files import write_atomic
-from cnnkit.render import console
-from cnnkit.results import Benchmark, BenchmarkStep, Measurement
+from cnnkit.render import console, progress
+from cnnkit.results import Benchmark, BenchmarkStep, Measurement, result_of
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
@@ -24,20 +24,14 @@ _Column = tuple[str, Callable[[Measurement], str | Text]]
 
 def follow(steps: Generator[BenchmarkStep, None, Benchmark]) -> Benchmark:
     """Run a benchmark to its end under a bar, and return its result."""
-    terminal = console.err()
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     # A bar that redraws itself in a thread of its own would take its time from what is measured.
-    with Progress(
-        *columns, console=terminal, transient=True, auto_refresh=False, disable=not terminal.is_terminal
-    ) as bar:
+    with progress.bar(*columns, auto_refresh=False) as bar:
         task = bar.add_task("opening", total=None)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: Benchmark = stop.value
-                return result
-            bar.update(task, description=step.what, completed=step.done, total=step.total, refresh=True)
+        return result_of(
+            steps,
+            lambda step: bar.update(task, description=step.what, completed=step.done, total=step.total, refresh=True),
+        )
 
 
 def tables(result: Benchmark) -> None:

@@ -20,7 +20,7 @@ def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) ->
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""
     out.print(
-        f"{len(result.layers)} node{'' if len(result.layers) == 1 else 's'}, {result.size_mb:.2f} MB of weights; "
+        f"{tables.counted(len(result.layers), 'node')}, {result.size_mb:.2f} MB of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
     if result.profile is not None:

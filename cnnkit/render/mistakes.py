@@ -10,7 +10,7 @@ from rich.text import Text
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels
 from cnnkit.render import console, contact_sheet, envelope, html
-from cnnkit.render.tables import percent
+from cnnkit.render.tables import counted, percent
 from cnnkit.results import LabelCandidate, Mistake, Mistakes, TrainingImage
 
 PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"
@@ -35,9 +35,8 @@ def write(result: Mistakes, folder: Path) -> tuple[Path, ...]:
 
 def headline(result: Mistakes) -> str:
     """Say in a line how much is wrong."""
-    wrong = (
-        f"{result.wrong:,} of {result.images:,} images wrong" if result.wrong else f"no mistake in {_images(result)}"
-    )
+    images = counted(result.images, "image")
+    wrong = f"{result.wrong:,} of {images} wrong" if result.wrong else f"no mistake in {images}"
     return f"{result.model} on {result.data}, {result.split}: {wrong}"
 
 
@@ -115,7 +114,7 @@ def page(result: Mistakes) -> str:
         html.section("Most confused classes", *confused_pairs(result)),
         html.section("Labels to check", *_labels(result)),
         kind="cnnkit mistakes",
-        subtitle=f"{result.data}, {result.split}: {_images(result)}",
+        subtitle=f"{result.data}, {result.split}: {counted(result.images, 'image')}",
         versions=result.versions,
     )
 
@@ -142,7 +141,7 @@ def _remarks(result: Mistakes) -> Iterable[Markup]:
 def worst_cards(result: Mistakes) -> Iterable[Markup]:
     """Yield the surest mistakes, a card each, with what they are."""
     if not result.worst:
-        yield html.paragraph(html.good("None."), f" The network has all {_images(result)} right.")
+        yield html.paragraph(html.good("None."), f" The network has all {counted(result.images, 'image')} right.")
         return
     nearest = (
         f" Beside each stands the training image whose features, {result.nearest_by}, are most like its own: the "
@@ -245,7 +244,3 @@ def _shown_of(shown: int, total: int, what: str) -> str:
 def _of(listed: int, total: int) -> str:
     shown = min(listed, _ROWS)
     return f": the first {shown} of {total:,}" if shown < total else ""
-
-
-def _images(result: Mistakes) -> str:
-    return f"{result.images:,} image{'' if result.images == 1 else 's'}"

@@ -1,29 +1,67 @@
-"""Progress on standard error; nothing is drawn where nobody sees it."""
+"""Progress on standard error: a bar where somebody sees it, elsewhere a line now and then."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
 from typing import TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import LoadNote, LoadProgress, WorkProgress
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress, result_of
 
 T = TypeVar("T")
 Step = LoadProgress | LoadNote | WorkProgress
 
+_PAUSE, _GROWTH, _LONGEST = 10.0, 1.5, 60.0
+"""Seconds to the first line, how much longer each pause is than the one before, and the longest."""
+_RECENT = 600.0
+"""Seconds that the time left is estimated from; a step may take longer than Rich's half a minute."""
 
-def bar() -> Progress:
-    """Return a progress bar with a count and the time left."""
+
+class _Lines(Progress):
+    """Tells a log what is being done and how far it is, also while a single step takes long."""
+
+    def start(self) -> None:
+        self._over = Event()
+        self._teller = Thread(target=self._tell, daemon=True)
+        self._teller.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._teller.join()
+
+    def _tell(self) -> None:
+        pause = _PAUSE
+        while not self._over.wait(pause):
+            for task in self.tasks:
+                console.say(self.console, Text(_line(task)))
+            pause = min(pause * _GROWTH, _LONGEST)
+
+
+def _line(task: Task) -> str:
+    count = "" if task.total is None else f": {task.completed:,.0f} of {task.total:,.0f}"
+    left = f", {timedelta(seconds=task.time_remaining)} left" if task.time_remaining else ""
+    return f"{task.description}{count}{left}"
+
+
+def bar(*columns: ProgressColumn, auto_refresh: bool = True) -> Progress:
+    """Return a progress bar with a count and the time left, or with other columns; lines where there is no terminal."""
     terminal = console.err()
-    return Progress(
+    shown = columns or (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+    )
+    return (Progress if terminal.is_terminal else _Lines)(
+        *shown,
         console=terminal,
+        auto_refresh=auto_refresh,
         transient=True,
+        speed_estimate_period=_RECENT,
         disable=not terminal.is_terminal,
     )
 
@@ -36,30 +74,29 @@ def working(what: str) -> Iterator[None]:
         with terminal.status(what):
             yield
     else:
-        yield
+        with bar() as lines:
+            lines.add_task(what, total=None)
+            yield
 
 
 def follow(steps: Generator[Step, None, T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+
+        def show(step: Step) -> None:
+            nonlocal task
             if isinstance(step, LoadNote):
                 console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
-                continue
-            if isinstance(step, WorkProgress) and step.total is None:
-                # A bar that had a total keeps it; only a new one is without.
+                return
+            about, done, total = step.what, step.done, step.total
+            if isinstance(step, LoadProgress):
+                read = done == total
+                about, done, total = (what, 0, None) if read else (f"reading {about}", done, total)
+            if progress.tasks[-1].description != about:
+                # Each part has a time left of its own. And a bar that had a total keeps it; only a new one is without.
                 progress.remove_task(task)
-                task = progress.add_task(step.what, total=None)
-                continue
-            if isinstance(step, WorkProgress):
-                progress.update(task, description=step.what, completed=step.done, total=step.total)
-                continue
-            progress.update(task, description=f"reading {step.what}", completed=step.done, total=step.total)
-            if step.done == step.total:
-                progress.update(task, description=what, completed=0, total=None)
+                task = progress.add_task(about, total=total)
+            progress.update(task, completed=done, total=total)
+
+        return result_of(steps, show)

@@ -12,8 +12,8 @@ from cnnkit.render import console, html
 from cnnkit.render.html import Content
 from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
 from cnnkit.render.report_origin import curves, training, usage
-from cnnkit.render.report_words import counted, megabytes, reference, sentences, title, warnings
-from cnnkit.render.tables import percent
+from cnnkit.render.report_words import megabytes, reference, sentences, title, warnings
+from cnnkit.render.tables import counted, percent
 from cnnkit.results import Report
 from cnnkit.results.report import SectionName
 

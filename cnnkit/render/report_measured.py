@@ -8,8 +8,8 @@ from cnnkit.render import charts, html
 from cnnkit.render import mistakes as mistake_pages
 from cnnkit.render.benchmarks import milliseconds
 from cnnkit.render.html import Content
-from cnnkit.render.report_words import confidence, counted, megabytes
-from cnnkit.render.tables import percent, shape
+from cnnkit.render.report_words import confidence, megabytes
+from cnnkit.render.tables import counted, percent, shape
 from cnnkit.results import CorruptionCurve, Evaluation, GradientAttack, LayerRow, ModelSummary, Report, Robustness
 
 _ALL_LAYERS = 60

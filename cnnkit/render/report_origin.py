@@ -9,8 +9,8 @@ from cnnkit.datasets import DATASETS
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts, html
 from cnnkit.render.html import Content
-from cnnkit.render.report_words import counted, duration, reference
-from cnnkit.render.tables import percent, shape
+from cnnkit.render.report_words import duration, reference
+from cnnkit.render.tables import counted, percent, shape
 from cnnkit.results import EpochRecord, Report
 
 _OFF = (0, 0.0, False, "", None, "none")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cnnkit.render.tables import percent
+from cnnkit.render.tables import counted, percent
 from cnnkit.results import Evaluation, Report
 
 _MIDDLE = 2
@@ -52,11 +52,6 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}s"
     return counted(round(seconds), "second") if seconds >= 1 else "less than a second"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number of things, as 1 image and 1,200 images."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def megabytes(size: float) -> str:

@@ -1,5 +1,6 @@
 """How little it takes to fool a network: the tables, the curves, and the pictures at a glance."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -156,7 +157,7 @@ def _percent_of_one() -> "PercentFormatter":
 
 
 def _plot_corruptions(curves: Sequence[CorruptionCurve], clean: float, axes: "Axes") -> None:
-    for colour, curve in zip(LINES, curves, strict=True):
+    for colour, curve in zip(LINES, curves, strict=False):
         accuracies = (clean, *curve.accuracies)
         axes.plot(range(len(accuracies)), accuracies, color=colour, marker="o", markersize=4, label=curve.name)
     axes.set_xlabel("severity of the corruption")
@@ -173,7 +174,7 @@ def _plot_attacks(found: Sequence[GradientAttack], clean: float, axes: "Axes") -
 
 
 def _plot_flips(found: Sequence[FlipSearch], axes: "Axes") -> None:
-    for colour, search in zip(LINES, found, strict=True):
+    for colour, search in zip(LINES, found, strict=False):
         at = sorted(value for value in search.severities if value is not None)
         shares = [count / len(search.severities) for count in range(1, len(at) + 1)]
         axes.step([0, *at, 5], [0, *shares, search.flipped], where="post", color=colour, label=search.name)
@@ -220,7 +221,9 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
             for image in result.fooling.images
             if image.image is not None
         ]
-        rows = [Tile("", cells[at : at + 5]) for at in range(0, len(cells), 5)]
+        # Ten classes in two rows, a thousand about as wide as high.
+        across = max(5, math.isqrt(len(cells)))
+        rows = [Tile("", cells[at : at + across]) for at in range(0, len(cells), across)]
         yield "fooling.png", "Images from noise", "how surely each is taken for its class", rows
 
 

@@ -19,6 +19,11 @@ def percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{fraction:.2%}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write a number of things, as 1 image and 1,200 images."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def models(found: list[ModelInfo]) -> None:
     """Draw the list of networks, each with its entries in the zoo below it."""
     table = console.table()

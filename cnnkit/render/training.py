@@ -163,17 +163,16 @@ class _Display:
             case TrainingStarted():
                 self._started(event)
             case StepProgress():
-                rate = self._rate(event)
                 self.progress.update(
                     self.task,
                     description=f"epoch {event.epoch}/{self.recipe.epochs}",
                     completed=(event.epoch - 1) * self.steps + event.step,
-                    numbers=f"loss {event.loss:.4f}  {percent(event.accuracy)}  {rate}",
+                    numbers=f"loss {event.loss:.4f}  {percent(event.accuracy)}  {self._rate()}",
                 )
             case EpochRecord():
                 self._epoch(event)
 
-    def _rate(self, event: StepProgress) -> str:
+    def _rate(self) -> str:
         speed = self.progress.tasks[self.task].speed
         return f"{speed * self.recipe.batch_size:,.0f} images/s" if speed and math.isfinite(speed) else ""
 

@@ -4,7 +4,8 @@ Each name is loaded from its module when first asked for: making a dataclass tak
 needs three of them.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ if TYPE_CHECKING:
     from cnnkit.results.verification import LayerParity as LayerParity
     from cnnkit.results.verification import Verification as Verification
 
+S = TypeVar("S")
 T = TypeVar("T")
+U = TypeVar("U")
 
 _HOMES = {
     "ClassScore": "prediction",
@@ -159,11 +162,25 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"cnnkit.results.{_HOMES[name]}"), name)
 
 
-def result_of(steps: Generator[object, None, T]) -> T:
-    """Run a generator that yields progress to its end, and return its result."""
+def result_of(steps: Generator[S, None, T], show: Callable[[S], object] | None = None) -> T:
+    """Run a generator that yields progress to its end, give each step to `show`, and return its result."""
     while True:
         try:
-            next(steps)
+            step = next(steps)
         except StopIteration as stop:
             result: T = stop.value
             return result
+        if show is not None:
+            show(step)
+
+
+def relayed(steps: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
+    """Run a generator that yields progress to its end, yield what `change` makes of each step, return its result."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            yield change(step)

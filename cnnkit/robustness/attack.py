@@ -2,32 +2,35 @@
 
 import math
 import time
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
-from cnnkit.results import LoadNote, LoadProgress, WorkProgress
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress, relayed
 from cnnkit.results.robustness import (
     CORRUPTIONS,
     GRADIENT_ATTACKS,
     PARTS,
     CorruptionCurve,
     FlipSearch,
+    FoolingImage,
+    FoolingSearch,
     GradientAttack,
     Norm,
     Part,
     Robustness,
 )
-from cnnkit.robustness.curves import corruption_curves, gradient_attack
+from cnnkit.robustness.curves import corruption_curve, gradient_attack
 from cnnkit.robustness.flipping import flip_search
-from cnnkit.robustness.fooling import fooling_search
+from cnnkit.robustness.fooling import CONFIDENCE, fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import Subject
 from cnnkit.runtime.classifier import Classifier
@@ -57,6 +60,7 @@ class AttackOptions:
         steps: of `pgd`.
         step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
         images: chosen by seed; 0 for all of the split.
+        targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
         batch_size: images that go through the network together.
         output: folder for the pictures; None for none.
@@ -68,6 +72,7 @@ class AttackOptions:
     steps: int = 20
     step_size: float | None = None
     images: int = 1000
+    targets: tuple[str, ...] | None = None
     seed: int = 0
     batch_size: int = 256
     output: Path | None = None
@@ -80,6 +85,8 @@ class AttackOptions:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
+        if self.targets is not None and "fooling" not in self.only:
+            raise UsageError("--target names classes for fooling, and --only leaves fooling out.")
         if self.epsilons is not None and len(self.measures) > 1:
             raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
@@ -125,6 +132,7 @@ def attack_network(
     split: SplitName | None = None,
     data_dir: Path | None = None,
     notes: tuple[str, ...] = (),
+    stop: Callable[[], bool] | None = None,
 ) -> Generator[Progress, None, Robustness]:
     """Find out how little it takes to fool a network; yields progress, and returns what was found.
 
@@ -138,60 +146,124 @@ def attack_network(
         split: as for `cnnkit.training.evaluation.evaluate_network`.
         data_dir: where to look for data sets first.
         notes: to begin with.
+        stop: asked between two steps; once it returns True, what was finished by then is all there is.
 
     Raises:
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         UsageError: options that do not go with this network.
+        UnknownNameError: a target that is no class of it.
         CheckpointError: the network gives scores that are not finite.
         OutputError: the folder cannot be written.
     """
-    started, card = time.monotonic(), classifier.card
-    radii = {norm: options.radii(norm, card.preprocessing) for norm in options.measures}
-    if options.output is not None:
-        require_writable(options.output)
-    network, pixels = classifier.network, None
-    if isinstance(network, TorchNetwork):
-        pixels = PixelNetwork(network.module, card.preprocessing, network.device)
-    corruptions: tuple[CorruptionCurve, ...] = ()
-    attacks, flips = list[GradientAttack](), list[FlipSearch]()
-    subject, fooling, name, used = None, None, None, None
-    if set(options.only) - {"fooling"}:
-        subject, name, used = yield from _subject(classifier, options, data=data, split=split, data_dir=data_dir)
-    wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
-    if subject is not None and pixels is not None and wanted:
-        tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
-        pixels.require_gradients(tried.to(pixels.device), classifier.name)
-    if subject is not None and "corruptions" in options.only:
-        corruptions = yield from corruption_curves(subject)
-    if subject is not None and pixels is not None:
-        for norm in options.measures:
-            for part in wanted:
-                found = yield from gradient_attack(
-                    subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
-                )
-                attacks.append(found)
-    if subject is not None and "flip" in options.only:
-        for kind in CORRUPTIONS:
-            search = yield from flip_search(subject, kind)
-            flips.append(search)
-    if "fooling" in options.only:
-        fooling = yield from fooling_search(classifier, pixels, seed=options.seed, folder=options.output)
+    started, found = time.monotonic(), _Found()
+
+    def unless_stopped(step: Progress) -> Progress:
+        if stop is not None and stop():
+            raise _StoppedError
+        return step
+
+    steps = _attack(classifier, options, found, data=data, split=split, data_dir=data_dir)
+    try:
+        yield from relayed(steps, unless_stopped)
+    except _StoppedError:
+        notes = (*notes, "stopped before all was done: what had not been finished is left out")
+    subject, by_gradient = found.subject, isinstance(classifier.network, TorchNetwork)
+    fooling = FoolingSearch(CONFIDENCE, "gradient" if by_gradient else "evolution", tuple(found.fooling))
     return Robustness(
         model=classifier.name,
         engine=classifier.engine,
-        data=name,
-        split=used,
+        data=found.data,
+        split=found.split,
         images=0 if subject is None else len(subject.images),
         seed=options.seed,
         accuracy=None if subject is None else float(subject.right.mean()),
-        corruptions=corruptions,
-        attacks=tuple(attacks),
-        flips=tuple(flips),
-        fooling=fooling,
+        corruptions=tuple(found.corruptions),
+        attacks=tuple(found.attacks),
+        flips=tuple(found.flips),
+        fooling=fooling if found.fooling else None,
         notes=notes,
         folder=options.output,
         seconds=time.monotonic() - started,
     )
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop."""
+
+
+@dataclass
+class _Found:
+    """What is known so far; the images as `Subject`, once they are loaded."""
+
+    subject: Subject | None = None
+    data: str | None = None
+    split: str | None = None
+    corruptions: list[CorruptionCurve] = field(default_factory=list)
+    attacks: list[GradientAttack] = field(default_factory=list)
+    flips: list[FlipSearch] = field(default_factory=list)
+    fooling: list[FoolingImage] = field(default_factory=list)
+
+
+def _attack(
+    classifier: Classifier,
+    options: AttackOptions,
+    found: _Found,
+    *,
+    data: str | None,
+    split: SplitName | None,
+    data_dir: Path | None,
+) -> Generator[Progress, None, None]:
+    """Do one part after the other, and add what is finished to `found`."""
+    form, network, pixels = classifier.card.preprocessing, classifier.network, None
+    radii = {norm: options.radii(norm, form) for norm in options.measures}
+    for label in options.targets or ():
+        if label not in classifier.card.labels:
+            raise UnknownNameError("class", label, classifier.card.labels)
+    if options.output is not None:
+        require_writable(options.output)
+    if isinstance(network, TorchNetwork):
+        pixels = PixelNetwork(network.module, form, network.device)
+    if set(options.only) - {"fooling"}:
+        subject, found.data, found.split = yield from _subject(
+            classifier, options, data=data, split=split, data_dir=data_dir
+        )
+        found.subject = subject
+        yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
+    if "fooling" in options.only:
+        for step in fooling_search(
+            classifier, pixels, targets=options.targets, seed=options.seed, folder=options.output
+        ):
+            if isinstance(step, FoolingImage):
+                found.fooling.append(step)
+            else:
+                yield step
+
+
+def _attack_images(
+    subject: Subject,
+    name: str,
+    pixels: PixelNetwork | None,
+    options: AttackOptions,
+    found: _Found,
+    radii: Mapping[Norm, Sequence[float]],
+) -> Generator[Progress, None, None]:
+    """Change the images of a split in all ways that are wanted, and add what is finished to `found`."""
+    wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
+    if pixels is not None and wanted:
+        tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
+        pixels.require_gradients(tried.to(pixels.device), name)
+    for kind in CORRUPTIONS * ("corruptions" in options.only):
+        curve = yield from corruption_curve(subject, kind)
+        found.corruptions.append(curve)
+    for norm, part in product(options.measures, wanted):
+        if pixels is not None:
+            attacked = yield from gradient_attack(
+                subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
+            )
+            found.attacks.append(attacked)
+    for kind in CORRUPTIONS * ("flip" in options.only):
+        search = yield from flip_search(subject, kind)
+        found.flips.append(search)
 
 
 def _subject(

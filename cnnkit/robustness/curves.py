@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from cnnkit.pictures import Pixels, encoded
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import (
-    CORRUPTIONS,
     AttackName,
     CorruptionCurve,
+    CorruptionName,
     FooledImage,
     GradientAttack,
     Norm,
@@ -24,27 +24,24 @@ RELATIVE_STEP = 2.5
 """Steps of PGD together are so many radii long: from anywhere to anywhere in the ball (Madry et al., 2018)."""
 
 
-def corruption_curves(subject: Subject) -> Generator[WorkProgress, None, tuple[CorruptionCurve, ...]]:
-    """Measure the accuracy on all images at each severity of each corruption."""
-    found = []
+def corruption_curve(subject: Subject, name: CorruptionName) -> Generator[WorkProgress, None, CorruptionCurve]:
+    """Measure the accuracy on all images at each severity of a corruption."""
     every = np.arange(len(subject.images))
-    for name in CORRUPTIONS:
-        right, samples = [0] * SEVERITIES, []
-        for severity in range(1, SEVERITIES + 1):
-            for batch in subject.batches(every):
-                numbers = subject.numbers[batch].tolist()
-                severities = np.full(len(batch), float(severity))
-                pixels = corrupt(subject.images[batch], name, severities, numbers, subject.seed)
-                right[severity - 1] += int((subject.answers(pixels)[0] == subject.targets[batch]).sum())
-                if batch[0] == 0:
-                    samples.append(subject.save(f"corruptions/{name}-{severity}.png", pixels[0]))
-                done = (severity - 1) * len(every) + _count(every, batch)
-                yield WorkProgress(f"corrupting by {name}", done, SEVERITIES * len(every))
-        kind = KINDS[name]
-        accuracies = tuple(count / len(every) for count in right)
-        kept = tuple(path for path in samples if path is not None)
-        found.append(CorruptionCurve(name, kind.amounts[1:], kind.unit, accuracies, kept))
-    return tuple(found)
+    right, samples = [0] * SEVERITIES, []
+    for severity in range(1, SEVERITIES + 1):
+        for batch in subject.batches(every):
+            numbers = subject.numbers[batch].tolist()
+            severities = np.full(len(batch), float(severity))
+            pixels = corrupt(subject.images[batch], name, severities, numbers, subject.seed)
+            right[severity - 1] += int((subject.answers(pixels)[0] == subject.targets[batch]).sum())
+            if batch[0] == 0:
+                samples.append(subject.save(f"corruptions/{name}-{severity}.png", pixels[0]))
+            done = (severity - 1) * len(every) + _count(every, batch)
+            yield WorkProgress(f"corrupting by {name}", done, SEVERITIES * len(every))
+    kind = KINDS[name]
+    accuracies = tuple(count / len(every) for count in right)
+    kept = tuple(path for path in samples if path is not None)
+    return CorruptionCurve(name, kind.amounts[1:], kind.unit, accuracies, kept)
 
 
 def gradient_attack(

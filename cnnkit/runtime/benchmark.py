@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
-from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
+from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement, relayed
 from cnnkit.runtime.contenders import Calls, Contender, Target
 from cnnkit.runtime.hardware import processor_name
 from cnnkit.runtime.memory import MemoryGrowth
@@ -127,13 +127,7 @@ def _measure(
         for part, call in {_WHOLE: one.calls.whole, **one.calls.parts}.items():
             functions[f"{index} {part}"] = call
     race = race_steps(functions, seconds=seconds)
-    while True:
-        try:
-            share = next(race)
-        except StopIteration as stop:
-            timings: dict[str, Timing] = stop.value
-            break
-        yield BenchmarkStep(f"batch {batch}", done + share, total)
+    timings = yield from relayed(race, lambda share: BenchmarkStep(f"batch {batch}", done + share, total))
     baseline = timings[f"0 {_WHOLE}"]
     return [
         _measurement(

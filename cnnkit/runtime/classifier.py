@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cnnkit import pictures
 from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
 from cnnkit.images import Prepared, prepare_all
@@ -16,7 +17,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.session import Session, device_of
 
-ImageSource = bytes | Path | str | Image.Image | Pixels
+ImageSource = str | pictures.ImageSource
 
 
 class Network(Protocol):

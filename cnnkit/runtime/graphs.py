@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """The key under which PyTorch's exporter notes the modules that a node comes from, outermost first."""
+NETWORK, NORMALISATION = "network.", "normalise."
+"""What names in exported files begin with, after the two parts of `cnnkit.models.normalisation.Deployed`."""
+
+
+def layer_name(name: str) -> str:
+    """Return the name of a layer in such a file as the network itself has it."""
+    return name.removeprefix(NETWORK)
 
 
 def blocks(model: "ModelProto") -> "Iterator[Block]":

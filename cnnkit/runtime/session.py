@@ -10,7 +10,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import CheckpointError, DeviceError, DeviceWarning, OnnxError
@@ -125,6 +127,11 @@ def device_of(session: ort.InferenceSession) -> str:
     """Return `TensorRT`, `CUDA` or `CPU`: what the session really runs on."""
     running = session.get_providers()
     return next(PROVIDER_NAMES[kind] for kind in ("tensorrt", "cuda", "cpu") if PROVIDERS[kind] in running)
+
+
+def logits_of(session: ort.InferenceSession, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Run a file that cnnkit exported on a batch of its input, and return its logits [N, classes]."""
+    return np.asarray(session.run(["logits"], {session.get_inputs()[0].name: inputs})[0], np.float32)
 
 
 def _place(model: Path | bytes, name: str, device: str, options: ProviderOptions, *, tuned: bool = False) -> Session:

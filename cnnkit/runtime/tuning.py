@@ -14,7 +14,7 @@ from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.hardware import find_driver, usable_cores
 from cnnkit.runtime.libraries import PROVIDER_NAMES
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, parse_device
-from cnnkit.runtime.session import Session, open_session
+from cnnkit.runtime.session import Session, logits_of, open_session
 from cnnkit.runtime.timing import Timing, check_seconds, race, speed_up
 
 SECONDS = 1.0
@@ -86,7 +86,7 @@ def tune(
     inputs = _inputs(card, default, batch, name)
     tolerance = card.parity.tolerance if card.parity else TOLERANCE
     reference = default if kind == "cpu" else open_session(model, name, device="cpu", options=_DEFAULT)
-    expected = [_logits(reference, images) for images in inputs]
+    expected = [logits_of(reference, images) for images in inputs]
     if refusal := _refusal(default, inputs, expected, tolerance):
         raise OnnxError(f"{name} on {default.placement.device} with its default options: {refusal}.")
     running, rows = {str(_DEFAULT): _Contender(_DEFAULT, default)}, {}
@@ -144,16 +144,12 @@ def _inputs(card: ModelCard, session: Session, batch: int, name: str) -> list[ND
     return [source.integers(0, 256, (size, *form.shape), np.uint8) for size in sizes]
 
 
-def _logits(session: Session, images: NDArray[np.generic]) -> NDArray[np.float32]:
-    return np.asarray(session.run(["logits"], {session.get_inputs()[0].name: images})[0], np.float32)
-
-
 def _refusal(
     session: Session, inputs: list[NDArray[np.generic]], expected: list[NDArray[np.float32]], tolerance: float
 ) -> str:
     """Return how the logits differ from what is tolerated; nothing where they do not."""
     for images, wanted in zip(inputs, expected, strict=True):
-        found = _logits(session, images)
+        found = logits_of(session, images)
         allowed = tolerance * np.maximum(1.0, np.abs(wanted).max(1, keepdims=True) / 10)
         # A NaN is within no tolerance.
         if not (np.abs(found - wanted) <= allowed).all():
@@ -164,7 +160,7 @@ def _refusal(
 def _race(
     contenders: dict[str, _Contender], images: NDArray[np.generic], seconds: float, rounds: int, *, seed: int
 ) -> dict[str, Timing]:
-    calls = {name: partial(_logits, contender.session, images) for name, contender in contenders.items()}
+    calls = {name: partial(logits_of, contender.session, images) for name, contender in contenders.items()}
     return race(calls, seconds=seconds, rounds=rounds, seed=seed)
 
 

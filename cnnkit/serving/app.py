@@ -14,7 +14,7 @@ from cnnkit.serving.inferring import Inferring
 from cnnkit.serving.informing import Informing
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.predicting import Predicting
-from cnnkit.serving.problems import CLOSE, Problem, busy, problem_of
+from cnnkit.serving.problems import CLOSE, Headers, Problem, busy, problem_of
 from cnnkit.serving.receiving import ClientGoneError, Receive, Receiver, Scope, Send
 from cnnkit.serving.replies import JSON, Reply
 from cnnkit.serving.repository import Repository
@@ -24,8 +24,6 @@ from cnnkit.serving.waiting import TICK_SECONDS, WaitingRoom
 _log = logging.getLogger("cnnkit.serving")
 _INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_HOLD_SECONDS = 0.03
-"""Before a refusal: a client that asks again at once would take the time that those who were admitted need."""
 _LOGGED_EVERY = 1.0
 """Seconds between two lines that say how many requests were refused."""
 
@@ -45,10 +43,10 @@ class App:
         self.stopping = False
         self._settings = settings
         self._waiting = WaitingRoom()
-        self._receiver = receiver = Receiver(settings)
-        self._predicting = Predicting(self.repository, receiver, self._waiting, settings)
-        self._inferring = Inferring(self.repository, receiver, self._waiting, settings)
-        self._informing = Informing(self, receiver, settings)
+        self._receiver = Receiver(settings)
+        needed = self.repository, self._receiver, self._waiting, settings
+        self._predicting, self._inferring = Predicting(*needed), Inferring(*needed)
+        self._informing = Informing(self, self._receiver, settings)
         # Cheaper than a random number for each request, and as hard to mistake.
         self._prefix, self._numbers = secrets.token_hex(4), count(1)
         self._refusals = 0
@@ -87,11 +85,10 @@ class App:
         except Exception as error:
             reply = self._failed(error, path, scope, request_id)
             without_frames(error)  # which hold the request, which holds it
-            if reply.code == "queue-full":
-                await asyncio.sleep(_HOLD_SECONDS)
         finally:
             self._receiver.release(scope)
-        await self._send(reply, request_id, scope, send)
+        await send({"type": "http.response.start", "status": reply.status, "headers": self._headers(reply, request_id)})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
         self._note(reply, path, scope, request_id, perf_counter() - started)
 
     async def _route(self, path: str, scope: Scope, receive: Receive, request_id: str) -> Reply:
@@ -114,23 +111,33 @@ class App:
         body = problem.body(request_id, flat=path.startswith("/v2"))
         return Reply(body, JSON, problem.status, problem.headers, model, problem.code)
 
+    def is_full(self, scope: Scope) -> bool:
+        """Whether a request is for a model that takes no more of them."""
+        model = self._model_of(scope["path"])
+        return bool(model) and self.repository.batchers[model].is_full and scope["method"] == "POST"
+
+    def refuse(self, scope: Scope, started: float) -> tuple[Reply, Headers]:
+        """Return the refusal of a request that came at `started`, and all of its headers, where its model is full.
+
+        Most requests of an overload get no further, and a task for each would cost more than all the rest.
+        """
+        path: str = scope["path"]
+        request_id = self._request_id(scope)
+        reply = self._failed(self.repository.batchers[self._model_of(path)].refusal(), path, scope, request_id)
+        self._note(reply, path, scope, request_id, perf_counter() - started)
+        return reply, self._headers(reply, request_id)
+
     def _model_of(self, path: str) -> str:
         """Return the model that a path is about, if there is one: what clients make up must not become a metric."""
-        match = _INFER.fullmatch(path)
-        name = match[1] if match else path[9:] if path.startswith("/predict/") else ""
+        name = path[9:] if path.startswith("/predict/") else match[1] if (match := _INFER.fullmatch(path)) else ""
         return name if name in self.repository.batchers else ""
 
-    async def _send(self, reply: Reply, request_id: str, scope: Scope, send: Send) -> None:
-        headers = [
-            (b"content-type", reply.content_type),
-            (b"content-length", str(len(reply.body)).encode()),
-            (b"x-request-id", request_id.encode("latin-1")),
-            *reply.headers,
-        ]
-        if self.stopping and CLOSE[0] not in reply.headers:
-            headers += CLOSE
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+    def _headers(self, reply: Reply, request_id: str) -> Headers:
+        about: Headers = ((b"content-type", reply.content_type), (b"x-request-id", request_id.encode("latin-1")))
+        if reply.status != 304:  # whose length would be that of what is not sent
+            about += ((b"content-length", str(len(reply.body)).encode()),)
+        last = CLOSE if self.stopping and CLOSE[0] not in reply.headers else ()
+        return (*about, *reply.headers, *last)
 
     def _note(self, reply: Reply, path: str, scope: Scope, request_id: str, seconds: float) -> None:
         endpoint = "predict" if path.startswith("/predict/") else "infer" if path.endswith("/infer") else "other"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.images import Prepared
-from cnnkit.serving.problems import busy
+from cnnkit.serving.problems import Problem, busy
 from cnnkit.serving.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -111,15 +111,24 @@ class Batcher:
         self.model = model
         self.statistics = Statistics()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether another request would be refused."""
+        return self.places >= self._settings.queue_size
+
     def require_place(self) -> None:
         """Make sure that another request would be admitted.
 
         Raises:
             Problem: 503; it would not.
         """
-        if self.places >= self._settings.queue_size:
-            message = f"{self.model.name} has {self.places} requests waiting, as many as it takes. Try again."
-            raise busy("queue-full", message)
+        if self.is_full:
+            raise self.refusal()
+
+    def refusal(self) -> Problem:
+        """Return what a request is told that is not admitted."""
+        message = f"{self.model.name} has {self.places} requests waiting, as many as it takes. Try again."
+        return busy("queue-full", message)
 
     def submit(self, job: Job) -> None:
         """Admit a job; its future resolves once its batch is through.

@@ -3,18 +3,13 @@
 import asyncio
 import gzip
 import zlib
-from typing import TYPE_CHECKING
 
+from cnnkit.serving.answering import Answering
 from cnnkit.serving.batching import Batcher, Job
 from cnnkit.serving.open_inference import HEADER_LENGTH, InferRequest, decode_request, encode_response
 from cnnkit.serving.problems import Problem
-from cnnkit.serving.receiving import Receive, Receiver, Scope
+from cnnkit.serving.receiving import Receive, Scope
 from cnnkit.serving.replies import JSON, Reply
-from cnnkit.serving.waiting import WaitingRoom
-
-if TYPE_CHECKING:
-    from cnnkit.serving.repository import Repository
-    from cnnkit.serving.settings import Settings
 
 _LENGTH = HEADER_LENGTH.lower().encode()
 _BINARY = b"application/octet-stream"
@@ -24,16 +19,8 @@ _LARGE_ANSWER = 2**13
 """Elements of all outputs: the same for writing."""
 
 
-class Inferring:
+class Inferring(Answering):
     """Serves inference requests of the protocol."""
-
-    def __init__(
-        self, repository: "Repository", receiver: Receiver, waiting: WaitingRoom, settings: "Settings"
-    ) -> None:
-        self._repository = repository
-        self._receiver = receiver
-        self._waiting = waiting
-        self._settings = settings
 
     async def answer(self, scope: Scope, receive: Receive, name: str, version: str) -> Reply:
         """Answer a request for a model, and for a version of it where that is not empty.
@@ -41,11 +28,11 @@ class Inferring:
         Raises:
             Problem, ClientGoneError, CnnkitError: it cannot be served.
         """
-        batcher = self._repository.batcher(name)
+        batcher = self.repository.batcher(name)
         require_version(batcher, version)
         batcher.require_place()
         headers = dict(scope["headers"])
-        body = await self._receiver.body(scope, receive)
+        body = await self.receiver.body(scope, receive)
         model = batcher.model
         length = _json_length(headers.get(_LENGTH))
         arguments = (body, length, model.inputs, model.outputs)
@@ -55,8 +42,8 @@ class Inferring:
         inputs = request.inputs[model.network.input]
         job = Job(asyncio.get_running_loop().create_future(), outputs, inputs=inputs)
         batcher.submit(job)
-        seconds = min(self._settings.answer_seconds, request.timeout_seconds or float("inf"))
-        await self._waiting.answer(job, receive, seconds)
+        seconds = min(self.settings.answer_seconds, request.timeout_seconds or float("inf"))
+        await self.waiting.answer(job, receive, seconds)
         accepted = headers.get(b"accept-encoding", b"")
         large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
         return await asyncio.to_thread(_reply, request, job, accepted) if large else _reply(request, job, accepted)

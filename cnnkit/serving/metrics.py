@@ -47,7 +47,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "cnnkit_stage_seconds",
-            "Of a batch: waiting of its first request, decoding, inference; of a request: total.",
+            "Of a batch: waiting of its first request, decoding, inference; of a request that is served: total.",
             ["model", "stage"],
             buckets=_SECONDS,
             registry=registry,
@@ -64,12 +64,12 @@ class Metrics:
         self._known: dict[tuple[str, ...], Callable[[float], None]] = {}
 
     def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
-        """Count a request and its time."""
+        """Count a request, and its time if it was served."""
         key = ("answered", endpoint, model, str(status))
         if (count := self._known.get(key)) is None:
             count = self._known[key] = self._requests.labels(*key[1:]).inc
         count(1)
-        if model:
+        if model and status < 400:  # among refusals, nobody could see how long an answer takes
             self._observe(model, "total", seconds)
 
     def _observe(self, model: str, stage: str, seconds: float) -> None:

@@ -10,32 +10,22 @@ import numpy as np
 from pydantic_core import to_json
 
 from cnnkit.pictures import Pixels, encoded
+from cnnkit.serving.answering import Answering
 from cnnkit.serving.batching import Batcher, Job
 from cnnkit.serving.problems import CLOSE, Problem, late
-from cnnkit.serving.receiving import Receive, Receiver, Scope
+from cnnkit.serving.receiving import Receive, Scope
 from cnnkit.serving.replies import Reply
-from cnnkit.serving.waiting import WaitingRoom
 
 if TYPE_CHECKING:
-    from cnnkit.serving.repository import Repository
     from cnnkit.serving.served import ServedModel
-    from cnnkit.serving.settings import Settings
 
 # What browsers and curl say of a body that nobody told them the type of.
 _ANY_TYPE = {b"", b"application/octet-stream", b"application/x-www-form-urlencoded"}
 _EXPECTED = "send the bytes of a PNG, JPEG, WebP or BMP file, as curl --data-binary @image.png does"
 
 
-class Predicting:
+class Predicting(Answering):
     """Serves the simple form."""
-
-    def __init__(
-        self, repository: "Repository", receiver: Receiver, waiting: WaitingRoom, settings: "Settings"
-    ) -> None:
-        self._repository = repository
-        self._receiver = receiver
-        self._waiting = waiting
-        self._settings = settings
 
     async def answer(self, scope: Scope, receive: Receive, name: str, request_id: str) -> Reply:
         """Answer a request.
@@ -44,18 +34,18 @@ class Predicting:
             Problem, ClientGoneError, CnnkitError: it cannot be served.
         """
         started = perf_counter()
-        batcher = self._repository.batcher(name)
+        batcher = self.repository.batcher(name)
         top, shown = _query(scope["query_string"])
         _require_image_type(scope)
         # Refusing before the body is read costs next to nothing.
         batcher.require_place()
-        body = await self._receiver.body(scope, receive)
+        body = await self.receiver.body(scope, receive)
         if not body:
             raise Problem(400, "empty-body", f"the body is empty; {_EXPECTED}.")
         job = Job(asyncio.get_running_loop().create_future(), (batcher.model.network.output,), image=body)
-        deadline = job.admitted + self._settings.answer_seconds
+        deadline = job.admitted + self.settings.answer_seconds
         batcher.submit(job)
-        await self._waiting.answer(job, receive, self._settings.answer_seconds)
+        await self.waiting.answer(job, receive, self.settings.answer_seconds)
         document = _document(job, top, request_id)
         if shown:
             document |= await self._shown(batcher, job, shown, deadline)
@@ -68,9 +58,9 @@ class Predicting:
         batcher.places += 1
         try:
             async with asyncio.timeout(deadline - perf_counter()):
-                return await run(self._repository.decoders, _drawn, job.model, job.prepared.pixels, shown)
+                return await run(self.repository.decoders, _drawn, job.model, job.prepared.pixels, shown)
         except TimeoutError:
-            raise late(self._settings.answer_seconds) from None
+            raise late(self.settings.answer_seconds) from None
         finally:
             batcher.places -= 1
 

@@ -9,16 +9,20 @@ import logging
 import secrets
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cnnkit.serving.problems import Problem
+from cnnkit.serving.holding import Holding
+from cnnkit.serving.problems import CLOSE, Headers, Problem
 from cnnkit.serving.receiving import RECEIVED
 from cnnkit.serving.replies import JSON
 
 if TYPE_CHECKING:
-    from cnnkit.serving.metrics import Metrics
+    from uvicorn._types import ASGI3Application
+
+    from cnnkit.serving.app import App
     from cnnkit.serving.settings import Settings
 
 MAX_HEAD = 32 * 2**10
@@ -40,10 +44,11 @@ _log = logging.getLogger("cnnkit.serving")
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, *args: Any, settings: "Settings", metrics: "Metrics", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: "Settings", served: "App", holding: Holding, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settings = settings
-        self._metrics = metrics
+        self._served = served
+        self._holding = holding
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         # Bytes of the headers that are coming; None while none are.
@@ -88,6 +93,31 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         self._head = None
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        scope: Any = cycle.scope
+        if app is self.app and self._served.is_full(scope):
+            self._holding.hold(partial(self._admit, cycle, app, perf_counter()))
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _admit(self, cycle: RequestResponseCycle, app: "ASGI3Application", came: float) -> None:
+        """Let a request in that was held, or refuse it where its model still takes no more."""
+        scope: Any = cycle.scope
+        if cycle.disconnected or not self._served.is_full(scope):
+            super()._start_asgi_task(cycle, app)
+            return
+        reply, headers = self._served.refuse(scope, came)
+        cycle.response_started = cycle.response_complete = True
+        cycle.keep_alive = cycle.keep_alive and CLOSE[0] not in headers
+        self._socket.write(self._whole(reply.status, headers if cycle.keep_alive else (*headers, *CLOSE), reply.body))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    def _whole(self, status: int, headers: Headers, body: bytes) -> bytes:
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        return b"".join((STATUS_LINE[status], *lines, b"\r\n", body))
 
     def _is_too_large(self) -> bool:
         # Most requests come in one piece that is too small for that; the others are looked at.
@@ -180,7 +210,7 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if self.transport.is_closing():
             return
-        self._metrics.answered("other", "", problem.status, 0)
+        self._served.metrics.answered("other", "", problem.status, 0)
         client = self.client[0] if self.client else ""
         _log.warning(problem.message, extra={"event": "refused-connection", "code": problem.code, "client": client})
         if cycle is not None and not cycle.response_complete:
@@ -193,8 +223,7 @@ class Connection(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         body = problem.body(secrets.token_hex(4))
-        head = b"content-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (JSON, len(body))
-        self.transport.write(STATUS_LINE[problem.status] + head + body)
+        self.transport.write(self._whole(problem.status, _headers(body), body))
         self._complete = False
         self.transport.close()
 
@@ -215,9 +244,12 @@ class Connection(HttpToolsProtocol):
 async def _answer(problem: Problem, scope: Any, receive: Any, send: Any) -> None:
     """Be the application for a request that cannot be read, once those before it are answered."""
     body = problem.body(secrets.token_hex(4))
-    headers = [(b"content-type", JSON), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.start", "status": problem.status, "headers": _headers(body)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _headers(body: bytes) -> Headers:
+    return ((b"content-type", JSON), (b"content-length", str(len(body)).encode()), *CLOSE)
 
 
 class _Transport(asyncio.Transport):

@@ -124,6 +124,6 @@ def _decompressed(body: bytes, encoding: bytes, limit: int) -> bytes:
             continue
         if len(content) > limit:
             raise _too_large(limit)
-        if stream.eof:
+        if stream.eof and not stream.unused_data:
             return content
-    raise Problem(400, "content-encoding", f"the body is not valid {encoding.decode()}.")
+    raise Problem(400, "content-encoding", f"the body is not one valid stream of {encoding.decode()}.")

@@ -17,6 +17,7 @@ import uvicorn
 from cnnkit.errors import ServerError
 from cnnkit.serving import logs
 from cnnkit.serving.app import App
+from cnnkit.serving.holding import Holding
 from cnnkit.serving.protocol import Connection
 from cnnkit.serving.settings import ModelSource, Settings
 from cnnkit.serving.signals import handling
@@ -108,7 +109,7 @@ def serve(
     gc.freeze()
     config = uvicorn.Config(
         app,
-        http=partial(Connection, settings=settings, metrics=app.metrics),  # type: ignore[arg-type]
+        http=partial(Connection, settings=settings, served=app, holding=Holding()),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

@@ -38,7 +38,7 @@ def _files() -> dict[str, tuple[bytes, bytes, bytes]]:
 
 
 def page_file(name: str, seen: bytes = b"") -> Reply:
-    """Return a file of the page; `seen` is the tag of what the browser has.
+    """Return a file of the page; `seen` has the tags of what the browser has, as `If-None-Match` says it.
 
     Raises:
         Problem: 404; there is none of that name.
@@ -47,4 +47,4 @@ def page_file(name: str, seen: bytes = b"") -> Reply:
         raise Problem(404, "not-found", f"there is nothing at /{name[:80]}. See / and /docs.")
     content, kind, tag = _files()[name]
     headers = (*_ALWAYS, (b"etag", tag))
-    return Reply(b"", kind, 304, headers) if seen == tag else Reply(content, kind, headers=headers)
+    return Reply(b"", kind, 304, headers) if tag in seen else Reply(content, kind, headers=headers)

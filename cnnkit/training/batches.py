@@ -17,7 +17,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.training.augmentation import AUGMENTATIONS
 from cnnkit.training.cache import map_array
 from cnnkit.training.data import Split
-from cnnkit.training.decoding import ignore_signals, processors
+from cnnkit.training.decoding import as_it_is, ignore_signals, processors
 from cnnkit.training.randomness import derive, generator
 
 _CHUNK_VALUES = 1 << 19
@@ -112,7 +112,7 @@ class Batches:
             self._loader = DataLoader(
                 _Stored(self.split),
                 batch_sampler=self._plan,
-                collate_fn=_as_it_is,
+                collate_fn=as_it_is,
                 num_workers=max(1, processors() // self.world),
                 persistent_workers=True,
                 worker_init_fn=ignore_signals,
@@ -150,7 +150,6 @@ class _Stored(Dataset[Pixels]):
         return len(self.split)
 
     def __getitems__(self, positions: list[int]) -> Pixels:
-        # As an array it goes through a pipe; a tensor would need shared memory, which containers have little of.
         return self.split.take(torch.tensor(positions)).numpy()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -161,7 +160,3 @@ class _Stored(Dataset[Pixels]):
 
 def _reopened(file: Path, shape: tuple[int, ...], targets: Tensor, rows: Tensor) -> _Stored:
     return _Stored(Split(torch.from_numpy(map_array(file, shape)), targets, rows, file))
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

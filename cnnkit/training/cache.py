@@ -24,7 +24,7 @@ import platformdirs
 import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import DataError, OutputError
-from cnnkit.files import sha256, write_atomic
+from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
@@ -197,7 +197,7 @@ def _make(listing: Listing, form: Preprocessing, path: Path) -> Generator[LoadPr
     size = math.prod(shape)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        remove_temporaries(path.parent, older_than=_A_DAY)
         if shutil.disk_usage(path.parent).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary = path.with_name(f".cnnkit.{uuid.uuid4().hex}.tmp")
@@ -226,11 +226,3 @@ def _make(listing: Listing, form: Preprocessing, path: Path) -> Generator[LoadPr
     decoded = np.empty(shape, np.uint8)
     yield from decode(listing, form, decoded.__setitem__)
     return decoded
-
-
-def _sweep(place: Path) -> None:
-    """Remove what killed processes left; what is younger may be another one's work."""
-    for path in place.glob(".cnnkit.*.tmp"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _A_DAY:
-                path.unlink()

@@ -41,7 +41,7 @@ def decode(
     loader = DataLoader(
         chunks,
         batch_size=None,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         num_workers=min(workers, len(chunks)),
         worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # the global one is the network's
@@ -97,6 +97,9 @@ class _Chunks(Dataset[_Chunk]):
         return pixels, bad
 
 
-def _as_it_is(chunk: Any) -> Any:
-    # As an array it goes through a pipe; a tensor would need shared memory, which containers have little of.
-    return chunk
+def as_it_is(batch: Any) -> Any:
+    """Collate nothing: what a data set gives is a batch already.
+
+    An array is left one: it goes through a pipe; a tensor would need shared memory, which containers have little of.
+    """
+    return batch

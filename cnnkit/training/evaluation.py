@@ -43,6 +43,7 @@ def evaluate_network(
         top_k: for the top-k accuracy; at most the number of classes.
 
     Raises:
+        UsageError: there is no such split.
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         CheckpointError: the network gives scores that are not finite.
     """
@@ -115,6 +116,7 @@ def load_for(
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
     Raises:
+        UsageError: there is no such split.
         DataError: no data set named by anything, one that is not at hand, or other classes than the network's.
     """
     if split not in {None, "train", "validation", "test", "all"}:

@@ -24,6 +24,8 @@ from serving.traffic import closed_loop, open_loop
 TIMES = 10
 REFUSAL_BAR_MS, GOODPUT_BAR = 50.0, 0.9
 MOST_CONNECTIONS = 850
+STEP_SECONDS = 0.002
+"""Between bursts of the open loop: what the generator takes of the processor, the server cannot have."""
 RAMP = 1.0
 """Seconds at the start that are no part of a rate."""
 
@@ -83,7 +85,9 @@ def overload(folder: Path, seconds: float, *, heavy: Path | None) -> Part:
                     tally = closed_loop(server.port, request, wrong, TIMES * CONNECTIONS, seconds)
                     how = f"{TIMES * CONNECTIONS} connections"
                 else:
-                    tally = open_loop(server.port, request, wrong, TIMES * peak, seconds, CONNECTIONS, MOST_CONNECTIONS)
+                    tally = open_loop(
+                        server.port, request, wrong, TIMES * peak, seconds, CONNECTIONS, MOST_CONNECTIONS, STEP_SECONDS
+                    )
                     how = f"{TIMES * peak:,.0f}/s"
             figures += rows(f"{name}, {how}, {seconds:.0f} s", tally, peak, probes, seconds)
             details[name] = {

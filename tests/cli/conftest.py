@@ -35,7 +35,7 @@ def process(program: str) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

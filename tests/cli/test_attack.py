@@ -1,12 +1,16 @@
 """`cnnkit attack`: tables, files, JSON, and one line where it cannot be."""
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from cnnkit.robustness import attack
+from cnnkit.robustness.subject import Subject
 
 Cli = Callable[..., Any]
 FAST = ("--split", "all", "--images", 8, "--device", "cpu")
@@ -74,6 +78,8 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
         (("lenet", "--epsilon", "8/0"), 2, "--epsilon '8/0': expected numbers"),
         (("lenet", "--only", "fooling", "--plot", "p.png"), 2, "--plot draws curves, and fooling has none"),
         (("lenet", "--plot", "p.svg"), 2, "--plot p.svg: the name must end in .png"),
+        (("mlp", "--only", "fooling", "--target", "seven"), 1, "there is no class 'seven'"),
+        (("lenet", "--only", "pgd", "--target", "7"), 2, "--target names classes for fooling, and --only leaves"),
         (("lenet", "--split", "some"), 2, "there is no split 'some'"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
         (("lenet", "--data", "shapes"), 1, "shapes has the classes circles, squares, triangles"),
@@ -109,3 +115,46 @@ def test_a_folder_without_classes_is_refused(photos_run: Path, photos: Path, cli
     result = cli("attack", photos_run, "--data", photos / "dark")
     assert result.exit_code == 1
     assert "has 0 class folders; expected at least two, one folder a class" in result.stderr
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while images are corrupted by the third corruption."""
+    curve = attack.corruption_curve
+
+    def corrupted(subject: Subject, name: Any) -> Generator[Any, None, Any]:
+        if name == "contrast":
+            signal.raise_signal(signal.SIGINT)
+        return (yield from curve(subject, name))
+
+    monkeypatch.setattr(attack, "corruption_curve", corrupted)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_ctrl_c_shows_and_keeps_what_was_found(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, *FAST, "-o", tmp_path, "--plot", tmp_path / "plot.png")
+    assert result.exit_code == 130, result.output
+    shown = result.stdout
+    assert [name in shown for name in ("noise", "blur", "contrast", "radius", "Images from")] == [True] * 2 + [
+        False
+    ] * 3
+    assert "stopped before all was done: what had not been finished is left out." in " ".join(shown.split())
+    assert result.stderr.splitlines()[-1] == "stopped by Ctrl-C"
+    assert {path.name for path in tmp_path.glob("*.png")} == {"corruptions.png", "plot.png"}
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_ctrl_c_leaves_one_envelope(photos_run: Path, cli: Cli) -> None:
+    result = cli("attack", photos_run, *FAST, "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, answer["status"]) == (130, "", "error")
+    assert answer["errors"] == [{"code": "interrupted", "message": "stopped by Ctrl-C"}]
+    assert [curve["name"] for curve in answer["data"]["corruptions"]] == ["noise", "blur"]
+    assert answer["data"]["fooling"] is None
+
+
+def test_images_that_fool_are_made_for_the_classes_that_are_named(tmp_path: Path, cli: Cli) -> None:
+    result = cli("attack", "mlp", "--only", "fooling", "--target", "7", "--target", "3", "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Images from noise, along the gradient: 2 of 2 classes with 99% or more" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "fooling").iterdir()) == ["3.png", "7.png"]

@@ -24,7 +24,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", *options, "--target", str(folder / "site"), str(source)],
         check=True,
-        timeout=120,
+        timeout=300,
     )
     paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {"PYTHONPATH": os.pathsep.join(paths)}

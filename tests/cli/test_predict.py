@@ -305,7 +305,7 @@ def test_a_signal_leaves_no_half_file(photos: Path, photos_onnx: Path, tmp_path:
     output = tmp_path / "new" / "a.csv"
     arguments = ["predict", images / "dark", images / "z.png", "-m", photos_onnx, "-o", output, "--batch-size", 5]
     running = subprocess.Popen([sys.executable, "-m", "cnnkit", *map(str, arguments)], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not output.parent.is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
     running.terminate()

@@ -31,7 +31,7 @@ each = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, HANGUP]
 
 @pytest.fixture
 def python_handlers() -> Iterator[None]:
-    """Start from Python's own handlers: a test run in the background ignores Ctrl-C, and so would its children."""
+    """Start from Python's own handlers."""
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
         signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
@@ -154,7 +154,7 @@ if step == 2:
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": path, "ACT_EARLY": early, "ACT": act},
         start_new_session=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (found.returncode, json.loads(found.stdout)["data"]["steps"]) == (143, 2), found.stderr

@@ -1,7 +1,7 @@
 """fp16 and int8: what is converted, what stays exact, what is measured, and what is refused."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from cnnkit.exporting import precision as reduced
 from cnnkit.exporting.half import first_overflow
 from cnnkit.exporting.quantisation import has_exact_products, quantise
 from cnnkit.results import ExportResult, Measured, ParityCertificate, PrecisionReport
-from cnnkit.runtime.timing import race
+from cnnkit.runtime.timing import Timing, race
 from cnnkit.training import shapes
 
 pytestmark = pytest.mark.usefixtures("nets")
@@ -161,10 +161,10 @@ def test_the_report_is_what_evaluation_finds(either: ExportResult, plain: Export
 
 
 @pytest.mark.skipif(not has_exact_products(), reason="int8 is faster where the processor has instructions for it")
-def test_int8_of_a_convolutional_network_is_faster_and_not_refused(int8: ExportResult) -> None:
+def test_int8_of_a_convolutional_network_is_faster(int8: ExportResult) -> None:
     assert int8.precision is not None
-    assert int8.precision.objections == ()
-    assert int8.precision.speed_up > 1
+    # Medians, since another program may take the processor from a whole round.
+    assert int8.precision.reduced.latency_p50_ms < int8.precision.fp32.latency_p50_ms
 
 
 def test_every_layer_with_weights_is_ranked_by_its_own_error(int8: ExportResult, fp16: ExportResult) -> None:
@@ -214,13 +214,27 @@ def test_values_beyond_float16_are_refused_even_by_force(photos: Path, tmp_path:
     assert not list(run.glob("*.onnx"))
 
 
-def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path) -> None:
-    # Sigmoids take turns with integers, and each turn costs more than it saves.
+def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train("lenet", photos, tmp_path / "runs", epochs=1)
-    with pytest.raises(PrecisionError, match=r"ms an image against .* not faster: 0\.\d\d times as fast") as caught:
+
+    def let_int8_take(seconds: float) -> None:
+        def timed(contenders: Mapping[str, object]) -> dict[str, Timing]:
+            takes = {"fp32": 1e-3, "int8": seconds}
+            return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in contenders}
+
+        monkeypatch.setattr(reduced, "race", timed)
+
+    let_int8_take(1.25e-3)
+    with pytest.raises(
+        PrecisionError, match=r"1\.25 ms an image against 1 ms .* not faster: 0\.80 times as fast"
+    ) as caught:
         api.export(run, precision="int8", accuracy_budget=100, device="cpu")
     assert caught.value.result.speed_up_interval[0] <= 1  # type: ignore[attr-defined]
     assert not list(run.glob("*.onnx"))
+    let_int8_take(0.8e-3)
+    taken = api.export(run, precision="int8", accuracy_budget=100, device="cpu")
+    assert taken.precision is not None
+    assert (taken.precision.objections, taken.precision.speed_up) == ((), pytest.approx(1.25))
 
 
 def test_logits_that_no_layer_with_weights_makes_are_not_rounded_to_eight_bits(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Progress: bars and spinners on a terminal, silence elsewhere, and the result in either case."""
+"""Progress: bars and spinners on a terminal, now and then a line elsewhere, and the result in either case."""
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -71,3 +72,76 @@ def test_names_are_no_markup(terminal: bool, capsys: Captured) -> None:
 
     progress.follow(part(), "reporting on runs/[/b]")
     assert ("of [/x]" in capsys.readouterr().err) == terminal
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Callable[[int], list[str]]:
+    """Wait until standard error has some lines: `lines(2)`; they come fast here."""
+    for name in ("_PAUSE", "_LONGEST"):
+        monkeypatch.setattr(progress, name, 0.02)
+
+    def wait(count: int) -> list[str]:
+        said, deadline = "", time.monotonic() + 20
+        while said.count("\n") < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+        return said.splitlines()
+
+    return wait
+
+
+def test_a_log_is_told_what_is_done_even_while_a_step_takes_long(lines: Callable[[int], list[str]]) -> None:
+    def parts() -> Generator[LoadProgress | WorkProgress, None, None]:
+        assert set(lines(2)) == {"attacking net"}
+        yield LoadProgress("test images", 1, 4)
+        assert lines(2)[-1] == "reading test images: 1 of 4"
+        yield LoadProgress("test images", 4, 4)
+        assert lines(2)[-1] == "attacking net"
+        yield WorkProgress("pgd in linf, radius 0.1", 256, 1000)
+        assert lines(2)[-1] == "pgd in linf, radius 0.1: 256 of 1,000"
+        yield WorkProgress("pgd in linf, radius 0.1", 512, 1000)
+        last = lines(2)[-1]
+        assert last.startswith("pgd in linf, radius 0.1: 512 of 1,000, 0:0")
+        assert last.endswith(" left")
+        yield WorkProgress("parity", 0, None)
+        assert lines(2)[-1] == "parity"
+
+    progress.follow(parts(), "attacking net")
+
+
+def test_a_log_is_told_nothing_of_what_is_done_soon_and_nothing_after_the_end(
+    lines: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    with progress.working("exporting net"):
+        assert lines(1)[0] == "exporting net"
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "_PAUSE", 10.0)
+    progress.follow(steps(5), "evaluating net")
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_come_less_and_less_often_up_to_one_a_minute() -> None:
+    pauses = [progress._PAUSE]
+    while pauses[-1] < progress._LONGEST:
+        pauses.append(min(pauses[-1] * progress._GROWTH, progress._LONGEST))
+    assert pauses[0] == 10
+    assert pauses[-1] == 60
+    assert len(pauses) < 8
+
+
+def test_the_time_left_is_that_of_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    bar = progress.bar
+    monkeypatch.setattr(progress, "bar", lambda: shown.append(bar()) or shown[0])
+
+    def parts() -> Generator[WorkProgress, None, None]:
+        for done in range(1, 4):
+            time.sleep(0.001)
+            yield WorkProgress("quick", done, 9)
+        assert shown[0].tasks[0].time_remaining is not None
+        yield WorkProgress("slow", 1, 9)
+        assert shown[0].tasks[0].time_remaining is None
+
+    progress.follow(parts(), "attacking")

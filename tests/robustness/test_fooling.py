@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import cnnkit
-from cnnkit.pictures import decode
-from cnnkit.results import FoolingSearch
+from cnnkit.card import ModelCard
+from cnnkit.errors import OnnxError
+from cnnkit.images import Preprocessing
+from cnnkit.pictures import Pixels, decode
+from cnnkit.results import FoolingImage, FoolingSearch, WorkProgress
+from cnnkit.robustness.fooling import fooling_search
 from cnnkit.robustness.subject import safe_names
+from cnnkit.runtime.classifier import Classifier
 from cnnkit.zoo import folder
 
 ZOO = {"gradient": "mnist-cnn", "evolution": str(folder() / "mnist-cnn-mnist" / "model.onnx")}
@@ -70,3 +76,30 @@ def test_without_a_folder_nothing_is_kept(photos_run: Path, tmp_path: Path, monk
 )
 def test_files_are_named_by_their_classes_where_that_goes(labels: tuple[str, ...], names: list[str]) -> None:
     assert safe_names(labels) == names
+
+
+def test_each_image_is_told_when_it_is_there(photos_onnx: Path, tmp_path: Path) -> None:
+    classifier = cnnkit.load(photos_onnx)
+    steps = fooling_search(classifier, None, seed=0, folder=tmp_path)
+    found = next(step for step in steps if isinstance(step, FoolingImage))
+    assert [path.stem for path in (tmp_path / "fooling").iterdir()] == [found.label]
+    assert found.image is not None
+    assert classifier.predict([found.image])[0].label == found.label
+    assert next(steps) == WorkProgress("drawing fooling images", 1, 2)
+
+
+def test_scores_that_are_no_numbers_are_said() -> None:
+    form = Preprocessing(1, 8, 8, (0.0,), (1.0,))
+    card = ModelCard(model="own:net", labels=("dark", "light"), preprocessing=form)
+
+    class Nothing:
+        engine = "numpy"
+
+        def __init__(self) -> None:
+            self.card = card
+
+        def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+            return np.full((len(pixels), 2), np.nan, np.float32)
+
+    with pytest.raises(OnnxError, match="net gives scores that are not finite numbers"):
+        list(fooling_search(Classifier(Nothing(), "net"), None, seed=0, folder=None))

@@ -1,7 +1,6 @@
 """A benchmark of ONNX files: figures that agree with each other, and failures that take nothing else with them."""
 
 import dataclasses
-import time
 
 import pytest
 
@@ -18,8 +17,10 @@ def contender(name, call, **options):
     return Contender(**settings, open=lambda batch: Calls(lambda: call(batch)))
 
 
-def sleeping(milliseconds):
-    return lambda batch: time.sleep(milliseconds / 1e3)
+@pytest.fixture
+def sleeping(clock):
+    """A call that takes so many milliseconds: `sleeping(6)`."""
+    return lambda milliseconds: lambda batch: clock.sleep(milliseconds / 1e3)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_real_session_is_measured(target, measure):
     assert found.processor
 
 
-def test_each_is_compared_with_the_first_of_its_batch(measure):
+def test_each_is_compared_with_the_first_of_its_batch(measure, sleeping):
     found = measure(
         [contender("a", sleeping(6)), contender("b", sleeping(2)), contender("c", sleeping(20))], batches=(1, 2)
     )
@@ -60,35 +61,37 @@ def test_each_is_compared_with_the_first_of_its_batch(measure):
         (1, "a", None), (1, "b", "faster"), (1, "c", "slower"),
         (2, "a", None), (2, "b", "faster"), (2, "c", "slower"),
     ]  # fmt: skip
-    assert 2 < found.measurements[1].speed_up < 4
-    assert 6 <= found.measurements[0].latency_p50_ms < 12
+    assert found.measurements[1].speed_up == pytest.approx(3, rel=0.01)
+    assert found.measurements[0].latency_p50_ms == pytest.approx(6, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [(1.01, 1.4, "faster"), (0.6, 0.99, "slower"), (0.99, 1.4, "no difference"), (None, None, None)],
 )
-def test_what_differs_by_less_than_the_noise_is_no_difference(low, high, verdict, measure):
+def test_what_differs_by_less_than_the_noise_is_no_difference(low, high, verdict, measure, sleeping):
     row = measure([contender("a", sleeping(1))]).measurements[0]
     assert dataclasses.replace(row, speed_up=1.0, speed_up_low=low, speed_up_high=high).verdict == verdict
 
 
-def test_the_first_run_is_told_apart(measure):
+def test_the_first_run_is_told_apart(measure, clock):
     seen = set()
 
     def compiling(batch):
-        time.sleep(0.001 if batch in seen else 0.1)
+        clock.sleep(0.001 if batch in seen else 0.1)
         seen.add(batch)
 
     found = measure([contender("a", compiling)], batches=(1, 2))
-    assert all(row.first_run_ms >= 100 and row.latency_p99_ms < 100 for row in found.measurements)
+    assert [row.first_run_ms for row in found.measurements] == pytest.approx([100, 100], rel=0.01)
+    assert [row.latency_p99_ms for row in found.measurements] == pytest.approx([1, 1], rel=0.02)
 
 
-def test_parts_are_measured_each(measure):
-    parts = {"copy_in": lambda: time.sleep(0.001), "compute": lambda: time.sleep(0.004), "copy_out": lambda: None}
-    calls = Calls(lambda: time.sleep(0.005), parts)
+def test_parts_are_measured_each(measure, clock):
+    parts = {"copy_in": lambda: clock.sleep(0.001), "compute": lambda: clock.sleep(0.004), "copy_out": lambda: None}
+    calls = Calls(lambda: clock.sleep(0.005), parts)
     row = measure([Contender("net.onnx", "onnxruntime", "CUDA", None, None, lambda batch: calls)]).measurements[0]
-    assert row.copy_out_ms < row.copy_in_ms < row.compute_ms < row.latency_mean_ms
+    found = [row.copy_out_ms, row.copy_in_ms, row.compute_ms, row.latency_mean_ms]
+    assert found == pytest.approx([0.01, 1.01, 4.01, 5.01], abs=0.005)
 
 
 def failing(batch):
@@ -96,7 +99,7 @@ def failing(batch):
         raise RuntimeError("Failed to allocate memory for requested buffer of size 9")
 
 
-def test_a_failure_takes_nothing_else_with_it(measure):
+def test_a_failure_takes_nothing_else_with_it(measure, sleeping):
     found = measure([contender("onnxruntime", failing), contender("b", sleeping(1))], batches=(1, 2))
     assert [(row.batch, row.engine) for row in found.measurements] == [(1, "onnxruntime"), (1, "b"), (2, "b")]
     assert found.measurements[2].speed_up is None
@@ -105,7 +108,7 @@ def test_a_failure_takes_nothing_else_with_it(measure):
     assert failure.message.startswith("net.onnx, onnxruntime CPU cannot run a batch of 2: Failed to allocate memory")
 
 
-def test_what_is_optional_is_left_out_with_a_note(measure):
+def test_what_is_optional_is_left_out_with_a_note(measure, sleeping):
     found = measure([contender("a", sleeping(1)), contender("b", failing, optional=True)], batches=(2,))
     assert (len(found.measurements), found.failures) == (1, ())
     assert found.notes[0].startswith("net.onnx, b CPU cannot run a batch of 2")
@@ -129,7 +132,7 @@ def test_where_nothing_can_be_measured_it_is_an_error(engine, error, expected, m
     assert type(caught.value) is expected
 
 
-def test_progress_goes_from_batch_to_batch(target):
+def test_progress_goes_from_batch_to_batch(target, sleeping):
     steps = list(benchmark_steps([target], [contender("a", sleeping(1))], batches=(1, 2), seconds=0.05, versions={}))
     assert all(isinstance(step, BenchmarkStep) for step in steps)
     assert steps[0] == BenchmarkStep("batch 1, first run of a", 0, 2)

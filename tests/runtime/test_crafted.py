@@ -15,7 +15,7 @@ crafted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(crafted)
 
 MEMORY = 6 << 30
-SECONDS = 20
+CPU_SECONDS = 20
 
 # One process for all files, so that a crash shows and costs one start; its last line tells which file it was.
 CHILD = """
@@ -29,15 +29,15 @@ from typer.testing import CliRunner
 from cnnkit.cli import make_app
 for line in sys.stdin:
     command = json.loads(line)
-    started = time.perf_counter()
+    started = time.process_time()
     result = CliRunner().invoke(make_app(), command)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     print(json.dumps([result.exit_code, result.stdout, result.stderr, seconds]), flush=True)
 """
 
 
-def run_all(commands, folder, timeout=300):
-    """Run command lines in one process; return (exit code, stdout, stderr, seconds) for each that ended."""
+def run_all(commands, folder, timeout=600):
+    """Run command lines in one process; return (exit code, stdout, stderr, CPU seconds) for each that ended."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(MEMORY)],
         input="".join(json.dumps(list(map(str, command))) + "\n" for command in commands),
@@ -76,7 +76,7 @@ def test_there_are_enough_of_them():
 def test_a_crafted_file_ends_in_one_clear_error(results, name, command):
     _, said, summary = crafted.CASES[name]
     exit_code, stdout, stderr, seconds = results[command][name]
-    assert seconds < SECONDS
+    assert seconds < CPU_SECONDS
     if command == "summary" and not summary:
         assert "Traceback" not in stderr
         return

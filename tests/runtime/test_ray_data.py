@@ -168,7 +168,7 @@ def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):
 def test_the_command_is_quiet_and_stops_what_it_started(photos, photos_onnx, tmp_path):
     arguments = ["predict", photos, "-m", photos_onnx, "-o", tmp_path / "found.csv", "--engine", "ray", "--workers", 2]
     done = subprocess.run(
-        [sys.executable, "-m", "cnnkit", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", "cnnkit", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [

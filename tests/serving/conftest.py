@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from cnnkit import zoo
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.images import Preprocessing
 
 ROOT = Path(__file__).parents[2]
+
+GATED = Path(__file__).with_name("gated.py")
 
 # Quicker than httpx. urllib itself keeps the proxies of its first call, which may be those of a test of being offline.
 urlopen = build_opener(ProxyHandler({})).open
@@ -37,7 +40,7 @@ class RunningServer:
     url: str = ""
     log: list[dict[str, Any]] = field(default_factory=list)
 
-    def wait_for(self, event: str, seconds: float = 20) -> dict[str, Any]:
+    def wait_for(self, event: str, seconds: float = 60) -> dict[str, Any]:
         """Return the next line of the log about an event."""
         deadline = time.monotonic() + seconds
         while True:
@@ -45,15 +48,24 @@ class RunningServer:
             if entry.get("event") == event:
                 return entry
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
 
-def start_server(*arguments: object, **environment: str) -> RunningServer:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
+    """Look again and again."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def start_server(*arguments: object, program: Sequence[object] = ("-m", "cnnkit"), **environment: str) -> RunningServer:
     """Start a server on a free port, without waiting for it."""
-    command = [sys.executable, "-m", "cnnkit", "serve", *map(str, arguments), "--port", "0", "--log-format", "json"]
+    given = ["serve", *arguments, "--port", 0, "--log-format", "json"]
+    command = [sys.executable, *map(str, [*program, *given])]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -66,10 +78,11 @@ def start_server(*arguments: object, **environment: str) -> RunningServer:
     running = RunningServer(process, events)
 
     def read() -> None:
-        for line in process.stderr:
-            entry = json.loads(line) if line.startswith("{") else {"event": "text", "message": line}
-            running.log.append(entry)
-            events.put(entry)
+        with process.stderr as lines:
+            for line in lines:
+                entry = json.loads(line) if line.startswith("{") else {"event": "text", "message": line}
+                running.log.append(entry)
+                events.put(entry)
         events.put({"event": "end"})
 
     threading.Thread(target=read, daemon=True).start()
@@ -91,8 +104,8 @@ def serve() -> Iterator[Callable[..., RunningServer]]:
 def _servers() -> Iterator[Callable[..., RunningServer]]:
     running: list[RunningServer] = []
 
-    def start(*arguments: object, **environment: str) -> RunningServer:
-        server = start_server(*arguments, **environment)
+    def start(*arguments: object, **options: Any) -> RunningServer:
+        server = start_server(*arguments, **options)
         running.append(server)
         server.url = server.wait_for("serving")["url"]
         return server
@@ -106,7 +119,6 @@ def _servers() -> Iterator[Callable[..., RunningServer]]:
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
-        server.process.stderr.close()
 
 
 @pytest.fixture(scope="session")
@@ -128,25 +140,18 @@ def hasty(serve_forever: Callable[..., RunningServer]) -> RunningServer:
     return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
 
 
-def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:
-    """Return an ONNX file for grey images: some ms of convolutions for each layer, then a linear one."""
+def make_model(*, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:
+    """Return an ONNX file for grey images with one linear layer."""
     rng = np.random.default_rng(seed)
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["values"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Concat", ["planes"] * 16, ["x0"], axis=1),
-        *(
-            helper.make_node("Conv", [f"x{index}", "kernel"], [f"x{index + 1}"], pads=[1, 1, 1, 1], name=f"conv{index}")
-            for index in range(layers)
-        ),
-        helper.make_node("Flatten", [f"x{layers}"], ["flat"]),
+        helper.make_node("Flatten", ["values"], ["flat"]),
         helper.make_node("MatMul", ["flat", "table"], ["logits"]),
     ]
-    table = rng.normal(0, 0.01 * scale, (16 * side * side, classes)).astype(np.float32)
-    kernel = rng.normal(0, 0.06, (16, 16, 3, 3)).astype(np.float32)
+    table = rng.normal(0, 0.01 * scale, (side * side, classes)).astype(np.float32)
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", side, side, 1])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])
-    stored = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(kernel, "kernel")]
+    stored = [numpy_helper.from_array(table, "table")]
     graph = helper.make_graph(nodes, "net", [image], [logits], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     labels = tuple(f"class {index}" for index in range(classes))
@@ -156,11 +161,19 @@ def make_model(*, layers: int = 0, seed: int = 0, classes: int = 4, side: int = 
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Path:
-    """A file whose network takes about half a second for an image."""
-    path = tmp_path / "slow.onnx"
-    path.write_bytes(make_model(layers=2000, side=96))
+def gate(tmp_path: Path) -> Path:
+    """While this file is there, servers of `gated` work on nothing: `gate.unlink()` opens it."""
+    path = tmp_path / "gate"
+    path.touch()
     return path
+
+
+@pytest.fixture
+def gated(serve: Callable[..., RunningServer], gate: Path) -> Iterator[Callable[..., RunningServer]]:
+    """Start servers of a model `slow` behind the gate: `gated("--max-batch", 1)`."""
+    model = f"slow={zoo.folder() / 'digits' / 'model.onnx'}"
+    yield lambda *arguments: serve(model, *arguments, program=[GATED], GATE=str(gate))
+    gate.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -81,10 +81,9 @@ def test_nothing_of_a_request_outlives_its_answer(within, seven):
         gc.disable()  # whatever is left is held by itself
         try:
             assert [(await post(app, body))[0] for body in bodies] == expected
-            await asyncio.sleep(0.01)
-            left = [each for each in gc.get_objects() if type(each) is Job]
-            # The deadlines' timer may still know the last one that it saw.
-            assert len(left) <= 1
+            # The deadlines' timer may still know the last one that it saw; and a thread, for a moment, its last batch.
+            while sum(type(each) is Job for each in gc.get_objects()) > 1:
+                await asyncio.sleep(0.01)
         finally:
             gc.enable()
 
@@ -180,12 +179,14 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
 
 def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, seven):
     async def draw(app):
-        batcher, free = app.repository.batchers["digits"], threading.Event()
+        batcher, begun, free = app.repository.batchers["digits"], threading.Event(), threading.Event()
         decoders = app.repository.decoders
         app.repository.decoders = busy = ThreadPoolExecutor(1)
-        busy.submit(free.wait)
+        busy.submit(lambda: begun.set() or free.wait())
+        begun.wait()
         drawing = asyncio.create_task(post(app, seven, b"show=features"))
-        await asyncio.sleep(0.2)
+        while not busy._work_queue.qsize():
+            await asyncio.sleep(0.01)
         places = batcher.places
         status, document = await drawing
         free.set()
@@ -194,4 +195,4 @@ def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, sev
         assert (places, batcher.places) == (1, 0)
         assert (status, document["error"]["code"]) == (503, "deadline")
 
-    within(draw, answer_seconds=0.4)
+    within(draw, answer_seconds=1)

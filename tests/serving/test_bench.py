@@ -76,14 +76,16 @@ def test_a_closed_loop_accounts_for_every_request(traffic: ModuleType) -> None:
     assert found.adds_up
     assert found.answered > 10
     assert abs(found.answered - found.refused) <= 4
-    assert found.rate(0, 0.3) == pytest.approx(found.answered / 0.3, rel=0.2)
+    # The last answer on each connection may have come later.
+    assert found.answered - 4 <= round(found.rate(0, 0.3) * 0.3) <= found.answered
     assert not found.problems
     assert not found.lost
 
 
-def test_an_open_loop_sends_what_it_is_told_to(traffic: ModuleType) -> None:
+@pytest.mark.parametrize("step", [0.0, 0.01])
+def test_an_open_loop_sends_what_it_is_told_to(traffic: ModuleType, step: float) -> None:
     with Scripted(*["done"] * 10_000) as port:
-        found = traffic.open_loop(port, REQUEST, expected, 400, 0.5, 4, 8)
+        found = traffic.open_loop(port, REQUEST, expected, 400, 0.5, 4, 8, step)
     assert found.sent == found.answered == 200
     assert len(found.lateness) == 200
 
@@ -99,7 +101,7 @@ def test_latency_counts_from_when_a_request_was_due(traffic: ModuleType) -> None
 
 def test_what_goes_wrong_is_counted(traffic: ModuleType) -> None:
     with Scripted("done", "wrong", "refused for ever", "cut") as port:
-        found = traffic.closed_loop(port, REQUEST, expected, 1, 0.1)
+        found = traffic.closed_loop(port, REQUEST, expected, 1, 0.5)
     assert not found.adds_up
     assert found.sent == found.answered + found.refused + sum(found.lost.values())
     assert set(found.lost) == {"closed, in the answer"}

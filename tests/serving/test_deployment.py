@@ -93,7 +93,7 @@ def test_the_health_check_of_the_image_follows_the_readiness_of_the_server(serve
     server.process.send_signal(signal.SIGTERM)
     server.wait_for("stopping")
     assert subprocess.run(check, capture_output=True, check=False).returncode == 1
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_whoever_stops_the_server_waits_for_its_requests():

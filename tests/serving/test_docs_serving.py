@@ -87,7 +87,7 @@ def test_the_server_starts_from_python(tmp_path):
         try:
             assert any(" serving digits, lenet at http" in line for line in process.stderr)
             process.terminate()
-            assert "stopped" in process.communicate(timeout=30)[1]
+            assert "stopped" in process.communicate(timeout=60)[1]
         finally:
             process.kill()
     assert process.returncode == 0

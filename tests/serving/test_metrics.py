@@ -26,6 +26,7 @@ def test_requests_refusals_batches_and_stages_are_counted(serve, seven):
     assert found["cnnkit_queue_length", 'model="digits"'] == 0
     for stage in ("queue", "decode", "inference", "total"):
         assert found["cnnkit_stage_seconds_sum", f'model="digits",stage="{stage}"'] > 0
+    assert found["cnnkit_stage_seconds_count", 'model="digits",stage="total"'] == 3
     # The provider is what the session says that it runs on.
     assert found["cnnkit_model_info", 'model="digits",precision="fp32",provider="CPU",version="1"'] == 1
     assert not any("made-up" in labels for _, labels in found)

@@ -1,8 +1,7 @@
 import base64
 import json
-import threading
+import time
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from cnnkit import zoo
+from tests.serving.conftest import wait_until
+from tests.serving.test_pressure import connect, queue_length, request
 
 SEVEN = [[(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)], [(0.38, 0.52), (0.64, 0.52)]]
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -256,8 +257,16 @@ def test_another_model_is_asked_about_the_same_drawing(page):
     expect(page.locator("#model")).to_have_value("shapes-cnn")
 
 
-def test_one_request_at_a_time_and_the_last_drawing_wins(open_page, serve, slow):
-    page = open_page(serve(slow, "--max-batch", 1).url)
+def wait(page, is_so):
+    """Look again and again, and let the page go on meanwhile."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+
+
+def test_one_request_at_a_time_and_the_last_drawing_wins(open_page, gated, gate):
+    page = open_page(gated("--max-batch", 1).url)
     flying, most = set(), []
 
     def start(request):
@@ -273,13 +282,12 @@ def test_one_request_at_a_time_and_the_last_drawing_wins(open_page, serve, slow)
     page.on("requestfailed", end)
     for number in range(8):
         draw(page, [[(0.1 * number, 0.2), (0.1 * number, 0.8)]])
+        wait(page, lambda: most)
         page.wait_for_timeout(70)
+    gate.unlink()
+    wait(page, lambda: len(most) > 1 and not flying)
     expect(page.locator("#result")).to_be_visible()
-    page.wait_for_timeout(200)
-    while flying:
-        page.wait_for_timeout(200)
     assert max(most) == 1
-    assert len(most) > 1
     # Asked once more, the network sees the same.
     seen, asked = page.locator("#seen").get_attribute("src"), len(most)
     for _ in range(2):
@@ -300,30 +308,18 @@ def test_a_refusal_is_said_in_the_words_of_the_server(page):
     expect(problem).to_be_hidden()
 
 
-def test_a_busy_server_is_asked_again(open_page, serve, slow):
-    server = serve(slow, "--queue-size", 1, "--max-batch", 1)
+def test_a_busy_server_is_asked_again(open_page, gated, gate, seven):
+    server = gated("--queue-size", 1, "--max-batch", 1)
     page = open_page(server.url)
-    stop = threading.Event()
-    image = (Path(__file__).parents[2] / "docs" / "images" / "seven.png").read_bytes()
-
-    def load():
-        with httpx.Client() as client:
-            while not stop.is_set():
-                client.post(f"{server.url}/predict/slow", content=image)
-
-    threads = [threading.Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with connect(server.url) as client:
+        client.sendall(request(seven))
+        wait_until(lambda: queue_length(server) == 1)
         draw(page, ONE)
         expect(page.get_by_role("alert")).to_contain_text("Trying again in")
         expect(page.locator("#again")).to_be_visible()
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    expect(page.locator("#result")).to_be_visible()
-    expect(page.get_by_role("alert")).to_be_hidden()
+        gate.unlink()
+        expect(page.locator("#result")).to_be_visible()
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_server_that_is_gone_is_noticed(open_page, serve):

@@ -1,5 +1,6 @@
 """More requests than a model can answer, clients that are slow, and clients that leave."""
 
+import contextlib
 import gzip
 import json
 import socket
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from cnnkit.serving.protocol import MAX_HEAD
+from tests.serving.conftest import wait_until
 from tests.serving.test_metrics import values
 
 
@@ -39,29 +41,39 @@ def is_closed(connection):
         return True
 
 
+def queue_length(server):
+    return values(server.url).get(("cnnkit_queue_length", 'model="slow"'), 0)
+
+
+def is_open(url):
+    with contextlib.suppress(ConnectionRefusedError):
+        connect(url).close()
+        return True
+    return False
+
+
 @pytest.fixture
-def crowded(serve, slow, seven):
-    """A server of a slow model with two places, both of them taken for a while."""
-    server = serve(slow, "--queue-size", 2, "--max-batch", 1, "--threads", 1)
+def crowded(gated, seven):
+    """A server of a slow model with two places, both of them taken until the gate opens."""
+    server = gated("--queue-size", 2, "--max-batch", 1, "--threads", 1)
     clients = []
     for _ in range(2):
         clients.append(connect(server.url))
         clients[-1].sendall(request(seven))
-    while values(server.url).get(("cnnkit_queue_length", 'model="slow"')) != 2:
-        time.sleep(0.01)
+    wait_until(lambda: queue_length(server) == 2)
     yield server, clients
     for client in clients:
         client.close()
 
 
-def test_what_the_queue_cannot_hold_is_refused_at_once(crowded, seven):
+def test_what_the_queue_cannot_hold_is_refused_at_once(crowded, gate, seven):
     server, clients = crowded
     refused = httpx.post(f"{server.url}/predict/slow", content=seven)
-    assert refused.elapsed.total_seconds() < 0.1
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert refused.json()["error"]["code"] == "queue-full"
-    assert [answer_of(client)[0] for client in clients] == [200, 200]
     assert values(server.url)["cnnkit_refused_total", 'model="slow",reason="queue-full"'] == 1
+    gate.unlink()
+    assert [answer_of(client)[0] for client in clients] == [200, 200]
     assert httpx.post(f"{server.url}/predict/slow", content=seven).status_code == 200
 
 
@@ -71,27 +83,24 @@ def test_health_and_metrics_are_never_refused(crowded):
         assert httpx.get(server.url + path).status_code == 200
 
 
-def test_a_client_that_leaves_frees_its_place(crowded, seven):
+def test_a_client_that_leaves_frees_its_place(crowded, gate, seven):
     server, clients = crowded
     clients[1].close()
-    deadline = time.monotonic() + 5
-    with httpx.Client(timeout=20) as client:
-        while client.post(f"{server.url}/predict/slow", content=seven).status_code == 503:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    wait_until(lambda: queue_length(server) == 1)
+    clients[1] = connect(server.url)
+    clients[1].sendall(request(seven))
+    wait_until(lambda: queue_length(server) == 2)
     assert values(server.url)["cnnkit_clients_left_total", ""] == 1
-    assert answer_of(clients[0])[0] == 200
+    gate.unlink()
+    assert [answer_of(client)[0] for client in clients] == [200, 200]
 
 
-def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
-    server = serve(slow, "--answer-seconds", 0.2, "--max-batch", 1, "--threads", 1)
+def test_an_answer_that_takes_too_long_is_a_refusal(gated, seven):
+    server = gated("--answer-seconds", 0.2, "--max-batch", 1, "--threads", 1)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: httpx.post(f"{server.url}/predict/slow", content=seven), range(12)))
-    codes = {answer.json()["error"]["code"] for answer in answers if answer.status_code == 503}
-    assert codes == {"deadline"}
-    assert all(answer.elapsed.total_seconds() < 1.5 for answer in answers)
-    refused = values(server.url)["cnnkit_refused_total", 'model="slow",reason="deadline"']
-    assert refused == sum(answer.status_code == 503 for answer in answers) > 0
+    assert {(answer.status_code, answer.json()["error"]["code"]) for answer in answers} == {(503, "deadline")}
+    assert values(server.url)["cnnkit_refused_total", 'model="slow",reason="deadline"'] == 12
 
 
 @pytest.mark.parametrize(
@@ -100,14 +109,14 @@ def test_an_answer_that_takes_too_long_is_a_refusal(serve, slow, seven):
     ids=["line", "headers", "nothing", "byte"],
 )
 def test_headers_that_do_not_come_end_the_connection(hasty, sent):
+    started = time.perf_counter()
     with connect(hasty.url) as client:
         client.sendall(sent)
-        started = time.perf_counter()
         if sent:
             status, headers, body = answer_of(client)
             assert (status, headers["connection"], body["error"]["code"]) == (408, "close", "slow-request")
         assert is_closed(client)
-        assert 0.3 < time.perf_counter() - started < 2
+        assert 0.4 < time.perf_counter() - started < 10
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -130,7 +139,7 @@ def test_a_body_that_dribbles_ends_at_the_deadline(hasty, chunked):
         stop.set()
         thread.join()
         assert (status, body["error"]["code"]) == (408, "slow-request")
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 10
 
 
 def test_a_connection_is_kept_between_requests_for_longer_than_that(hasty, seven):
@@ -181,6 +190,8 @@ def test_a_compressed_image_is_taken(hasty, seven):
     packed = gzip.compress(seven)
     answer = httpx.post(f"{hasty.url}/predict/lenet", content=packed, headers={"content-encoding": "gzip"})
     assert answer.json()["label"] == "7"
+    answer = httpx.post(f"{hasty.url}/predict/lenet", content=packed * 2, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content-encoding")
 
 
 @pytest.mark.parametrize("complete", [False, True])

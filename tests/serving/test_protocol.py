@@ -8,32 +8,31 @@ import pytest
 import uvicorn
 
 from cnnkit.serving import protocol
-from cnnkit.serving.metrics import Metrics
+from cnnkit.serving.app import App
+from cnnkit.serving.holding import Holding
 from cnnkit.serving.settings import Settings
 from tests.serving.test_pressure import answer_of, connect, is_closed, request
-
-
-def seconds_until_closed(client):
-    started = time.perf_counter()
-    assert is_closed(client)
-    return time.perf_counter() - started
 
 
 def test_blank_lines_do_not_keep_a_connection(hasty):
     with connect(hasty.url) as client:
         client.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer_of(client)[0] == 200
+        started = time.perf_counter()
         client.sendall(b"\r\n")
-        assert 0.3 < seconds_until_closed(client) < 2
+        assert is_closed(client)
+        assert 0.4 < time.perf_counter() - started < 10
 
 
 @pytest.mark.parametrize("sent", [b"", b"x"])
 def test_a_body_that_was_refused_need_not_come_but_cannot_keep_the_connection(hasty, sent):
     with connect(hasty.url) as client:
+        started = time.perf_counter()
         client.sendall(request(b"", path="/predict/nobody", length=1000))
         assert answer_of(client)[0] == 404
         client.sendall(sent)
-        assert 0.3 < seconds_until_closed(client) < 2
+        assert is_closed(client)
+        assert 0.4 < time.perf_counter() - started < 10
 
 
 def test_a_connection_goes_on_after_a_refused_body(hasty, seven):
@@ -68,10 +67,12 @@ def test_a_body_that_is_no_http_is_told_so(hasty):
 
 
 @pytest.mark.parametrize("rest", [b"GET / HT", b"\0\1\2"], ids=["slow", "garbage"])
-def test_what_follows_a_request_does_not_cost_it_its_answer(serve, slow, seven, rest):
-    server = serve(slow, "--receive-seconds", 0.1, "--threads", 1, "--max-batch", 1)
+def test_what_follows_a_request_does_not_cost_it_its_answer(gated, gate, seven, rest):
+    server = gated("--receive-seconds", 0.1, "--threads", 1, "--max-batch", 1)
     with connect(server.url) as client:
         client.sendall(request(seven) + rest)
+        server.wait_for("refused-connection")
+        gate.unlink()
         status, headers, body = answer_of(client)
         assert (status, headers["connection"], body["model"]) == (200, "close", "slow")
         assert is_closed(client)
@@ -93,19 +94,18 @@ def test_a_client_that_does_not_take_its_answer_is_left(monkeypatch):
         await send({"type": "http.response.body", "body": bytes(50_000_000)})
 
     async def stall():
-        config = uvicorn.Config(
-            app, http=partial(protocol.Connection, settings=Settings(), metrics=Metrics()), lifespan="off", port=0
-        )
+        served = partial(protocol.Connection, settings=Settings(), served=App([], Settings()), holding=Holding())
+        config = uvicorn.Config(app, http=served, lifespan="off", port=0)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve())
         while not server.started:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        started = time.perf_counter()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readline()
         assert server.server_state.connections
-        started = time.perf_counter()
         while server.server_state.connections:
             await asyncio.sleep(0.01)
         writer.close()
@@ -113,4 +113,4 @@ def test_a_client_that_does_not_take_its_answer_is_left(monkeypatch):
         await serving
         return time.perf_counter() - started
 
-    assert 0.1 < asyncio.run(asyncio.wait_for(stall(), 5)) < 3
+    assert 0.2 < asyncio.run(asyncio.wait_for(stall(), 30)) < 10

@@ -3,6 +3,7 @@ import signal
 import socket
 import threading
 import time
+from datetime import datetime
 from urllib.error import HTTPError
 
 import httpx
@@ -11,16 +12,17 @@ import pytest
 
 import cnnkit
 from cnnkit.runtime.hardware import has_driver
-from tests.serving.conftest import urlopen
+from cnnkit.serving.server import NOTICE_SECONDS
+from tests.serving.conftest import urlopen, wait_until
 from tests.serving.test_metrics import values
-from tests.serving.test_pressure import answer_of, connect, request
+from tests.serving.test_pressure import answer_of, connect, is_open, queue_length, request
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 
 
 def status_of(url):
     try:
-        with urlopen(url, timeout=5) as answer:
+        with urlopen(url, timeout=20) as answer:
             return answer.status
     except HTTPError as error:
         return error.code
@@ -33,61 +35,66 @@ def test_sigterm_withdraws_readiness_then_closes_the_door_and_ends_with_0(serve)
     server.wait_for("stopping")
     assert status_of(f"{server.url}/v2/health/ready") == 503
     assert status_of(f"{server.url}/v2/health/live") == 200
-    assert server.process.wait(10) == 0
+    assert server.process.wait(60) == 0
     with pytest.raises(ConnectionRefusedError):
         connect(server.url)
 
 
 @pytest.fixture
 def sent(seven):
-    """Send so many requests for the slow model, each on a connection of its own: `sent(server, 4)`."""
+    """Let a gated server have so many requests, each on a connection of its own: `sent(server, 4)`."""
     with contextlib.ExitStack() as stack:
 
         def send(server, number):
             clients = [stack.enter_context(connect(server.url)) for _ in range(number)]
             for client in clients:
                 client.sendall(request(seven))
-            time.sleep(0.2)
+            wait_until(lambda: queue_length(server) == number)
             return clients
 
         yield send
 
 
-def test_what_was_accepted_is_answered_before_the_end(serve, slow, sent):
-    server = serve(slow, "--max-batch", 1, "--threads", 1)
+def test_what_was_accepted_is_answered_before_the_end(gated, gate, sent):
+    server = gated("--max-batch", 1, "--threads", 1)
     clients = sent(server, 4)
     server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not is_open(server.url))
+    gate.unlink()
     answers = [answer_of(client) for client in clients]
     assert [status for status, _, _ in answers] == [200] * 4
     assert answers[-1][1]["connection"] == "close"
-    assert server.process.wait(10) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_a_new_request_is_answered_while_the_door_is_open_and_is_the_last_of_its_connection(serve, seven):
     server = serve("lenet")
     server.process.send_signal(signal.SIGTERM)
     server.wait_for("stopping")
-    answer = httpx.post(f"{server.url}/predict/lenet", content=seven)
-    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    with connect(server.url) as client:
+        client.sendall(request(seven, path="/predict/lenet"))
+        status, headers, _ = answer_of(client)
+    assert (status, headers["connection"]) == (200, "close")
 
 
-def test_what_does_not_end_in_time_is_told_so(serve, slow, sent):
-    server = serve(slow, "--max-batch", 1, "--threads", 1, "--drain-seconds", 0.5)
+def test_what_does_not_end_in_time_is_told_so(gated, gate, sent):
+    server = gated("--max-batch", 1, "--threads", 1, "--drain-seconds", 0.5)
     clients = sent(server, 8)
     started = time.perf_counter()
     server.process.send_signal(signal.SIGTERM)
     last = answer_of(clients[-1])
     assert (last[0], last[2]["error"]["code"]) == (503, "stopping")
-    assert server.process.wait(10) == 0
-    assert time.perf_counter() - started < 4
+    assert time.perf_counter() - started < 10
+    gate.unlink()
+    assert server.process.wait(60) == 0
 
 
 def test_idle_connections_do_not_hold_the_server_up(serve):
     server = serve("lenet")
     with connect(server.url), connect(server.url):
-        started = time.perf_counter()
-        assert server.stop(signal.SIGINT) == 0  # Ctrl-C waits for no load balancer
-        assert time.perf_counter() - started < 0.9
+        assert server.stop(signal.SIGINT) == 0
+        began, ended = (datetime.fromisoformat(server.wait_for(event)["time"]) for event in ("stopping", "stopped"))
+        assert (ended - began).total_seconds() < NOTICE_SECONDS  # Ctrl-C waits for no load balancer
 
 
 def test_a_terminal_that_closes_stops_the_server_in_order(serve):
@@ -150,14 +157,13 @@ def test_requests_under_way_survive_sigterm_under_load(serve, seven):
     threads = [threading.Thread(target=load) for _ in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    wait_until(lambda: len(answered) > 20)
     code = server.stop()
     stop.set()
     for thread in threads:
         thread.join()
     assert (code, lost) == (0, [])
     assert set(answered) == {200}
-    assert len(answered) > 20
 
 
 @pytest.mark.gpu

@@ -53,7 +53,7 @@ def together() -> Iterator[Callable[..., list[Any]]]:
             ends.append(ours)
         results = [_received(end) for end in ends]
         for process in started:
-            process.join(30)
+            process.join(60)
         return results
 
     yield run
@@ -66,7 +66,6 @@ def _member(rank: int, world: int, port: int, work: Callable[[], Any], end: Any)
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         end.send(work())
     except BaseException as error:
@@ -75,7 +74,7 @@ def _member(rank: int, world: int, port: int, work: Callable[[], Any], end: Any)
 
 def _received(end: Any) -> Any:
     try:
-        assert end.poll(60), "a process hangs"
+        assert end.poll(300), "a process hangs"
         return end.recv()
     except EOFError:
         return None

@@ -1,0 +1,29 @@
+"""`cnnkit` whose server works on no batch while there is the file $GATE, so that a test knows what is under way.
+
+A program by itself: the workers of a server begin by running it again.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnkit.cli import main
+from cnnkit.serving.batching import Job
+from cnnkit.serving.served import ServedModel
+
+_run = ServedModel.run
+
+
+def run_behind_the_gate(model: ServedModel, jobs: Sequence[Job]) -> list[Exception | None]:
+    gate = Path(os.environ["GATE"])
+    while gate.exists():
+        time.sleep(0.01)
+    return _run(model, jobs)
+
+
+if __name__ in {"__main__", "__mp_main__"}:  # the server, a worker
+    ServedModel.run = run_behind_the_gate
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import platformdirs
 
-from cnnkit.errors import UnknownNameError
+from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Fit, Polarity
 
 DATA_VARIABLE = "CNNKIT_DATA"
@@ -94,18 +94,44 @@ def dataset(name: str) -> DatasetSpec:
         ) from None
 
 
+def data_folder(data_dir: Path | None = None) -> tuple[Path, Literal["--data-dir", "$CNNKIT_DATA", "cache"]]:
+    """Return the data folder and who names it: `data_dir`, else `$CNNKIT_DATA`, else it is the user's cache folder."""
+    if data_dir is not None:
+        return data_dir, "--data-dir"
+    if variable := os.environ.get(DATA_VARIABLE):
+        return Path(variable).expanduser(), "$CNNKIT_DATA"
+    return platformdirs.user_cache_path("cnnkit") / "data", "cache"
+
+
 def locate(spec: DatasetSpec, data_dir: Path | None = None) -> Location:
-    """Find a data set's files: under `data_dir`, else `$CNNKIT_DATA`, else the user's cache folder."""
+    """Find a data set's files in the data folder."""
     if not spec.files:
         return Location(None, True, "drawn")
-    if data_dir is not None:
-        return Location(data_dir, _complete(spec, data_dir), "--data-dir")
-    cache = platformdirs.user_cache_path("cnnkit") / "data"
-    if variable := os.environ.get(DATA_VARIABLE):
-        folder = Path(variable).expanduser()
-        return Location(folder, _complete(spec, folder), "$CNNKIT_DATA")
-    return Location(cache, _complete(spec, cache), "cache")
+    folder, origin = data_folder(data_dir)
+    return Location(folder, all((folder / file).is_file() for file in spec.files), origin)
 
 
-def _complete(spec: DatasetSpec, folder: Path) -> bool:
-    return all((folder / file).is_file() for file in spec.files)
+def find_own(source: str, labels: tuple[str, ...], data_dir: Path | None = None) -> str:
+    """Return what a network was trained on as it can be had here: a data set, or the image folder where it is.
+
+    Args:
+        source: as its recipe names it; a folder is looked for as written, and by its name in the data folder.
+        labels: of the network.
+        data_dir: the data folder, as for `locate`.
+
+    Raises:
+        DataError: an image folder that is in neither place.
+    """
+    written = Path(source).expanduser()
+    if source in DATASETS or written.is_dir():
+        return source
+    folder, origin = data_folder(data_dir)
+    if (folder / written.name).is_dir():
+        return str(folder / written.name)
+    alike = [f"--data {spec.name}" for spec in DATASETS.values() if spec.classes == labels]
+    instead = f" Other images of the same classes: {' or '.join(alike)}." if alike else ""
+    raise DataError(
+        f"there is no image folder {written.name}: neither {written.resolve()} nor {folder / written.name} ({origin}). "
+        "The network was trained on it; give its path with --data, or the folder it is in with --data-dir."
+        f"{instead}"
+    )

@@ -30,6 +30,9 @@ CnnkitError                    exit 1
 from collections.abc import Iterable
 from typing import ClassVar
 
+_LISTED = 12
+"""Names that an error lists; of more it gives the first few, as examples of their form."""
+
 
 class DeviceWarning(UserWarning):
     """A GPU that is left unused, in whole or in part."""
@@ -55,13 +58,26 @@ class UnknownNameError(CnnkitError):
     code = "unknown-name"
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
-        import difflib
+        known = list(known)
+        self.close_matches = close_matches(name, known)
+        super().__init__(" ".join(filter(None, (f"there is no {kind} {name!r}.", guess(name, known), hint))))
 
-        known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        guess = f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}." if known else ""
-        super().__init__(f"there is no {kind} {name!r}.{guess}{' ' + hint if hint else ''}")
-        self.close_matches = tuple(close)
+
+def close_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the known names that a name may be a slip of, the closest first."""
+    import difflib
+
+    return tuple(difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5))
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with what may have been meant by an unknown name: the close ones, else the known ones."""
+    known = sorted(known)
+    if close := close_matches(name, known):
+        return f"Did you mean {' or '.join(close)}?"
+    if len(known) > _LISTED:
+        return f"Known: {', '.join(known[:3])} and {len(known) - 3} others."
+    return f"Known: {', '.join(known)}." if known else ""
 
 
 class DataError(CnnkitError):

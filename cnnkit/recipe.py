@@ -2,13 +2,16 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, close_matches
 from cnnkit.files import write_atomic
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Shape = tuple[
     Annotated[int, Field(ge=1, le=3)], Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]
@@ -117,9 +120,7 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            problems = "; ".join(
-                ": ".join([*map(str, e["loc"]), e["msg"].removeprefix("Value error, ")]) for e in error.errors()
-            )
+            problems = "; ".join(map(_said, error.errors()))
             raise UsageError(f"the recipe is not valid: {problems}.") from error
 
     @classmethod
@@ -149,8 +150,18 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}.") from error
+        raise UsageError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}.") from error
     table = document.get("recipe")
     if not isinstance(table, dict):
         raise UsageError(f"{path} has no [recipe] table; a run's run.toml shows the form.")
     return table
+
+
+def _said(problem: "ErrorDetails") -> str:
+    """Say what pydantic found wrong: the field, what was expected, and what came."""
+    where, came = ": ".join(map(str, problem["loc"])), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        close = close_matches(where, Recipe.model_fields)
+        return f"{where}: there is no such field" + (f" (did you mean {' or '.join(close)}?)" if close else "")
+    got = f", got {came!r}" if isinstance(came, str | int | float) else ""
+    return ": ".join(filter(None, (where, problem["msg"].removeprefix("Value error, ") + got)))

@@ -8,13 +8,14 @@ import importlib
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit import zoo
-from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError, guess
 
 if TYPE_CHECKING:
     from cnnkit.recipe import Recipe
@@ -180,6 +181,15 @@ def import_factory(factory: str) -> Any:
     return found
 
 
+MODEL_FILES = {".onnx", ".safetensors"}
+"""How the names of model files end."""
+BEST = "best.safetensors"
+"""Name of a run's best weights."""
+_EXPECTED = (
+    "Expected a name that cnnkit models lists, a run folder, an .onnx or .safetensors file, torchvision/NAME or "
+    "package.module:factory."
+)
+
 Kind = Literal["architecture", "zoo", "checkpoint", "onnx", "torchvision", "factory"]
 
 
@@ -202,25 +212,24 @@ def resolve(text: str) -> Reference:
 
     Raises:
         UnknownNameError: nothing of that name, with the close matches.
-        CheckpointError: a path that is not there, or a run folder without a checkpoint.
+        CheckpointError: a file that is not there or no model, or a run folder without a checkpoint.
+        UsageError: an image.
     """
-    if not text:
-        raise UnknownNameError("model", text, [*models(), *zoo.entries()])
     path = Path(text)
-    if path.suffix.lower() in {".onnx", ".safetensors"}:
+    if path.suffix.lower() in MODEL_FILES:
         if path.is_dir():
             raise CheckpointError(f"{text} is a folder; expected a file.")
         if not path.is_file():
-            raise CheckpointError(f"there is no file {text}.")
+            raise CheckpointError(f"there is no file {text}. {guess(text, _models_beside(path))}".rstrip())
         return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)
     if any(text == spec.name for spec in _OWN):
         return Reference(text, "architecture")
     if text in zoo.entries():
         return Reference(text, "zoo")
-    if path.is_dir():
-        checkpoint = path / "best.safetensors"
+    if text and path.is_dir():
+        checkpoint = path / BEST
         if not checkpoint.is_file():
-            raise CheckpointError(f"{text} is a folder without a best.safetensors: not a finished run.")
+            raise CheckpointError(f"{text} is a folder without a {BEST}: not a finished run.")
         return Reference(text, "checkpoint", checkpoint)
     if text.startswith("torchvision/"):
         return Reference(text, "torchvision")
@@ -232,12 +241,27 @@ def resolve(text: str) -> Reference:
     # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
     if text in models():
         return Reference(text, "architecture")
-    raise UnknownNameError(
-        "model",
-        text,
-        [*models(), *zoo.entries()],
-        hint="Also possible: a run folder, a file, torchvision/NAME, module:factory.",
-    )
+    raise _not_a_model(text, path)
+
+
+def _not_a_model(text: str, path: Path) -> CnnkitError:
+    """Say what a text that is no model reference is instead, or what it may have been meant to be."""
+    from cnnkit.pictures import is_image_file
+
+    if is_image_file(path):
+        return UsageError(f"{text} is an image, and a model is expected here. To classify it: cnnkit predict {text}")
+    if path.is_file():
+        return CheckpointError(f"{text} is no model. {_EXPECTED}")
+    if len(path.parts) > 1:
+        return UnknownNameError("file or folder", text, _models_beside(path), hint=_EXPECTED)
+    return UnknownNameError("model", text, [*models(), *zoo.entries()], hint=_EXPECTED)
+
+
+def _models_beside(path: Path) -> list[str]:
+    """Return the runs and model files in the folder that a path is in, or would be."""
+    with suppress(OSError):
+        return [str(p) for p in path.parent.iterdir() if p.suffix.lower() in MODEL_FILES or (p / BEST).is_file()]
+    return []
 
 
 def short_name(text: str) -> str:
@@ -247,7 +271,7 @@ def short_name(text: str) -> str:
     ['lenet-mnist-1', 'resnet18', 'MyNet']
     """
     path = Path(text).expanduser().resolve()
-    if path.suffix.lower() not in {".onnx", ".safetensors"}:
+    if path.suffix.lower() not in MODEL_FILES:
         return path.name.rpartition(":")[2]
     # Runs call their file model.onnx, and their weights best.safetensors.
     return path.parent.name if path.stem in {"model", "best"} else path.stem

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cnnkit import api, cli
+from cnnkit import api, cli, registry
 from cnnkit.errors import CnnkitError
 from cnnkit.render import plots, training
 from cnnkit.training import loop, networks, runs, shapes
@@ -152,9 +152,9 @@ def unreadable(run: Path, found: Found) -> Iterator[str]:
                     found.read += 1
                 except CnnkitError as error:
                     yield f"{name}: {error}"
-    if (run / runs.BEST).is_file():
+    if (run / registry.BEST).is_file():
         try:
-            networks.load_checkpoint(run / runs.BEST, runs.BEST)
+            networks.load_checkpoint(run / registry.BEST, registry.BEST)
             found.read += 1
         except CnnkitError as error:
             yield str(error)
@@ -162,7 +162,7 @@ def unreadable(run: Path, found: Found) -> Iterator[str]:
         runs.recipe_of(run)
     except CnnkitError as error:
         yield str(error)
-    if curves(run) and not (run / runs.BEST).is_file():
+    if curves(run) and not (run / registry.BEST).is_file():
         yield "there are curves and no best checkpoint"
 
 
@@ -177,7 +177,7 @@ def curves(run: Path) -> list[dict[str, str]]:
 
 def outcome(run: Path) -> dict[str, Any]:
     """Return what has to be the same in the end."""
-    card = networks.load_checkpoint(run / runs.BEST, runs.BEST)[1]
+    card = networks.load_checkpoint(run / registry.BEST, registry.BEST)[1]
     state = read_state(run)
     assert state is not None  # noqa: S101
     tensors, facts = state

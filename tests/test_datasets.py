@@ -2,7 +2,7 @@ import pytest
 
 from cnnkit import datasets
 from cnnkit.datasets import DATASETS, dataset, locate
-from cnnkit.errors import UnknownNameError
+from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Preprocessing
 
 ON_DISK = [spec for spec in DATASETS.values() if spec.files]
@@ -82,3 +82,36 @@ def test_the_form_of_a_data_set_is_one_that_images_can_be_brought_to(spec):
 def test_an_unknown_data_set_is_answered_with_the_close_matches_and_how_to_give_a_folder():
     with pytest.raises(UnknownNameError, match=r"no data set 'fashion'. Did you mean fashion-mnist\?.* \./photos"):
         dataset("fashion")
+
+
+def test_the_folder_that_a_network_was_trained_on_is_looked_for_as_written_and_then_in_the_data_folder(
+    tmp_path, monkeypatch
+):
+    written, option, variable = tmp_path / "photos", tmp_path / "option", tmp_path / "variable"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CNNKIT_DATA", str(variable))
+    for folder in (variable / "photos", option / "photos"):
+        folder.mkdir(parents=True)
+    assert datasets.find_own("./photos", ("a", "b")) == str(variable / "photos")
+    assert datasets.find_own("./photos", ("a", "b"), option) == str(option / "photos")
+    written.mkdir()
+    assert datasets.find_own("./photos", ("a", "b"), option) == "./photos"
+    assert datasets.find_own("mnist", ("a", "b")) == "mnist"
+
+
+@pytest.mark.parametrize(
+    ("labels", "instead"),
+    [
+        (("circles", "squares", "triangles"), "Other images of the same classes: --data shapes."),
+        (tuple("0123456789"), "Other images of the same classes: --data mnist."),
+        (("a", "b"), ""),
+    ],
+)
+def test_the_folder_that_is_nowhere_is_answered_with_the_places_and_what_to_do(labels, instead, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as found:
+        datasets.find_own("./photos", labels, tmp_path / "data")
+    said = str(found.value)
+    for part in (tmp_path / "photos", tmp_path / "data" / "photos", "(--data-dir)", "give its path with --data, or"):
+        assert str(part) in said
+    assert said.endswith(instead or "with --data-dir.")

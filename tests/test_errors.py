@@ -84,3 +84,18 @@ def test_the_known_names_may_come_from_a_generator():
 def test_a_failed_check_carries_what_was_found():
     assert errors.ParityError("they differ", result=7).result == 7
     assert errors.AccuracyError("too low").result is None
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (["b", "a"], "Known: a, b."),
+        (
+            [f"n{number:02}" for number in range(12)],
+            "Known: n00, n01, n02, n03, n04, n05, n06, n07, n08, n09, n10, n11.",
+        ),
+        ([f"n{number:02}" for number in range(13)], "Known: n00, n01, n02 and 10 others."),
+    ],
+)
+def test_of_many_known_names_a_few_are_given(known, said):
+    assert errors.guess("zzzz", known) == said

@@ -94,6 +94,8 @@ def here(tmp_path, monkeypatch, zoo_at):
         "m.onnx",
         "M.ONNX",
         "old.pt",
+        "notes.txt",
+        "seven.png",
         "lenet/best.safetensors",
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +143,16 @@ def test_a_reference_is_understood(text, kind, path, architecture):
         ("gone.PTH", CheckpointError, "a pickle"),
         ("lenett", UnknownNameError, "no model 'lenett'. Did you mean lenet"),
         ("lenet-mnst", UnknownNameError, "Did you mean lenet-mnist"),
-        ("zzzz", UnknownNameError, r"Known: alexnet, .*lenet-mnist.* module:factory\."),
+        (
+            "zzzz",
+            UnknownNameError,
+            r"Known: alexnet, .*lenet-mnist.* Expected a name that cnnkit models lists, a run",
+        ),
+        ("n.onnx", CheckpointError, r"there is no file n\.onnx\. Did you mean .*\bm\.onnx"),
+        ("runs/lenet-2", UnknownNameError, r"no file or folder .*Did you mean runs.lenet-1\?"),
+        ("gone/lenet", UnknownNameError, "no file or folder 'gone/lenet'. Expected a name"),
+        ("notes.txt", CheckpointError, r"notes\.txt is no model\. Expected"),
+        ("seven.png", UsageError, r"seven\.png is an image, .*: cnnkit predict seven\.png"),
     ],
 )
 @pytest.mark.usefixtures("here")

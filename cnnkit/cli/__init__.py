@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import cnnkit
-from cnnkit.cli.common import Group
+from cnnkit.cli.group import Group
 
 COMMANDS = (
     "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",

@@ -36,22 +36,24 @@ def command(
     split: Split = None,
     data_dir: DataDir = None,
     only: Annotated[
-        str | None, typer.Option(help="Some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
+        str | None, typer.Option(help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="For fgsm and pgd: linf or l2. Default: both; with --epsilon, linf.")
+        str | None, typer.Option(help="Norm of fgsm and pgd, linf or l2. Default: both; with --epsilon, linf.")
     ] = None,
     epsilon: Annotated[
-        str | None, typer.Option(help="Radii for fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")
+        str | None, typer.Option(help="Radii of fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of pgd.", min=1)] = 20,
-    step_size: Annotated[float | None, typer.Option(help="Of pgd.", show_default="2.5 radii over the steps")] = None,
-    images: Annotated[int, typer.Option(help="Chosen by seed; 0: all of the split.", min=0)] = 1000,
+    steps: Annotated[int, typer.Option(help="Steps of pgd.", min=1)] = 20,
+    step_size: Annotated[
+        float | None, typer.Option(help="Length of a step of pgd.", show_default="2.5 radii over the steps")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Images to change, chosen by seed; 0: all of the split.", min=0)] = 1000,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL", help="For fooling: make an image for this class; may be repeated. Default: all."),
+        typer.Option(metavar="LABEL", help="Class to make a fooling image for; may be repeated. Default: all."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice, the noise and the directions.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice, the noise and the directions.", min=0)] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the changed images here, as PNG.")
     ] = None,

@@ -17,7 +17,9 @@ def command(
         typer.Argument(metavar="MODEL…", help="ONNX files, or model references.", autocompletion=complete_model),
     ],
     *,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Devices to run on: auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.")
+    ] = "auto",
     batch: Annotated[
         str | None, typer.Option(metavar="N,N…", help="Batch sizes. Default: 1,8,32,256, or the one that a file fixes.")
     ] = None,
@@ -25,7 +27,7 @@ def command(
         str | None, typer.Option(metavar="N,N…", help="Threads inside an operator, on the CPU. Default: one a core.")
     ] = None,
     torch: Annotated[bool, typer.Option("--torch", help="Measure PyTorch as well, eager and compiled.")] = False,
-    seconds: Annotated[float, typer.Option(help="To spend on each contender at each batch size.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to spend on each contender at each batch size.")] = 1.0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw throughput and latency over the batch size to this PNG.")
     ] = None,

@@ -1,119 +1,15 @@
-"""What commands share: the one place where errors are caught, and the options that mean the same everywhere."""
+"""What commands share: the options that mean the same everywhere."""
 
-import os
-import traceback
-import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from cnnkit.cli.signals import Terminated, name_of
-from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
+from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier
-
-# What an installation for prediction only does without.
-_TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "matplotlib"}
-
-
-# What may go wrong in one of several processes alone.
-_OF_ONE = {"out-of-memory", "os", "internal"}
-
-
-class Group(TyperGroup):
-    """Turns errors into messages and exit codes."""
-
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run the command; see `cnnkit.errors` for the exit codes."""
-        # Wrong usage may be found before `--json` itself is looked at.
-        ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = partial(_show_warning, set(), warnings.showwarning)
-                return super().invoke(ctx)
-        except (KeyboardInterrupt, Terminated) as stop:
-            if ctx.obj["json"]:
-                number = int(str(stop.code)) - 128 if isinstance(stop, Terminated) else SIGINT
-                _report(ctx, StoppedError.code, f"stopped by {name_of(number)}")
-            raise
-        except CnnkitError as error:
-            _trace(ctx)
-            # A process that is lost is started again, and an envelope would be one too many.
-            if not (isinstance(error, LostProcessError) and ctx.obj["json"]):
-                _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
-            raise typer.Exit(error.exit_code) from None
-        except Exception as error:
-            if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
-                raise
-            usage = getattr(error, "format_message", None)
-            if usage and not ctx.obj["json"]:
-                raise  # Typer shows wrong usage better, with the usage line
-            if usage:
-                _report(ctx, UsageError.code, usage())
-                raise typer.Exit(UsageError.exit_code) from None
-            _trace(ctx)
-            if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING_LIBRARIES:
-                message = (
-                    f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks "
-                    f"{error.name}. Run: pip install torch torchvision torchmetrics onnx onnxscript matplotlib"
-                )
-                _report(ctx, MissingDependencyError.code, message)
-            elif isinstance(error, ModuleNotFoundError) and error.name == "onnx":
-                message = "ONNX files other than the zoo's are checked by the library onnx. Run: pip install onnx"
-                _report(ctx, MissingDependencyError.code, message)
-            elif isinstance(error, OSError):
-                _report(ctx, "os", f"{error.strerror or error}: {error.filename or 'a file'}.")
-            else:
-                message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
-                _report(ctx, "internal", message)
-            raise typer.Exit(1) from None
-
-
-def _show_warning(
-    said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
-) -> None:
-    """Show what the user should know of a device as all that cnnkit says, once; other libraries' warnings as usual."""
-    if issubclass(category, DeviceWarning):
-        from cnnkit.render import console
-
-        if str(message) not in said:
-            said.add(str(message))
-            console.warning(str(message))
-    else:
-        usual(message, category, *rest)
-
-
-def _trace(ctx: typer.Context) -> None:
-    if ctx.obj["debug"]:
-        traceback.print_exc()
-
-
-def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
-    rank = os.environ.get("LOCAL_RANK", "0")
-    if rank != "0":
-        # Of the processes that train together on a machine, one speaks; but an error of one's own is no other's.
-        if code not in _OF_ONE:
-            return
-        message = f"process {rank}: {message}"
-    if ctx.obj["json"]:
-        from cnnkit.render import envelope
-
-        envelope.write(
-            ctx.invoked_subcommand or "", result, errors=[(code, message)], status="failed" if failed else "error"
-        )
-    else:
-        from cnnkit.render import console
-
-        if code == StoppedError.code:
-            console.warning(message)
-        else:
-            console.error(message)
 
 
 def without_options(arguments: Sequence[str], *names: str) -> list[str]:
@@ -183,6 +79,11 @@ def complete_data(incomplete: str) -> list[str]:
     return [name for name in [*DATASETS, *folders] if name.startswith(incomplete)]
 
 
+def in_panel(text: str, panel: str, *names: str, **more: Any) -> Any:
+    """Return an option that the help shows in a panel of its own."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON envelope instead of tables.", callback=_remember_json, is_eager=True),
@@ -199,18 +100,25 @@ Data = Annotated[
     typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="train, validation, test or all. Default: test, and all of a folder it never saw.")
+    str | None,
+    typer.Option(
+        help="Images to use: train, validation, test or all. Default: test, and all of a folder it never saw."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")]
-TorchDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", help="Device to run on: auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")
+]
+TorchDevice = Annotated[str, typer.Option("--device", help="Device to run on: auto, cpu, cuda or cuda:N.")]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
 BatchSize = Annotated[int, typer.Option(help="Images that go through the network together.", min=1)]
 Labels = Annotated[Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")]
-Mean = Annotated[str | None, typer.Option(help="For an ONNX file without a card, as in 0.485,0.456,0.406.")]
-Std = Annotated[str | None, typer.Option(help="For an ONNX file without a card.")]
-Preprocess = Annotated[str | None, typer.Option(help="imagenet, for an ONNX file without a card.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Mean of each channel for an ONNX file without a card, as in 0.485,0.456,0.406.")
+]
+Std = Annotated[str | None, typer.Option(help="Deviation of each channel for an ONNX file without a card.")]
+Preprocess = Annotated[str | None, typer.Option(help="Preprocessing for an ONNX file without a card: imagenet.")]
 Shape = Annotated[
     str | None,
     typer.Option("--input", metavar="CxHxW", help="Input shape, as in 3x32x32. Default: the network's own."),
@@ -256,6 +164,20 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
     """
     if path is not None and path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
+
+
+def refuse_model(argument: str, command: str) -> None:
+    """Make sure that what stands where images do is no model.
+
+    Raises:
+        UsageError: it is one; `command` takes images.
+    """
+    from cnnkit import registry, zoo
+
+    path = Path(argument)
+    is_file = path.suffix.lower() in registry.MODEL_FILES or (path / registry.BEST).is_file()
+    if is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries())):
+        raise UsageError(f"{argument} is a model, and an image is expected here: {command} IMAGE --model {argument}")
 
 
 def names(text: str | None) -> Any:

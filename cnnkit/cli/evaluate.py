@@ -34,7 +34,7 @@ def command(
     split: Split = None,
     data_dir: DataDir = None,
     batch_size: BatchSize = 256,
-    top_k: Annotated[int, typer.Option(help="For the top-k accuracy.", min=1)] = 5,
+    top_k: Annotated[int, typer.Option(help="Classes that the top-k accuracy looks among.", min=1)] = 5,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit 3 below this accuracy, as in 0.98.", min=0, max=1)
     ] = None,

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Device, Json, Labels, Mean, Preprocess, Std, TrustCode, complete_model, load_classifier
+from cnnkit.cli.common import (
+    Device,
+    Json,
+    Labels,
+    Mean,
+    Preprocess,
+    Std,
+    TrustCode,
+    complete_model,
+    load_classifier,
+    refuse_model,
+)
 
 
 def command(
@@ -54,6 +65,7 @@ def command(
     from cnnkit import api
     from cnnkit.render import blocks, envelope, explanation, progress
 
+    refuse_model(str(image), "cnnkit explain")
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)

@@ -32,7 +32,7 @@ def command(
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: model.onnx in the run folder, or NAME.onnx here."),
+        typer.Option("--output", "-o", help="File to write. Default: model.onnx in the run folder, or NAME.onnx here."),
     ] = None,
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Take normalised float32 NCHW instead of uint8 NHWC.")
@@ -40,7 +40,9 @@ def command(
     input: Shape = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option(metavar="NAME", help="fp32, fp16 or int8; the last two are measured against the first."),
+        typer.Option(
+            metavar="NAME", help="Precision to write: fp32, fp16 or int8; the last two are measured against the first."
+        ),
     ] = "fp32",
     accuracy_budget: Annotated[
         float, typer.Option(metavar="POINTS", help="Percentage points of accuracy that fp16 or int8 may cost.")
@@ -63,7 +65,7 @@ def command(
         typer.Option("--triton", metavar="DIR", help="Write into a Triton model repository instead of a file."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Of the model in the Triton repository. Default: MODEL's own.")
+        str | None, typer.Option("--name", help="Name of the model in the Triton repository. Default: MODEL's own.")
     ] = None,
     triton_device: Annotated[
         str, typer.Option("--triton-device", help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.")

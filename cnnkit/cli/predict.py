@@ -18,6 +18,7 @@ from cnnkit.cli.common import (
     TrustCode,
     complete_model,
     load_classifier,
+    refuse_model,
 )
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
@@ -40,9 +41,14 @@ def command(
         typer.Option("--output", "-o", metavar="FILE", help="Write a row an image to FILE.csv, .jsonl or .parquet."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="local, or ray: Ray Data on the cluster of RAY_ADDRESS, or on processes here.")
+        str,
+        typer.Option(
+            help="Engine: local, or ray, which is Ray Data on the cluster of RAY_ADDRESS, or on processes here."
+        ),
     ] = "local",
-    workers: Annotated[int | None, typer.Option(help="Ray workers.", show_default="one for each CPU", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Ray workers to run on.", show_default="one for each CPU", min=1)
+    ] = None,
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,
@@ -112,7 +118,7 @@ def find_images(arguments: list[str]) -> list[Path | None]:
     """Turn files, folders and globs into image files, in order; `-` becomes None.
 
     Raises:
-        UsageError: `-` more than once.
+        UsageError: `-` more than once, or a model.
         ImageError: a folder or glob without images. A single file is not looked at yet.
     """
     from cnnkit.pictures import SUFFIXES, is_image_file
@@ -124,7 +130,9 @@ def find_images(arguments: list[str]) -> list[Path | None]:
         path = Path(argument)
         if argument == "-":
             found.append(None)
-        elif path.is_dir():
+            continue
+        refuse_model(argument, "cnnkit predict")
+        if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if is_image_file(p))
             if not inside:
                 raise ImageError(f"the folder {argument} has no images ({', '.join(sorted(SUFFIXES))}).")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit, names
+from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit, names, require_suffix
 from cnnkit.results.report import SECTIONS
 
 
@@ -18,7 +18,10 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Default: RUN/report.html; without a run, report-NAME.html."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Page to write. Default: RUN/report.html; without a run, report-NAME.html.",
         ),
     ] = None,
     without: Annotated[
@@ -31,7 +34,7 @@ def command(
     images: Annotated[
         int | None,
         typer.Option(
-            help="For corruptions and attacks, chosen by seed; 0: all.", min=0, show_default="500, fewer if large"
+            help="Images to corrupt and attack, chosen by seed; 0: all.", min=0, show_default="500, fewer if large"
         ),
     ] = None,
     data: Data = None,
@@ -50,6 +53,7 @@ def command(
 
     path = output or report.default_place(run)
     report.require_place(path)
+    require_suffix(output, ".html", "--output")
     steps = api.report_steps(
         run,
         without=names(without) or (),

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from cnnkit.cli.common import Device, Labels, Mean, Preprocess, Std, complete_model, numbers, require_preprocess
+from cnnkit.cli.common import (
+    Device,
+    Labels,
+    Mean,
+    Preprocess,
+    Std,
+    complete_model,
+    in_panel,
+    numbers,
+    require_preprocess,
+)
+
+_LISTENING, _BATCHING, _LIMITS, _RUNNING = "Listening", "Batching", "Limits", "Reloading and log"
 
 
 def command(
@@ -18,34 +30,42 @@ def command(
         ),
     ] = None,
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for a free one.", min=0, max=65535)] = 8000,
-    workers: Annotated[int, typer.Option(help="Processes behind the port.", min=1, max=256)] = 1,
     device: Device = "auto",
+    host: Annotated[str, in_panel("Address to listen on; 0.0.0.0 takes requests from the network.", _LISTENING)] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, in_panel("Port to listen on; 0 takes a free one.", _LISTENING, min=0, max=65535)] = 8000,
+    workers: Annotated[int, in_panel("Processes that share the port.", _LISTENING, min=1, max=256)] = 1,
+    max_batch: Annotated[
+        int, in_panel("Most images that go through a network together.", _BATCHING, min=1, max=4096)
+    ] = 32,
+    max_delay_ms: Annotated[
+        float, in_panel("Milliseconds that the first image of a batch waits for others.", _BATCHING, min=0, max=10_000)
+    ] = 0.0,
     threads: Annotated[
         int | None,
-        typer.Option(help="Of a network on the CPU. Default: what suits it and the machine.", min=1, max=1024),
+        in_panel(
+            "Threads of a network on the CPU. Default: what suits it and the machine.", _BATCHING, min=1, max=1024
+        ),
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Images that go through a network together.", min=1, max=4096)] = 32,
-    max_delay_ms: Annotated[
-        float, typer.Option(help="How long the first image of a batch waits for others.", min=0, max=10_000)
-    ] = 0.0,
     queue_size: Annotated[
-        int, typer.Option(help="Unanswered requests for a model; more are refused.", min=1, max=100_000)
+        int, in_panel("Most unanswered requests for a model; more are refused.", _LIMITS, min=1, max=100_000)
     ] = 256,
     receive_seconds: Annotated[
-        float, typer.Option(help="For a request's headers, and then for its body.", min=0.1, max=3600)
+        float, in_panel("Time for a request's headers to come, and again for its body.", _LIMITS, min=0.1, max=3600)
     ] = 10.0,
-    answer_seconds: Annotated[float, typer.Option(help="For the answer.", min=0.1, max=3600)] = 30.0,
-    max_body_mb: Annotated[float, typer.Option(help="Of a body, also once decompressed.", min=0.001, max=1024)] = 16.0,
-    max_pixels: Annotated[int, typer.Option(help="Of an image.", min=1, max=500_000_000)] = 50_000_000,
+    answer_seconds: Annotated[float, in_panel("Time for an answer to be ready.", _LIMITS, min=0.1, max=3600)] = 30.0,
+    max_body_mb: Annotated[
+        float, in_panel("Largest body in MiB, also once decompressed.", _LIMITS, min=0.001, max=1024)
+    ] = 16.0,
+    max_pixels: Annotated[int, in_panel("Most pixels of an image.", _LIMITS, min=1, max=500_000_000)] = 50_000_000,
     drain_seconds: Annotated[
-        float, typer.Option(help="For the requests that are there when SIGTERM comes.", min=0, max=3600)
+        float, in_panel("Time to answer what was accepted, once SIGTERM comes.", _LIMITS, min=0, max=3600)
     ] = 30.0,
-    watch: Annotated[bool, typer.Option(help="Load a model file again when it changes.")] = True,
-    admin: Annotated[bool, typer.Option("--admin", help="Offer POST /admin/reload to this machine.")] = False,
-    access_log: Annotated[bool, typer.Option("--access-log", help="A line for each request.")] = False,
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="Of the lines on standard error.")] = "text",
+    watch: Annotated[bool, in_panel("Load a model file again when it changes.", _RUNNING, "--watch/--no-watch")] = True,
+    admin: Annotated[bool, in_panel("Offer POST /admin/reload to this machine.", _RUNNING, "--admin")] = False,
+    access_log: Annotated[bool, in_panel("Log each request in a line.", _RUNNING, "--access-log")] = False,
+    log_format: Annotated[Literal["text", "json"], in_panel("Form of the log on standard error.", _RUNNING)] = "text",
     labels: Labels = None,
     mean: Mean = None,
     std: Std = None,

@@ -26,7 +26,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="all, or of kernel, input, output, parameters, trainable, multiply-adds, memory, receptive-field.",
+            help="Columns to show: all, or of kernel, input, output, parameters, trainable, multiply-adds, memory, "
+            "receptive-field.",
         ),
     ] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Show layers alike, one after another, as one.")] = False,
@@ -37,11 +38,11 @@ def command(
     compare: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="For an ONNX file: the PyTorch network beside it.", autocompletion=complete_model
+            metavar="MODEL", help="PyTorch network to show beside an ONNX file.", autocompletion=complete_model
         ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="For an ONNX file: run it, and show the time of each node.")
+        bool, typer.Option("--profile", help="Run an ONNX file, and show the time of each node.")
     ] = False,
     device: Device = "auto",
     trust_code: TrustCode = False,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from signal import SIGTERM
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from cnnkit.cli.common import (
     complete_data,
     complete_model,
     complete_run,
+    in_panel,
     shape_of,
     without_options,
 )
@@ -29,10 +30,6 @@ _DATA, _START, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
     "Loss and regularisation",
     "Machine",
 )
-
-
-def _option(text: str, panel: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
 def command(
@@ -55,55 +52,75 @@ def command(
     trust_code: TrustCode = False,
     json: Json = False,
     data: Annotated[
-        str | None, _option("Data set or image folder. Default: the recipe's.", _DATA, autocompletion=complete_data)
+        str | None, in_panel("Data set or image folder. Default: the recipe's.", _DATA, autocompletion=complete_data)
     ] = None,
     data_dir: DataDir = None,
     input: Shape = None,
-    normalisation: Annotated[str | None, _option("unit ([0, 1]) or standard (mean 0, variance 1).", _DATA)] = None,
-    augmentation: Annotated[str | None, _option("none, affine, digits, drawings or crops.", _DATA)] = None,
-    validation_fraction: Annotated[float | None, _option("Of the training images.", _DATA)] = None,
-    test_fraction: Annotated[float | None, _option("Of an image folder without a test folder.", _DATA)] = None,
-    seed: Annotated[int | None, _option("Of the split, the weights, the order and the augmentation.", _DATA)] = None,
+    normalisation: Annotated[
+        str | None, in_panel("Scale of pixels: unit ([0, 1]) or standard (mean 0, variance 1).", _DATA)
+    ] = None,
+    augmentation: Annotated[
+        str | None, in_panel("Changes to training images: none, affine, digits, drawings or crops.", _DATA)
+    ] = None,
+    validation_fraction: Annotated[
+        float | None, in_panel("Share of the training images to validate on.", _DATA)
+    ] = None,
+    test_fraction: Annotated[
+        float | None, in_panel("Share to test on, of an image folder without a test folder.", _DATA)
+    ] = None,
+    seed: Annotated[
+        int | None, in_panel("Seed of the split, the weights, the order and the augmentation.", _DATA)
+    ] = None,
     weights: Annotated[
         str | None,
-        _option("Model to start from; the head is new where the classes differ.", _START, metavar="REF"),
+        in_panel("Model to start from; the head is new where the classes differ.", _START, metavar="REF"),
     ] = None,
-    freeze: Annotated[bool | None, _option("Train the head only.", _START, "--freeze/--no-freeze")] = None,
-    epochs: Annotated[int | None, _option("Passes over the training images.", _LENGTH)] = None,
-    max_seconds: Annotated[float | None, _option("End after that much training; 0: no limit.", _LENGTH)] = None,
+    freeze: Annotated[bool | None, in_panel("Train the head only.", _START, "--freeze/--no-freeze")] = None,
+    epochs: Annotated[int | None, in_panel("Passes over the training images.", _LENGTH)] = None,
+    max_seconds: Annotated[float | None, in_panel("End after that much training; 0: no limit.", _LENGTH)] = None,
     patience: Annotated[
-        int | None, _option("End after so many epochs without a better one; 0: never.", _LENGTH)
+        int | None, in_panel("End after so many epochs without a better one; 0: never.", _LENGTH)
     ] = None,
-    limit_batches: Annotated[int | None, _option("Of each split, for a dry run; 0: all.", _LENGTH)] = None,
-    optimizer: Annotated[str | None, _option("sgd, adam, adamw or rmsprop.", _OPTIMIZER)] = None,
-    batch_size: Annotated[int | None, _option("Images in a step, over all processes.", _OPTIMIZER)] = None,
-    learning_rate: Annotated[float | None, _option("The highest one.", _OPTIMIZER, "--learning-rate", "--lr")] = None,
-    schedule: Annotated[str | None, _option("constant, cosine, one-cycle or step.", _OPTIMIZER)] = None,
-    warmup_epochs: Annotated[float | None, _option("Linear rise before the schedule.", _OPTIMIZER)] = None,
-    decay_epochs: Annotated[int | None, _option("Between two falls of the step schedule.", _OPTIMIZER)] = None,
-    decay_factor: Annotated[float | None, _option("Of each fall of the step schedule.", _OPTIMIZER)] = None,
-    momentum: Annotated[float | None, _option("For sgd and rmsprop.", _OPTIMIZER)] = None,
-    nesterov: Annotated[bool | None, _option("For sgd.", _OPTIMIZER, "--nesterov/--no-nesterov")] = None,
-    clip_norm: Annotated[float | None, _option("Largest norm of the gradients; 0: any.", _OPTIMIZER)] = None,
-    ema: Annotated[float | None, _option("Keep averaged weights with this decay; 0: don't.", _OPTIMIZER)] = None,
-    loss: Annotated[str | None, _option("cross-entropy.", _LOSS)] = None,
-    initialisation: Annotated[str | None, _option("default or xavier.", _LOSS)] = None,
-    weight_decay: Annotated[float | None, _option("L2 penalty; decoupled with adamw.", _LOSS)] = None,
-    label_smoothing: Annotated[float | None, _option("Share of each label that all classes get.", _LOSS)] = None,
-    class_weights: Annotated[str | None, _option("none, or balanced: rare classes count as much.", _LOSS)] = None,
-    mixup: Annotated[float | None, _option("Alpha of mixup; 0: none.", _LOSS)] = None,
+    limit_batches: Annotated[int | None, in_panel("Batches of each split, for a dry run; 0: all.", _LENGTH)] = None,
+    optimizer: Annotated[str | None, in_panel("Optimizer: sgd, adam, adamw or rmsprop.", _OPTIMIZER)] = None,
+    batch_size: Annotated[int | None, in_panel("Images in a step, over all processes.", _OPTIMIZER)] = None,
+    learning_rate: Annotated[
+        float | None, in_panel("Learning rate at its highest.", _OPTIMIZER, "--learning-rate", "--lr")
+    ] = None,
+    schedule: Annotated[
+        str | None, in_panel("Course of the learning rate: constant, cosine, one-cycle or step.", _OPTIMIZER)
+    ] = None,
+    warmup_epochs: Annotated[float | None, in_panel("Epochs of linear rise before the schedule.", _OPTIMIZER)] = None,
+    decay_epochs: Annotated[int | None, in_panel("Epochs between two falls of the step schedule.", _OPTIMIZER)] = None,
+    decay_factor: Annotated[float | None, in_panel("Factor of each fall of the step schedule.", _OPTIMIZER)] = None,
+    momentum: Annotated[float | None, in_panel("Momentum of sgd and rmsprop.", _OPTIMIZER)] = None,
+    nesterov: Annotated[
+        bool | None, in_panel("Let sgd use Nesterov's momentum.", _OPTIMIZER, "--nesterov/--no-nesterov")
+    ] = None,
+    clip_norm: Annotated[float | None, in_panel("Largest norm of the gradients; 0: any.", _OPTIMIZER)] = None,
+    ema: Annotated[float | None, in_panel("Keep averaged weights with this decay; 0: don't.", _OPTIMIZER)] = None,
+    loss: Annotated[str | None, in_panel("Loss to minimise: cross-entropy.", _LOSS)] = None,
+    initialisation: Annotated[str | None, in_panel("First weights: default or xavier.", _LOSS)] = None,
+    weight_decay: Annotated[float | None, in_panel("L2 penalty; decoupled with adamw.", _LOSS)] = None,
+    label_smoothing: Annotated[float | None, in_panel("Share of each label that all classes get.", _LOSS)] = None,
+    class_weights: Annotated[
+        str | None, in_panel("Weights of classes: none, or balanced, so that rare ones count as much.", _LOSS)
+    ] = None,
+    mixup: Annotated[float | None, in_panel("Alpha of mixup; 0: none.", _LOSS)] = None,
     adversarial_training: Annotated[
-        float | None, _option("Train on PGD's images within this L∞ radius, as in 0.1; 0: don't.", _LOSS)
+        float | None, in_panel("Train on PGD's images within this L∞ radius, as in 0.1; 0: don't.", _LOSS)
     ] = None,
-    adversarial_steps: Annotated[int | None, _option("Of PGD.", _LOSS)] = None,
-    adversarial_step_size: Annotated[float | None, _option("Of PGD; 0: 2.5 radii over the steps.", _LOSS)] = None,
+    adversarial_steps: Annotated[int | None, in_panel("Steps of PGD.", _LOSS)] = None,
+    adversarial_step_size: Annotated[
+        float | None, in_panel("Length of a step of PGD; 0: 2.5 radii over the steps.", _LOSS)
+    ] = None,
     device: TorchDevice = "auto",
-    precision: Annotated[str | None, _option("fp32, bf16 or fp16.", _MACHINE)] = None,
-    compile: Annotated[bool | None, _option("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,
+    precision: Annotated[str | None, in_panel("Numbers to compute in: fp32, bf16 or fp16.", _MACHINE)] = None,
+    compile: Annotated[bool | None, in_panel("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,
     tensorboard: Annotated[
-        bool | None, _option("Write the curves for TensorBoard too.", _MACHINE, "--tensorboard/--no-tensorboard")
+        bool | None, in_panel("Write the curves for TensorBoard too.", _MACHINE, "--tensorboard/--no-tensorboard")
     ] = None,
-    nproc: Annotated[int, _option("Processes, with a GPU or a share of the cores each.", _MACHINE, min=1)] = 1,
+    nproc: Annotated[int, in_panel("Processes, with a GPU or a share of the cores each.", _MACHINE, min=1)] = 1,
 ) -> None:
     """Train a network by its reference recipe; any option overrides the recipe.
 

@@ -233,7 +233,8 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
     if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
         with contextlib.suppress(CnnkitError):
             if spec is None:
-                return _folder_images(card, Recipe().override(card.recipe))
+                own = datasets.find_own(card.recipe["data"], card.labels, data_dir)
+                return _folder_images(card, Recipe().override({**card.recipe, "data": own}))
             data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))
             images = data.test.take(torch.arange(min(10, len(data.test))))
             return images.numpy(), f"{len(images)} images of {data.name}"

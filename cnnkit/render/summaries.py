@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from cnnkit.errors import UnknownNameError
+from cnnkit.errors import UsageError, guess
 from cnnkit.render import console
 from cnnkit.render.tables import shape
 from cnnkit.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
@@ -80,14 +80,14 @@ def columns_of(text: str | None, known: Sequence[str] = COLUMNS) -> tuple[str, .
     """Parse `kernel,output`, or `all`; None stays what it is.
 
     Raises:
-        UnknownNameError: no such column, with the close matches.
+        UsageError: no such column; with the close matches.
     """
     if text is None:
         return None
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in {*known, "all"}:
-            raise UnknownNameError("column", name, [*known, "all"])
+            raise UsageError(f"--columns: there is no column {name!r}. {guess(name, [*known, 'all'])}")
     return tuple(known) if "all" in names else tuple(dict.fromkeys(names))
 
 

@@ -117,15 +117,14 @@ def load_for(
 
     Raises:
         UsageError: there is no such split.
-        DataError: no data set named by anything, or other classes than the network's.
+        DataError: no data set named by anything, one that is not at hand, or other classes than the network's.
     """
     if split not in {None, "train", "validation", "test", "all"}:
         raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
     recipe = Recipe().override(card.recipe or {})
-    source = data or (recipe.data if card.recipe else None)
-    if source is None:
+    if not data and not card.recipe:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
-    recipe = recipe.override({"data": source})
+    recipe = recipe.override({"data": data or datasets.find_own(recipe.data, card.labels, data_dir)})
     used = split or _fair_split(card, recipe, given=data is not None)
     every: tuple[SplitName, ...] = ("train", "validation", "test")
     loaded = yield from data_module.load(

@@ -46,7 +46,10 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
         DataError: no such folder, fewer than two classes, an empty class, or splits with other classes.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no image folder {folder}. Name it by its path with --data.")
+        raise DataError(
+            f"there is no image folder {folder}{'' if folder.is_absolute() else f' in {Path.cwd()}'}. Expected "
+            "DIR/<class>/…, named by its path with --data."
+        )
     train = "train/" if (folder / "train").is_dir() else ""
     by_class = _classes(folder, train)
     classes = tuple(by_class)

@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from cnnkit.card import ModelCard
+from cnnkit.registry import BEST
 from cnnkit.results import EpochRecord
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
 from cnnkit.training.networks import read_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
-from cnnkit.training.runs import BEST, METRICS, versions, write_metrics
+from cnnkit.training.runs import METRICS, versions, write_metrics
 from cnnkit.training.setup import Prepared
 from cnnkit.training.state import PREVIOUS, STATE, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep

@@ -17,12 +17,11 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from cnnkit.errors import CheckpointError, OutputError, UsageError
+from cnnkit.errors import CheckpointError, OutputError, UsageError, guess
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
 
-BEST = "best.safetensors"
 METRICS = "metrics.csv"
 _LAUNCH = ".launch"
 LAUNCH = "CNNKIT_LAUNCH"
@@ -106,7 +105,10 @@ def recipe_of(run: Path) -> Recipe:
         UsageError: it is no run folder.
     """
     if not (run / "run.toml").is_file():
-        raise UsageError(f"{run} is no run folder: it has no run.toml. Expected something like runs/mnist-cnn-mnist-1.")
+        beside = guess(str(run), [str(path.parent) for path in run.parent.glob("*/run.toml")])
+        raise UsageError(
+            f"{run} is no run folder: it has no run.toml. {beside or 'Expected something like runs/mnist-cnn-mnist-1.'}"
+        )
     return Recipe.from_toml(run / "run.toml")
 
 

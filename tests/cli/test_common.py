@@ -1,6 +1,5 @@
-"""What all commands share: help, version, wrong usage, the last resort, tracebacks on demand, and pipes."""
+"""What all commands share: help, version, shapes, and arguments that were swapped."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import cnnkit
-from cnnkit import listing
 
 COMMANDS = (
     "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
@@ -47,26 +46,37 @@ def test_version(cli: Cli) -> None:
     assert (result.exit_code, result.stdout) == (0, f"cnnkit {cnnkit.__version__}\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["trian", "lenet"], "No such command 'trian'"),
-        (["summary"], "Missing argument 'MODEL'"),
-        (["summary", "lenet", "--bacth", "3"], "No such option: --bacth"),
-        (["summary", "lenet", "--batch", "0"], "0 is not in the range x>=1"),
-        (["summary", "lenet", "--batch", "many"], "'many' is not a valid int"),
-        (["summary", "lenet", "alexnet"], "unexpected extra argument"),
-        (["--verbose", "models"], "No such option: --verbose"),
-        (["evaluate", "lenet", "--min-accuracy", "98"], "98.0 is not in the range 0<=x<=1"),
-        (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),
-        (["train"], "say what to train: cnnkit train MODEL"),
-    ],
-)
-def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], message: str, cli: Cli) -> None:
-    result = cli(*arguments)
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("swapped", ["digits", "lenet", "absent.onnx", "run"])
+def test_a_model_where_an_image_is_expected_is_wrong_usage(
+    command: str, swapped: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").touch()
+    (tmp_path / "run" / "curves.png").touch()
+    result = cli(command, swapped)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    said = f"{swapped} is a model, and an image is expected here: cnnkit {command} IMAGE --model {swapped}"
+    assert said in " ".join(result.stderr.split())
+
+
+def test_an_image_called_like_a_model_is_an_image(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save(tmp_path / "digits", "PNG")
+    assert cli("predict", "digits").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "evaluate", "attack", "summary", "export", "benchmark"])
+def test_an_image_where_a_model_is_expected_is_wrong_usage(
+    command: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save(tmp_path / "seven.png")
+    result = cli(command, "seven.png", *(["--onnx"] if command == "export" else []))
+    assert (result.exit_code, result.stdout) == (2, "")
+    said = "seven.png is an image, and a model is expected here. To classify it: cnnkit predict seven.png"
+    assert said in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("text", ["3x32", "3x32x32x3", "3xax3", "0x28x28", "-1x28x28", "", "28"])
@@ -80,80 +90,6 @@ def test_a_shape_that_is_none_is_wrong_usage(text: str, command: str, cli: Cli) 
 @pytest.mark.parametrize("text", ["1x28x28", "1X28X28", "1×28×28"])
 def test_shapes_can_be_written_in_three_ways(text: str, cli: Cli) -> None:
     assert cli("summary", "lenet", "--input", text).stdout == cli("summary", "lenet").stdout
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["summary", "lenet", "--json", "--input", "3x32"],
-        ["summary", "--json"],
-        ["summary", "lenet", "--batch", "0", "--json"],
-        ["export", "lenet", "--json"],
-        ["train", "--json"],
-        ["evaluate", "lenet", "--split", "tset", "--json"],
-        ["summary", "lenet", "--json", "--bacth", "3"],
-    ],
-)
-def test_wrong_usage_is_an_envelope_too(arguments: list[str], cli: Cli) -> None:
-    result = cli(*arguments)
-    assert result.exit_code == 2
-    found = json.loads(result.stdout)
-    assert (found["command"], found["status"], found["data"]) == (arguments[0], "error", None)
-    assert [error["code"] for error in found["errors"]] == ["usage"]
-    assert result.stderr == ""
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_an_error_of_our_own_making_is_one_line_that_says_so(
-    as_json: bool, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken() -> None:
-        raise LookupError("nowhere")
-
-    monkeypatch.setattr(listing, "list_models", broken)
-    result = cli("models", *["--json"] * as_json)
-    message = "cnnkit broke: LookupError: nowhere. This is a bug; cnnkit --debug … shows where."
-    assert result.exit_code == 1
-    if as_json:
-        assert json.loads(result.stdout)["errors"] == [{"code": "internal", "message": message}]
-    else:
-        assert (result.stdout, result.stderr) == ("", f"error: {message}\n")
-
-
-@pytest.mark.usefixtures("nets")
-def test_a_users_package_that_lacks_a_library_gives_no_traceback(cli: Cli) -> None:
-    result = cli("summary", "tinynets:lacking")
-    assert isinstance(result.exception, SystemExit)
-    assert "no_such_library" in result.stderr
-
-
-def test_an_installation_without_pytorch_says_what_it_lacks(process: Process, tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
-    result = process("summary", "lenet", env={"PYTHONPATH": str(tmp_path)})
-    assert (result.returncode, result.stdout) == (1, "")
-    assert "this installation lacks torch. Run: pip install torch " in " ".join(result.stderr.split())
-    as_json = process("summary", "lenet", "--json", env={"PYTHONPATH": str(tmp_path)})
-    assert json.loads(as_json.stdout)["errors"][0]["code"] == "missing-dependency"
-
-
-def test_a_traceback_is_shown_on_demand_only(process: Process) -> None:
-    plain, debug = process("predict", "x.png", "-m", "nosuch"), process("--debug", "predict", "x.png", "-m", "nosuch")
-    assert (plain.returncode, plain.stdout, plain.stderr.count("\n")) == (1, "", 1)
-    assert plain.stderr.startswith("error: there is no model 'nosuch'.")
-    assert (debug.returncode, debug.stdout) == (1, "")
-    assert debug.stderr.startswith("Traceback (most recent call last)")
-    assert "UnknownNameError: there is no model 'nosuch'." in debug.stderr
-    assert process("--debug", "train", "lenet", "--epochs", "0").returncode == 2
-    assert json.loads(process("--debug", "train", "lenet", "--epochs", "0", "--json").stdout)["status"] == "error"
-
-
-def test_a_reader_that_leaves_early_causes_no_traceback(program: str) -> None:
-    with subprocess.Popen([program, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout
-        assert running.stderr
-        running.stdout.close()
-        errors = running.stderr.read().decode()
-    assert errors == ""
 
 
 def test_the_module_runs_like_the_program(process: Process) -> None:

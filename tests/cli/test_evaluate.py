@@ -166,3 +166,27 @@ def test_data_that_is_absent_offline_names_folder_and_files(photos_onnx: Path, t
     assert result.exit_code == 1
     assert f"cifar10 is not under {tmp_path} (--data-dir)" in result.stderr
     assert "cifar-10-batches-py/data_batch_1" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "mistakes", "attack", "verify"])
+def test_images_of_the_training_that_are_not_here_are_said_with_the_places_and_what_to_do(
+    command: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli(command, "shapes-cnn-basicshapes", "--data-dir", tmp_path / "data", "--json")
+    (error,) = json.loads(result.stdout)["errors"]
+    assert (result.exit_code, error["code"]) == (1, "data")
+    assert f"neither {tmp_path / 'basicshapes'} nor {tmp_path / 'data' / 'basicshapes'}" in error["message"]
+    assert error["message"].endswith("Other images of the same classes: --data shapes.")
+
+
+def test_images_of_the_training_are_found_in_the_data_folder(
+    photos: Path, photos_run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(photos_run, tmp_path / "run")
+    network, card = networks.load_checkpoint(run / "best.safetensors", "run")
+    card = replace(card, recipe={**(card.recipe or {}), "data": "./photos"})
+    networks.save_checkpoint(run / "best.safetensors", network, card)
+    monkeypatch.chdir(tmp_path)
+    data = json.loads(cli("evaluate", run, "--data-dir", photos.parent, "--device", "cpu", "--json").stdout)["data"]
+    assert (data["data"], data["split"], data["images"]) == ("photos", "test", 4)

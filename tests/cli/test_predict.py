@@ -196,8 +196,8 @@ def test_a_run_predicts_as_its_file_does(cli: Cli, photos: Path, photos_run: Pat
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--top", "0"], 2, "0 is not in the range x>=1"),
-        (["--batch-size", "0"], 2, "0 is not in the range x>=1"),
+        (["--top", "0"], 2, "0 is not a whole number"),
+        (["--batch-size", "0"], 2, "0 is not a whole number"),
         (["--preprocess", "imgnet"], 2, "--preprocess 'imgnet': expected imagenet"),
         (["--mean", "a,b"], 2, "--mean 'a,b': expected numbers separated by commas"),
         (["--std", ""], 2, "--std ''"),
@@ -205,7 +205,7 @@ def test_a_run_predicts_as_its_file_does(cli: Cli, photos: Path, photos_run: Pat
         (["--device", "tpu"], 2, "there is no device 'tpu'; expected auto, cpu, cuda or cuda:N"),
         (["--engine", "spark"], 2, "--engine 'spark': expected local or ray"),
         (["--workers", "2"], 2, "--workers are those of Ray; add --engine ray"),
-        (["--engine", "ray", "--workers", "0"], 2, "0 is not in the range x>=1"),
+        (["--engine", "ray", "--workers", "0"], 2, "0 is not a whole number"),
         (["--engine", "ray", "--device", "cuda:1"], 2, "Ray assigns the GPUs"),
         (["--engine", "ray", "--mean", "0.5"], 2, "carries a model card that says its labels and preprocessing"),
         (["-o", "found.txt"], 2, "expected a name that ends in .csv, .jsonl, .parquet"),

@@ -80,6 +80,12 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
     assert not (run / "report.html").exists()
 
 
+def test_a_page_that_is_not_named_as_one_is_wrong_usage(run: Path, cli: Cli, tmp_path: Path) -> None:
+    result = cli("report", run, "-o", tmp_path / "page.txt")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the name must end in .html" in " ".join(result.stderr.split())
+
+
 def test_a_section_that_does_not_exist_is_wrong_usage(run: Path, cli: Cli) -> None:
     result = cli("report", run, "--without", "curves,everything")
     assert result.exit_code == 2
@@ -91,7 +97,7 @@ def test_a_missing_run_is_an_error(tmp_path: Path, cli: Cli, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     result = cli("report", "runs/gone")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "there is no model 'runs/gone'" in " ".join(result.stderr.split())
+    assert "there is no file or folder 'runs/gone'" in " ".join(result.stderr.split())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -150,8 +150,8 @@ def test_a_folder_that_was_moved_is_known_by_its_files(photos_run: Path, photos:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"data": "nowhere/at/all"}, "the images it was trained on are not at hand: there is no image folder nowhere"),
-        ({"data": "nowhere"}, "the images it was trained on are not at hand: there is no data set 'nowhere'"),
+        ({"data": "nowhere/at/all"}, "the images it was trained on are not at hand: there is no image folder"),
+        ({"data": "nowhere"}, "the images it was trained on are not at hand: there is no image folder"),
     ],
 )
 def test_without_the_training_images_there_is_a_reason(

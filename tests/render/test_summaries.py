@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cnnkit import api
-from cnnkit.errors import ForwardError, UnknownNameError
+from cnnkit.errors import ForwardError, UsageError
 from cnnkit.render import console, summaries
 from cnnkit.results import ModelSummary
 
@@ -149,7 +149,7 @@ def test_columns_are_parsed(text: str | None, found: tuple[str, ...] | None) -> 
     [("kernl", "Did you mean kernel"), ("output,macs", "'macs'"), ("all,macs", "'macs'"), ("", "Known: all, input")],
 )
 def test_a_column_that_does_not_exist_is_said(text: str, message: str) -> None:
-    with pytest.raises(UnknownNameError, match=message):
+    with pytest.raises(UsageError, match=message):
         summaries.columns_of(text)
 
 

@@ -98,6 +98,12 @@ def test_what_is_no_run_folder_is_refused(given: str, tmp_path: Path) -> None:
         recipe_of(tmp_path / given)
 
 
+def test_a_slip_in_the_name_of_a_run_is_answered_with_the_run(tmp_path: Path) -> None:
+    run = new_run_folder(tmp_path, "lenet", "mnist")
+    with pytest.raises(UsageError, match=rf"Did you mean .*{run.name}\?"):
+        recipe_of(tmp_path / "lenet-mnst-1")
+
+
 def test_metrics_are_a_line_for_each_epoch_and_replace_the_older_ones(tmp_path: Path) -> None:
     first = EpochRecord(1, 0.5, 0.25, 0.75, 0.125, 0.001, 2.5, 1e4, True)
     for records in ([first], [first, EpochRecord(2, 0.1 + 0.2, 1.0, 1e-9, 1.0, 5e-324, 3, 2, False)]):

@@ -1,0 +1,127 @@
+"""The one place where errors are caught: messages, exit codes, and the JSON envelope of a failure."""
+
+import os
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
+from signal import SIGINT
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cnnkit.cli.signals import Terminated, name_of
+from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
+
+# What an installation for prediction only does without.
+_TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "matplotlib"}
+
+
+# What may go wrong in one of several processes alone.
+_OF_ONE = {"out-of-memory", "os", "internal"}
+
+_NUMBERS = {"int": "a whole number", "float": "a number"}
+"""Typer's names of numbers, in plain words."""
+
+
+class Group(TyperGroup):
+    """Turns errors into messages and exit codes."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command; see `cnnkit.errors` for the exit codes."""
+        # Wrong usage may be found before `--json` itself is looked at.
+        ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = partial(_show_warning, set(), warnings.showwarning)
+                return super().invoke(ctx)
+        except (KeyboardInterrupt, Terminated) as stop:
+            if ctx.obj["json"]:
+                number = int(str(stop.code)) - 128 if isinstance(stop, Terminated) else SIGINT
+                _report(ctx, StoppedError.code, f"stopped by {name_of(number)}")
+            raise
+        except CnnkitError as error:
+            _trace(ctx)
+            # A process that is lost is started again, and an envelope would be one too many.
+            if not (isinstance(error, LostProcessError) and ctx.obj["json"]):
+                _report(ctx, error.code, str(error), getattr(error, "result", None), failed=error.exit_code == 3)
+            raise typer.Exit(error.exit_code) from None
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
+                raise
+            _say_range(error)
+            usage = getattr(error, "format_message", None)
+            if usage and not ctx.obj["json"]:
+                raise  # Typer shows wrong usage better, with the usage line
+            if usage:
+                _report(ctx, UsageError.code, usage())
+                raise typer.Exit(UsageError.exit_code) from None
+            _trace(ctx)
+            if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING_LIBRARIES:
+                message = (
+                    f"this command needs PyTorch and all else that cnnkit builds on; this installation lacks "
+                    f"{error.name}. Run: pip install torch torchvision torchmetrics onnx onnxscript matplotlib"
+                )
+                _report(ctx, MissingDependencyError.code, message)
+            elif isinstance(error, ModuleNotFoundError) and error.name == "onnx":
+                message = "ONNX files other than the zoo's are checked by the library onnx. Run: pip install onnx"
+                _report(ctx, MissingDependencyError.code, message)
+            elif isinstance(error, OSError):
+                _report(ctx, "os", f"{error.strerror or error}: {error.filename or 'a file'}.")
+            else:
+                message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
+                _report(ctx, "internal", message)
+            raise typer.Exit(1) from None
+
+
+def _show_warning(
+    said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
+) -> None:
+    """Show what the user should know of a device as all that cnnkit says, once; other libraries' warnings as usual."""
+    if issubclass(category, DeviceWarning):
+        from cnnkit.render import console
+
+        if str(message) not in said:
+            said.add(str(message))
+            console.warning(str(message))
+    else:
+        usual(message, category, *rest)
+
+
+def _say_range(error: Exception) -> None:
+    """Say what numbers an option takes, which Typer calls `a valid int range` and `0<=x<=65535`."""
+    kind = getattr(getattr(error, "param", None), "type", None)
+    noun = _NUMBERS.get(getattr(kind, "name", "").removesuffix(" range"))
+    given, is_not, _ = getattr(error, "message", "").partition(" is not ")
+    if noun and is_not:
+        least, most = getattr(kind, "min", None), getattr(kind, "max", None)
+        bounds = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
+        error.message = f"{given} is not {noun}{bounds}."  # type: ignore[attr-defined]
+
+
+def _trace(ctx: typer.Context) -> None:
+    if ctx.obj["debug"]:
+        traceback.print_exc()
+
+
+def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, failed: bool = False) -> None:
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if rank != "0":
+        # Of the processes that train together on a machine, one speaks; but an error of one's own is no other's.
+        if code not in _OF_ONE:
+            return
+        message = f"process {rank}: {message}"
+    if ctx.obj["json"]:
+        from cnnkit.render import envelope
+
+        envelope.write(
+            ctx.invoked_subcommand or "", result, errors=[(code, message)], status="failed" if failed else "error"
+        )
+    else:
+        from cnnkit.render import console
+
+        if code == StoppedError.code:
+            console.warning(message)
+        else:
+            console.error(message)

@@ -1,11 +1,21 @@
 """The two consoles: results go to standard output, progress and errors to standard error."""
 
+import os
 import re
+import sys
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+
+class _Errors(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on unread: Rich would send the results nowhere and end the program, and somebody may read those."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def out() -> Console:
@@ -15,7 +25,7 @@ def out() -> Console:
 
 def err() -> Console:
     """Return the console for progress, notes and errors."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _Errors(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def error(message: str) -> None:

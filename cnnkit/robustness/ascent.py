@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cnnkit.errors import OnnxError
 from cnnkit.pictures import Pixels
 from cnnkit.robustness.canvas import Canvas, Values
 from cnnkit.robustness.gradients import PixelNetwork
@@ -80,14 +81,24 @@ class Evolution:
         return _noise(self._canvas, source) if nearest is None else nearest.astype(np.float64)
 
     def direction(self, values: Values, target: int, source: np.random.Generator) -> Values:
-        """Return the mean of the estimates so far, the later ones counting more."""
+        """Return the mean of the estimates so far, the later ones counting more.
+
+        Raises:
+            OnnxError: the network gives scores that are not finite.
+        """
         height, width, channels = values.shape
         block = -(-max(height, width) // _GRID)  # the fewer values vary, the fewer images tell what each of them does
         varied = source.standard_normal((_PAIRS, -(-height // block), -(-width // block), channels))
         varied = varied.repeat(block, 1).repeat(block, 2)[:, :height, :width]
         offspring = np.concatenate([values + _SPREAD * varied, values - _SPREAD * varied])
         pixels = np.asarray(np.clip(np.rint(offspring), 0, 255), np.uint8)
-        odds = _log_odds(self._network.logits(pixels))
+        logits = self._network.logits(pixels)
+        if not np.isfinite(logits).all():
+            raise OnnxError(
+                f"{self._network.card.model} gives scores that are not finite numbers for some images, so that no "
+                "image can be looked for by them. Leave it out: --only corruptions,flip"
+            )
+        odds = _log_odds(logits)
         self._remember(pixels, odds, target)
         better = odds[:_PAIRS, target] - odds[_PAIRS:, target]
         self._momentum = _MOMENTUM * self._momentum + np.tensordot(better, varied, 1)

@@ -85,7 +85,7 @@ def _search(
             break
         upwards = ascent.direction(values, target, source)
         length = np.sqrt(np.square(upwards[canvas.free]).mean())
-        if not length:
+        if not 0 < length < np.inf:  # where no way leads up, or none that can be told
             break
         values = canvas.project(values + _LEVELS / length * upwards)
     return content, at

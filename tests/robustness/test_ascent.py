@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnkit.card import ModelCard
+from cnnkit.errors import OnnxError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.robustness import ascent
@@ -93,3 +94,17 @@ def test_log_odds_are_those_of_the_softmax_and_finite_where_a_class_has_it_all()
     np.testing.assert_allclose(found[:2], expected, rtol=1e-6)
     assert np.isfinite(found).all()
     assert list(found[2].argsort()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_lead_nowhere(score: float) -> None:
+    class Bad(Linear):
+        def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+            found = super().logits(pixels)
+            found[3, 1] = score
+            return found
+
+    source = np.random.default_rng(0)
+    way = Evolution(Bad(), CANVAS)
+    with pytest.raises(OnnxError, match="own:net gives scores that are not finite numbers for some images"):
+        way.direction(way.begin(0, source), 0, source)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,8 +12,16 @@ from rich.text import Text
 
 
 class _Errors(Console):
+    """Goes on unread where its reader or terminal is gone: somebody may read the results, or a run has to be saved."""
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        except OSError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
-        """Go on unread: Rich would send the results nowhere and end the program, and somebody may read those."""
+        """Send what comes to nowhere; Rich would send the results there too, and end the program."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())
         os.close(nowhere)

@@ -38,8 +38,9 @@ def test_what_could_steer_the_terminal_is_replaced(text: str) -> None:
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in console.printable(text))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another error for a pipe that nobody reads")
-def test_a_reader_of_the_progress_that_leaves_takes_no_result_with_it() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other errors, and no such terminals")
+@pytest.mark.parametrize("made", ["pipe", "openpty"])
+def test_a_reader_of_the_progress_that_leaves_takes_no_result_with_it(made: str) -> None:
     program = """
 from cnnkit.render import console
 console.out().print("one")
@@ -47,7 +48,7 @@ console.note("progress")
 console.warning("more of it")
 console.out().print("two")
 """
-    reader, writer = os.pipe()
+    reader, writer = getattr(os, made)()
     os.close(reader)
     try:
         found = subprocess.run(

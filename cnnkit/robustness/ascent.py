@@ -1,5 +1,6 @@
 """Ways upwards, to images that a network takes more for a class: along its gradient, or along an estimate of it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -67,8 +68,9 @@ class Evolution:
 
     steps = 1000
 
-    def __init__(self, network: Network, canvas: Canvas) -> None:
-        self._network, self._canvas = network, canvas
+    def __init__(self, network: Network, canvas: Canvas, targets: Sequence[int]) -> None:
+        """Prepare to look for images of `targets`, in their rising order."""
+        self._network, self._canvas, self._targets = network, canvas, np.asarray(targets)
         self._ahead = max(1, _REMEMBERED_BYTES // int(np.prod(canvas.shape)))
         self._nearest: dict[int, Pixels] = {}
         self._odds = np.full(len(network.card.labels), -np.inf)
@@ -106,10 +108,10 @@ class Evolution:
 
     def _remember(self, pixels: Pixels, odds: Values, target: int) -> None:
         """Keep the images that are the nearest so far to the classes that come next."""
-        coming = np.s_[target + 1 : target + 1 + self._ahead]
+        coming = self._targets[self._targets > target][: self._ahead]
         rows, best = odds[:, coming].argmax(0), odds[:, coming].max(0)
         for place in np.flatnonzero(best > self._odds[coming]):
-            self._nearest[target + 1 + int(place)] = pixels[rows[place]].copy()
+            self._nearest[int(coming[place])] = pixels[rows[place]].copy()
         self._odds[coming] = np.maximum(self._odds[coming], best)
 
 

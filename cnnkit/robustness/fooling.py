@@ -52,7 +52,7 @@ def fooling_search(
     """
     labels, canvas = classifier.card.labels, Canvas(classifier.card.preprocessing)
     chosen = [index for index, label in enumerate(labels) if targets is None or label in targets]
-    ascent = Evolution(classifier.network, canvas) if network is None else Gradient(network, canvas)
+    ascent = Evolution(classifier.network, canvas, chosen) if network is None else Gradient(network, canvas)
     with tempfile.TemporaryDirectory() as scratch:
         names = safe_names(labels)
         for done, index in enumerate(chosen):

@@ -118,9 +118,8 @@ def command(
         robustness.show(result)
     if output is not None:
         sheets = robustness.write_sheets(result, output)
-        console.note(
-            f"images: {output}" + (f"; at a glance: {', '.join(path.name for path in sheets)}" if sheets else "")
-        )
+        if sheets:
+            console.note(f"images: {output}; at a glance: {', '.join(path.name for path in sheets)}")
     if plot is not None and (result.corruptions or result.attacks or result.flips):
         robustness.plot(result, plot)
         console.note(f"plot: {plot}")

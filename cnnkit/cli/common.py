@@ -175,7 +175,7 @@ def refuse_model(argument: str, command: str) -> None:
     from cnnkit import registry, zoo
 
     path = Path(argument)
-    is_file = path.suffix.lower() in registry.MODEL_FILES or (path / registry.BEST).is_file()
+    is_file = path.suffix.lower() in registry.MODEL_FILES or (path.is_dir() and (path / registry.BEST).is_file())
     if is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries())):
         raise UsageError(f"{argument} is a model, and an image is expected here: {command} IMAGE --model {argument}")
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cnnkit.files import write_atomic
 from cnnkit.render import console, progress
+from cnnkit.render.tables import counted
 from cnnkit.results import Benchmark, BenchmarkStep, Measurement, result_of
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
@@ -55,7 +56,7 @@ def tables(result: Benchmark) -> None:
         turns = " Those of a batch size took turns; speed is against the first of them, round by round."
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     threads = {row.threads for row in rows if row.threads is not None}
-    used = f", {_threads(threads.pop())}" if len(threads) == 1 else ""
+    used = f", {counted(threads.pop(), 'thread')}" if len(threads) == 1 else ""
     said = (
         f"Milliseconds for a whole batch; ± is the 95% confidence interval of the mean.{turns} "
         f"{versions}; {result.processor}{used}."
@@ -70,7 +71,7 @@ def engine(row: Measurement) -> str:
 
 def contender(row: Measurement, *, model: bool, threads: bool) -> str:
     """Name a contender among others, with its model and number of threads where these vary."""
-    count = f", {_threads(row.threads)}" if threads and row.threads is not None else ""
+    count = f", {counted(row.threads, 'thread')}" if threads and row.threads is not None else ""
     return f"{row.model}, {engine(row)}{count}" if model else f"{engine(row)}{count}"
 
 
@@ -95,10 +96,6 @@ def write_csv(result: Benchmark, path: Path) -> None:
     for row in result.measurements:
         writer.writerow({**dataclasses.asdict(row), "verdict": row.verdict})
     write_atomic(path, text.getvalue().encode())
-
-
-def _threads(count: int | None) -> str:
-    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _fitting(own: Sequence[Measurement], rows: Sequence[Measurement], out: Console) -> list[Table]:

@@ -1,11 +1,30 @@
 """The two consoles: results go to standard output, progress and errors to standard error."""
 
+import os
 import re
+import sys
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+
+class _Errors(Console):
+    """Goes on unread where its reader or terminal is gone: somebody may read the results, or a run has to be saved."""
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """Send what comes to nowhere; Rich would send the results there too, and end the program."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def out() -> Console:
@@ -15,7 +34,7 @@ def out() -> Console:
 
 def err() -> Console:
     """Return the console for progress, notes and errors."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _Errors(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def error(message: str) -> None:

@@ -61,7 +61,8 @@ class _Lines(Progress):
 
 def _line(task: Task) -> str:
     count = "" if task.total is None else f": {task.completed:,.0f} of {task.total:,.0f}"
-    left = f", {timedelta(seconds=task.time_remaining)} left" if task.time_remaining else ""
+    seconds = task.time_remaining  # asked once: the next step may come meanwhile
+    left = f", {timedelta(seconds=seconds)} left" if seconds else ""
     return console.printable(f"{task.description}{count}{left}")
 
 

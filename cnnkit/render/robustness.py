@@ -14,7 +14,7 @@ from cnnkit.pictures import Pixels, decode
 from cnnkit.render import console, contact_sheet
 from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save
-from cnnkit.render.tables import percent
+from cnnkit.render.tables import counted, percent
 from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(result: Robustness) -> None:
     """Draw what was found, a table for each part."""
     out = console.out()
     if result.accuracy is not None:
-        title = f"{result.model} on {result.data}, {result.split}: {result.images:,} images, {result.engine}"
+        title = f"{result.model} on {result.data}, {result.split}: {counted(result.images, 'image')}, {result.engine}"
         console.say(out, Text(title, "bold"))
         out.print(Text.assemble(percent(result.accuracy), " right as they are", style="green"))
         out.print()
@@ -69,7 +69,7 @@ def _accuracy(value: float) -> Text:
 
 def _attack_title(found: Sequence[GradientAttack]) -> str:
     steps = max(attack.steps for attack in found)
-    taken = f", pgd of {steps} step{'s' * (steps > 1)}" if any(attack.attack == "pgd" for attack in found) else ""
+    taken = f", pgd of {counted(steps, 'step')}" if any(attack.attack == "pgd" for attack in found) else ""
     return f"Accuracy by radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1{taken}"
 
 
@@ -98,9 +98,8 @@ def _flips(found: Sequence[FlipSearch]) -> Table:
 
 def _fooling_title(found: FoolingSearch) -> str:
     how = "along the gradient" if found.method == "gradient" else "by evolution"
-    return (
-        f"Images from noise, {how}: {found.fooled} of {len(found.images)} classes with {found.confidence:.0%} or more"
-    )
+    classes = counted(len(found.images), "class", "classes")
+    return f"Images from noise, {how}: {found.fooled} of {classes} with {found.confidence:.0%} or more"
 
 
 def _fooling(found: FoolingSearch) -> Table:
@@ -136,7 +135,7 @@ def plot(result: Robustness, path: Path) -> None:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.4 * columns, 0.5 + 3.9 * rows), layout="constrained")
-    figure.suptitle(f"{result.model} on {result.data}: {result.images:,} images", parse_math=False)
+    figure.suptitle(f"{result.model} on {result.data}: {counted(result.images, 'image')}", parse_math=False)
     places = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, draw in zip(places, panels, strict=False):
         draw(axes)
@@ -167,7 +166,7 @@ def _plot_corruptions(curves: Sequence[CorruptionCurve], clean: float, axes: "Ax
 def _plot_attacks(found: Sequence[GradientAttack], clean: float, axes: "Axes") -> None:
     for colour, attack in zip(LINES, found, strict=False):
         radii, accuracies = (0, *attack.epsilons), (clean, *attack.accuracies)
-        name = attack.attack if attack.attack == "fgsm" else f"pgd, {attack.steps} steps"
+        name = attack.attack if attack.attack == "fgsm" else f"pgd, {counted(attack.steps, 'step')}"
         axes.plot(radii, accuracies, color=colour, marker="o", markersize=4, label=name)
     axes.set_xlabel(f"radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1")
     axes.set_ylabel("accuracy")

@@ -1,11 +1,13 @@
 """Ways upwards, to images that a network takes more for a class: along its gradient, or along an estimate of it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cnnkit.errors import OnnxError
 from cnnkit.pictures import Pixels
 from cnnkit.robustness.canvas import Canvas, Values
 from cnnkit.robustness.gradients import PixelNetwork
@@ -66,8 +68,9 @@ class Evolution:
 
     steps = 1000
 
-    def __init__(self, network: Network, canvas: Canvas) -> None:
-        self._network, self._canvas = network, canvas
+    def __init__(self, network: Network, canvas: Canvas, targets: Sequence[int]) -> None:
+        """Prepare to look for images of `targets`, in their rising order."""
+        self._network, self._canvas, self._targets = network, canvas, np.asarray(targets)
         self._ahead = max(1, _REMEMBERED_BYTES // int(np.prod(canvas.shape)))
         self._nearest: dict[int, Pixels] = {}
         self._odds = np.full(len(network.card.labels), -np.inf)
@@ -80,14 +83,24 @@ class Evolution:
         return _noise(self._canvas, source) if nearest is None else nearest.astype(np.float64)
 
     def direction(self, values: Values, target: int, source: np.random.Generator) -> Values:
-        """Return the mean of the estimates so far, the later ones counting more."""
+        """Return the mean of the estimates so far, the later ones counting more.
+
+        Raises:
+            OnnxError: the network gives scores that are not finite.
+        """
         height, width, channels = values.shape
         block = -(-max(height, width) // _GRID)  # the fewer values vary, the fewer images tell what each of them does
         varied = source.standard_normal((_PAIRS, -(-height // block), -(-width // block), channels))
         varied = varied.repeat(block, 1).repeat(block, 2)[:, :height, :width]
         offspring = np.concatenate([values + _SPREAD * varied, values - _SPREAD * varied])
         pixels = np.asarray(np.clip(np.rint(offspring), 0, 255), np.uint8)
-        odds = _log_odds(self._network.logits(pixels))
+        logits = self._network.logits(pixels)
+        if not np.isfinite(logits).all():
+            raise OnnxError(
+                f"{self._network.card.model} gives scores that are not finite numbers for some images, so that no "
+                "image can be looked for by them. Leave it out: --only corruptions,flip"
+            )
+        odds = _log_odds(logits)
         self._remember(pixels, odds, target)
         better = odds[:_PAIRS, target] - odds[_PAIRS:, target]
         self._momentum = _MOMENTUM * self._momentum + np.tensordot(better, varied, 1)
@@ -95,10 +108,10 @@ class Evolution:
 
     def _remember(self, pixels: Pixels, odds: Values, target: int) -> None:
         """Keep the images that are the nearest so far to the classes that come next."""
-        coming = np.s_[target + 1 : target + 1 + self._ahead]
+        coming = self._targets[self._targets > target][: self._ahead]
         rows, best = odds[:, coming].argmax(0), odds[:, coming].max(0)
         for place in np.flatnonzero(best > self._odds[coming]):
-            self._nearest[target + 1 + int(place)] = pixels[rows[place]].copy()
+            self._nearest[int(coming[place])] = pixels[rows[place]].copy()
         self._odds[coming] = np.maximum(self._odds[coming], best)
 
 

@@ -52,7 +52,7 @@ def fooling_search(
     """
     labels, canvas = classifier.card.labels, Canvas(classifier.card.preprocessing)
     chosen = [index for index, label in enumerate(labels) if targets is None or label in targets]
-    ascent = Evolution(classifier.network, canvas) if network is None else Gradient(network, canvas)
+    ascent = Evolution(classifier.network, canvas, chosen) if network is None else Gradient(network, canvas)
     with tempfile.TemporaryDirectory() as scratch:
         names = safe_names(labels)
         for done, index in enumerate(chosen):
@@ -85,7 +85,7 @@ def _search(
             break
         upwards = ascent.direction(values, target, source)
         length = np.sqrt(np.square(upwards[canvas.free]).mean())
-        if not length:
+        if not 0 < length < np.inf:  # where no way leads up, or none that can be told
             break
         values = canvas.project(values + _LEVELS / length * upwards)
     return content, at

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cnnkit.results import LoadProgress
 from cnnkit.robustness import attack
 from cnnkit.robustness.subject import Subject
 
@@ -151,6 +152,22 @@ def test_ctrl_c_leaves_one_envelope(photos_run: Path, cli: Cli) -> None:
     assert answer["errors"] == [{"code": "interrupted", "message": "stopped by Ctrl-C"}]
     assert [curve["name"] for curve in answer["data"]["corruptions"]] == ["noise", "blur"]
     assert answer["data"]["fooling"] is None
+
+
+def test_ctrl_c_before_anything_is_found_names_no_images(
+    photos_run: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loading(*given: Any, **options: Any) -> Generator[LoadProgress, None, None]:
+        yield LoadProgress("test images", 1, 4)
+        signal.raise_signal(signal.SIGINT)
+        yield LoadProgress("test images", 2, 4)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(attack, "load_for", loading)
+    result = cli("attack", photos_run, *FAST, "-o", tmp_path / "out", "--plot", tmp_path / "plot.png")
+    assert (result.exit_code, result.stderr) == (130, "stopped by Ctrl-C\n")
+    assert "stopped before all was done" in result.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_that_fool_are_made_for_the_classes_that_are_named(tmp_path: Path, cli: Cli) -> None:

@@ -61,6 +61,13 @@ def test_a_model_where_an_image_is_expected_is_wrong_usage(
     assert said in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_what_can_be_no_file_is_named_as_it_was_given(command: str, cli: Cli) -> None:
+    result = cli(command, "a" * 300)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "best.safetensors" not in result.stderr
+
+
 def test_an_image_called_like_a_model_is_an_image(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("L", (28, 28)).save(tmp_path / "digits", "PNG")

@@ -1,6 +1,9 @@
 """The two consoles, and lines of prose on them."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -33,3 +36,29 @@ def test_prose_fills_a_terminal_and_stays_one_line_in_a_file() -> None:
 @pytest.mark.parametrize("text", ["\x1b[2Ja.png", "a\x07.png", "a\x9b31m.png"])
 def test_what_could_steer_the_terminal_is_replaced(text: str) -> None:
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in console.printable(text))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other errors, and no such terminals")
+@pytest.mark.parametrize("made", ["pipe", "openpty"])
+def test_a_reader_of_the_progress_that_leaves_takes_no_result_with_it(made: str) -> None:
+    program = """
+from cnnkit.render import console
+console.out().print("one")
+console.note("progress")
+console.warning("more of it")
+console.out().print("two")
+"""
+    reader, writer = getattr(os, made)()
+    os.close(reader)
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=writer,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (found.returncode, found.stdout.split()) == (0, ["one", "two"])

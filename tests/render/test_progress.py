@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator
+from threading import Event
 
 import pytest
 
@@ -76,12 +77,13 @@ def test_names_are_no_markup(terminal: bool, capsys: Captured) -> None:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Callable[[int], list[str]]:
-    """Wait until standard error has some lines: `lines(2)`; they come fast here."""
+    """Wait for so many more lines on standard error: `lines(2)`; they come fast here."""
     for name in ("_PAUSE", "_LONGEST"):
         monkeypatch.setattr(progress, name, 0.02)
 
     def wait(count: int) -> list[str]:
-        said, deadline = "", time.monotonic() + 20
+        capsys.readouterr()  # of the step before; one line of it may be under way, and the next is of this one
+        said, deadline = "", time.monotonic() + 300
         while said.count("\n") < count and time.monotonic() < deadline:
             time.sleep(0.01)
             said += capsys.readouterr().err
@@ -122,13 +124,20 @@ def test_a_log_is_told_nothing_of_what_is_done_soon_and_nothing_after_the_end(
     assert capsys.readouterr().err == ""
 
 
-def test_lines_come_less_and_less_often_up_to_one_a_minute() -> None:
-    pauses = [progress._PAUSE]
-    while pauses[-1] < progress._LONGEST:
-        pauses.append(min(pauses[-1] * progress._GROWTH, progress._LONGEST))
-    assert pauses[0] == 10
-    assert pauses[-1] == 60
-    assert len(pauses) < 8
+def test_lines_come_less_and_less_often_up_to_one_a_minute(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    pauses: list[float | None] = []
+
+    class Over(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(300)  # for the end: by then there is work to tell of
+            pauses.append(timeout)
+            return len(pauses) == 8
+
+    monkeypatch.setattr(progress, "Event", Over)
+    with progress.working("exporting net"):
+        pass
+    assert pauses == [10, 15, 22.5, 33.75, 50.625, 60, 60, 60]
+    assert capsys.readouterr().err.splitlines() == ["exporting net"] * 7
 
 
 def test_the_time_left_is_that_of_the_part(monkeypatch: pytest.MonkeyPatch) -> None:

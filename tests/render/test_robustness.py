@@ -93,6 +93,14 @@ def test_a_file_without_gradients_says_what_was_left_out(found: Robustness, gold
     golden("robustness-fooling", capsys.readouterr().out)
 
 
+def test_one_of_a_kind_is_said_as_one(found: Robustness, capsys: Captured) -> None:
+    fooling = FoolingSearch(0.99, "evolution", (FoolingImage("cat", "cat", 0.995, 1, None),))
+    robustness.show(replace(found, images=1, fooling=fooling))
+    shown = capsys.readouterr().out
+    assert "runs/net-1 on photos, test: 1 image, PyTorch CPU" in shown
+    assert "1 of 1 class with 99% or more" in shown
+
+
 def test_a_network_that_is_never_right_has_nothing_to_flip(found: Robustness, capsys: Captured) -> None:
     robustness.show(replace(found, accuracy=0.0, flips=(FlipSearch("noise", (), (), ()),)))
     row = next(line for line in capsys.readouterr().out.splitlines() if line.count("–") == 5)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnkit.card import ModelCard
+from cnnkit.errors import OnnxError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.robustness import ascent
@@ -54,7 +55,7 @@ def test_the_gradient_is_that_of_the_log_odds() -> None:
 
 def test_an_evolution_finds_it_by_scores_and_better_with_each_generation() -> None:
     network, source = Linear(), np.random.default_rng(0)
-    way = Evolution(network, CANVAS)
+    way = Evolution(network, CANVAS, range(4))
     values = np.full(CANVAS.shape, 128.0)
     found = [likeness(way.direction(values, 2, source), network.truth(values, 2)) for _ in range(10)]
     assert 0.2 < found[0] < 0.5
@@ -66,7 +67,7 @@ def test_an_evolution_finds_it_by_scores_and_better_with_each_generation() -> No
 
 def test_a_class_begins_with_the_nearest_image_that_was_scored() -> None:
     network, source = Linear(), np.random.default_rng(0)
-    way = Evolution(network, CANVAS)
+    way = Evolution(network, CANVAS, range(4))
     values = way.begin(0, source)
     for _ in range(3):
         way.direction(values, 0, source)
@@ -79,11 +80,20 @@ def test_a_class_begins_with_the_nearest_image_that_was_scored() -> None:
 def test_only_so_many_images_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ascent, "_REMEMBERED_BYTES", 2 * 144)
     network, source = Linear(), np.random.default_rng(0)
-    way = Evolution(network, CANVAS)
+    way = Evolution(network, CANVAS, range(4))
     way.direction(way.begin(0, source), 0, source)
     scored = network.asked[0]
     began = [way.begin(target, source) for target in (1, 2, 3)]
     assert [any((start == image).all() for image in scored) for start in began] == [True, True, False]
+
+
+def test_images_are_remembered_for_classes_that_come() -> None:
+    network, source = Linear(), np.random.default_rng(0)
+    way = Evolution(network, CANVAS, [0, 2])
+    way.direction(way.begin(0, source), 0, source)
+    began = {target: way.begin(target, source) for target in (1, 2, 3)}
+    scored = {target: any((start == image).all() for image in network.asked[0]) for target, start in began.items()}
+    assert scored == {1: False, 2: True, 3: False}
 
 
 def test_log_odds_are_those_of_the_softmax_and_finite_where_a_class_has_it_all() -> None:
@@ -93,3 +103,17 @@ def test_log_odds_are_those_of_the_softmax_and_finite_where_a_class_has_it_all()
     np.testing.assert_allclose(found[:2], expected, rtol=1e-6)
     assert np.isfinite(found).all()
     assert list(found[2].argsort()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_lead_nowhere(score: float) -> None:
+    class Bad(Linear):
+        def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+            found = super().logits(pixels)
+            found[3, 1] = score
+            return found
+
+    source = np.random.default_rng(0)
+    way = Evolution(Bad(), CANVAS, range(4))
+    with pytest.raises(OnnxError, match="own:net gives scores that are not finite numbers for some images"):
+        way.direction(way.begin(0, source), 0, source)

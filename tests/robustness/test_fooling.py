@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import cnnkit
 from cnnkit.card import ModelCard
@@ -16,6 +18,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels, decode
 from cnnkit.results import FoolingImage, FoolingSearch, WorkProgress
 from cnnkit.robustness.fooling import fooling_search
+from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import safe_names
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.zoo import folder
@@ -103,3 +106,24 @@ def test_scores_that_are_no_numbers_are_said() -> None:
 
     with pytest.raises(OnnxError, match="net gives scores that are not finite numbers"):
         list(fooling_search(Classifier(Nothing(), "net"), None, seed=0, folder=None))
+
+
+def test_a_search_ends_with_its_best_image_where_no_gradient_leads_up() -> None:
+    form = Preprocessing(1, 8, 8, (0.0,), (1.0,))
+
+    class Same:
+        card = ModelCard(model="own:net", labels=("dark", "light"), preprocessing=form)
+        engine = "numpy"
+
+        def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+            return np.float32([[0, 1]] * len(pixels))
+
+    class Root(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return (0 * pixels.flatten(1)[:, :2]).sqrt()  # a slope of 0 · ∞
+
+    pixels = PixelNetwork(Root(), form, torch.device("cpu"))
+    steps = list(fooling_search(Classifier(Same(), "net"), pixels, seed=0, folder=None))
+    found = [step for step in steps if isinstance(step, FoolingImage)]
+    assert [(image.taken_for, image.steps) for image in found] == [("light", 0)] * 2
+    assert len(steps) == 4

@@ -145,7 +145,8 @@ with open({str(tmp_path / "pids")!r}, "a") as file:
     file.write(f"{{os.getpid()}} ")
 if step == {step} and rank == 0:
     os.kill(os.getppid(), {int(number)})
-    while not signal.getsignal(signal.SIGTERM).__self__.signal:
+    deadline = time.monotonic() + 120
+    while not signal.getsignal(signal.SIGTERM).__self__.signal and time.monotonic() < deadline:
         time.sleep(0.01)
 """
         monkeypatch.setenv("ACT", act)

@@ -8,7 +8,7 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,6 +65,12 @@ def heavy_model(folder: Path) -> Path:
     return api.export("alexnet", folder / "alexnet.onnx").path
 
 
+def peak_rate(port: int, request: bytes, wrong: Callable[[bytes], str], seconds: float) -> float:
+    """Return the answers a second to as many clients as the contest has, for ten seconds at most."""
+    closed_loop(port, request, wrong, CONNECTIONS, min(2.0, seconds))
+    return closed_loop(port, request, wrong, CONNECTIONS, min(10.0, seconds)).rate(0, min(10.0, seconds))
+
+
 def overload(folder: Path, seconds: float, *, heavy: Path | None) -> Part:
     """Overload both, and return what became of each request."""
     png = digit()
@@ -77,21 +83,21 @@ def overload(folder: Path, seconds: float, *, heavy: Path | None) -> Part:
             def wrong(body: bytes, label: str = label) -> str:
                 return "" if label_of(body) == label else "another label"
 
-            closed_loop(server.port, request, wrong, CONNECTIONS, min(2.0, seconds))
-            measured = closed_loop(server.port, request, wrong, CONNECTIONS, min(10.0, seconds))
-            peak = measured.rate(0, min(10.0, seconds))
+            load = server.port, request, wrong
+            before = peak_rate(*load, seconds)
             with Probes(server).beside() as probes:
                 if name == "lenet":
-                    tally = closed_loop(server.port, request, wrong, TIMES * CONNECTIONS, seconds)
+                    tally = closed_loop(*load, TIMES * CONNECTIONS, seconds)
                     how = f"{TIMES * CONNECTIONS} connections"
                 else:
-                    tally = open_loop(
-                        server.port, request, wrong, TIMES * peak, seconds, CONNECTIONS, MOST_CONNECTIONS, STEP_SECONDS
-                    )
-                    how = f"{TIMES * peak:,.0f}/s"
+                    tally = open_loop(*load, TIMES * before, seconds, CONNECTIONS, MOST_CONNECTIONS, STEP_SECONDS)
+                    how = f"{TIMES * before:,.0f}/s"
+            after = peak_rate(*load, seconds)
+            peak = (before + after) / 2  # the machine is not the same from one minute to the next
             figures += rows(f"{name}, {how}, {seconds:.0f} s", tally, peak, probes, seconds)
             details[name] = {
-                "peak": peak, "sent": tally.sent, "answered": tally.answered, "refused": tally.refused,
+                "peak_before": before, "peak_after": after,
+                "sent": tally.sent, "answered": tally.answered, "refused": tally.refused,
                 "lost": dict(tally.lost), "unconnected": dict(tally.unconnected), "problems": dict(tally.problems),
                 "refusal_p50_ms": tally.percentile_ms(50, 503), "refusal_p99_ms": tally.percentile_ms(99, 503),
                 "answer_p50_ms": tally.percentile_ms(50), "answer_p99_ms": tally.percentile_ms(99),

@@ -28,6 +28,7 @@ class Holding:
     def _release(self) -> None:
         loop = asyncio.get_running_loop()
         while self._held and self._held[0][0] <= loop.time():
-            self._held.popleft()[1]()
+            # Not at once: it may fail, or hold what its client sent next, while the timer is not set again yet.
+            loop.call_soon(self._held.popleft()[1])
         if self._held:
             loop.call_later(_TICK_SECONDS, self._release)

@@ -59,6 +59,8 @@ class Connection(HttpToolsProtocol):
         self._completed = False
         # Whatever else comes is of no interest.
         self._deaf = False
+        # The request whose turn it is; `cycle` is the one that came last.
+        self._turn: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
@@ -68,9 +70,12 @@ class Connection(HttpToolsProtocol):
         self._start_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadlines."""
+        """Forget the deadlines, and tell whoever answers, of which uvicorn knows only the request that came last."""
         self._stop_waiting()
         self._stop_stalling()
+        if self._turn is not None:
+            self._turn.disconnected = True
+            self._turn.message_event.set()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -95,6 +100,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        self._turn = cycle
         scope: Any = cycle.scope
         if app is self.app and self._served.is_full(scope):
             self._holding.hold(partial(self._admit, cycle, app, perf_counter()))
@@ -104,16 +110,21 @@ class Connection(HttpToolsProtocol):
     def _admit(self, cycle: RequestResponseCycle, app: "ASGI3Application", came: float) -> None:
         """Let a request in that was held, or refuse it where its model still takes no more."""
         scope: Any = cycle.scope
-        if cycle.disconnected or not self._served.is_full(scope):
+        if self.transport.is_closing():
+            self._served.metrics.left()
+        elif self.flow.write_paused or not self._served.is_full(scope):  # only a task can wait for a client to read
             super()._start_asgi_task(cycle, app)
-            return
-        reply, headers = self._served.refuse(scope, came)
-        cycle.response_started = cycle.response_complete = True
-        cycle.keep_alive = cycle.keep_alive and CLOSE[0] not in headers
-        self._socket.write(self._whole(reply.status, headers if cycle.keep_alive else (*headers, *CLOSE), reply.body))
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
+        else:
+            reply, headers = self._served.refuse(scope, came)
+            if not cycle.keep_alive and CLOSE[0] not in headers:
+                headers += CLOSE
+            cycle.keep_alive = CLOSE[0] not in headers
+            cycle.response_started = cycle.response_complete = True
+            cycle.body.clear()  # which would stay for as long as the connection is idle
+            self._socket.write(self._whole(reply.status, headers, reply.body))
+            if not cycle.keep_alive:
+                self.transport.close()
+            cycle.on_response()
 
     def _whole(self, status: int, headers: Headers, body: bytes) -> bytes:
         lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]

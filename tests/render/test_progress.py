@@ -76,15 +76,15 @@ def test_names_are_no_markup(terminal: bool, capsys: Captured) -> None:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Callable[[int], list[str]]:
-    """Wait for so many more lines on standard error: `lines(2)`; they come fast here."""
+def told(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Callable[[str], list[str]]:
+    """Wait until standard error says something; return all lines until then: `told("attacking")`; they come fast."""
     for name in ("_PAUSE", "_LONGEST"):
         monkeypatch.setattr(progress, name, 0.02)
 
-    def wait(count: int) -> list[str]:
-        capsys.readouterr()  # of the step before; one line of it may be under way, and the next is of this one
-        said, deadline = "", time.monotonic() + 300
-        while said.count("\n") < count and time.monotonic() < deadline:
+    def wait(what: str) -> list[str]:
+        said, deadline = "", time.monotonic() + 60
+        while what not in said:
+            assert time.monotonic() < deadline, said
             time.sleep(0.01)
             said += capsys.readouterr().err
         return said.splitlines()
@@ -92,30 +92,29 @@ def lines(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Callable[[int], 
     return wait
 
 
-def test_a_log_is_told_what_is_done_even_while_a_step_takes_long(lines: Callable[[int], list[str]]) -> None:
+def test_a_log_is_told_what_is_done_even_while_a_step_takes_long(told: Callable[[str], list[str]]) -> None:
     def parts() -> Generator[LoadProgress | WorkProgress, None, None]:
-        assert set(lines(2)) == {"attacking net"}
+        assert set(told("attacking net\nattacking net\n")) == {"attacking net"}
         yield LoadProgress("test images", 1, 4)
-        assert lines(2)[-1] == "reading test images: 1 of 4"
+        told("reading test images: 1 of 4\n")
         yield LoadProgress("test images", 4, 4)
-        assert lines(2)[-1] == "attacking net"
+        told("attacking net\n")
         yield WorkProgress("pgd in linf, radius 0.1", 256, 1000)
-        assert lines(2)[-1] == "pgd in linf, radius 0.1: 256 of 1,000"
+        told("pgd in linf, radius 0.1: 256 of 1,000\n")
         yield WorkProgress("pgd in linf, radius 0.1", 512, 1000)
-        last = lines(2)[-1]
+        (last, *_) = [line for line in told(" left\n") if line.endswith(" left")]
         assert last.startswith("pgd in linf, radius 0.1: 512 of 1,000, 0:0")
-        assert last.endswith(" left")
         yield WorkProgress("parity", 0, None)
-        assert lines(2)[-1] == "parity"
+        told("parity\n")
 
     progress.follow(parts(), "attacking net")
 
 
 def test_a_log_is_told_nothing_of_what_is_done_soon_and_nothing_after_the_end(
-    lines: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    told: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     with progress.working("exporting net"):
-        assert lines(1)[0] == "exporting net"
+        assert set(told("exporting net\n")) == {"exporting net"}
     capsys.readouterr()
     time.sleep(0.1)
     assert capsys.readouterr().err == ""

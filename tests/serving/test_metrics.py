@@ -7,7 +7,10 @@ from tests.serving.conftest import urlopen
 
 def values(url):
     with urlopen(f"{url}/metrics") as answer:
-        text = answer.read().decode()
+        return parsed(answer.read().decode())
+
+
+def parsed(text):
     found = re.findall(r"^(cnnkit_\w+)(?:\{(.*)\})? (\S+)$", text, re.M)
     return {(name, labels): float(value) for name, labels, value in found}
 

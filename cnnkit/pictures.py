@@ -56,7 +56,8 @@ def decode(
     except ImageTooLargeError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageFormatError(f"{name} is not an image in one of the formats {', '.join(formats)}.") from error
+        what = name if isinstance(source, Path) else "what came"
+        raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
     except Exception as error:  # a decoder fed with hostile bytes may raise anything

@@ -71,7 +71,7 @@ def report(
     >>> import cnnkit
     >>> found = cnnkit.report("shapes-cnn", without=["corruptions", "attacks", "benchmark"], data="shapes")
     >>> found.evaluation.images, found.certificate.passed, found.reason("curves")
-    (300, True, 'the records of its training are in its run folder, and shapes-cnn is none')
+    (300, True, 'records of the training are in a run folder, and shapes-cnn is no run folder')
     """
     from cnnkit.render import report as pages
 
@@ -284,5 +284,5 @@ def _done(function: Callable[[], T]) -> Generator[WorkProgress, None, T]:
 
 def _records(text: str, is_run: bool, read: Callable[[Path], T]) -> T:
     if not is_run:
-        raise UsageError(f"the records of its training are in its run folder, and {text} is none")
+        raise UsageError(f"records of the training are in a run folder, and {text} is no run folder")
     return read(Path(text))

@@ -85,7 +85,9 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot stand in a URL; give another name: digits={ref}")
         if name in sources:
-            raise UsageError(f"{sources[name].ref} and {ref} are both called {name}; name one: other={ref}")
+            raise UsageError(
+                f"two models are called {name}: {sources[name].ref} and {ref}. Give one another name: other={ref}"
+            )
         sources[name] = source
     if options and not any(source.path for source in sources.values()):
         raise UsageError("--labels, --mean, --std and --preprocess are for foreign ONNX files; the zoo's know theirs.")

@@ -127,7 +127,7 @@ class Batcher:
 
     def refusal(self) -> Problem:
         """Return what a request is told that is not admitted."""
-        message = f"{self.model.name} has {self.places} requests waiting, as many as it takes. Try again."
+        message = f"{self.model.name} has as many requests waiting as it takes, {self.places}. Try again."
         return busy("queue-full", message)
 
     def submit(self, job: Job) -> None:

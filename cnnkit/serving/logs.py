@@ -51,7 +51,11 @@ def _time(record: logging.LogRecord) -> str:
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # The event and the address are for programs; the message says them.
-        extra = " ".join(f"{key}={value}" for key, value in _extra(record).items() if key not in {"event", "url"})
+        extra = " ".join(
+            f"{key}={json.dumps(value, ensure_ascii=False) if ' ' in str(value) else value}"
+            for key, value in _extra(record).items()
+            if key not in {"event", "url"}
+        )
         line = f"{_time(record)} {record.levelname.lower():7} {_said(record)}{'  ' if extra else ''}{extra}"
         # What a client sent must neither begin a line of its own nor command the terminal.
         line = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], line)

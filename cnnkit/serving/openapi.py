@@ -50,7 +50,7 @@ _PROBLEMS = {
     ),
     503: (
         "The server has as much to do as it takes, is not ready, or is stopping.",
-        ("queue-full", "lenet has 256 requests waiting, as many as it takes. Try again."),
+        ("queue-full", "lenet has as many requests waiting as it takes, 256. Try again."),
     ),
 }
 _OF_ANY_BODY = (400, 408, 413, 415, 503)

@@ -1,7 +1,6 @@
 """The data sets that have a name, as arrays: drawn by the program, or read and downloaded by torchvision."""
 
 import contextlib
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,8 @@ def load_arrays(spec: datasets.DatasetSpec, data_dir: Path | None) -> tuple[Arra
     try:
         loaded = [kind(where.folder, train=train, download=not where.present) for train in (True, False)]
     except Exception as error:
-        reason = textwrap.shorten(str(error), 120, placeholder=" …")
+        said = " ".join(str(error).split())
+        reason = said if len(said) <= 120 else f"… {said[-120:].partition(' ')[2]}"  # why is said last
         if missing and where.folder is not None:
             _remove_empty_folders(where.folder / Path(spec.files[0]).parts[0], and_parent=not was_there)
             raise DataError(

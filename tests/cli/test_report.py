@@ -61,7 +61,7 @@ def test_the_page_of_what_is_no_run_is_named_after_it(
     assert result.exit_code == 0
     name = {"checkpoint": "run", "onnx": "photos"}.get(ref, ref)
     assert [path.name for path in place.iterdir()] == [f"report-{name}.html"]
-    assert "without curves: the records of its training are in its run folder" in " ".join(result.stdout.split())
+    assert "without curves: records of the training are in a run folder" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("where", ["a file", "a folder"])

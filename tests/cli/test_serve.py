@@ -12,7 +12,7 @@ def flat(text):
         (["absent.onnx"], 1, "there is no file absent.onnx"),
         (["alexnet"], 1, "Train it first: cnnkit train alexnet"),
         (["torchvision/resnet18"], 2, "cnnkit export torchvision/resnet18 --onnx"),
-        (["lenet", "lenet"], 2, "are both called lenet"),
+        (["lenet", "lenet"], 2, "two models are called lenet"),
         (["lenet", "a b=digits"], 1, "there is no model"),
         (["lenet", "--preprocess", "other"], 2, "expected imagenet"),
         (["lenet", "--device", "gpu"], 2, "there is no device 'gpu'"),

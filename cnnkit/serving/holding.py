@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-HOLD_SECONDS = 0.025
+HOLD_SECONDS = 0.03
 _TICK_SECONDS = 0.005
 
 

@@ -8,11 +8,29 @@ from typing import Any, ClassVar, Literal, Self
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results import ParityCertificate
+from cnnkit.splits import SplitRecord
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the weights were before the training that the card tells of.
+
+    Attributes:
+        weights: model reference that they were named by.
+        weights_sha256: hash of those weights; empty where they carry none.
+        known: it is known which images they were trained on.
+        overlap: images of this training's validation and test splits that they had seen, by split.
+    """
+
+    weights: str
+    weights_sha256: str = ""
+    known: bool = False
+    overlap: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,9 @@ class ModelCard:
         dataset: name of the data set, or of the image folder.
         fingerprint: hash of the data set's files, to recognise its splits.
         recipe: fields of the `Recipe` that it was trained by.
-        metrics: of the checkpoint, by name.
+        split: how the data set was divided; None in cards of versions before 0.2, whose recipe says it.
+        pretraining: the weights that the training started from; None for random ones.
+        metrics: of the checkpoint, by name; a dry run has measured none.
         versions: of the software that made it.
         weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
         graph_sha256: of an exported file's graph (see `cnnkit.runtime.guard.graph_sha256`).
@@ -54,6 +74,8 @@ class ModelCard:
     parity: ParityCertificate | None = None
     tuning: dict[str, Any] | None = None
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    split: SplitRecord | None = None
+    pretraining: Pretraining | None = None
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -90,7 +112,7 @@ class ModelCard:
 
         try:
             card = TypeAdapter(cls).validate_json(text)
-            Recipe().override(card.recipe or {})
+            Recipe.recorded(card.recipe or {})
             return card
         except UsageError as error:
             raise CheckpointError(f"the model card in {source} is not valid: {error}") from error
@@ -108,5 +130,12 @@ class ModelCard:
         form = {name: tuple(value) if isinstance(value, list) else value for name, value in form.items()}
         if parity is not None:
             parity = ParityCertificate(**{**parity, "batch_sizes": tuple(parity["batch_sizes"])})
-        rebuilt = {"labels": tuple(fields["labels"]), "preprocessing": Preprocessing(**form), "parity": parity}
+        split, pretraining = fields.get("split"), fields.get("pretraining")
+        rebuilt = {
+            "labels": tuple(fields["labels"]),
+            "preprocessing": Preprocessing(**form),
+            "parity": parity,
+            "split": None if split is None else SplitRecord(**{**split, "given": tuple(split["given"])}),
+            "pretraining": None if pretraining is None else Pretraining(**pretraining),
+        }
         return cls(**{**fields, **rebuilt})

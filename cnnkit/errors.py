@@ -4,6 +4,8 @@ CnnkitError                    exit 1
 ├── UsageError                 exit 2: the command or call itself makes no sense
 ├── UnknownNameError           a model or data set that nobody registered
 ├── DataError                  a data set that is absent, empty or does not fit
+│   ├── DamagedFilesError      files of an image folder that cannot be decoded
+│   └── OverlapError           held-out images that the starting weights were trained on
 ├── ImageError                 bytes that are not an acceptable image
 │   ├── ImageFormatError       of no image format that is accepted
 │   └── ImageTooLargeError     over the byte or pixel cap
@@ -84,6 +86,28 @@ class DataError(CnnkitError):
     """A data set that is absent, empty, or does not fit the network."""
 
     code = "data"
+
+
+class DamagedFilesError(DataError):
+    """Files of an image folder that cannot be decoded."""
+
+    code = "damaged-files"
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+        """All of them, for the JSON envelope."""
+
+
+class OverlapError(DataError):
+    """Images that are held out here were used to train the weights that a run starts from."""
+
+    code = "overlap"
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+        """The images, for the JSON envelope."""
 
 
 class ImageError(CnnkitError):

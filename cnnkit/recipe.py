@@ -80,9 +80,30 @@ class Recipe(BaseModel):
     augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = Field(
         "none", description="how the training images are varied in each epoch"
     )
-    validation_fraction: float = Field(0.2, gt=0, lt=1, description="of the training images, chosen by seed")
-    test_fraction: float = Field(0.2, gt=0, lt=1, description="of an image folder that has no train and test folders")
-    seed: int = Field(0, ge=0, lt=2**32, description="of split, weights, order, augmentation, mixup and dropout")
+    fit: Literal["auto", "contain", "cover", "stretch"] = Field(
+        "auto",
+        description="how an image gets another shape: contain adds a border, cover cuts off what is too long, stretch "
+        "distorts; auto: cover for photos, otherwise contain",
+    )
+    crop_fraction: float | None = Field(
+        None, gt=0, le=1, description="for cover: share of each side that is kept; None: 1, or that of the weights"
+    )
+    interpolation: Literal["auto", "nearest", "bilinear", "bicubic", "lanczos", "box"] = Field(
+        "auto", description="how pixels are resampled; auto: bilinear, or that of the weights"
+    )
+    validation_fraction: float = Field(0.2, gt=0, lt=1, description="of the images that are not tested on")
+    test_fraction: float = Field(
+        0.2, ge=0, lt=1, description="of an image folder without a test folder; 0: there is no test set"
+    )
+    split_seed: int = Field(0, ge=0, lt=2**32, description="of the split; which images it holds out")
+    split_by: Literal["content", "path"] = Field(
+        "content", description="what decides with the split seed; path: as versions before 0.2 did"
+    )
+    skip_damaged: bool = Field(False, description="leave out files that cannot be decoded, instead of stopping")
+    allow_overlap: bool = Field(
+        False, description="go on where the starting weights were trained on images that are held out here"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation, mixup and dropout")
 
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network's arithmetic (autocast)")
     compile: bool = Field(False, description="run the network through torch.compile")
@@ -122,6 +143,20 @@ class Recipe(BaseModel):
         except ValidationError as error:
             problems = "; ".join(map(_said, error.errors()))
             raise UsageError(f"the recipe is not valid: {problems}.") from error
+
+    @classmethod
+    def recorded(cls, fields: dict[str, Any]) -> Self:
+        """Return the recipe that a card, a state or a run folder holds, which may be of an earlier version.
+
+        Before 0.2 there was no split seed: the seed of the training decided by the paths of the files.
+
+        Raises:
+            UsageError: a field that does not exist, or a value outside its range.
+        """
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given and "split_by" not in given:
+            given |= {"split_by": "path", "split_seed": given.get("seed", 0)}
+        return cls._checked({**cls().model_dump(), **given})
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

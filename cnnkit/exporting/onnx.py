@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import CnnkitError, OnnxError, OutputError, ParityError, UsageError
+from cnnkit.errors import CnnkitError, ImageError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.exporting.precision import (
@@ -37,13 +37,15 @@ from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import networks, shapes
-from cnnkit.training.data import list_images
+from cnnkit.training import catalogue, networks, shapes
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
+from cnnkit.words import counted
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
 MAX_WEIGHT_BYTES = 1_500_000_000
+_COMPARED = 10
+"""Images that PyTorch and onnxruntime are compared on."""
 
 
 def export_onnx(
@@ -234,19 +236,26 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
         with contextlib.suppress(CnnkitError):
             if spec is None:
                 own = datasets.find_own(card.recipe["data"], card.labels, data_dir)
-                return _folder_images(card, Recipe().override({**card.recipe, "data": own}))
-            data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))
-            images = data.test.take(torch.arange(min(10, len(data.test))))
+                return _folder_images(card, Recipe.recorded({**card.recipe, "data": own}))
+            data, used = result_of(load_for(card, data=None, split=None, data_dir=data_dir))
+            images = data.filled(used).take(torch.arange(min(10, len(data.split(used)))))
             return images.numpy(), f"{len(images)} images of {data.name}"
     drawn, _ = shapes.draw_shapes(4, seed=2)
     return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
 
 
 def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
-    """Decode some test images of a folder, which need not be cached for them."""
-    listing = list_images(recipe)
-    images = [prepare(listing.folder / name, card.preprocessing).pixels for name, _ in listing.splits["test"][:10]]
-    return np.stack(images), f"{len(images)} images of {listing.folder.resolve().name}"
+    """Decode some images of a folder, of all its classes, which need not be cached for them."""
+    found = catalogue.read(recipe)
+    names, step = list(found.files), max(1, len(found.files) // _COMPARED)
+    images: list[Pixels] = []
+    # Spread over the folder; where one of them is damaged, the next ones do.
+    for name in (name for start in range(step) for name in names[start::step]):
+        with contextlib.suppress(ImageError):
+            images.append(prepare(found.folder / name, card.preprocessing).pixels)
+        if len(images) == _COMPARED:
+            break
+    return np.stack(images), f"{counted(len(images), 'image')} of {found.folder.resolve().name}"
 
 
 def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:

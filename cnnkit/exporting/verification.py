@@ -28,7 +28,8 @@ from cnnkit.results import (
 )
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.training.data import Split, SplitName
+from cnnkit.splits import SplitName
+from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
 
@@ -74,7 +75,7 @@ def verify(
     file = open_file(ref, device)
     reference = find_reference(file, against, trust_code=trust_code)
     network = adapt(file, reference)
-    loaded, used = yield from load_for(reference.card, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(reference.card, ref, data=data, split=split, data_dir=data_dir)
     images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
     torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")

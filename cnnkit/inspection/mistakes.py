@@ -27,8 +27,9 @@ from cnnkit.results import (
     WorkProgress,
 )
 from cnnkit.runtime.classifier import Network
-from cnnkit.training.data import ImageData, Split, SplitName
-from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.splits import SplitName
+from cnnkit.training.data import ImageData, Split, take
+from cnnkit.training.evaluation import catalogue_for, load_for, logits_by_batch
 from cnnkit.training.runs import versions
 
 PAIRS = 10
@@ -45,13 +46,14 @@ def find_mistakes(
     data_dir: Path | None = None,
     top: int = 36,
     batch_size: int = 256,
+    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Mistakes]:
     """Find what a network gets wrong; yields progress and returns the mistakes.
 
     Args:
         network: what to look at.
         name: what to call it in the result.
-        data, split, data_dir: as in `cnnkit.training.evaluation.evaluate_network`.
+        data, split, data_dir, skip_damaged: as in `cnnkit.training.evaluation.evaluate_network`.
         top: how many mistakes, and as many images with doubtful labels, to return.
         batch_size: images that go through the network together.
 
@@ -60,7 +62,9 @@ def find_mistakes(
         CheckpointError: the network gives scores that are not finite.
     """
     started = time.monotonic()
-    loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(
+        network.card, name, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
+    )
     chosen = loaded.filled(used)
     looked = _Looked(loaded, used, chosen, (yield from _probabilities(network, name, chosen, batch_size)))
     wrong, candidates = looked.wrong(), find_candidates(looked.probabilities, chosen.targets)
@@ -81,7 +85,7 @@ def find_mistakes(
         split=used,
         engine=network.engine,
         images=len(chosen),
-        seen=used in {"train", "all"} and _is_of_training(loaded, network.card),
+        seen=loaded.exposure.trained > 0 or (used in {"train", "all"} and _is_of_training(loaded, network.card)),
         wrong=len(wrong),
         accuracy=1 - len(wrong) / len(chosen),
         worst=tuple(Mistake(*fields) for fields in looked.images(worst, looked.predicted[worst], similar)),
@@ -95,6 +99,9 @@ def find_mistakes(
         no_nearest_because=reason,
         versions=versions(),
         seconds=time.monotonic() - started,
+        exposure=loaded.exposure,
+        duplicates=loaded.catalogue.duplicates,
+        warnings=loaded.warnings,
     )
 
 
@@ -172,7 +179,8 @@ def _training_images(
     # A folder may have been moved since; the one at hand is recognised by its files.
     place = data if loaded.fingerprint == card.fingerprint else None
     try:
-        training, _ = yield from load_for(card, data=place, split="train", data_dir=data_dir)
+        known = yield from catalogue_for(card, data=place, data_dir=data_dir)
+        training = yield from take(known, ("train",))
     except (DataError, UnknownNameError) as error:
         # What to do about it, which follows, is meant for whoever asked for these images.
         return None, f"the images it was trained on are not at hand: {str(error).partition('. ')[0].rstrip('.')}"

@@ -11,6 +11,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.exporting.onnx import export_onnx
 from cnnkit.files import write_atomic
+from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
 from cnnkit.training.evaluation import load_for
@@ -29,13 +30,16 @@ def origin_of(
         data_dir: where to look for data sets first.
     """
     reference = registry.resolve(ref)
+    recipe = Recipe.recorded(card.recipe or {})
     splits: dict[str, int] = {}
     missing = ""
     try:
-        loaded, _ = yield from load_for(card, data=data, split="test", data_dir=data_dir)
+        loaded, _ = yield from load_for(card, ref, data=data, split=None, data_dir=data_dir)
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
-            splits = {name: len(origins) for name, origins in loaded.origins.items()}
+            # A dry run used a part of each.
+            most = recipe.limit_batches * recipe.batch_size or sum(map(len, loaded.catalogue.parts.values()))
+            splits = {name: min(len(where), most) for name, where in loaded.catalogue.parts.items()}
     except (DataError, UnknownNameError) as error:
         missing = str(error)
     form, file = card.preprocessing, reference.path
@@ -55,6 +59,8 @@ def origin_of(
         / 1e6,
         saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
         hardware=_hardware(file),
+        split=card.split,
+        pretraining=card.pretraining,
     )
     return origin, missing
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from cnnkit.results.benchmark import BenchmarkFailure as BenchmarkFailure
     from cnnkit.results.benchmark import BenchmarkStep as BenchmarkStep
     from cnnkit.results.benchmark import Measurement as Measurement
+    from cnnkit.results.data import ClassCount as ClassCount
+    from cnnkit.results.data import DamagedFiles as DamagedFiles
+    from cnnkit.results.data import Duplicates as Duplicates
+    from cnnkit.results.data import Exposure as Exposure
     from cnnkit.results.evaluation import CalibrationBin as CalibrationBin
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
@@ -95,6 +99,10 @@ _HOMES = {
     "TrainingFinished": "training",
     "TrainingStopped": "training",
     "TrainingEvent": "training",
+    "ClassCount": "data",
+    "DamagedFiles": "data",
+    "Duplicates": "data",
+    "Exposure": "data",
     "CalibrationBin": "evaluation",
     "ClassMetrics": "evaluation",
     "Evaluation": "evaluation",

@@ -1,6 +1,8 @@
 """How well a network does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from cnnkit.results.data import Duplicates, Exposure
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Evaluation:
         calibration_error: expected calibration error over 15 bins (Guo et al., 2017).
         confusion: rows are true classes, columns predicted ones, in the order of `classes`.
         calibration: the bins that the calibration error is over, from 0 to 1.
+        exposure: what the network has seen of the images.
+        duplicates: images of the data set that stand in it more than once.
+        warnings: what takes value from the figures, as sentences without their full stop.
     """
 
     model: str
@@ -58,3 +63,6 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     seconds: float
     calibration: tuple[CalibrationBin, ...] = ()
+    exposure: Exposure = field(default_factory=Exposure)
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    warnings: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cnnkit.results.data import Duplicates, Exposure
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -97,6 +99,7 @@ class Mistakes:
         nearest_by: what they were compared in.
         no_nearest_because: the reason, where they are not known.
         versions: of the software.
+        exposure, duplicates, warnings: as of `Evaluation`.
     """
 
     model: str
@@ -116,3 +119,6 @@ class Mistakes:
     no_nearest_because: str
     versions: dict[str, str]
     seconds: float
+    exposure: Exposure = field(default_factory=Exposure)
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    warnings: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """All that is known of a run in one place."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit.results.benchmark import Benchmark
 from cnnkit.results.evaluation import Evaluation
@@ -11,6 +11,10 @@ from cnnkit.results.inspection import ModelSummary
 from cnnkit.results.mistakes import Mistakes
 from cnnkit.results.robustness import Robustness
 from cnnkit.results.training import EpochRecord
+
+if TYPE_CHECKING:
+    from cnnkit.card import Pretraining
+    from cnnkit.splits import SplitRecord
 
 SectionName = Literal[
     "training", "curves", "evaluation", "mistakes", "corruptions", "attacks", "parity", "benchmark", "layers", "usage"
@@ -43,6 +47,8 @@ class Origin:
         size_mb: of its file.
         saved: date of its file, as 2026-01-31; empty where a date says nothing, as for the zoo's.
         hardware: what it was trained on, as in `cpu, 8 threads`; empty where nothing says it.
+        split: how the data set was divided; None where the card does not say it.
+        pretraining: the weights that the training started from; None for random ones.
     """
 
     network: str
@@ -59,6 +65,8 @@ class Origin:
     size_mb: float
     saved: str
     hardware: str
+    split: "SplitRecord | None" = None
+    pretraining: "Pretraining | None" = None
 
 
 @dataclass(frozen=True)

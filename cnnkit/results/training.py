@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cnnkit.results.data import ClassCount
+
 
 @dataclass(frozen=True)
 class LoadProgress:
@@ -25,9 +27,13 @@ class WorkProgress:
 
 @dataclass(frozen=True)
 class LoadNote:
-    """Something about the loading that the user should know, as a sentence without its full stop."""
+    """Something about the loading that the user should know, as a sentence without its full stop.
+
+    `warning` marks what may take value from the results; it is kept in the JSON envelope and in reports.
+    """
 
     text: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,10 @@ class TrainingStarted:
 
     Attributes:
         trainable: parameters that are not frozen.
-        train_images, validation_images, test_images: of the splits.
+        train_images, validation_images, test_images: those that are used; a dry run uses a part of them.
+        classes: with their numbers of images.
+        preparation: what happens to an image, such as `32×32 RGB to 28×28 grey`.
+        dry_run: no figure of the run counts.
         steps_per_epoch: batches, each over all processes.
         resumed_at: epochs, and steps of the next one, that earlier parts of the run did; None for a new run.
         earlier: those epochs.
@@ -53,6 +62,9 @@ class TrainingStarted:
     steps_per_epoch: int
     resumed_at: tuple[int, int] | None = None
     earlier: "tuple[EpochRecord, ...]" = ()
+    classes: tuple[ClassCount, ...] = ()
+    preparation: str = ""
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ class TrainingStopped:
 class TrainingFinished:
     """A run ended, by its last epoch, by patience or by time.
 
-    Accuracies are those of the best checkpoint, None where there is no test split.
+    Accuracies are those of the best checkpoint, None where there is no test split. Those of a dry run do not count.
     """
 
     run: Path
@@ -108,6 +120,9 @@ class TrainingFinished:
     test_accuracy: float | None
     seconds: float
     ended_by: Literal["epochs", "patience", "max-seconds"]
+    validation_images: int = 0
+    test_images: int = 0
+    dry_run: bool = False
 
 
 TrainingEvent = (

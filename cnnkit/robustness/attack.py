@@ -34,7 +34,8 @@ from cnnkit.robustness.fooling import CONFIDENCE, fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import Subject
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.training.data import Split, SplitName
+from cnnkit.splits import SplitName
+from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for, logits_by_batch
 from cnnkit.training.networks import TorchNetwork
 
@@ -270,7 +271,7 @@ def _subject(
     classifier: Classifier, options: AttackOptions, *, data: str | None, split: SplitName | None, data_dir: Path | None
 ) -> Generator[Progress, None, tuple[Subject, str, str]]:
     """Load the images, choose among them, and see which ones the network gets right."""
-    loaded, used = yield from load_for(classifier.card, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(classifier.card, classifier.name, data=data, split=split, data_dir=data_dir)
     chosen = loaded.filled(used)
     numbers = np.arange(len(chosen))
     if 0 < options.images < len(chosen):

@@ -2,31 +2,28 @@
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cnnkit import datasets
-from cnnkit.errors import DataError, UnknownNameError
+from cnnkit.errors import DataError
 from cnnkit.images import Preprocessing, prepare_arrays
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training import cache, folders, named
+from cnnkit.results import Exposure, LoadNote, LoadProgress
+from cnnkit.splits import PARTS, Part, SplitName
+from cnnkit.training.arrays import fits_in_memory
+from cnnkit.training.catalogue import Catalogue, Form, open_catalogue
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
 
 _COUNTED = 1 << 23
 """Values that are counted together; they take eight bytes each meanwhile."""
-
-SplitName = Literal["train", "validation", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,21 @@ class Split:
         # A tenth of the time that indexing by a tensor takes.
         return self.images.index_select(0, positions if self.rows is None else self.rows[positions])
 
+    def some(self, positions: Tensor) -> "Split":
+        """Return the images at some positions as a split of their own."""
+        targets = self.targets[positions]
+        if self.rows is None:
+            return Split(self.images[positions], targets)
+        return Split(self.images, targets, self.rows[positions], self.file)
+
+    def drawn(self, count: int) -> "Split":
+        """Return so many of the images, of all classes in proportion, in their order; all where it has no more."""
+        if count >= len(self):
+            return self
+        by_class = torch.argsort(self.targets, stable=True)
+        chosen = by_class[torch.linspace(0, len(self) - 1, count).round().long()]
+        return self.some(chosen.sort().values)
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and targets in order, `size` at a time."""
         for start in range(0, len(self), size):
@@ -65,30 +77,45 @@ class ImageData:
     """A data set that is loaded.
 
     Attributes:
+        catalogue: what its images are called, what they contain, and how they were divided.
         preprocessing: the form of its images.
-        fingerprint: the name of a data set, or a hash of the names and sizes of a folder's files.
-        cached: hash of the contents and names of a folder's files, where its images are cached.
-        origins: maps each split to the files of its images, inside the folder, or to their numbers in the data set.
+        train, validation, test: the splits that were asked for; the others are empty.
+        exposure: what the network that is measured has seen of the split that it is measured on.
+        warnings: what a user should know, as sentences without their full stop.
     """
 
-    name: str
-    classes: tuple[str, ...]
+    catalogue: Catalogue
     preprocessing: Preprocessing
     train: Split
     validation: Split
     test: Split
-    fingerprint: str
-    cached: str = ""
-    origins: Mapping[str, Sequence[str] | NDArray[np.int64]] = field(default_factory=dict)
+    exposure: Exposure = Exposure()  # noqa: RUF009 - it is frozen
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, or of the folder."""
+        return self.catalogue.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of the targets."""
+        return self.catalogue.classes
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the data set, or a hash of the names and sizes of a folder's files."""
+        return self.catalogue.fingerprint
 
     @property
     def content(self) -> str:
-        """Return a hash of all images and their order in the splits, to tell whether they are what they were."""
-        digest = hashlib.sha256(self.cached.encode())
-        for split in (self.train, self.validation, self.test):
-            digest.update(split.targets.numpy().data)
-            if not self.cached:
-                digest.update(split.images.numpy().data)
+        """Return a hash of all images, their form and their order in the splits: whether they are what they were."""
+        form, known = self.preprocessing, self.catalogue
+        digest = hashlib.sha256(repr(replace(form, mean=(0.0,) * form.channels, std=(1.0,) * form.channels)).encode())
+        for part in PARTS:
+            for position in known.parts[part].tolist():
+                digest.update(f"{known.contents[position]} {known.targets[position]} ".encode())
+            digest.update(b"\n")
         return digest.hexdigest()
 
     def split(self, name: SplitName) -> Split:
@@ -98,7 +125,7 @@ class ImageData:
         parts = (self.train, self.validation, self.test)
         targets = torch.cat([part.targets for part in parts])
         if rows := [part.rows for part in parts if part.rows is not None]:
-            return Split(self.train.images, targets, torch.cat(rows))
+            return Split(self.train.images, targets, torch.cat(rows), self.train.file)
         return Split(torch.cat([part.images for part in parts]), targets)
 
     def filled(self, name: SplitName) -> Split:
@@ -109,26 +136,27 @@ class ImageData:
         """
         split = self.split(name)
         if not len(split):
-            raise DataError(f"the {name} split of {self.name} is empty.")
+            others = [part for part in PARTS if len(self.catalogue.parts[part])]
+            instead = f" Use --split {' or '.join(others)}." if others else ""
+            raise DataError(f"{self.name} has no {name} images.{instead}")
         return split
 
     def source(self, name: SplitName, position: int) -> str:
         """Return the file of an image inside its folder, or where it stands in the data set, such as `test[582]`."""
-        for part in ("train", "validation", "test") if name == "all" else (name,):
-            if position < len(self.origins[part]):
-                origin = self.origins[part][position]
-                # What is held back for validation is of the data set's own training images.
-                return origin if isinstance(origin, str) else f"{'test' if part == 'test' else 'train'}[{origin}]"
-            position -= len(self.origins[part])
+        known = self.catalogue
+        for part in PARTS if name == "all" else (name,):
+            if position < len(known.parts[part]):
+                return known.origins[known.parts[part][position]]
+            position -= len(known.parts[part])
         raise IndexError(f"the {name} split of {self.name} has no image {position}")
 
 
 def load(
     recipe: Recipe,
-    form: Preprocessing | tuple[int, int, int],
+    form: Form,
     *,
     data_dir: Path | None = None,
-    only: tuple[SplitName, ...] = ("train", "validation", "test"),
+    only: tuple[SplitName, ...] = PARTS,
 ) -> Generator[LoadProgress | LoadNote, None, ImageData]:
     """Load the recipe's data set; yields progress and notes, and returns the data.
 
@@ -140,94 +168,33 @@ def load(
 
     Raises:
         UnknownNameError: no such data set.
-        DataError: absent and not to be had, or unusable.
+        DataError: absent, or unusable.
     """
-    if recipe.data in datasets.DATASETS:
-        spec = datasets.dataset(recipe.data)
-        shape = _form(form, spec)
-        train, test = named.load_arrays(spec, data_dir)
-        order = np.random.default_rng(recipe.seed).permutation(len(train[1]))
-        held = min(max(1, round(recipe.validation_fraction * len(order))), len(order) - 1)
-        parts = {
-            "validation": (train[0][order[:held]], train[1][order[:held]]),
-            "train": (train[0][order[held:]], train[1][order[held:]]),
-            "test": test,
-        }
-        splits: dict[str, Split] = {}
-        for name, (images, targets) in parts.items():
-            wanted = name in only or "all" in only
-            pixels = yield from _prepare(images if wanted else images[:0], shape, f"{name} images")
-            splits[name] = _split(pixels, targets if wanted else targets[:0])
-        data = ImageData(
-            spec.name,
-            spec.classes,
-            shape,
-            splits["train"],
-            splits["validation"],
-            splits["test"],
-            spec.name,
-            origins={"train": order[held:], "validation": order[:held], "test": np.arange(len(test[1]))},
-        )
-    else:
-        data = yield from _folder(recipe, form, only)
+    known = yield from open_catalogue(recipe, form, data_dir=data_dir)
+    data = yield from take(known, only)
     if isinstance(form, Preprocessing):
         return data
     return replace(data, preprocessing=_normalisation(data, recipe))
 
 
-def _form(form: Preprocessing | tuple[int, int, int], spec: datasets.DatasetSpec | None) -> Preprocessing:
-    if isinstance(form, Preprocessing):
-        return form
-    channels, height, width = form
-    if channels not in {1, 3}:
-        raise DataError(f"images have 1 or 3 channels; the network expects {channels}.")
-    fit = spec.fit if spec else "contain"
-    if fit == "mnist-box" and form != (1, 28, 28):
-        fit = "contain"
-    zeros, ones = (0.0,) * channels, (1.0,) * channels
-    return Preprocessing(3 if channels == 3 else 1, height, width, zeros, ones, fit, spec.polarity if spec else "as-is")
+def take(known: Catalogue, only: tuple[SplitName, ...]) -> Generator[LoadProgress, None, ImageData]:
+    """Bring the splits that are asked for into memory; yields progress."""
+    splits: dict[Part, Split] = {}
+    for part in PARTS:
+        splits[part] = yield from _take(known, part, wanted=part in only or "all" in only)
+    return ImageData(known, known.preprocessing, **splits, warnings=known.warnings)
 
 
-def _folder(
-    recipe: Recipe, form: Preprocessing | tuple[int, int, int], only: tuple[SplitName, ...]
-) -> Generator[LoadProgress | LoadNote, None, ImageData]:
-    listing = list_images(recipe)
-    shape = _form(form, None)
-    stored = yield from cache.load(listing, shape)
-    images, file = torch.from_numpy(stored), getattr(stored, "filename", None)
-    fits = cache.fits_in_memory(images.nbytes)
-    row = {name: index for index, name in enumerate(listing.files)}
-    splits = {}
-    for split, pairs in listing.splits.items():
-        wanted = pairs if split in only or "all" in only else []
-        rows = torch.tensor([row[name] for name, _ in wanted], dtype=torch.int64)
-        targets = torch.tensor([target for _, target in wanted], dtype=torch.int64)
-        splits[split] = Split(images[rows], targets) if fits else Split(images, targets, rows, file)
-    name = Path(recipe.data).expanduser().resolve().name
-    cached = Path(file).stem if file else ""
-    parts = splits["train"], splits["validation"], splits["test"]
-    origins = {split: [file for file, _ in pairs] for split, pairs in listing.splits.items()}
-    return ImageData(name, listing.classes, shape, *parts, listing.fingerprint, cached, origins)
-
-
-def list_images(recipe: Recipe) -> folders.Listing:
-    """List and split the image folder that a recipe names.
-
-    Raises:
-        UnknownNameError: it is no path, and no data set either.
-        DataError: no such folder, or one without images in class folders.
-    """
-    folder = Path(recipe.data).expanduser()
-    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
-        raise UnknownNameError(
-            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
-        )
-    return folders.list_folder(
-        folder,
-        validation_fraction=recipe.validation_fraction,
-        test_fraction=recipe.test_fraction,
-        seed=recipe.seed,
-    )
+def _take(known: Catalogue, part: Part, *, wanted: bool) -> Generator[LoadProgress, None, Split]:
+    where = known.parts[part] if wanted else known.parts[part][:0]
+    targets = torch.from_numpy(known.targets[where])
+    if not known.is_folder:
+        pixels = yield from _prepare(known.pixels[where], known.preprocessing, f"{part} images")
+        return Split(torch.from_numpy(pixels), targets)
+    images, rows = torch.from_numpy(known.pixels), torch.from_numpy(where)
+    if fits_in_memory(known.pixels.nbytes):
+        return Split(images[rows], targets)
+    return Split(images, targets, rows, known.file)
 
 
 def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadProgress, None, Pixels]:
@@ -237,10 +204,6 @@ def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadPr
         result[part] = prepare_arrays(images[part], form)
         yield LoadProgress(what, min(start + _CHUNK, len(images)), len(images))
     return result
-
-
-def _split(images: Pixels, targets: NDArray[np.int64]) -> Split:
-    return Split(torch.from_numpy(images), torch.from_numpy(np.asarray(targets, np.int64)))
 
 
 def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:

@@ -4,18 +4,22 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from cnnkit.depth import Span, value_range
 from cnnkit.errors import DataError, ImageError
-from cnnkit.images import Preprocessing, prepare
+from cnnkit.folders import Stat, stat
+from cnnkit.images import Original, Preprocessing, prepare
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadProgress
-from cnnkit.training.folders import Listing, stat
 
 _CHUNK, _CHUNK_BYTES = 64, 16 * 2**20
 """Files that are decoded together, and what they decode to, at most."""
@@ -23,21 +27,64 @@ _CHUNK, _CHUNK_BYTES = 64, 16 * 2**20
 _FEW_FILES, _FEW_BYTES = 2000, 16 * 2**20
 """What is decoded in this process: about as much as it decodes while workers start and end."""
 
+_LITTLE = 0.5
+"""Share of an image's area below which its fit is said to keep little of it."""
 
-def decode(
-    listing: Listing, form: Preprocessing, keep: Callable[[slice, Pixels], object]
-) -> Generator[LoadProgress, None, None]:
-    """Decode the files of a folder, and hand each chunk [N, H, W, C] in turn to `keep`, with where it belongs.
+Files = Sequence[tuple[str, Stat]]
+Keep = Callable[[int, Pixels], object]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found while a folder was decoded.
+
+    Attributes:
+        damaged: why a file cannot be used, by its name; its pixels are black.
+        originals: number of images by size and mode, such as `32×32 RGB`.
+        deep: images of more than 8 bits a channel.
+        value_range: the values of deep images that became black and white; None where there are none.
+        frames: images of which only the first of several frames is used.
+        little_kept: images of which the fit keeps less than half of the area.
+    """
+
+    damaged: dict[str, str] = field(default_factory=dict)
+    originals: dict[str, int] = field(default_factory=dict)
+    deep: int = 0
+    value_range: tuple[float, float] | None = None
+    frames: int = 0
+    little_kept: int = 0
+
+
+def decode(folder: Path, files: Files, form: Preprocessing, keep: Keep) -> Generator[LoadProgress, None, Facts]:
+    """Decode the files of a folder, hand consecutive images [N, H, W, C] to `keep` with the place of the first one.
+
+    The range of the values of images deeper than 8 bits belongs to the folder. Where the form does not say it, it is
+    found in all of these images, and they are decoded again.
 
     Raises:
-        DataError: files that are not usable images, by name.
+        DataError: a file changed while it was read.
     """
-    count = len(listing.files)
-    few = count <= _FEW_FILES and sum(size for size, _ in listing.files.values()) <= _FEW_BYTES
+    facts, spans = yield from _pass(folder, files, form, keep)
+    if spans and form.value_range is None:
+        found = value_range(Span.join(spans.values()))
+        deep = sorted(spans)
+        again = [files[place] for place in deep]
+        known = replace(form, value_range=found)
+        yield from _pass(folder, again, known, lambda at, pixels: [keep(deep[at + i], p[None]) for i, p in enumerate(pixels)])
+        facts = replace(facts, value_range=found)
+    return facts
+
+
+def _pass(
+    folder: Path, files: Files, form: Preprocessing, keep: Keep
+) -> Generator[LoadProgress, None, tuple[Facts, dict[int, Span]]]:
+    """Decode files once; returns what was found, and the values of deep images by their places."""
+    count = len(files)
+    few = count <= _FEW_FILES and sum(size for _, (size, _) in files) <= _FEW_BYTES
     workers = 0 if few else processors()
     # A few large photos, too, are shared out among all.
     share = math.ceil(count / (4 * max(1, workers)))
-    chunks = _Chunks(listing, form, max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(form.shape), share)))
+    chunks = _Chunks(folder, files, form, max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(form.shape), share)))
     loader = DataLoader(
         chunks,
         batch_size=None,
@@ -46,17 +93,29 @@ def decode(
         worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # the global one is the network's
     )
-    done = 0
-    bad: list[str] = []
-    for pixels, problems in loader:
-        bad += problems
-        if not bad:
-            keep(slice(done, done + len(pixels)), pixels)
+    damaged: dict[str, str] = {}
+    changed: list[str] = []
+    originals = Counter[str]()
+    spans: dict[int, Span] = {}
+    frames = little = done = 0
+    for pixels, chunk in loader:
+        keep(done, pixels)
+        for place, (found, problem) in enumerate(chunk, done):
+            if found is None:
+                name = files[place][0]
+                damaged |= {name: problem} if problem else {}
+                changed += [] if problem else [name]
+                continue
+            originals[f"{found.width}×{found.height} {found.mode}"] += 1
+            if found.span is not None:
+                spans[place] = found.span
+            frames += found.first_of_frames
+            little += found.kept < _LITTLE
         done += len(pixels)
         yield LoadProgress("images", done, count)
-    if bad:
-        shown = " ".join(sorted(bad)[:5])
-        raise DataError(f"{len(bad)} of {count} files are not usable: {shown} Remove or repair them.")
+    if changed:
+        raise DataError(f"{folder / changed[0]} changed while it was read. Run the command again when nothing writes there.")
+    return Facts(damaged, dict(originals), len(spans), form.value_range if spans else None, frames, little), spans
 
 
 def ignore_signals(_: int) -> None:
@@ -70,14 +129,15 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-_Chunk = tuple[Pixels, list[str]]
+_Chunk = tuple[Pixels, list[tuple[Original | None, str]]]
+"""Pixels, and for each image what it was, or None and the problem; without a problem it changed while it was read."""
 
 
 class _Chunks(Dataset[_Chunk]):
     """What worker processes do: decode several files, and say which cannot be used."""
 
-    def __init__(self, listing: Listing, form: Preprocessing, size: int) -> None:
-        self.folder, self.files, self.form, self.size = listing.folder, list(listing.files.items()), form, size
+    def __init__(self, folder: Path, files: Files, form: Preprocessing, size: int) -> None:
+        self.folder, self.files, self.form, self.size = folder, files, form, size
 
     def __len__(self) -> int:
         return math.ceil(len(self.files) / self.size)
@@ -85,16 +145,19 @@ class _Chunks(Dataset[_Chunk]):
     def __getitem__(self, index: int) -> _Chunk:
         part = self.files[index * self.size : (index + 1) * self.size]
         pixels = np.zeros((len(part), *self.form.shape), np.uint8)
-        bad = []
+        found: list[tuple[Original | None, str]] = []
         for position, (name, before) in enumerate(part):
             file = self.folder / name
             try:
-                pixels[position] = prepare(file, self.form).pixels
+                prepared = prepare(file, self.form)
                 if stat(file) != before:
-                    bad.append(f"{file} changed while it was read.")
+                    found.append((None, ""))
+                    continue
+                pixels[position] = prepared.pixels
+                found.append((prepared.original, ""))
             except (ImageError, OSError) as error:
-                bad.append(str(error))
-        return pixels, bad
+                found.append((None, str(error) or type(error).__name__))
+        return pixels, found
 
 
 def as_it_is(batch: Any) -> Any:

@@ -19,6 +19,7 @@ from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
+from cnnkit.training.describing import class_counts, preparation
 from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
@@ -48,6 +49,10 @@ class Engine:
         self, prepared: Prepared, group: Group, device_name: str, checkpoint_every: int, stop: Callable[[], bool]
     ) -> None:
         self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
+        limit = self.recipe.limit_batches * self.recipe.batch_size
+        self.validation, self.test = (
+            split.drawn(limit) if limit else split for split in (self.data.validation, self.data.test)
+        )
         self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
         network = channels_last(prepared.network, group.device)
         classes = len(self.data.classes)
@@ -82,6 +87,7 @@ class Engine:
     def events(self) -> Generator[TrainingEvent]:
         """Train to the end, or until somebody stops it; each event comes between two steps."""
         parameters = list(self.train_step.network.parameters())
+        limit = self.recipe.limit_batches * self.recipe.batch_size
         try:
             yield TrainingStarted(
                 run=self.run,
@@ -89,9 +95,12 @@ class Engine:
                 processes=self.group.world,
                 parameters=sum(p.numel() for p in parameters),
                 trainable=sum(p.numel() for p in parameters if p.requires_grad),
-                train_images=len(self.data.train),
-                validation_images=len(self.data.validation),
-                test_images=len(self.data.test),
+                train_images=min(len(self.data.train), limit or len(self.data.train)),
+                validation_images=len(self.validation),
+                test_images=len(self.test),
+                classes=class_counts(self.data),
+                preparation=preparation(self.data),
+                dry_run=limit > 0,
                 steps_per_epoch=self.batches.steps,
                 resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
                 earlier=tuple(self.at.records),
@@ -189,7 +198,7 @@ class Engine:
         train_loss, train_accuracy, images = self.group.means(self.train_step.totals)
         self._require_finite(train_loss, "training")
         self.group.share_buffers(self.train_step.kept)
-        validation_loss, validation_accuracy = self._measure(self.data.validation)
+        validation_loss, validation_accuracy = self._measure(self.validation)
         self._require_finite(validation_loss, "validation")
         best = at.best
         record = EpochRecord(
@@ -207,7 +216,7 @@ class Engine:
         )
         if record.is_best:
             # Saved before it counts as best: a state must not speak of a best epoch without a file.
-            self.keeper.save_best(_metrics(record))
+            self.keeper.save_best(self._metrics(record))
         at.records.append(record)
         at.epoch, at.step = at.epoch + 1, 0
         self.keeper.add(record)
@@ -226,10 +235,11 @@ class Engine:
         best = self.at.best
         assert best is not None  # noqa: S101  # the first epoch is always best
         test_accuracy = None
-        if len(self.data.test):
+        if len(self.test):
             self.keeper.load_best()
-            _, test_accuracy = self._measure(self.data.test)
-            self.keeper.save_best({**_metrics(best), "test_accuracy": test_accuracy})
+            _, test_accuracy = self._measure(self.test)
+            if not self.recipe.limit_batches:
+                self.keeper.save_best({**self._metrics(best), "test_accuracy": test_accuracy})
         return TrainingFinished(
             run=self.run,
             checkpoint=self.keeper.checkpoint,
@@ -238,6 +248,9 @@ class Engine:
             test_accuracy=test_accuracy,
             seconds=self.at.seconds,
             ended_by=ended_by,
+            validation_images=len(self.validation),
+            test_images=len(self.test),
+            dry_run=self.recipe.limit_batches > 0,
         )
 
     def _require_finite(self, loss: float, which: str) -> None:
@@ -250,10 +263,11 @@ class Engine:
             f"--learning-rate {self.recipe.learning_rate / 10:g}."
         )
 
-
-def _metrics(record: EpochRecord) -> dict[str, float]:
-    return {
-        "epoch": record.epoch,
-        "validation_loss": record.validation_loss,
-        "validation_accuracy": record.validation_accuracy,
-    }
+    def _metrics(self, record: EpochRecord) -> dict[str, float]:
+        if self.recipe.limit_batches:
+            return {"epoch": record.epoch}  # what a dry run measures is true of a few images only
+        return {
+            "epoch": record.epoch,
+            "validation_loss": record.validation_loss,
+            "validation_accuracy": record.validation_accuracy,
+        }

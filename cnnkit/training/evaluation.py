@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,10 +15,13 @@ from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, LoadNote, LoadProgress
+from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, Exposure, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
-from cnnkit.training import data as data_module
-from cnnkit.training.data import ImageData, Split, SplitName
+from cnnkit.splits import PARTS, SplitName
+from cnnkit.training.catalogue import Catalogue, open_catalogue
+from cnnkit.training.data import ImageData, Split, take
+from cnnkit.training.membership import Membership, contents_of, membership_of
+from cnnkit.words import counted
 
 CALIBRATION_BINS = 15
 
@@ -30,6 +35,7 @@ def evaluate_network(
     data_dir: Path | None = None,
     batch_size: int = 256,
     top_k: int = 5,
+    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, Evaluation]:
     """Measure a network; yields progress of loading and returns the evaluation.
 
@@ -37,10 +43,11 @@ def evaluate_network(
         network: what to measure.
         name: what to call it in the result.
         data: a data set or image folder; None for the one that the network was trained on.
-        split: None for the held-back `test` split of the training data, and for the whole of any other folder.
+        split: None for the `test` split of the training data, and for the whole of any other folder; see `load_for`.
         data_dir: where to look for data sets first.
         batch_size: images that go through the network together.
         top_k: for the top-k accuracy; at most the number of classes.
+        skip_damaged: leave out files that cannot be decoded.
 
     Raises:
         UsageError: there is no such split.
@@ -48,7 +55,9 @@ def evaluate_network(
         CheckpointError: the network gives scores that are not finite.
     """
     started = time.monotonic()
-    loaded, used = yield from load_for(network.card, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(
+        network.card, name, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
+    )
     chosen = loaded.filled(used)
     logits = torch.cat(list(logits_by_batch(network, name, chosen, batch_size)))
     targets, classes = chosen.targets, len(loaded.classes)
@@ -79,6 +88,9 @@ def evaluate_network(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         seconds=time.monotonic() - started,
         calibration=bins,
+        exposure=loaded.exposure,
+        duplicates=loaded.catalogue.duplicates,
+        warnings=loaded.warnings,
     )
 
 
@@ -111,41 +123,102 @@ def logits_by_batch(network: Network, name: str, split: Split, batch_size: int) 
 
 
 def load_for(
-    card: ModelCard, *, data: str | None, split: SplitName | None, data_dir: Path | None
+    card: ModelCard,
+    reference: str = "",
+    *,
+    data: str | None,
+    split: SplitName | None,
+    data_dir: Path | None,
+    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData, SplitName]]:
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
+    Without a split it is the test split of the training data, or its validation split where it has no test split; of
+    any other folder it is the test split that the folder gives, or the whole. The data says in its `exposure` what the
+    network has seen of them.
+
+    Args:
+        card: of the network.
+        reference: that names the network; a list of its images may lie beside its file.
+        data, split, data_dir, skip_damaged: as in `evaluate_network`.
+
     Raises:
         UsageError: there is no such split.
-        DataError: no data set named by anything, one that is not at hand, or other classes than the network's.
+        DataError: no data set named by anything, one that is not at hand, or classes that the network does not know.
     """
-    if split not in {None, "train", "validation", "test", "all"}:
+    if split not in {None, *PARTS, "all"}:
         raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
-    recipe = Recipe().override(card.recipe or {})
+    known = yield from catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
+    seen = membership_of(card, reference, known)
+    used = split or _fair_split(card, known, seen, given=data is not None)
+    exposure = seen.exposure(known, used) if seen else Exposure(pretraining=_pretraining(card))
+    warnings = known.warnings + tuple(_warnings(card, known, used, exposure, chosen=split is not None))
+    for warning in warnings:
+        yield LoadNote(warning, warning=True)
+    loaded = yield from take(known, PARTS if used == "all" else (used,))
+    return replace(loaded, exposure=exposure, warnings=warnings), used
+
+
+def catalogue_for(
+    card: ModelCard, *, data: str | None, data_dir: Path | None, skip_damaged: bool = False
+) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+    """Find the images of a data set, or those that a network was trained on, divided and labelled as its card says.
+
+    Raises:
+        DataError: no data set named by anything, one that is not at hand, or classes that the network does not know.
+    """
     if not data and not card.recipe:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
-    recipe = recipe.override({"data": data or datasets.find_own(recipe.data, card.labels, data_dir)})
-    used = split or _fair_split(card, recipe, given=data is not None)
-    every: tuple[SplitName, ...] = ("train", "validation", "test")
-    loaded = yield from data_module.load(
-        recipe, card.preprocessing, data_dir=data_dir, only=every if used == "all" else (used,)
-    )
-    if loaded.classes != card.labels:
-        raise DataError(
-            f"{loaded.name} has the classes {_shown(loaded.classes)}; the network knows {_shown(card.labels)}."
+    recipe = Recipe.recorded(card.recipe or {})
+    changes = {"data": data or datasets.find_own(recipe.data, card.labels, data_dir)}
+    recipe = recipe.override({**changes, "skip_damaged": skip_damaged or recipe.skip_damaged})
+    known = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir)
+    return known.relabelled(card.labels)
+
+
+def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, given: bool) -> SplitName:
+    """Return `all` only for an image folder that the network cannot have been trained on."""
+    has_test = len(known.parts["test"]) > 0
+    if known.is_folder and given and "test" not in known.record.given:
+        if seen is not None and seen.hashes == known.record.hashes:
+            exposed = seen.exposure(known, "all")
+            own = exposed.trained + exposed.validated > 0
+        else:
+            # A folder of the same name may be the one of the training, moved or with images added since.
+            own = known.fingerprint == card.fingerprint or known.name == card.dataset
+        if not own:
+            return "all"
+    return "test" if has_test else "validation"
+
+
+def _pretraining(card: ModelCard) -> Literal["none", "known", "unknown"]:
+    return "none" if card.pretraining is None else "known" if card.pretraining.known else "unknown"
+
+
+def _warnings(
+    card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool
+) -> Iterator[str]:
+    """Yield what takes value from the figures of a split."""
+    count = len(contents_of(known, used))
+    own = exposure.known and exposure.trained + exposure.validated > 0
+    if used == "validation" and not chosen:
+        yield f"{known.name} has no test set; these are validation figures, of the images that chose the best epoch"
+    elif exposure.trained:
+        yield (
+            f"the network was trained on {exposure.trained:,} of these {counted(count, 'image')}, so it does better on "
+            "them than on new ones"
         )
-    return loaded, used
+    elif exposure.validated:
+        yield f"{exposure.validated:,} of these {counted(count, 'image')} chose the network's best epoch"
+    if card.pretraining is not None and not card.pretraining.known:
+        yield f"pretraining data unknown: the weights of {card.pretraining.weights} may have seen these images"
+    if card.recipe and card.recipe.get("limit_batches") and (own or exposure.known):
+        yield f"the weights are those of a dry run, of {counted(card.recipe['limit_batches'], 'batch', 'batches')} an epoch"
+    if len(known.classes) > 1 and used != "all":
+        missing = len(set(range(len(known.classes))) - set(known.targets[known.parts[used]].tolist()))
+        if missing:
+            yield f"{counted(missing, 'class', 'classes')} of {len(known.classes):,} {_have(missing)} no {used} images"
 
 
-def _fair_split(card: ModelCard, recipe: Recipe, *, given: bool) -> SplitName:
-    """Return `all` only for an image folder that the network cannot have been trained on, and `test` otherwise."""
-    if not given or recipe.data in datasets.DATASETS:
-        return "test"
-    listing = data_module.list_images(recipe)
-    # A folder of the same name may be the one of the training, moved or with images added since.
-    known = listing.fingerprint == card.fingerprint or Path(recipe.data).resolve().name == card.dataset
-    return "test" if known or listing.has_test_folder else "all"
-
-
-def _shown(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels[:10]) + (" …" if len(labels) > 10 else "")
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"

@@ -5,34 +5,55 @@ from dataclasses import dataclass, replace
 import torchvision
 from torch import Tensor, nn
 
+from torchvision.transforms import InterpolationMode
+
 from cnnkit import registry
+from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
-from cnnkit.images import Preprocessing
+from cnnkit.images import Interpolation, Preprocessing
+from cnnkit.recipe import Recipe
 from cnnkit.training.networks import create_model, input_shape, load_network
 
 
 @dataclass(frozen=True)
 class Source:
-    """Weights to start from: tensors by name, what the classes are called, and the form of the images."""
+    """Weights to start from.
+
+    Attributes:
+        name: model reference.
+        state: tensors by name.
+        labels: of the classes.
+        preprocessing: form of the images.
+        card: of the weights; None for those of torchvision.
+    """
 
     name: str
     state: dict[str, Tensor]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    card: ModelCard | None = None
 
-    def form(self, shape: tuple[int, int, int] | None) -> Preprocessing:
-        """Return the form of the images for channels, height and width; None for what the weights were trained on.
+    def form(self, recipe: Recipe) -> Preprocessing:
+        """Return the form of the images: what the weights were trained on, with what the recipe asks for instead.
 
         Raises:
             UsageError: another number of channels.
         """
-        own = self.preprocessing
-        if shape is None or shape == (own.channels, own.height, own.width):
-            return own
-        if shape[0] != own.channels:
-            raise UsageError(f"{self.name} was trained on {own.channels} channels; --input gives {shape[0]}.")
-        fit = "contain" if own.fit == "mnist-box" else own.fit
-        return replace(own, height=shape[1], width=shape[2], fit=fit)
+        own, shape = self.preprocessing, recipe.input_shape
+        if shape is not None and shape != (own.channels, own.height, own.width):
+            if shape[0] != own.channels:
+                raise UsageError(f"{self.name} was trained on {own.channels} channels; --input gives {shape[0]}.")
+            fit = "contain" if own.fit == "mnist-box" else own.fit
+            own = replace(own, height=shape[1], width=shape[2], fit=fit)
+        if recipe.fit != "auto":
+            own = replace(own, fit=recipe.fit, crop=own.crop if recipe.fit == own.fit else 1.0)
+        if recipe.crop_fraction is not None:
+            if own.fit != "cover":
+                raise UsageError(f"--crop-fraction is for --fit cover, and the fit of {self.name} is {own.fit}.")
+            own = replace(own, crop=recipe.crop_fraction)
+        if recipe.interpolation != "auto":
+            own = replace(own, interpolation=recipe.interpolation)
+        return own
 
 
 def read_source(reference: str, *, trust_code: bool = False) -> Source:
@@ -46,7 +67,7 @@ def read_source(reference: str, *, trust_code: bool = False) -> Source:
     """
     if registry.resolve(reference).kind != "torchvision":
         network, card = load_network(reference, trust_code=trust_code)
-        return Source(reference, network.state_dict(), card.labels, card.preprocessing)
+        return Source(reference, network.state_dict(), card.labels, card.preprocessing, card)
     name = reference.removeprefix("torchvision/")
     create_model(reference, 2)  # an unknown name gets its error here
     weights = torchvision.models.get_model_weights(name).DEFAULT
@@ -61,8 +82,26 @@ def read_source(reference: str, *, trust_code: bool = False) -> Source:
     state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
     transform = weights.transforms()
     _, height, width = input_shape(reference) or (3, 224, 224)
-    form = Preprocessing(3, height, width, tuple(transform.mean), tuple(transform.std), "contain", "as-is")
+    form = Preprocessing(
+        channels=3,
+        height=height,
+        width=width,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+        fit="cover",
+        crop=min(1.0, transform.crop_size[0] / transform.resize_size[0]),
+        interpolation=_INTERPOLATIONS[transform.interpolation],
+    )
     return Source(reference, state, tuple(weights.meta["categories"]), form)
+
+
+_INTERPOLATIONS: dict[InterpolationMode, Interpolation] = {
+    InterpolationMode.NEAREST: "nearest",
+    InterpolationMode.BILINEAR: "bilinear",
+    InterpolationMode.BICUBIC: "bicubic",
+    InterpolationMode.LANCZOS: "lanczos",
+    InterpolationMode.BOX: "box",
+}
 
 
 def head_of(network: nn.Module) -> tuple[str, nn.Module]:

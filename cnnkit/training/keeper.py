@@ -58,7 +58,8 @@ class Keeper:
         self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
         self.group, self.train_step, self.position = group, step, position
         self._card_recipe = self.recipe.override(prepared.given)
-        self._facts = facts_of(self.recipe, self.data, group, prepared.given)
+        self._pretraining = prepared.pretraining
+        self._facts = facts_of(self.recipe, self.data, group, prepared.given, prepared.pretraining)
         self._board = Board(self.run, self.recipe.tensorboard and group.is_first, after=position.epoch)
 
     @property
@@ -79,6 +80,8 @@ class Keeper:
             recipe=self._card_recipe.model_dump(mode="json"),
             metrics=metrics,
             versions=versions(),
+            split=self.data.catalogue.record,
+            pretraining=self._pretraining,
         )
         save_checkpoint(self.checkpoint, self.train_step.kept, card)
 

@@ -32,18 +32,14 @@ def measure(
     """
     network.eval()
     totals = Totals(group.device)
-    limit = recipe.limit_batches * recipe.batch_size or len(split)
-    size = min(limit, max(1, _PIXELS // (split.images.shape[1] * split.images.shape[2])))
+    size = max(1, _PIXELS // (split.images.shape[1] * split.images.shape[2]))
     for number, (images, targets) in enumerate(split.batches(size)):
-        room = limit - number * size
-        if room <= 0:
-            break
         if group.world == 1 and stop():
             return None
         if number % group.world == group.rank:
-            there = targets[:room].to(group.device)
+            there = targets.to(group.device)
             with autocast(recipe.precision, group.device):
-                logits = network(normalise(images[:room].to(group.device))).float()
+                logits = network(normalise(images.to(group.device))).float()
             totals.add(logits, there, F.cross_entropy(logits, there, reduction="sum"))
     loss, accuracy, _ = group.means(totals)
     return loss, accuracy

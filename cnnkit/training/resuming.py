@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from cnnkit import datasets
+from cnnkit.card import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote
 from cnnkit.training.data import ImageData
+from cnnkit.training.earlier import earlier_contents
 from cnnkit.training.distributed import Group
 from cnnkit.training.runs import mark_launch, recipe_of, run_of_this_launch, versions
 from cnnkit.training.state import read_state
@@ -42,7 +44,7 @@ def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -
         if resume:
             own = recipe_of(resume)
             state = read_state(resume)
-            check_same_run(recipe, Recipe().override(state[1]["recipe"]) if state else own)
+            check_same_run(recipe, Recipe.recorded(state[1]["recipe"]) if state else own)
     return group.share(resume), group.share(state)
 
 
@@ -69,11 +71,14 @@ def given_by(recipe: Recipe, state: State | None) -> dict[str, str]:
     return given
 
 
-def facts_of(recipe: Recipe, data: ImageData, group: Group, given: dict[str, str]) -> dict[str, Any]:
+def facts_of(
+    recipe: Recipe, data: ImageData, group: Group, given: dict[str, str], pretraining: Pretraining | None
+) -> dict[str, Any]:
     """Return what a resumed run has to share with its earlier parts, as JSON."""
     return {
         "recipe": repeatable(recipe).model_dump(mode="json"),
         "given": given,
+        "pretraining": None if pretraining is None else asdict(pretraining),
         "content": data.content,
         "preprocessing": asdict(data.preprocessing),
         "classes": list(data.classes),
@@ -86,6 +91,15 @@ def form_from_facts(facts: dict[str, Any]) -> Preprocessing:
     """Return the form of the images that a run was begun with."""
     given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts["preprocessing"].items()}
     return Preprocessing(**given)
+
+
+def pretraining_from_facts(facts: dict[str, Any]) -> Pretraining | None:
+    """Return what a run's weights were before it began."""
+    if "pretraining" not in facts:  # a state of versions before 0.2
+        weights = facts["given"]["weights"]
+        return Pretraining(weights) if weights else None
+    found = facts["pretraining"]
+    return None if found is None else Pretraining(**found)
 
 
 def check_same_run(recipe: Recipe, before: Recipe) -> None:
@@ -115,7 +129,9 @@ def check_same_data(data: ImageData, facts: dict[str, Any]) -> None:
     Raises:
         DataError: it is not.
     """
-    if data.content != facts["content"] or list(data.classes) != facts["classes"]:
+    # A state of versions before 0.2 has a hash of another kind.
+    hashes = earlier_contents(data) if "pretraining" not in facts else {data.content}
+    if facts["content"] not in hashes or list(data.classes) != facts["classes"]:
         raise DataError(
             f"{data.name} is not what the run was begun with: files were added, removed or changed. Bring them back, "
             "or start a new run."
@@ -130,7 +146,8 @@ def notes(facts: dict[str, Any], group: Group) -> Iterator[LoadNote]:
         yield LoadNote(f"{facts['damaged']} Going on from the state before that one")
     now = {**versions(), "device": group.device.type, "threads": torch.get_num_threads(), "processes": group.world}
     before = {**facts["built_with"], "processes": facts["processes"]}
-    differing = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+    # States of versions before 0.2 do not say all of them.
+    differing = [f"{name} {before[name]} → {value}" for name, value in now.items() if before.get(name, value) != value]
     if differing:
         yield LoadNote(
             f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an "

@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import CheckpointError, OutputError, UsageError, guess
 from cnnkit.files import write_atomic
-from cnnkit.recipe import Recipe
+from cnnkit.recipe import Recipe, read_recipe_table
 from cnnkit.results import EpochRecord
 
 METRICS = "metrics.csv"
@@ -28,10 +28,18 @@ LAUNCH = "CNNKIT_LAUNCH"
 """The environment variable in which `--nproc` tells its processes which start they belong to."""
 
 
-def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe, marks: Sequence[str] = ()) -> Path:
-    """Create the next free `runs/<model>-<data>-<n>` with its `run.toml`, and return it.
+def new_run_folder(
+    runs: Path,
+    model: str,
+    data: str,
+    recipe: Recipe,
+    marks: Sequence[str] = (),
+    *,
+    files: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Create the next free `runs/<model>-<data>-<n>` with its `run.toml` and other files, and return it.
 
-    It appears with the recipe in it or not at all, and two processes never get the same one.
+    It appears with all of them in it or not at all, and two processes never get the same one.
 
     Raises:
         OutputError: it cannot be created.
@@ -45,6 +53,8 @@ def new_run_folder(runs: Path, model: str, data: str, recipe: Recipe, marks: Seq
     try:
         temporary.mkdir(parents=True)
         recipe.write(temporary / "run.toml")
+        for name, content in (files or {}).items():
+            write_atomic(temporary / name, content)
         mark_launch(temporary, marks)
         while True:
             folder = runs / f"{stem}-{number}"
@@ -109,12 +119,12 @@ def recipe_of(run: Path) -> Recipe:
         raise UsageError(
             f"{run} is no run folder: it has no run.toml. {beside or 'Expected something like runs/mnist-cnn-mnist-1.'}"
         )
-    return Recipe.from_toml(run / "run.toml")
+    return Recipe.recorded(read_recipe_table(run / "run.toml"))
 
 
 def versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
-    packages = {name: importlib.metadata.version(name) for name in ("cnnkit", "torch", "torchvision")}
+    packages = {name: importlib.metadata.version(name) for name in ("cnnkit", "torch", "torchvision", "pillow")}
     return {"python": platform.python_version(), **packages}
 
 

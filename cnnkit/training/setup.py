@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnkit.card import Pretraining
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import data as data_module
-from cnnkit.training import finetuning, resuming
+from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
+from cnnkit.training.catalogue import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
+from cnnkit.training.membership import LIST, write_list
 from cnnkit.training.networks import create_model, input_shape
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
@@ -33,6 +36,7 @@ class Prepared:
         is_new: its folder was made for it.
         state: what an earlier part of it left, tensors and facts.
         given: the data and weights as they were first named, for the card.
+        pretraining: what the weights were before; None for random ones.
     """
 
     recipe: Recipe
@@ -42,6 +46,7 @@ class Prepared:
     is_new: bool
     state: tuple[dict[str, Tensor], dict[str, Any]] | None
     given: dict[str, str]
+    pretraining: Pretraining | None
 
 
 def prepare(
@@ -62,7 +67,7 @@ def prepare(
         form = resuming.form_from_facts(state[1])  # and what the weights began as no longer matters
     elif recipe.weights:
         source = finetuning.read_source(recipe.weights, trust_code=trust_code)
-        form = source.form(recipe.input_shape)
+        form = source.form(recipe)
     else:
         form = recipe.input_shape or input_shape(recipe.model)
     if form is None:
@@ -71,6 +76,15 @@ def prepare(
         )
     with group.first_goes_first():
         data = yield from data_module.load(recipe, form, data_dir=data_dir)
+    for warning in data.warnings:
+        yield LoadNote(warning, warning=True)
+    if not len(data.test):
+        yield LoadNote(f"{data.name} has no test set: what is measured are validation figures", warning=True)
+    pretraining, pretrained = None, frozenset[str]()
+    if state:
+        pretraining = resuming.pretraining_from_facts(state[1])
+    elif source is not None:
+        pretraining, pretrained = yield from origins.examine(source, recipe, data, data_dir=data_dir)
     torch.manual_seed(recipe.seed)
     network = create_model(recipe.model, len(data.classes))
     initialise(network, recipe.initialisation)
@@ -83,16 +97,23 @@ def prepare(
     if state:
         resuming.check_same_data(data, state[1])
         yield from resuming.notes(state[1], group)
-    folder = _run_folder(run, runs_dir, recipe, data, group)
-    return Prepared(recipe, network, data, folder, run is None, state, resuming.given_by(recipe, state))
+    files = {LIST: write_list(data.catalogue, pretrained)}
+    if data.catalogue.facts.damaged:
+        files["damaged.csv"] = damaged_list(data.catalogue.facts.damaged)
+    folder = _run_folder(run, runs_dir, recipe, data, group, files)
+    given = resuming.given_by(recipe, state)
+    return Prepared(recipe, network, data, folder, run is None, state, given, pretraining)
 
 
-def _run_folder(run: Path | None, runs_dir: Path, recipe: Recipe, data: ImageData, group: Group) -> Path:
+def _run_folder(
+    run: Path | None, runs_dir: Path, recipe: Recipe, data: ImageData, group: Group, files: dict[str, bytes]
+) -> Path:
     """Make a run folder, or take up the one that is there, in the first process; return it in all."""
     marks = group.collect(launch_mark())
     made = Path()
     if group.is_first:
-        made = run or new_run_folder(runs_dir, recipe.model, data.name, resuming.repeatable(recipe), marks)
+        repeatable = resuming.repeatable(recipe)
+        made = run or new_run_folder(runs_dir, recipe.model, data.name, repeatable, marks, files=files)
         if run is not None:
             resuming.take_up(run, recipe, marks)
     return group.share(made)

@@ -1,0 +1,63 @@
+"""What a run tells of its images before it starts: the classes, and what happens to an image."""
+
+from collections import Counter
+
+import numpy as np
+
+from cnnkit.depth import describe
+from cnnkit.results import ClassCount
+from cnnkit.splits import PARTS
+from cnnkit.training.data import ImageData
+from cnnkit.words import counted
+
+
+def class_counts(data: ImageData) -> tuple[ClassCount, ...]:
+    """Return the classes with their numbers of images in each split."""
+    known = data.catalogue
+    counts = [
+        np.bincount(known.targets[known.parts[part]], minlength=len(known.classes)).tolist() for part in PARTS
+    ]
+    return tuple(ClassCount(label, *numbers) for label, *numbers in zip(known.classes, *counts, strict=True))
+
+
+def preparation(data: ImageData) -> str:
+    """Say what the images are, and what is made of them: `32×32 RGB to 28×28 grey`."""
+    form, known = data.preprocessing, data.catalogue
+    if known.is_folder:
+        before = _originals(known.facts.originals)
+    else:
+        height, width, *channels = known.pixels.shape[1:]
+        before = f"{width}×{height} {_mode(channels[0] if channels else 1)}"
+    after = f"{form.width}×{form.height} {_mode(form.channels)}"
+    if before == after and form.fit != "mnist-box":
+        return f"{before}, as they are"
+    how = [form.fit if form.fit != "mnist-box" else "cropped to the ink, boxed and centred as in MNIST"]
+    if form.fit == "cover" and form.crop < 1:
+        how.append(f"the middle {form.crop:.0%}")
+    if form.interpolation != "bilinear":
+        how.append(form.interpolation)
+    if known.facts.value_range is not None:
+        how.append(f"values {describe(known.facts.value_range)}")
+    return f"{before} to {after} ({', '.join(how)})"
+
+
+def _mode(channels: int) -> str:
+    return "grey" if channels == 1 else "RGB"
+
+
+def _originals(found: dict[str, int]) -> str:
+    """Say which sizes and modes files have: the one of all, or from the smallest to the largest."""
+    if len(found) <= 1:
+        return next(iter(found), "no images")
+    split = [(text.partition(" ")[0], text.partition(" ")[2], count) for text, count in found.items()]
+    modes = Counter[str]()
+    for _, mode, count in split:
+        modes[mode] += count
+    sides = {tuple(map(int, size.split("×"))) for size, _, _ in split}
+    areas = sorted(sides, key=lambda size: size[0] * size[1])
+    listed = [mode for mode, _ in modes.most_common()]
+    kinds = listed[0] if len(listed) == 1 else " and ".join([", ".join(listed[:-1]), listed[-1]])
+    if len(sides) == 1:
+        return f"{areas[0][0]}×{areas[0][1]} {kinds}"
+    ends = [f"{width}×{height}" for width, height in (areas[0], areas[-1])]
+    return f"{ends[0]} to {ends[1]} {kinds} in {counted(len(sides), 'size')}"

@@ -41,6 +41,7 @@ from cnnkit.training import networks, shapes
 from cnnkit.training.data import list_images
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
+from cnnkit.words import counted, percent
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
 MAX_WEIGHT_BYTES = 1_500_000_000
@@ -156,7 +157,7 @@ def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) 
     return (
         f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
         f"{found.max_absolute_difference:.3g}, {found.max_tolerance_ratio:.1f} times what is allowed, "
-        f"the first class agrees on {found.top1_agreement:.1%}. {where}No file was written."
+        f"the first class agrees on {percent(found.top1_agreement, of=found.images_count)}. {where}No file was written."
     )
 
 
@@ -237,7 +238,7 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
                 return _folder_images(card, Recipe().override({**card.recipe, "data": own}))
             data, _ = result_of(load_for(card, data=None, split="test", data_dir=data_dir))
             images = data.test.take(torch.arange(min(10, len(data.test))))
-            return images.numpy(), f"{len(images)} images of {data.name}"
+            return images.numpy(), f"{counted(len(images), 'image')} of {data.name}"
     drawn, _ = shapes.draw_shapes(4, seed=2)
     return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
 
@@ -246,7 +247,7 @@ def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
     """Decode some test images of a folder, which need not be cached for them."""
     listing = list_images(recipe)
     images = [prepare(listing.folder / name, card.preprocessing).pixels for name, _ in listing.splits["test"][:10]]
-    return np.stack(images), f"{len(images)} images of {listing.folder.resolve().name}"
+    return np.stack(images), f"{counted(len(images), 'image')} of {listing.folder.resolve().name}"
 
 
 def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:

@@ -31,6 +31,7 @@ from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training.data import Split, SplitName
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
+from cnnkit.words import counted
 
 _EXAMINED = 4
 """Images on which intermediate values are compared: those whose logits differ most."""
@@ -82,7 +83,7 @@ def verify(
     together, right = Comparison.join(parts), np.concatenate(rights, axis=1).mean(1)
     certificate = replace(
         together.certificate(
-            images=f"{len(together.agrees):,} images of {loaded.name}, {used}",
+            images=f"{counted(len(together.agrees), 'image')} of {loaded.name}, {used}",
             batch_sizes=list(dict.fromkeys(len(part.agrees) for part in parts)),
             device=file.device,
         ),

@@ -16,6 +16,7 @@ from cnnkit.images import Preprocessing, prepare
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadProgress
 from cnnkit.training.folders import Listing, stat
+from cnnkit.words import counted
 
 _CHUNK, _CHUNK_BYTES = 64, 16 * 2**20
 """Files that are decoded together, and what they decode to, at most."""
@@ -56,7 +57,7 @@ def decode(
         yield LoadProgress("images", done, count)
     if bad:
         shown = " ".join(sorted(bad)[:5])
-        raise DataError(f"{len(bad)} of {count} files are not usable: {shown} Remove or repair them.")
+        raise DataError(f"{len(bad):,} of {counted(count, 'file')} cannot be used: {shown} Remove or repair them.")
 
 
 def ignore_signals(_: int) -> None:

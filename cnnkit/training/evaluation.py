@@ -40,7 +40,7 @@ def evaluate_network(
         split: None for the held-back `test` split of the training data, and for the whole of any other folder.
         data_dir: where to look for data sets first.
         batch_size: images that go through the network together.
-        top_k: for the top-k accuracy; at most the number of classes.
+        top_k: for the top-k accuracy; fewer are taken where there are no more classes than these.
 
     Raises:
         UsageError: there is no such split.
@@ -52,7 +52,8 @@ def evaluate_network(
     chosen = loaded.filled(used)
     logits = torch.cat(list(logits_by_batch(network, name, chosen, batch_size)))
     targets, classes = chosen.targets, len(loaded.classes)
-    top_k = min(top_k, classes)
+    # Within all classes everything is right, and one of two is the accuracy itself.
+    k = min(top_k, classes - 1) if classes > 2 else None
     bins = _calibration(logits, targets)
     confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
     by_class = [
@@ -66,20 +67,26 @@ def evaluate_network(
         engine=network.engine,
         images=len(targets),
         accuracy=confusion.trace().item() / len(targets),
-        top_k=top_k,
-        top_k_accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro", top_k=top_k).item(),
+        top_k=k,
+        top_k_accuracy=None if k is None else _within_first(k, logits, targets),
         loss=F.cross_entropy(logits, targets).item(),
         calibration_error=sum(abs(b.accuracy - b.confidence) * b.images for b in bins) / len(targets),
         classes=tuple(
-            ClassMetrics(label, precision, recall, f1, support)
-            for label, precision, recall, f1, support in zip(
-                loaded.classes, *by_class, confusion.sum(1).tolist(), strict=True
+            ClassMetrics(
+                label, precision if taken else None, recall if support else None, f1 if support else None, support
+            )
+            for label, precision, recall, f1, taken, support in zip(
+                loaded.classes, *by_class, confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True
             )
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         seconds=time.monotonic() - started,
         calibration=bins,
     )
+
+
+def _within_first(k: int, logits: Tensor, targets: Tensor) -> float:
+    return metrics.multiclass_accuracy(logits, targets, logits.shape[1], average="micro", top_k=k).item()
 
 
 def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:

@@ -9,6 +9,7 @@ from cnnkit import registry
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.training.networks import create_model, input_shape, load_network
+from cnnkit.words import counted
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Source:
         if shape is None or shape == (own.channels, own.height, own.width):
             return own
         if shape[0] != own.channels:
-            raise UsageError(f"{self.name} was trained on {own.channels} channels; --input gives {shape[0]}.")
+            raise UsageError(
+                f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}."
+            )
         fit = "contain" if own.fit == "mnist-box" else own.fit
         return replace(own, height=shape[1], width=shape[2], fit=fit)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
 from cnnkit.pictures import SUFFIXES
+from cnnkit.words import counted
 
 _VALIDATION = ("val", "valid", "validation")
 _ENDINGS = tuple(SUFFIXES)
@@ -73,7 +74,7 @@ def list_folder(folder: Path, *, validation_fraction: float, test_fraction: floa
         left = sorted(files, key=lambda name: sha256(_encode(f"{seed} {name.removeprefix(train)}")))
         if len(left) <= len(shares):
             raise DataError(
-                f"{folder / train / label} has {len(left)} images; at least {len(shares) + 1} are needed "
+                f"{folder / train / label} has {counted(len(left), 'image')}; at least {len(shares) + 1} are needed "
                 f"so that {' and '.join(s for s, _ in shares)} get one."
             )
         for later, (split, fraction) in zip(range(len(shares), 0, -1), shares, strict=True):
@@ -99,7 +100,9 @@ def _classes(folder: Path, place: str) -> dict[str, dict[str, Stat]]:
     where = folder / place
     labels = sorted(entry.name for entry in where.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(labels) < 2:
-        raise DataError(f"{where} has {len(labels)} class folders; expected at least two, one folder a class.")
+        raise DataError(
+            f"{where} has {counted(len(labels), 'class folder')}; expected at least two, one folder a class."
+        )
     found = {}
     for label in labels:
         found[label] = _sorted(_images(str(where / label), f"{place}{label}/"))

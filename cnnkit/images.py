@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from cnnkit import ink
 from cnnkit.errors import ImageError, without_frames
 from cnnkit.pictures import FORMATS, ImageSource, Pixels, opened
+from cnnkit.words import counted
 
 MAX_SIDE = 4096
 """Of a network's input."""
@@ -46,7 +47,7 @@ class Preprocessing:
         if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
             raise ValueError(f"height and width must be from 1 to {MAX_SIDE}, got {self.height}×{self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
-            raise ValueError(f"mean and std need {self.channels} values each, std positive")
+            raise ValueError(f"mean and std need {counted(self.channels, 'value')} each, std positive")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
             raise ValueError("mean and std must be finite numbers")
         if self.fit == "mnist-box" and (self.channels != 1 or (self.height, self.width) != ink.SHAPE):

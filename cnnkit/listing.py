@@ -24,7 +24,7 @@ def list_models() -> list[ModelInfo]:
                 dataset=spec.recipe.data,
                 reference_accuracy=spec.reference_accuracy,
                 source=spec.source,
-                zoo=tuple(ZooInfo(entry.name, entry.dataset, entry.accuracy) for entry in entries),
+                zoo=tuple(ZooInfo(entry.name, entry.dataset, entry.accuracy, entry.test_images) for entry in entries),
             )
         )
     return found

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cnnkit.errors import UsageError, close_matches
 from cnnkit.files import write_atomic
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -116,7 +117,7 @@ class Recipe(BaseModel):
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("one-cycle has a rise of its own; warmup_epochs goes with the other schedules")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs")
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {counted(self.epochs, 'epoch')}")
         if self.freeze and not self.weights:
             raise ValueError("freeze keeps weights as they are; name the ones to start from with weights")
         return self

@@ -11,13 +11,20 @@ from cnnkit.files import sha256
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """A trained network; `files` maps file names to their SHA-256, `accuracy` is that of `dataset`'s test split."""
+    """A trained network.
+
+    Attributes:
+        accuracy: of the test split of `dataset`.
+        files: SHA-256 by file name.
+        test_images: number of images of that split; 0 where it is not known.
+    """
 
     name: str
     model: str
     dataset: str
     accuracy: float
     files: dict[str, str]
+    test_images: int = 0
 
 
 def folder() -> Path:

@@ -22,6 +22,7 @@ from cnnkit.files import sha256, write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import TrainingFinished
 from cnnkit.training.networks import read_checkpoint
+from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry
 
 ROOT = Path(__file__).parent.parent
@@ -90,11 +91,13 @@ def finish(plan: Plan, data_dir: Path, checkpoint: bytes) -> ZooEntry:
             raise ParityError(f"{plan.name} differs from its network: {verification}", result=verification)
         evaluation = api.evaluate(exported, data_dir=Path(), device="cpu")
         model = exported.read_bytes()
-    found = verification.certificate
+    found, images = verification.certificate, evaluation.images
+    agreement = percent(found.top1_agreement, of=found.images_count)
+    accuracies = (percent(value, of=found.images_count) for value in (found.torch_accuracy, found.onnx_accuracy))
     print(
         f"{plan.name}: {found.images}, largest difference {found.max_absolute_difference:.1e}, "
-        f"mean {found.mean_absolute_difference:.1e}, same first class {found.top1_agreement:.2%}, "
-        f"accuracy {found.torch_accuracy:.2%} and {found.onnx_accuracy:.2%}, {verification.seconds:.1f} s",
+        f"mean {found.mean_absolute_difference:.1e}, same first class {agreement}, "
+        f"accuracy {' and '.join(accuracies)}, {verification.seconds:.1f} s",
         flush=True,
     )
     folder = ZOO / plan.name
@@ -110,9 +113,9 @@ def finish(plan: Plan, data_dir: Path, checkpoint: bytes) -> ZooEntry:
 | --- | --- |
 | network | `{plan.model}`, {spec.parameters:,} parameters |
 | data | {plan.data} |
-| accuracy | {evaluation.accuracy:.2%} of {evaluation.images:,} test images, in PyTorch and in onnxruntime |
-| calibration error | {evaluation.calibration_error:.2%} |
-| parity | on all of them: same first class on {found.top1_agreement:.0%}, logits differ by at most \
+| accuracy | {percent(evaluation.accuracy, of=images)} of {images:,} test images, in PyTorch and in onnxruntime |
+| calibration error | {percent(evaluation.calibration_error, of=images)} |
+| parity | on all of them: same first class on {agreement}, logits differ by at most \
 {found.max_absolute_difference:.1e}, {found.mean_absolute_difference:.1e} on average |
 | best epoch | {card.metrics["epoch"]:.0f} of {recipe.epochs} |
 
@@ -129,7 +132,7 @@ python scripts/build_zoo.py --data-dir DIR --only {plan.name}
 ```
 """
     write_atomic(folder / "README.md", readme.encode())
-    return ZooEntry(plan.name, plan.model, plan.data, evaluation.accuracy, files)
+    return ZooEntry(plan.name, plan.model, plan.data, evaluation.accuracy, files, evaluation.images)
 
 
 def main() -> None:

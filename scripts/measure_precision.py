@@ -18,6 +18,7 @@ import onnxruntime as ort
 from cnnkit import api, zoo
 from cnnkit.errors import PrecisionError
 from cnnkit.results import PrecisionReport
+from cnnkit.words import percent
 
 HEADER = """\
 | entry | precision | size | accuracy | latency p50 | speed-up (95%) | worst layer | |
@@ -53,7 +54,7 @@ def row(entry: str, found: PrecisionReport) -> str:
         entry,
         found.precision,
         f"{plain.size_mb:.2f} → {reduced.size_mb:.2f} MB",
-        f"{plain.accuracy:.2%} → {reduced.accuracy:.2%}",
+        f"{percent(plain.accuracy, of=found.images)} → {percent(reduced.accuracy, of=found.images)}",
         f"{plain.latency_p50_ms:.3g} → {reduced.latency_p50_ms:.3g} ms",
         f"{found.speed_up:.2f} ({low:.2f}–{high:.2f})",
         worst,

@@ -1,5 +1,6 @@
 """`cnnkit evaluate`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from cnnkit.cli.common import (
 )
 from cnnkit.errors import AccuracyError
 from cnnkit.files import require_writable
+from cnnkit.words import counted, percent
 
 
 def command(
@@ -34,7 +36,9 @@ def command(
     split: Split = None,
     data_dir: DataDir = None,
     batch_size: BatchSize = 256,
-    top_k: Annotated[int, typer.Option(help="Classes that the top-k accuracy looks among.", min=1)] = 5,
+    top_k: Annotated[
+        int, typer.Option(help="Classes that the top-k accuracy looks among, fewer than there are.", min=1)
+    ] = 5,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit 3 below this accuracy, as in 0.98.", min=0, max=1)
     ] = None,
@@ -67,7 +71,12 @@ def command(
     if min_accuracy is not None and not result.accuracy >= min_accuracy:
         if not context.obj["json"]:
             tables.evaluation(result)
+        right = sum(row[i] for i, row in enumerate(result.confusion))
+        wanted = math.ceil(round(min_accuracy * result.images, 6))
         raise AccuracyError(
-            f"the accuracy is {result.accuracy:.4f}, below the {min_accuracy:g} asked for.", result=result
+            f"the accuracy is {percent(result.accuracy, of=result.images)}: {right:,} of "
+            f"{counted(result.images, 'image')} {'is' if right == 1 else 'are'} right, and --min-accuracy "
+            f"{min_accuracy:g} asks for {wanted:,}.",
+            result=result,
         )
     emit(context, result, tables.evaluation)

@@ -15,6 +15,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results.verification import Cause
 from cnnkit.runtime.graphs import layer_name
+from cnnkit.words import counted
 
 _EIGHT_BITS = "8-bit integers"
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul"}
@@ -202,7 +203,7 @@ def _compare_weight(weight: _Weight, found: Array, eps: float) -> str:
     worst = np.unravel_index(int(off.argmax()), off.shape)
     place = ", ".join(map(str, worst))
     return (
-        f"{weight.name} differs in {wrong:,} of {off.size:,} values, most at [{place}]: {found[worst]:.6g} "
+        f"{weight.name} differs in {wrong:,} of {counted(off.size, 'value')}, most at [{place}]: {found[worst]:.6g} "
         f"in the file, {expected[worst]:.6g} in PyTorch"
     )
 

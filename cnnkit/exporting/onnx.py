@@ -40,7 +40,7 @@ from cnnkit.runtime.session import open_session
 from cnnkit.training import catalogue, networks, shapes
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
-from cnnkit.words import counted
+from cnnkit.words import counted, percent
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
 MAX_WEIGHT_BYTES = 1_500_000_000
@@ -158,7 +158,7 @@ def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) 
     return (
         f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
         f"{found.max_absolute_difference:.3g}, {found.max_tolerance_ratio:.1f} times what is allowed, "
-        f"the first class agrees on {found.top1_agreement:.1%}. {where}No file was written."
+        f"the first class agrees on {percent(found.top1_agreement, of=found.images_count)}. {where}No file was written."
     )
 
 
@@ -239,7 +239,7 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
                 return _folder_images(card, Recipe.recorded({**card.recipe, "data": own}))
             data, used = result_of(load_for(card, data=None, split=None, data_dir=data_dir))
             images = data.filled(used).take(torch.arange(min(10, len(data.split(used)))))
-            return images.numpy(), f"{len(images)} images of {data.name}"
+            return images.numpy(), f"{counted(len(images), 'image')} of {data.name}"
     drawn, _ = shapes.draw_shapes(4, seed=2)
     return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
 

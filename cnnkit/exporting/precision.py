@@ -23,6 +23,7 @@ from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
 from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for
+from cnnkit.words import counted, percent, points
 
 Precision = Literal["fp32", "fp16", "int8"]
 DEFAULT_BUDGET_POINTS = 0.5
@@ -134,7 +135,7 @@ def reduce_precision(
     accuracy, kept = (float((logits.argmax(1) == targets).mean()) for logits in (expected, found))
     certificate = replace(
         parity.compare(expected, found).certificate(
-            images=f"{len(targets):,} images of {samples.data}",
+            images=f"{counted(len(targets), 'image')} of {samples.data}",
             batch_sizes=sizes,
             device=device_of(sessions[precision]),
         ),
@@ -156,7 +157,7 @@ def reduce_precision(
         precision=precision,
         data=samples.data,
         images=len(targets),
-        calibration=f"{len(samples.calibration)} training images" if samples.calibration is not None else "",
+        calibration=counted(len(samples.calibration), "training image") if samples.calibration is not None else "",
         engine=f"onnxruntime {device_of(sessions[precision])}",
         batch=1,
         fp32=Measured(len(plain) / 1e6, accuracy, latencies["fp32"]),
@@ -195,7 +196,8 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
         return
     plain, reduced = report.fp32, report.reduced
     raise PrecisionError(
-        f"{ref} in {report.precision}: accuracy {reduced.accuracy:.2%} against {plain.accuracy:.2%}, "
+        f"{ref} in {report.precision}: accuracy {percent(reduced.accuracy, of=report.images)} against "
+        f"{percent(plain.accuracy, of=report.images)}, "
         f"{reduced.latency_p50_ms:.3g} ms an image against {plain.latency_p50_ms:.3g} ms on {report.engine}. "
         f"{' '.join(f'{objection}.' for objection in report.objections)} No file was written"
         f"{'; --force writes it all the same.' if report.in_range else '.'}",
@@ -211,9 +213,10 @@ def _objections(report: PrecisionReport, certificate: ParityCertificate, overflo
     elif not certificate.passed:
         lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
         found.append(
-            f"It costs {lost:.2f} points of accuracy, and the budget is {budget:g}"
+            f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
             if lost > budget
-            else f"Only {report.top1_agreement:.2%} of the images have the first class that they have in float32"
+            else f"Only {percent(report.top1_agreement, of=report.images)} of the images have the first class that they "
+            "have in float32"
         )
     low, high = report.speed_up_interval
     if not low > 1:

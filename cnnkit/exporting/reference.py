@@ -22,6 +22,7 @@ from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network, metadata_of
+from cnnkit.words import counted
 
 _RUNS_LOOKED_AT = 100
 
@@ -170,7 +171,9 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
     """
     own, other, network = file.network.card, reference.card, file.network
     if len(own.labels) != len(other.labels):
-        raise OnnxError(f"{file.name} has {len(own.labels)} classes; {reference.name} has {len(other.labels)}.")
+        raise OnnxError(
+            f"{file.name} has {counted(len(own.labels), 'class', 'classes')}; {reference.name} has {len(other.labels)}."
+        )
     if file.card and own.labels != other.labels:
         one, another = next(pair for pair in zip(own.labels, other.labels, strict=True) if pair[0] != pair[1])
         raise OnnxError(f"{file.name} calls a class {one!r}; {reference.name} calls it {another!r}.")

@@ -13,6 +13,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import FeatureMaps, Filters, GradCam, IntegratedGradients, WorkProgress
 from cnnkit.runtime.occlusion import plain_colour
 from cnnkit.training.networks import TorchNetwork
+from cnnkit.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def look_inside(
     kernels, left_out = featuremaps.filters(network)
     notes = []
     if left_out:
-        others = f" and {len(left_out) - 1} other layers" if len(left_out) > 1 else ""
+        others = f" and {counted(len(left_out) - 1, 'other layer')}" if len(left_out) > 1 else ""
         notes.append(
             f"The filters of {left_out[0]}{others} are left out: more than {featuremaps.MAX_KERNELS:,} kernels are no "
             "picture that shows anything."

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cnnkit.inspection.tracing import Trace
 from cnnkit.results import LayerFailure, ModelSummary
+from cnnkit.words import counted
 
 Shape = tuple[int, ...]
 
@@ -174,7 +175,7 @@ def _channels(expected: int, shape: Shape) -> _Mismatch | None:
     got = shape[1] if len(shape) > 1 else 0
     if got == expected:
         return None
-    return _Mismatch(f"expects {expected} channel{'s' * (expected != 1)}, got {got}", channels=expected)
+    return _Mismatch(f"expects {counted(expected, 'channel')}, got {got}", channels=expected)
 
 
 def _convolution(module: nn.modules.conv._ConvNd, shape: Shape, given: Tensor) -> _Mismatch | None:

@@ -16,6 +16,7 @@ from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCert
 from cnnkit.runtime import guard
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.state import read_facts
+from cnnkit.words import counted
 
 
 def origin_of(
@@ -73,13 +74,9 @@ def _hardware(file: Path | None) -> str:
         return ""
     device = {"cpu": "CPU", "cuda": "GPU"}.get(built["device"], built["device"])
     threads, processes = built.get("threads"), (facts or {}).get("processes", 1)
-    counts = [_count(threads, "thread")] if threads and device == "CPU" else []
-    counts += [_count(processes, "process", "processes")] if processes > 1 else []
+    counts = [counted(threads, "thread")] if threads and device == "CPU" else []
+    counts += [counted(processes, "process", "processes")] if processes > 1 else []
     return ", ".join([device, *counts])
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 @dataclass(frozen=True)

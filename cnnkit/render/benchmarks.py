@@ -13,8 +13,8 @@ from rich.text import Text
 
 from cnnkit.files import write_atomic
 from cnnkit.render import console, progress
-from cnnkit.render.tables import counted
 from cnnkit.results import Benchmark, BenchmarkStep, Measurement, result_of
+from cnnkit.words import counted
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from cnnkit.render import html
-from cnnkit.render.tables import percent
 from cnnkit.results import CalibrationBin
+from cnnkit.words import counted, plain_percent, probability, share
 
 _WIDTH = 360
 _LEFT, _RIGHT, _TOP = 46, 18, 14
@@ -112,7 +112,8 @@ def reliability(bins: Sequence[CalibrationBin], *, alt: str) -> Markup:
             continue
         left, width = frame.x(found.low) + 0.8, frame.x(found.high) - frame.x(found.low) - 1.6
         says = (
-            f"{percent(found.low)} to {percent(found.high)}: {found.images:,} images, {percent(found.accuracy)} right"
+            f"{probability(found.low)} to {probability(found.high)}: {counted(found.images, 'image')}, "
+            f"{share(found.accuracy, of=found.images)} right"
         )
         top, bar = frame.y(found.accuracy), math.log1p(found.images) / most * (strip - 20)
         pieces.append(
@@ -189,7 +190,7 @@ def _axes(frame: _Frame, along: Iterable[float], up: Sequence[float], x: str, *,
         yield Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
             _LEFT, _WIDTH - _RIGHT, height, height
         )
-        yield _text(_LEFT - 6, height + 4, f"{value:.0%}" if fractions else f"{value:g}", "end")
+        yield _text(_LEFT - 6, height + 4, plain_percent(value) if fractions else f"{value:g}", "end")
     for value in along:
         yield _text(frame.x(value), frame.height - frame.bottom + 15, f"{value:g}", "middle")
     if x:

@@ -14,8 +14,9 @@ from cnnkit.files import remove_temporaries, require_writable, write_atomic, wri
 from cnnkit.pictures import encoded
 from cnnkit.render import console, heat, html, predictions
 from cnnkit.render.envelope import plain
-from cnnkit.render.tables import percent, shape
+from cnnkit.render.tables import shape
 from cnnkit.results import Explanation, FeatureMaps, Filters, Prediction
+from cnnkit.words import counted, probability
 
 PAGE = "index.html"
 NUMBERS = "explanation.json"
@@ -82,8 +83,10 @@ def shortened(prediction: Prediction) -> Prediction:
 def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
     """Return the page; `pictures` are those of the folder."""
     target, first = found.target, found.prediction.scores[0]
-    says = f"{found.model} says {first.label} ({percent(first.probability)})"
-    about = f"; explained here: {target.label} ({percent(target.probability)})" if target.label != first.label else ""
+    says = f"{found.model} says {first.label} ({probability(first.probability)})"
+    about = (
+        f"; explained here: {target.label} ({probability(target.probability)})" if target.label != first.label else ""
+    )
     height, width, channels = found.pixels.shape
     sees = html.figure(
         html.image(pictures["input.png"], f"the image as {found.model} sees it"),
@@ -121,8 +124,8 @@ def _occlusion_caption(found: Explanation) -> str:
     weak = "No part that is hidden costs much. " if np.abs(hidden.values).max() < heat.LEAST_LOSS else ""
     return (
         f"{weak}Orange: hiding it makes {target.label} less probable; blue: more. A patch of {shape(hidden.patch)} "
-        f"pixels in the image's median colour was slid over it; at worst, {percent(target.probability)} became "
-        f"{percent(hidden.lowest)}."
+        f"pixels in the image's median colour was slid over it; at worst, {probability(target.probability)} became "
+        f"{probability(hidden.lowest)}."
     )
 
 
@@ -179,14 +182,15 @@ def _filters(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Con
     figures = []
     for bank in found.filters:
         outputs, inputs, *size = bank.shape
-        kernels = f"{outputs} kernels of {shape(size)}"
+        kernels = f"{counted(outputs, 'kernel')} of {shape(size)}"
         if inputs == 3:
             said = f"{kernels}, in the colours that they look for; grey is zero"
         elif inputs == 1:
             said = kernels
         else:
             said = (
-                f"a column for each of {outputs} outputs, a row for each of {inputs} inputs, kernels of {shape(size)}"
+                f"a column for each of {counted(outputs, 'output')}, a row for each of {counted(inputs, 'input')}, "
+                f"kernels of {shape(size)}"
             )
         picture = html.image(pictures[_filter_name(bank)], f"the filters of {bank.layer}")
         figures.append(html.subsection(bank.layer, html.figure(picture, said)))

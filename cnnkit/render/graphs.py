@@ -7,6 +7,7 @@ from rich.text import Text
 
 from cnnkit.render import console, summaries, tables
 from cnnkit.results import ComparedRow, GraphComparison, GraphProfile, GraphSummary, LayerRow
+from cnnkit.words import counted
 
 
 def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) -> None:
@@ -20,7 +21,7 @@ def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) ->
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""
     out.print(
-        f"{tables.counted(len(result.layers), 'node')}, {result.size_mb:.2f} MB of weights; "
+        f"{counted(len(result.layers), 'node')}, {result.size_mb:.2f} MB of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
     if result.profile is not None:
@@ -103,7 +104,9 @@ def _profile(found: GraphProfile) -> None:
     table.add_row("all nodes", "", "", f"{total:.3f}", "100.0%", "", style="bold")
     out = console.out()
     out.print()
-    console.titled(out, f"Mean of {found.runs:,} runs, as onnxruntime optimised the graph and measured itself", table)
+    console.titled(
+        out, f"Mean of {counted(found.runs, 'run')}, as onnxruntime optimised the graph and measured itself", table
+    )
     out.print(f"A run took {found.run_ms:.3f} ms with what lies between the nodes, and with the profiler on.")
     if any(node.provider != "CPU" for node in found.nodes):
         out.print("On a GPU a node only starts the work: its time is that of the start.", style="yellow")

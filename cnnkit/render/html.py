@@ -18,7 +18,7 @@ from PIL import Image
 
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels, encoded
-from cnnkit.render.tables import percent
+from cnnkit.words import probability
 
 Content = Markup | str
 """A piece of HTML, or text that is escaped."""
@@ -250,7 +250,7 @@ def bars(scores: Iterable[tuple[str, float]], *, right: str | None = None) -> Ma
     """
     rows = (
         Markup('<li{}><span>{}</span><span class="bar" style="--share:{}"></span><span>{}</span></li>').format(
-            Markup(' class="right-one"') if label == right else "", label, round(fraction, 4), percent(fraction)
+            Markup(' class="right-one"') if label == right else "", label, round(fraction, 4), probability(fraction)
         )
         for label, fraction in scores
     )

@@ -4,6 +4,7 @@ from rich.text import Text
 
 from cnnkit.render import console
 from cnnkit.results import Installation
+from cnnkit.words import counted
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -26,7 +27,7 @@ def doctor(result: Installation) -> None:
             out.print(Text(f"  {check.command}"), soft_wrap=True)
     problems = len(result.problems)
     if problems:
-        out.print(Text(f"\n{problems} problem{'s' if problems > 1 else ''}.", "bold red"))
+        out.print(Text(f"\n{counted(problems, 'problem')}.", "bold red"))
     else:
         noted = any(check.verdict == "note" for check in result.checks)
         out.print(Text(f"\nNo problem{'; what is noted is optional' if noted else ''}.", "bold green"))

@@ -10,8 +10,8 @@ from rich.text import Text
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels
 from cnnkit.render import console, contact_sheet, envelope, html
-from cnnkit.render.tables import counted, percent
-from cnnkit.results import LabelCandidate, Mistake, Mistakes, TrainingImage
+from cnnkit.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
+from cnnkit.words import counted, percent, probability
 
 PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"
 
@@ -44,7 +44,7 @@ def show(result: Mistakes) -> None:
     """Draw the first of everything as tables."""
     out = console.out()
     console.say(out, Text(console.printable(headline(result)), "bold"))
-    console.say(out, Text(f"{percent(result.accuracy)} right, {result.engine}", "dim"))
+    console.say(out, Text(f"{percent(result.accuracy, of=result.images)} right, {result.engine}", "dim"))
     if result.seen:
         console.say(out, Text(_SEEN, "yellow"))
     out.print()
@@ -80,16 +80,16 @@ def _worst_table(result: Mistakes) -> Table:
             console.printable(mistake.source),
             mistake.label,
             Text(mistake.predicted, "bold red"),
-            percent(mistake.probability),
+            probability(mistake.probability),
             *([f"{near.label} ({near.similarity:.2f})"] if near else []),
         )
     return table
 
 
 def _pairs_table(result: Mistakes) -> Table:
-    table = _table(("is", "taken for"), ("images", "of the class"))
+    table = _table(("is", "taken for"), ("images",))
     for pair in result.confused:
-        table.add_row(pair.label, Text(pair.predicted, "bold red"), f"{pair.images:,}", percent(pair.share))
+        table.add_row(pair.label, Text(pair.predicted, "bold red"), _images_of(pair))
     return table
 
 
@@ -100,7 +100,7 @@ def _labels_table(result: Mistakes) -> Table:
             console.printable(candidate.source),
             candidate.label,
             Text(candidate.suggested, "bold yellow"),
-            percent(candidate.probability),
+            probability(candidate.probability),
         )
     return table
 
@@ -123,7 +123,7 @@ def _facts(result: Mistakes) -> Markup:
     return html.facts(
         {
             "Wrong": f"{result.wrong:,} of {result.images:,}",
-            "Accuracy": percent(result.accuracy),
+            "Accuracy": percent(result.accuracy, of=result.images),
             "Labels to check": f"{result.candidates:,}",
             "Training images": f"{result.training_images:,}" if result.training_images else "–",
             "Engine": result.engine,
@@ -164,14 +164,18 @@ def confused_pairs(result: Mistakes) -> Iterable[Markup]:
         (
             pair.label,
             html.bad(pair.predicted),
-            f"{pair.images:,}",
-            percent(pair.share),
+            _images_of(pair),
             html.strip(html.image(image, f"{pair.label} taken for {pair.predicted}") for image in pair.examples),
         )
         for pair in result.confused
     ]
-    columns = ("Is", "Taken for", "Images", "Of the class", "The surest")
-    yield html.table("Pairs of classes with the most mistakes", columns, rows, align="llrrl")
+    columns = ("Is", "Taken for", "Images", "The surest")
+    yield html.table("Pairs of classes with the most mistakes", columns, rows, align="llrl")
+
+
+def _images_of(pair: ConfusedPair) -> str:
+    """Write how many images of the class they are: of few images, a share alone says too little."""
+    return f"{pair.images:,} of {round(pair.images / pair.share):,}"
 
 
 def _labels(result: Mistakes) -> Iterable[Markup]:
@@ -224,7 +228,7 @@ def _pictures(pixels: Pixels, source: str, label: str, nearest: TrainingImage | 
 
 
 def _tile(mistake: Mistake) -> contact_sheet.Tile:
-    images: Sequence[tuple[Pixels, str]] = [(mistake.pixels, percent(mistake.probability))]
+    images: Sequence[tuple[Pixels, str]] = [(mistake.pixels, probability(mistake.probability))]
     if mistake.nearest is not None:
         images = [*images, (mistake.nearest.pixels, mistake.nearest.label)]
     return contact_sheet.Tile(f"{mistake.label} taken for {mistake.predicted}", images)
@@ -232,7 +236,7 @@ def _tile(mistake: Mistake) -> contact_sheet.Tile:
 
 def _sheet_line(result: Mistakes) -> str:
     if not result.worst:
-        return f"{percent(result.accuracy)} right"
+        return f"{percent(result.accuracy, of=result.images)} right"
     beside = " On the right: the training image most like it." if result.training_images else ""
     return f"{_shown_of(len(result.worst), result.wrong, 'mistakes')} The surest come first.{beside}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cnnkit.files import write_atomic
 from cnnkit.render.benchmarks import contender
 from cnnkit.results import Benchmark, EpochRecord, Evaluation, Measurement
+from cnnkit.words import share
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,15 +107,18 @@ def confusion(result: Evaluation, path: Path) -> None:
     axes.set_yticks(range(count), labels, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(
-        f"{result.model} on {result.data}: {result.accuracy:.2%} of {result.images:,}", fontsize=10, parse_math=False
-    )
+    axes.set_title(f"{result.model} on {result.data}: {_right(result)}", fontsize=10, parse_math=False)
     if count <= 30:
         for row, cells in enumerate(result.confusion):
             for column, cell in enumerate(cells):
                 colour = "white" if shares[row][column] > 0.5 else "#5a5f68" if cell else "#c8ccd2"
                 axes.text(column, row, str(cell), ha="center", va="center", color=colour, fontsize=8)
     save(figure, path)
+
+
+def _right(result: Evaluation) -> str:
+    written = share(result.accuracy, of=result.images)
+    return written if result.images < 100 else f"{written} of {result.images:,}"
 
 
 def benchmark(result: Benchmark, path: Path) -> None:

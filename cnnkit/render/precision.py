@@ -3,8 +3,8 @@
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.render.tables import percent
 from cnnkit.results import PrecisionReport
+from cnnkit.words import counted, percent
 
 _LAYERS = 5
 """Layers shown; `--json` has them all."""
@@ -25,8 +25,8 @@ def report(found: PrecisionReport) -> None:
         if measured is found.reduced:
             ratio.stylize("green" if low > 1 else "yellow")
         latency = f"{measured.latency_p50_ms:.3g} ms"
-        table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy), latency, ratio)
-    measured_on = f"{found.images:,} test images of {found.data}, batch {found.batch} on {found.engine}"
+        table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy, of=found.images), latency, ratio)
+    measured_on = f"{counted(found.images, 'test image')} of {found.data}, batch {found.batch} on {found.engine}"
     console.titled(out, f"Against float32: {measured_on}", table)
     shown = found.layers[:_LAYERS]
     if shown:
@@ -37,7 +37,9 @@ def report(found: PrecisionReport) -> None:
         table.add_column("after the others", justify="right", no_wrap=True)
         for layer in shown:
             table.add_row(layer.name, layer.operator, f"{layer.alone_snr_db:.1f} dB", f"{layer.together_snr_db:.1f} dB")
-        title = f"Largest quantisation errors ({len(shown)} of {len(found.layers)} layers), as signal to noise"
+        title = (
+            f"Largest quantisation errors ({len(shown)} of {counted(len(found.layers), 'layer')}), as signal to noise"
+        )
         console.titled(out, title, table)
     if found.calibration:
         out.print(Text(f"Calibrated on {found.calibration}.", "dim"))

@@ -9,6 +9,7 @@ from rich.text import Text
 from cnnkit.errors import ImageError
 from cnnkit.render import console
 from cnnkit.results import Prediction
+from cnnkit.words import counted, probability
 
 if TYPE_CHECKING:
     from cnnkit.results import PredictionFile
@@ -62,7 +63,7 @@ def saved(
     written: "PredictionFile", model: str, engine: str, assumptions: Sequence[str], *, trained: bool = True
 ) -> None:
     """Say what was written to a file, by which model, and what was assumed of it."""
-    images = f"{written.images:,} image{'' if written.images == 1 else 's'}"
+    images = counted(written.images, "image")
     errors = f" and {written.errors:,} that could not be read" if written.errors else ""
     console.say(console.out(), Text(console.printable(f"{written.path}: {images}{errors}"), "bold"))
     _origin(model, engine, assumptions, trained=trained)
@@ -84,7 +85,7 @@ def _one(prediction: Prediction) -> None:
     table.add_column("", width=_BAR)
     for rank, score in enumerate(prediction.scores):
         style = "bold green" if rank == 0 else ""
-        table.add_row(score.label, f"{score.probability:.2%}", bar(score.probability), style=style)
+        table.add_row(score.label, probability(score.probability), bar(score.probability), style=style)
     out = console.out()
     console.titled(out, _name(prediction), table)
     if prediction.steps:
@@ -104,12 +105,12 @@ def _many(found: Sequence[Prediction]) -> None:
         cells = [
             _name(prediction),
             prediction.label,
-            f"{prediction.probability:.2%}",
+            probability(prediction.probability),
             bar(prediction.probability, 10),
         ]
         table.add_row(*cells, *([rest] if len(prediction.scores) > 1 else []))
     out = console.out()
-    console.titled(out, f"{len(found)} images", table)
+    console.titled(out, counted(len(found), "image"), table)
     for prediction in found:
         if any(step.startswith("blank") for step in prediction.steps):
             console.say(out, Text(f"{_name(prediction)}: nothing is drawn on it", "yellow"))

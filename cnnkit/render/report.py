@@ -13,9 +13,9 @@ from cnnkit.render.html import Content
 from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
 from cnnkit.render.report_origin import curves, training, usage
 from cnnkit.render.report_words import megabytes, reference, sentences, title, warnings
-from cnnkit.render.tables import counted, percent
 from cnnkit.results import Report
 from cnnkit.results.report import SectionName
+from cnnkit.words import counted, share
 
 Section = tuple[SectionName, str, Callable[[Report], Iterable[Content]]]
 
@@ -110,7 +110,7 @@ def _subtitle(found: Report) -> Iterable[str]:
 def _short(found: Report) -> Iterable[Content]:
     numbers: dict[str, Content] = {}
     if found.evaluation is not None:
-        numbers["Accuracy"] = percent(found.evaluation.accuracy)
+        numbers["Accuracy"] = share(found.evaluation.accuracy, of=found.evaluation.images)
         numbers["Measured on"] = f"{counted(found.evaluation.images, 'image')}, {found.evaluation.split}"
     if found.parameters:
         numbers["Parameters"] = f"{found.parameters:,}"

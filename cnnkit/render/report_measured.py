@@ -9,8 +9,9 @@ from cnnkit.render import mistakes as mistake_pages
 from cnnkit.render.benchmarks import milliseconds
 from cnnkit.render.html import Content
 from cnnkit.render.report_words import confidence, megabytes
-from cnnkit.render.tables import counted, percent, shape
+from cnnkit.render.tables import by_class, shape
 from cnnkit.results import CorruptionCurve, Evaluation, GradientAttack, LayerRow, ModelSummary, Report, Robustness
+from cnnkit.words import counted, percent, share
 
 _ALL_LAYERS = 60
 """Rows up to which every layer is listed; of more, the outermost ones."""
@@ -24,10 +25,10 @@ def evaluation(found: Report) -> Iterable[Content]:
         return
     yield html.facts(
         {
-            "Accuracy": percent(scores.accuracy),
-            **({f"Within the first {scores.top_k}": percent(scores.top_k_accuracy)} if scores.top_k > 1 else {}),
+            "Accuracy": share(scores.accuracy, of=scores.images),
+            **_within(scores),
             "Loss": f"{scores.loss:.4f}",
-            "Calibration error": percent(scores.calibration_error),
+            "Calibration error": percent(scores.calibration_error, of=scores.images),
             "Images": f"{scores.images:,}, {scores.data}, {scores.split}",
             "Engine": scores.engine,
         }
@@ -42,15 +43,20 @@ def evaluation(found: Report) -> Iterable[Content]:
     yield html.columns(*calibration, *confused)
 
 
+def _within(scores: Evaluation) -> dict[str, Content]:
+    if scores.top_k is None or scores.top_k == 1:
+        return {}
+    return {f"Within the first {scores.top_k}": share(scores.top_k_accuracy, of=scores.images)}
+
+
 def _classes(scores: Evaluation) -> Content:
     listed = scores.classes
     caption = "Precision: of what it calls so, how much is so. Recall: of what is so, how much it finds"
     if len(listed) > _ALL_CLASSES:
-        listed = tuple(sorted(listed, key=lambda row: row.f1)[:_ALL_CLASSES])
-        caption += f". The {_ALL_CLASSES} classes with the lowest F1 of {len(scores.classes):,}"
-    rows = [
-        (row.label, percent(row.precision), percent(row.recall), percent(row.f1), f"{row.support:,}") for row in listed
-    ]
+        known = (row for row in listed if row.f1 is not None)
+        listed = tuple(sorted(known, key=lambda row: row.f1 or 0.0)[:_ALL_CLASSES])
+        caption += f". The {len(listed)} classes with the lowest F1 of {len(scores.classes):,}"
+    rows = list(by_class(scores, listed))
     return html.table(caption, ("Class", "Precision", "Recall", "F1", "Images"), rows, align="lrrrr")
 
 
@@ -62,9 +68,10 @@ def _confusion(scores: Evaluation) -> Iterable[Content]:
 def _calibration(scores: Evaluation) -> Iterable[Content]:
     mean = confidence(scores) or 0.0
     yield html.paragraph(
-        f"The network gives its answers a probability of {percent(mean)} on average, and {percent(scores.accuracy)} of "
-        f"them are right. Bin by bin, the two differ by {percent(scores.calibration_error)} on average (expected "
-        f" calibration error, {len(scores.calibration)} bins)."
+        f"The network gives its answers a probability of {percent(mean, of=scores.images)} on average, and "
+        f"{percent(scores.accuracy, of=scores.images)} of them are right. Bin by bin, the two differ by "
+        f"{percent(scores.calibration_error, of=scores.images)} on average (expected calibration error, "
+        f"{len(scores.calibration)} bins)."
     )
     chart = charts.reliability(scores.calibration, alt="share of right answers by the probability of the answer")
     yield html.figure(
@@ -90,11 +97,14 @@ def corruptions(found: Report) -> Iterable[Content]:
         return
     yield html.paragraph(
         f"{_subject(result, found)}, as the network sees them, were spoiled in {len(result.corruptions)} ways, in "
-        f"five severities. As they are, it gets {percent(result.accuracy)} of them right."
+        f"five severities. As they are, it gets {share(result.accuracy, of=result.images)} right."
     )
     clean = result.accuracy
     yield html.grid((_corruption(curve, clean, found) for curve in result.corruptions), wide=True)
-    rows = [(curve.name, *map(percent, curve.accuracies)) for curve in result.corruptions]
+    rows = [
+        (curve.name, *(percent(accuracy, of=result.images) for accuracy in curve.accuracies))
+        for curve in result.corruptions
+    ]
     columns = ("Corruption", *map(str, range(1, 6)))
     yield html.table("Accuracy by severity, from 1 to 5", columns, rows, align="lrrrrr")
 
@@ -134,12 +144,12 @@ def attacks(found: Report) -> Iterable[Content]:
     chart = charts.lines(data, alt="accuracy by radius of fgsm and pgd", x="radius in L∞", fractions=True)
     radii = result.attacks[0].epsilons
     rows = [
-        (f"{radius:g}", *(percent(attack.accuracies[i]) for attack in result.attacks)) for i, radius in enumerate(radii)
+        (f"{radius:g}", *(percent(attack.accuracies[i], of=result.images) for attack in result.attacks))
+        for i, radius in enumerate(radii)
     ]
     columns = ("Radius", *(attack.attack.upper() for attack in result.attacks))
-    table = html.table(
-        "Accuracy by radius", columns, [("0", *[percent(result.accuracy)] * len(data)), *rows], align="lrr"
-    )
+    clean = percent(result.accuracy, of=result.images)
+    table = html.table("Accuracy by radius", columns, [("0", *[clean] * len(data)), *rows], align="lrr")
     yield html.grid([chart, table], wide=True)
     if found.examples:
         yield html.paragraph(f"Images that PGD turned at radius {radii[-1]:g}: on the left as they are.")
@@ -173,7 +183,7 @@ def parity(found: Report) -> Iterable[Content]:
     facts: dict[str, Content] = {
         "Images": proof.images,
         "In batches of": ", ".join(map(str, proof.batch_sizes)),
-        "Same first class": percent(proof.top1_agreement),
+        "Same first class": percent(proof.top1_agreement, of=proof.images_count),
         "Logits differ by at most": f"{proof.max_absolute_difference:.2g}",
         "Allowed": f"{proof.tolerance:g} for logits up to 10",
         "Largest share of it": f"{proof.max_tolerance_ratio:.1%}",

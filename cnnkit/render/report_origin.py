@@ -10,8 +10,9 @@ from cnnkit.recipe import Recipe
 from cnnkit.render import charts, html
 from cnnkit.render.html import Content
 from cnnkit.render.report_words import duration, reference
-from cnnkit.render.tables import counted, percent, shape
+from cnnkit.render.tables import shape
 from cnnkit.results import EpochRecord, Report
+from cnnkit.words import counted, percent, share
 
 _OFF = (0, 0.0, False, "", None, "none")
 _ONLY_WITH = {
@@ -92,9 +93,11 @@ def curves(found: Report) -> Iterable[Content]:
     if not records or best is None:
         yield html.note("No epoch was finished.")
         return
+    train, validation = (_images(found, split) for split in ("train", "validation"))
     yield html.paragraph(
         f"The best of {counted(len(records), 'epoch')}, by accuracy on the validation images, is number {best.epoch}: "
-        f"{percent(best.validation_accuracy)}, loss {best.validation_loss:.4f}. Its weights are the ones kept. ",
+        f"{share(best.validation_accuracy, of=validation)}, loss {best.validation_loss:.4f}. "
+        "Its weights are the ones kept. ",
         *_reading(records, best),
     )
     if len(records) > 1:
@@ -104,9 +107,9 @@ def curves(found: Report) -> Iterable[Content]:
         (
             f"{record.epoch} (best)" if record is best else str(record.epoch),
             f"{record.train_loss:.4f}",
-            percent(record.train_accuracy),
+            percent(record.train_accuracy, of=train),
             f"{record.validation_loss:.4f}",
-            percent(record.validation_accuracy),
+            percent(record.validation_accuracy, of=validation),
             f"{record.seconds:.1f}",
         )
         for record in dict.fromkeys(shown)
@@ -114,6 +117,13 @@ def curves(found: Report) -> Iterable[Content]:
     caption = "By epoch" if shown is records else f"The first epochs, the best and the last of {len(records):,}"
     columns = ("Epoch", "Loss", "Accuracy", "Validation loss", "Validation accuracy", "Seconds")
     yield html.table(caption, columns, rows, align="lrrrrr")
+
+
+def _images(found: Report, split: str) -> int:
+    """Return how many images of a split the accuracies of an epoch are of; 0 where that is not known."""
+    images, recipe = found.origin.splits.get(split, 0), found.origin.recipe
+    limit = recipe.get("limit_batches", 0) * recipe.get("batch_size", 0)
+    return min(images, limit) if limit else images
 
 
 def _reading(records: tuple[EpochRecord, ...], best: EpochRecord) -> Iterable[str]:

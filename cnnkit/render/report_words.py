@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cnnkit.render.tables import counted, percent
 from cnnkit.results import Evaluation, Report
+from cnnkit.words import counted, percent, share
 
 _MIDDLE = 2
 """Place of severity 3 of 5."""
@@ -28,9 +28,8 @@ def warnings(found: Report) -> Iterable[str]:
     if not origin.trained:
         yield "The weights are random: this network was never trained."
     if origin.recipe.get("limit_batches"):
-        yield (
-            f"This was a dry run: each epoch and each split was cut off after {origin.recipe['limit_batches']} batches."
-        )
+        batches = counted(origin.recipe["limit_batches"], "batch", "batches")
+        yield f"This was a dry run: each epoch and each split was cut off after {batches}."
     if found.mistakes is not None and found.mistakes.seen:
         yield "The network was trained on some of the images that it is measured on here."
 
@@ -57,11 +56,6 @@ def duration(seconds: float) -> str:
 def megabytes(size: float) -> str:
     """Write a size as 88 kB or 12.3 MB."""
     return f"{size * 1000:.0f} kB" if size < 1 else f"{size:,.1f} MB"
-
-
-def _about(fraction: float) -> str:
-    """Write a fraction as prose does; whoever wants all digits finds them in the tables."""
-    return f"{fraction:.1%}"
 
 
 def _training(found: Report) -> Iterable[str]:
@@ -91,7 +85,8 @@ def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
     if not wrong:
         yield f"It gets all {scores.images:,} {which}{fresh} right."
         return
-    yield f"Of {scores.images:,} {which}{fresh} it gets {percent(scores.accuracy)} right: {wrong:,} are wrong."
+    right = percent(scores.accuracy, of=scores.images)
+    yield f"Of {scores.images:,} {which}{fresh} it gets {right} right and {wrong:,} wrong."
     pairs = [(count, i, j) for i, row in enumerate(scores.confusion) for j, count in enumerate(row) if i != j and count]
     count, true, predicted = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]))
     labels = [row.label for row in scores.classes]
@@ -99,10 +94,11 @@ def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
         f"It most often takes {labels[true]} for {labels[predicted]}: {count:,} of "
         f"{counted(scores.classes[true].support, 'image')}."
     )
-    there = [row for row in scores.classes if row.support]
-    weakest = min(there, key=lambda row: row.recall)
-    if weakest.recall < max(row.recall for row in there):
-        yield f"It does worst on {weakest.label}, of which it finds {_about(weakest.recall)}."
+    recalls = {row: row.recall for row in scores.classes if row.recall is not None}
+    weakest = min(recalls, key=lambda row: recalls[row])
+    if recalls[weakest] < max(recalls.values()):
+        found_of_it = share(weakest.recall, of=weakest.support)
+        yield f"It does worst on {weakest.label}, of which it finds {found_of_it}."
 
 
 def confidence(scores: Evaluation) -> float | None:
@@ -116,39 +112,38 @@ def _confidence(scores: Evaluation) -> Iterable[str]:
     if mean is None:
         return
     gap = mean - scores.accuracy
+    sure, right = (percent(value, of=scores.images) for value in (mean, scores.accuracy))
     if abs(gap) <= _CLOSE and scores.calibration_error <= 2 * _CLOSE:
         yield (
-            f"Its probabilities can be taken at their word: {_about(mean)} on average for its answers, and "
-            f"{_about(scores.accuracy)} of them are right."
+            f"Its probabilities can be taken at their word: {sure} on average for its answers, and {right} of them are "
+            "right."
         )
     else:
         kind = "too sure of itself" if gap > 0 else "less sure of itself than it could be"
         if abs(gap) <= _CLOSE:
             kind = "sure of itself at the wrong times"
-        yield (
-            f"It is {kind}: its answers get a probability of {_about(mean)} on average, and "
-            f"{_about(scores.accuracy)} of them are right."
-        )
+        yield (f"It is {kind}: its answers get a probability of {sure} on average, and {right} of them are right.")
 
 
 def _robustness(found: Report) -> Iterable[str]:
     if found.corruptions is not None and found.corruptions.corruptions:
-        curves = found.corruptions.corruptions
+        curves, images = found.corruptions.corruptions, found.corruptions.images
         worst = min(curves, key=lambda curve: curve.accuracies[_MIDDLE])
         best = max(curves, key=lambda curve: curve.accuracies[_MIDDLE])
-        least, most = (_about(curve.accuracies[_MIDDLE]) for curve in (worst, best))
+        least, most = (percent(curve.accuracies[_MIDDLE], of=images) for curve in (worst, best))
         if least == most:
-            yield f"Of {len(curves)} corruptions of medium severity, each leaves {least} right."
+            yield f"Of {counted(len(curves), 'corruption')} of medium severity, each leaves {least} right."
         else:
             yield (
-                f"Of {len(curves)} corruptions of medium severity, {worst.name} hurts most, leaving {least} right, and "
-                f"{best.name} least, leaving {most}."
+                f"Of {counted(len(curves), 'corruption')} of medium severity, {worst.name} hurts most, "
+                f"leaving {least} right, and {best.name} least, leaving {most}."
             )
     pgd = next((a for a in found.attacks.attacks if a.attack == "pgd"), None) if found.attacks else None
-    if pgd is not None:
+    if found.attacks is not None and pgd is not None:
+        weak, strong = (percent(pgd.accuracies[at], of=found.attacks.images) for at in (0, -1))
         yield (
             f"An attacker who knows it and may change every pixel by {pgd.epsilons[0]:.0%} of the range from black to "
-            f"white leaves {_about(pgd.accuracies[0])} right; by {pgd.epsilons[-1]:.0%}, {_about(pgd.accuracies[-1])}."
+            f"white leaves {weak} right; by {pgd.epsilons[-1]:.0%}, {strong}."
         )
 
 

@@ -14,8 +14,8 @@ from cnnkit.pictures import Pixels, decode
 from cnnkit.render import console, contact_sheet
 from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save
-from cnnkit.render.tables import counted, percent
 from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
+from cnnkit.words import counted, percent, plain_percent, probability, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,16 +33,16 @@ def show(result: Robustness) -> None:
     if result.accuracy is not None:
         title = f"{result.model} on {result.data}, {result.split}: {counted(result.images, 'image')}, {result.engine}"
         console.say(out, Text(title, "bold"))
-        out.print(Text.assemble(percent(result.accuracy), " right as they are", style="green"))
+        out.print(Text.assemble(share(result.accuracy, of=result.images), " right as they are", style="green"))
         out.print()
     else:
         console.say(out, Text(f"{result.model}, {result.engine}", "bold"))
         out.print()
     if result.corruptions:
-        console.titled(out, "Accuracy by severity of a corruption", _corruptions(result.corruptions))
+        console.titled(out, "Accuracy by severity of a corruption", _corruptions(result.corruptions, result.images))
     for norm in dict.fromkeys(found.norm for found in result.attacks):
         found = [attack for attack in result.attacks if attack.norm == norm]
-        console.titled(out, _attack_title(found), _attacks(found))
+        console.titled(out, _attack_title(found), _attacks(found, result.images))
     if result.flips:
         console.titled(out, "Smallest severity that flips a right answer", _flips(result.flips))
     if result.fooling is not None:
@@ -51,7 +51,7 @@ def show(result: Robustness) -> None:
         console.say(out, Text(f"{console.printable(note)}.", "yellow"))
 
 
-def _corruptions(curves: Sequence[CorruptionCurve]) -> Table:
+def _corruptions(curves: Sequence[CorruptionCurve], images: int) -> Table:
     table = console.table()
     table.add_column("corruption", style="bold")
     for severity in range(1, 1 + len(curves[0].accuracies)):
@@ -59,12 +59,12 @@ def _corruptions(curves: Sequence[CorruptionCurve]) -> Table:
     table.add_column("mean", justify="right")
     for curve in curves:
         mean = sum(curve.accuracies) / len(curve.accuracies)
-        table.add_row(curve.name, *map(_accuracy, curve.accuracies), _accuracy(mean))
+        table.add_row(curve.name, *(_accuracy(value, images) for value in (*curve.accuracies, mean)))
     return table
 
 
-def _accuracy(value: float) -> Text:
-    return Text(percent(value), "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red")
+def _accuracy(value: float, images: int) -> Text:
+    return Text(percent(value, of=images), "green" if value >= 0.9 else "yellow" if value >= 0.5 else "red")
 
 
 def _attack_title(found: Sequence[GradientAttack]) -> str:
@@ -73,13 +73,13 @@ def _attack_title(found: Sequence[GradientAttack]) -> str:
     return f"Accuracy by radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1{taken}"
 
 
-def _attacks(found: Sequence[GradientAttack]) -> Table:
+def _attacks(found: Sequence[GradientAttack], images: int) -> Table:
     table = console.table()
     table.add_column("radius", justify="right", style="bold")
     for attack in found:
         table.add_column(attack.attack, justify="right")
     for index, epsilon in enumerate(found[0].epsilons):
-        table.add_row(f"{epsilon:.4g}", *(_accuracy(attack.accuracies[index]) for attack in found))
+        table.add_row(f"{epsilon:.4g}", *(_accuracy(attack.accuracies[index], images) for attack in found))
     return table
 
 
@@ -91,7 +91,7 @@ def _flips(found: Sequence[FlipSearch]) -> Table:
     for search in found:
         least = search.quantile(0)
         marks = [least, *map(search.quantile, _SHARES)]
-        share = percent(search.flipped if search.severities else None)
+        share = percent(search.flipped if search.severities else None, of=len(search.severities))
         table.add_row(search.name, *("–" if mark is None else f"{mark:.2f}" for mark in marks), share)
     return table
 
@@ -99,7 +99,7 @@ def _flips(found: Sequence[FlipSearch]) -> Table:
 def _fooling_title(found: FoolingSearch) -> str:
     how = "along the gradient" if found.method == "gradient" else "by evolution"
     classes = counted(len(found.images), "class", "classes")
-    return f"Images from noise, {how}: {found.fooled} of {classes} with {found.confidence:.0%} or more"
+    return f"Images from noise, {how}: {found.fooled} of {classes} with {plain_percent(found.confidence)} or more"
 
 
 def _fooling(found: FoolingSearch) -> Table:
@@ -110,8 +110,8 @@ def _fooling(found: FoolingSearch) -> Table:
     table.add_column("steps", justify="right", no_wrap=True)
     for image in found.images:
         fooled = image.probability >= found.confidence
-        probability = Text(percent(image.probability), "green" if fooled else "red")
-        table.add_row(console.printable(image.label), probability, console.printable(image.taken_for), str(image.steps))
+        sure = Text(probability(image.probability), "green" if fooled else "red")
+        table.add_row(console.printable(image.label), sure, console.printable(image.taken_for), str(image.steps))
     return table
 
 

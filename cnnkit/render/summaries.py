@@ -15,6 +15,7 @@ from cnnkit.errors import UsageError, guess
 from cnnkit.render import console
 from cnnkit.render.tables import shape
 from cnnkit.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
+from cnnkit.words import counted
 
 
 @dataclass(frozen=True)
@@ -132,20 +133,24 @@ def draw_rows(
         )
 
 
+def _are(parameters: int) -> str:
+    return f"{counted(parameters, 'parameter')} {'is' if parameters == 1 else 'are'}"
+
+
 def _notes(result: ModelSummary) -> list[str]:
     frozen = result.parameters - result.trainable_parameters
     lines = [
-        f"{result.trainable_parameters:,} parameters are trainable{f', {frozen:,} are not' if frozen else ''}; "
+        f"{_are(result.trainable_parameters)} trainable{f', {frozen:,} not' if frozen else ''}; "
         f"{result.size_mb:.2f} MB of weights."
     ]
     if result.own_parameters:
-        lines.append(f"{result.own_parameters:,} parameters are the network's own, outside these layers.")
+        lines.append(f"{_are(result.own_parameters)} the network's own, outside these layers.")
     if result.idle_parameters:
         named = ", ".join(map(console.printable, result.idle[:3])) + (" and others" if len(result.idle) > 3 else "")
-        lines.append(f"{result.idle_parameters:,} parameters were not used, those of {named}.")
+        lines.append(f"{_are(result.idle_parameters)} not used: of {named}.")
     if result.unregistered_parameters:
         lines.append(
-            f"{result.unregistered_parameters:,} parameters are used and belong to no module, as in a Python list: "
+            f"{_are(result.unregistered_parameters)} used and in no module, as in a Python list: "
             "training would not change them."
         )
     if any(row.repeats > 1 for row in result.layers):

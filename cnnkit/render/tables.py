@@ -1,27 +1,18 @@
 """Results as Rich tables on standard output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ModelInfo, TritonModel
+from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, ModelInfo, TritonModel
+from cnnkit.words import counted, percent, plain_percent, share
 
 
 def shape(dimensions: Sequence[int]) -> str:
     """Write a shape as 6×28×28."""
     return "×".join(map(str, dimensions)) or "–"
-
-
-def percent(fraction: float | None) -> str:
-    """Write a fraction as 98.64%, an absent one as a dash."""
-    return "–" if fraction is None else f"{fraction:.2%}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number of things, as 1 image and 1,200 images."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def models(found: list[ModelInfo]) -> None:
@@ -33,11 +24,12 @@ def models(found: list[ModelInfo]) -> None:
     table.add_column("data", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     for model in found:
-        reference = Text(percent(model.reference_accuracy), "dim")
+        reported = "–" if model.reference_accuracy is None else plain_percent(model.reference_accuracy)
         name = Text(model.name, "bold")
-        table.add_row(name, shape(model.input_shape), f"{model.parameters:,}", model.dataset, reference)
+        table.add_row(name, shape(model.input_shape), f"{model.parameters:,}", model.dataset, Text(reported, "dim"))
         for entry in model.zoo:
-            table.add_row(f"  {entry.name}", "", "", entry.dataset, Text(percent(entry.accuracy), "green"))
+            accuracy = Text(percent(entry.accuracy, of=entry.test_images), "green")
+            table.add_row(f"  {entry.name}", "", "", entry.dataset, accuracy)
     out = console.out()
     out.print(table)
     out.print(
@@ -73,24 +65,39 @@ def evaluation(result: Evaluation) -> None:
     """Draw the scores, the classes and the confusion matrix of an evaluation."""
     out = console.out()
     table = console.table()
-    for name in ("accuracy", f"top-{result.top_k}", "loss", "calibration error"):
+    top_k = {} if result.top_k is None else {f"top-{result.top_k}": share(result.top_k_accuracy, of=result.images)}
+    scores: dict[str, str | Text] = {
+        "accuracy": Text(share(result.accuracy, of=result.images), "bold green"),
+        **top_k,
+        "loss": f"{result.loss:.4f}",
+        "calibration error": percent(result.calibration_error, of=result.images),
+    }
+    for name in scores:
         table.add_column(name, justify="right")
-    table.add_row(
-        Text(percent(result.accuracy), "bold green"),
-        percent(result.top_k_accuracy),
-        f"{result.loss:.4f}",
-        percent(result.calibration_error),
-    )
-    measured = f"{result.data}, {result.split}: {result.images:,} images, {result.engine}"
+    table.add_row(*scores.values())
+    measured = f"{result.data}, {result.split}: {counted(result.images, 'image')}, {result.engine}"
     console.titled(out, f"{result.model} on {measured}", table)
     table = console.table()
     table.add_column("class", style="bold", overflow="fold")
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
-    for row in result.classes:
-        table.add_row(row.label, percent(row.precision), percent(row.recall), percent(row.f1), f"{row.support:,}")
+    for cells in by_class(result, result.classes):
+        table.add_row(*cells)
     console.titled(out, "By class", table)
     _confusion(result, out)
+
+
+def by_class(result: Evaluation, listed: Iterable[ClassMetrics]) -> Iterator[tuple[str, ...]]:
+    """Yield label, precision, recall, F1 and number of images of classes of an evaluation.
+
+    All have the decimals that the smallest of their denominators allows, so that they can be compared.
+    """
+    totals = (*map(sum, result.confusion), *map(sum, zip(*result.confusion, strict=True)))
+    least = min(filter(None, totals), default=0)
+    for row in listed:
+        yield (
+            row.label, *(percent(score, of=least) for score in (row.precision, row.recall, row.f1)), f"{row.support:,}"
+        )  # fmt: skip
 
 
 def _confusion(result: Evaluation, out: Console) -> None:
@@ -138,7 +145,7 @@ def export(result: ExportResult) -> None:
     exact = found.precision == "fp32"
     judged = f"{found.max_tolerance_ratio:.0%} of what is allowed" if exact else f"as {found.precision} against float32"
     table.add_row("logits differ by", f"at most {found.max_absolute_difference:.2g}, {judged}")
-    agreement = percent(found.top1_agreement) if found.top1_agreement < 1 else "100%"
+    agreement = percent(found.top1_agreement, of=found.images_count)
     table.add_row("same first class", Text(agreement, "bold green" if found.passed else "bold yellow"))
     out = console.out()
     console.titled(out, str(result.path), table)
@@ -158,9 +165,8 @@ def triton(result: TritonModel) -> None:
         table.add_row("" if index else "written", path)
     if found is not None:
         table.add_row("compared on", found.images)
-        table.add_row(
-            "same first class", Text(f"{found.top1_agreement:.0%}", "bold green" if found.passed else "bold red")
-        )
+        agreement = percent(found.top1_agreement, of=found.images_count)
+        table.add_row("same first class", Text(agreement, "bold green" if found.passed else "bold red"))
     out = console.out()
     console.titled(out, str(result.repository), table)
     if found is not None and not found.passed:

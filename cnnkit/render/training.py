@@ -10,7 +10,7 @@ from rich.text import Text
 from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
-from cnnkit.render.tables import percent, shape
+from cnnkit.render.tables import shape
 from cnnkit.results import (
     EpochRecord,
     LoadNote,
@@ -21,6 +21,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
+from cnnkit.words import counted, percent, share
 
 _HEADER = "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
 
@@ -65,12 +66,14 @@ def show(
     if as_json:
         envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
         return None
-    out = console.out()
+    out, images = console.out(), display.images
     line = Text.assemble(
-        "best epoch ", (str(finished.best_epoch), "bold"), f": validation {percent(finished.validation_accuracy)}"
+        "best epoch ",
+        (str(finished.best_epoch), "bold"),
+        f": validation {share(finished.validation_accuracy, of=images.validation)}",
     )
     if finished.test_accuracy is not None:
-        line.append(", test ").append(percent(finished.test_accuracy), "bold green")
+        line.append(", test ").append(share(finished.test_accuracy, of=images.test), "bold green")
     line.append(f", {finished.seconds:.1f} s")
     if finished.ended_by != "epochs":
         line.append(f" (ended by --{finished.ended_by})")
@@ -88,7 +91,7 @@ def how_to_go_on(stopped: TrainingStopped, how: str) -> str:
 
 def _parameters(event: TrainingStarted) -> str:
     frozen = f", {event.trainable:,} of them trained" if event.trainable < event.parameters else ""
-    return f"{event.parameters:,} parameters{frozen}"
+    return f"{counted(event.parameters, 'parameter')}{frozen}"
 
 
 def _details(recipe: Recipe) -> str:
@@ -98,17 +101,17 @@ def _details(recipe: Recipe) -> str:
         f"learning rate {recipe.learning_rate:g}",
         f"batch {recipe.batch_size}",
         recipe.schedule != "constant" and f"{recipe.schedule} schedule",
-        recipe.warmup_epochs and f"warm-up {recipe.warmup_epochs:g} epochs",
+        recipe.warmup_epochs and f"warm-up {counted(recipe.warmup_epochs, 'epoch')}",
         recipe.augmentation != "none" and f"{recipe.augmentation} augmentation",
         recipe.mixup and f"mixup {recipe.mixup:g}",
         recipe.adversarial_training
-        and f"PGD of {recipe.adversarial_steps} steps within {recipe.adversarial_training:g}",
+        and f"PGD of {counted(recipe.adversarial_steps, 'step')} within {recipe.adversarial_training:g}",
         recipe.label_smoothing and f"label smoothing {recipe.label_smoothing:g}",
         recipe.ema and f"averaged by {recipe.ema:g}",
         recipe.precision != "fp32" and recipe.precision,
         recipe.compile and "compiled",
         recipe.input_shape and f"input {shape(recipe.input_shape)}",
-        recipe.limit_batches and f"{recipe.limit_batches} batches a split only",
+        recipe.limit_batches and f"{counted(recipe.limit_batches, 'batch', 'batches')} a split only",
     ]
     return ", ".join(str(detail) for detail in details if detail)
 
@@ -117,9 +120,19 @@ def _loss(value: float) -> str:
     return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
 
 
+class _Images:
+    """How many images the accuracies of a run are of; 0 before that is known."""
+
+    def __init__(self, recipe: Recipe, started: TrainingStarted | None = None) -> None:
+        limit = recipe.limit_batches * recipe.batch_size
+        sizes = (started.train_images, started.validation_images, started.test_images) if started else (0, 0, 0)
+        self.train, self.validation, self.test = (min(size, limit) if limit else size for size in sizes)
+
+
 class _Display:
     def __init__(self, recipe: Recipe, *, quiet: bool) -> None:
         self.recipe = recipe
+        self.images = _Images(recipe)
         self.console = console.err()
         self.console.quiet = quiet
         self.progress = Bar(
@@ -151,7 +164,7 @@ class _Display:
                     self.task,
                     description=f"epoch {event.epoch}/{self.recipe.epochs}",
                     completed=(event.epoch - 1) * self.steps + event.step,
-                    numbers=f"loss {event.loss:.4f}  {percent(event.accuracy)}  {self._rate()}",
+                    numbers=f"loss {event.loss:.4f}  {percent(event.accuracy, of=event.images)}  {self._rate()}",
                 )
             case EpochRecord():
                 self._epoch(event)
@@ -161,6 +174,7 @@ class _Display:
         return f"{speed * self.recipe.batch_size:,.0f} images/s" if speed and math.isfinite(speed) else ""
 
     def _started(self, event: TrainingStarted) -> None:
+        self.images = _Images(self.recipe, event)
         self.steps = event.steps_per_epoch
         self.run = str(event.run)
         recipe = self.recipe
@@ -168,9 +182,9 @@ class _Display:
             self.console,
             Text.assemble(
                 (recipe.model, "bold"),
-                f" ({_parameters(event)}) on {recipe.data}: {event.train_images:,} images to train, "
+                f" ({_parameters(event)}) on {recipe.data}: {counted(event.train_images, 'image')} to train, "
                 f"{event.validation_images:,} to validate, {event.test_images:,} to test; {event.device}",
-                f", {event.processes} processes" if event.processes > 1 else "",
+                f", {counted(event.processes, 'process', 'processes')}" if event.processes > 1 else "",
             ),
         )
         console.say(self.console, Text(f"{_details(recipe)} → {event.run}", "dim"))
@@ -185,9 +199,11 @@ class _Display:
         self.progress.reset(self.task, total=self.steps * recipe.epochs, completed=done, numbers="", left="left")
 
     def _epoch(self, event: EpochRecord) -> None:
+        train = percent(event.train_accuracy, of=self.images.train)
+        validation = percent(event.validation_accuracy, of=self.images.validation)
         row = (
-            f"{event.epoch:>5}  {_loss(event.train_loss):>10}  {percent(event.train_accuracy):>8}  "
-            f"{_loss(event.validation_loss):>10}  {percent(event.validation_accuracy):>8}  "
+            f"{event.epoch:>5}  {_loss(event.train_loss):>10}  {train:>8}  "
+            f"{_loss(event.validation_loss):>10}  {validation:>8}  "
             f"{event.images_per_second:>9,.0f}  {event.seconds:>7.1f}"
         )
         self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green")), soft_wrap=True)
@@ -195,9 +211,8 @@ class _Display:
     def stopped(self, records: list[EpochRecord]) -> None:
         best = [record for record in records if record.is_best]
         if best:
-            kept = (
-                f"the best so far, epoch {best[-1].epoch} ({percent(best[-1].validation_accuracy)}), is in {self.run}"
-            )
+            accuracy = percent(best[-1].validation_accuracy, of=self.images.validation)
+            kept = f"the best so far, epoch {best[-1].epoch} ({accuracy}), is in {self.run}"
         elif self.run and (Path(self.run) / "best.safetensors").is_file():
             kept = f"no epoch was finished; the weights as they were are in {self.run}"
         else:

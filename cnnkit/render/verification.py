@@ -5,8 +5,8 @@ import math
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.render.tables import percent
 from cnnkit.results import Divergence, Verification
+from cnnkit.words import percent, points
 
 _SHOWN_BEFORE, _SHOWN_AFTER = 3, 2
 """Layers of the table around the first one that differs."""
@@ -25,7 +25,7 @@ def show(result: Verification) -> None:
             f"{row.images:,}",
             _difference(row.max_absolute_difference),
             _difference(row.mean_absolute_difference),
-            percent(row.top1_agreement),
+            percent(row.top1_agreement, of=row.images),
         )
     table.add_section()
     table.add_row(
@@ -33,7 +33,7 @@ def show(result: Verification) -> None:
         f"{found.images_count:,}",
         _difference(found.max_absolute_difference),
         _difference(found.mean_absolute_difference),
-        Text(percent(found.top1_agreement), "green" if found.top1_agreement == 1 else "red"),
+        Text(percent(found.top1_agreement, of=found.images_count), "green" if found.top1_agreement == 1 else "red"),
         style="bold",
     )
     console.titled(out, f"{result.file} against {result.reference}, {result.data}, {result.split}", table)
@@ -41,7 +41,7 @@ def show(result: Verification) -> None:
     table.add_column("engine", style="cyan")
     table.add_column("accuracy", justify="right")
     for engine, accuracy in zip(result.engines, (found.torch_accuracy, found.onnx_accuracy), strict=True):
-        table.add_row(engine, percent(accuracy))
+        table.add_row(engine, percent(accuracy, of=found.images_count))
     out.print(table)
     out.print()
     if result.divergence is not None:
@@ -90,11 +90,12 @@ def failure(result: Verification) -> str:
     text = (
         f"{result.file} is not {result.reference}: logits differ by up to "
         f"{_difference(certificate.max_absolute_difference)}, {allowed}"
-        f"the first class agrees on {percent(certificate.top1_agreement)}."
+        f"the first class agrees on {percent(certificate.top1_agreement, of=certificate.images_count)}."
     )
-    if certificate.precision != "fp32" and (certificate.accuracy_loss_points or 0) > certificate.accuracy_budget_points:
+    lost = certificate.accuracy_loss_points or 0.0
+    if certificate.precision != "fp32" and lost > certificate.accuracy_budget_points:
         text += (
-            f" It loses {certificate.accuracy_loss_points:.2f} points of accuracy, and the budget of its card is "
+            f" It loses {points(lost, of=certificate.images_count)} points of accuracy, and the budget of its card is "
             f"{certificate.accuracy_budget_points:g}."
         )
     if result.run_error:

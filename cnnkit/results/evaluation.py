@@ -7,12 +7,19 @@ from cnnkit.results.data import Duplicates, Exposure
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """How one class was recognised; `support` is its number of images."""
+    """How one class was recognised.
+
+    Attributes:
+        precision: share of the images taken for it that are of it; None where none was taken for it.
+        recall: share of its images that are taken for it; None where it has none.
+        f1: harmonic mean of the two, 0 where none of its images is taken for it; None where it has none.
+        support: number of its images.
+    """
 
     label: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
 
 
@@ -39,7 +46,8 @@ class Evaluation:
 
     Attributes:
         images: number of images.
-        top_k_accuracy: accuracy within the first `top_k` classes.
+        top_k: how many classes the top-k accuracy looks among, fewer than there are; None where there are only two.
+        top_k_accuracy: accuracy within the first `top_k` classes; None without them.
         loss: mean cross-entropy in nats.
         calibration_error: expected calibration error over 15 bins (Guo et al., 2017).
         confusion: rows are true classes, columns predicted ones, in the order of `classes`.
@@ -55,8 +63,8 @@ class Evaluation:
     engine: str
     images: int
     accuracy: float
-    top_k: int
-    top_k_accuracy: float
+    top_k: int | None
+    top_k_accuracy: float | None
     loss: float
     calibration_error: float
     classes: tuple[ClassMetrics, ...]

@@ -1,16 +1,22 @@
 """What can be named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class ZooInfo:
-    """A trained network of the zoo; `accuracy` is that of the data set's test split."""
+    """A trained network of the zoo.
+
+    Attributes:
+        accuracy: of the data set's test split.
+        test_images: number of images of that split, for the decimals; 0 where it is not known.
+    """
 
     name: str
     dataset: str
     accuracy: float
+    test_images: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cnnkit.images import MAX_SIDE, Preprocessing
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import open_session
+from cnnkit.words import counted
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -121,7 +122,8 @@ def _foreign(session: ort.InferenceSession, name: str, options: ForeignOptions) 
     card = ModelCard(model=name, labels=labels, preprocessing=preprocessing, raw_input=kind == "float32")
     network = OnnxNetwork(session, card, channels_last=channels_last)
     output, probabilities = session.get_outputs()[0].name, _gives_probabilities(network, name)
-    assumed.append(f"output {output}: {'probabilities' if probabilities else 'logits'} of {len(labels)} classes")
+    kind_of_scores = "probabilities" if probabilities else "logits"
+    assumed.append(f"output {output}: {kind_of_scores} of {counted(len(labels), 'class', 'classes')}")
     if probabilities:
         network = OnnxNetwork(session, card, channels_last=channels_last, probabilities=True)
     return Classifier(network, name, assumptions=assumed)
@@ -152,7 +154,9 @@ def _labels(session: ort.InferenceSession, name: str, options: ForeignOptions, a
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the labels in {options.labels}: {error}.") from error
     if len(lines) != count:
-        raise DataError(f"{options.labels} has {len(lines)} labels; {name} has {count} classes.")
+        raise DataError(
+            f"{options.labels} has {counted(len(lines), 'label')}; {name} has {counted(count, 'class', 'classes')}."
+        )
     # ImageNet's own list has two cranes.
     seen: Counter[str] = Counter()
     labels = []
@@ -180,7 +184,9 @@ def _preprocessing(
         assumed.append("std 1: no --std given" if options.std is None else "mean 0: no --mean given")
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         if given is not None and (kind == "uint8" or len(given) != channels):
-            raise UsageError(f"{option} needs {channels} values and a float32 network; got {len(given)} for {kind}.")
+            raise UsageError(
+                f"{option} needs {counted(channels, 'value')} and a float32 network; got {len(given)} for {kind}."
+            )
         if given is not None and not all(map(isfinite, given)):
             raise UsageError(f"{option} needs finite numbers; got {given}.")
     if options.std is not None and min(options.std) <= 0:

@@ -16,6 +16,7 @@ from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
 from cnnkit.runtime.stored import check_tensors
 from cnnkit.runtime.wire import count_fields
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -203,7 +204,7 @@ def _check_functions(model: "ModelProto") -> None:
             sizes[name] = sum(count * (1 + sizes.get(called, 0)) for called, count in waiting.pop(name).items())
     total = sum(1 + sizes.get(called, 0) for called in calls(model.graph))
     if total > MAX_NODES:
-        raise OnnxError(f"it has {total:,} nodes; {MAX_NODES:,} are the most.")
+        raise OnnxError(f"it has {counted(total, 'node')}; {MAX_NODES:,} are the most.")
 
 
 def _check_standard(file: Path | bytes) -> None:

@@ -8,6 +8,8 @@ from ctypes import byref, c_char_p, c_int, create_string_buffer
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnkit.words import counted
+
 # The driver brings these itself; under WSL, Windows' driver shows as the same file.
 _CUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
@@ -67,7 +69,7 @@ def processor() -> str:
     '... core...'
     """
     cores = usable_cores()
-    return f"{processor_name()}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{processor_name()}, {counted(cores, 'core')}"
 
 
 def usable_cores() -> int:

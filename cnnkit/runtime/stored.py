@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import OnnxError
 from cnnkit.runtime.graphs import tensors
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -105,8 +106,9 @@ def _check_external(tensor: "TensorProto", size: int, folder: Path | None) -> No
     except ValueError:
         raise OnnxError(f"{what}, with an offset or length that is no number.") from None
     if offset < 0 or length != size:
-        raise OnnxError(f"{what}, with offset {offset} and length {length:,}; its shape needs {size:,} bytes.")
+        raise OnnxError(f"{what}, with offset {offset} and length {length:,}; its shape needs {counted(size, 'byte')}.")
     if place.stat().st_size < offset + length:
         raise OnnxError(
-            f"{what}, which has {place.stat().st_size:,} bytes; {offset + length:,} are needed: it is not whole."
+            f"{what}, which has {counted(place.stat().st_size, 'byte')}; {offset + length:,} are needed: it is not "
+            "whole."
         )

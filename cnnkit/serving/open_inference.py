@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from cnnkit.serving import tensors
 from cnnkit.serving.problems import Problem
 from cnnkit.serving.tensors import Array, TensorSpec, shown
+from cnnkit.words import counted
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The HTTP header with the length of the JSON part, where binary data follows it."""
@@ -89,9 +90,9 @@ def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int
     """Return the JSON object of a body, and where it ends."""
     end = len(body) if json_length is None else json_length
     if not 0 <= end <= len(body):
-        raise Problem(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {len(body)} bytes.")
+        raise Problem(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {counted(len(body), 'byte')}.")
     if end > MAX_JSON:
-        said = f"the JSON is {end:,} bytes; at most {MAX_JSON:,} are read. Send the tensors as binary data."
+        said = f"the JSON is {counted(end, 'byte')}; at most {MAX_JSON:,} are read. Send the tensors as binary data."
         raise Problem(413, "json-too-large", said)
     try:
         document = from_json(body if end == len(body) else body[:end], allow_inf_nan=False)
@@ -161,7 +162,8 @@ def _inputs(
         missing = ", ".join(spec.name for spec in specs if spec.name not in arrays)
         raise Problem(422, "tensor", f"the request lacks the input {missing}, which the model takes.")
     if position is not None and position != len(body):
-        said = f"{len(body) - position} bytes follow the JSON and the binary data that it announces."
+        more = counted(len(body) - position, "byte")
+        said = f"the body is {more} longer than its JSON and the binary data that it announces."
         raise Problem(400, "tensor-data", said)
     return arrays
 
@@ -221,7 +223,8 @@ def _raw_request(body: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     each = math.prod(size for size in spec.shape if size != -1) * tensors.item_size(spec.datatype)
     count, rest = divmod(len(body), each)
     if rest or count < 1 or (-1 not in spec.shape and count != 1):
-        said = f"{HEADER_LENGTH} is 0, and the body has {len(body)} bytes; one image of {spec.datatype} takes {each}."
+        size = counted(len(body), "byte")
+        said = f"{HEADER_LENGTH} is 0, and the body has {size}; one image of {spec.datatype} takes {each}."
         raise Problem(400, "tensor-data", said)
     shape = tuple(count if size == -1 else size for size in spec.shape)
     array = tensors.from_bytes(body, 0, len(body), spec.datatype, shape, spec.name)

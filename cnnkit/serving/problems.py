@@ -3,6 +3,7 @@
 from pydantic_core import to_json
 
 from cnnkit.errors import CnnkitError, ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.words import counted
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -40,7 +41,7 @@ def busy(code: str, message: str, headers: Headers = ()) -> Problem:
 
 def late(seconds: float) -> Problem:
     """Return the refusal of a request that has waited for so long."""
-    return busy("deadline", f"no answer within {seconds:g} seconds: the server has too much to do. Try again.")
+    return busy("deadline", f"no answer within {counted(seconds, 'second')}: the server has too much to do. Try again.")
 
 
 def problem_of(error: Exception) -> Problem:

@@ -18,6 +18,7 @@ from cnnkit.serving.holding import Holding
 from cnnkit.serving.problems import CLOSE, Headers, Problem
 from cnnkit.serving.receiving import RECEIVED
 from cnnkit.serving.replies import JSON
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -210,7 +211,7 @@ class Connection(HttpToolsProtocol):
     def _give_up(self) -> None:
         if self._head:
             seconds = self._settings.receive_seconds
-            self._refuse(Problem(408, "slow-request", f"the headers did not come within {seconds:g} seconds."))
+            self._refuse(Problem(408, "slow-request", f"the headers did not come within {counted(seconds, 'second')}."))
         else:
             self.transport.close()
 

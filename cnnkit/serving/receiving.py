@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnkit.serving.problems import CLOSE, Problem, busy
 from cnnkit.serving.settings import Settings
+from cnnkit.words import counted
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -103,12 +104,14 @@ class Receiver:
                         return b"".join(pieces)
         except TimeoutError:
             seconds = self._settings.receive_seconds
-            said = f"the body did not come within {seconds:g} seconds; {size} bytes of it did."
+            said = f"the body did not come within {counted(seconds, 'second')}; {counted(size, 'byte')} of it did."
             raise Problem(408, "slow-request", said, CLOSE) from None
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, "body-too-large", f"the body is larger than {limit:,} bytes. Send less at a time.", CLOSE)
+    return Problem(
+        413, "body-too-large", f"the body is larger than {counted(limit, 'byte')}. Send less at a time.", CLOSE
+    )
 
 
 # What zlib calls the window of each format; clients send deflate with and without zlib's own header.

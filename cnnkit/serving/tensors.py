@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.serving.problems import Problem
+from cnnkit.words import counted
 
 Array = NDArray[Any]
 
@@ -143,13 +144,14 @@ def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[i
     dtype = _DTYPES[datatype]
     needed = math.prod(shape) * dtype.itemsize
     if size != needed:
-        said = f"{where} of {datatype} {list(shape)} is {needed} bytes; binary_data_size says {size}."
+        said = f"{where} of {datatype} {list(shape)} is {counted(needed, 'byte')}; binary_data_size says {size}."
         raise Problem(400, "tensor-data", said)
     if start + size > len(body):
         raise Problem(
             400,
             "tensor-data",
-            f"{where} is {size} bytes by its binary_data_size, and {max(0, len(body) - start)} are left of the body.",
+            f"{where} is {counted(size, 'byte')} by its binary_data_size, and the body has "
+            f"{max(0, len(body) - start):,} left.",
         )
     # A byte other than 0 and 1 is no boolean, whatever numpy makes of it.
     if datatype == "BOOL":

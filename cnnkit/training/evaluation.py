@@ -46,7 +46,7 @@ def evaluate_network(
         split: None for the `test` split of the training data, and for the whole of any other folder; see `load_for`.
         data_dir: where to look for data sets first.
         batch_size: images that go through the network together.
-        top_k: for the top-k accuracy; at most the number of classes.
+        top_k: for the top-k accuracy; fewer are taken where there are no more classes than these.
         skip_damaged: leave out files that cannot be decoded.
 
     Raises:
@@ -61,7 +61,8 @@ def evaluate_network(
     chosen = loaded.filled(used)
     logits = torch.cat(list(logits_by_batch(network, name, chosen, batch_size)))
     targets, classes = chosen.targets, len(loaded.classes)
-    top_k = min(top_k, classes)
+    # Within all classes everything is right, and one of two is the accuracy itself.
+    k = min(top_k, classes - 1) if classes > 2 else None
     bins = _calibration(logits, targets)
     confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
     by_class = [
@@ -75,14 +76,16 @@ def evaluate_network(
         engine=network.engine,
         images=len(targets),
         accuracy=confusion.trace().item() / len(targets),
-        top_k=top_k,
-        top_k_accuracy=metrics.multiclass_accuracy(logits, targets, classes, average="micro", top_k=top_k).item(),
+        top_k=k,
+        top_k_accuracy=None if k is None else _within_first(k, logits, targets),
         loss=F.cross_entropy(logits, targets).item(),
         calibration_error=sum(abs(b.accuracy - b.confidence) * b.images for b in bins) / len(targets),
         classes=tuple(
-            ClassMetrics(label, precision, recall, f1, support)
-            for label, precision, recall, f1, support in zip(
-                loaded.classes, *by_class, confusion.sum(1).tolist(), strict=True
+            ClassMetrics(
+                label, precision if taken else None, recall if support else None, f1 if support else None, support
+            )
+            for label, precision, recall, f1, taken, support in zip(
+                loaded.classes, *by_class, confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True
             )
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
@@ -92,6 +95,10 @@ def evaluate_network(
         duplicates=loaded.catalogue.duplicates,
         warnings=loaded.warnings,
     )
+
+
+def _within_first(k: int, logits: Tensor, targets: Tensor) -> float:
+    return metrics.multiclass_accuracy(logits, targets, logits.shape[1], average="micro", top_k=k).item()
 
 
 def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:

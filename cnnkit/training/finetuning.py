@@ -13,6 +13,7 @@ from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Interpolation, Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training.networks import create_model, input_shape, load_network
+from cnnkit.words import counted
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Source:
         own, shape = self.preprocessing, recipe.input_shape
         if shape is not None and shape != (own.channels, own.height, own.width):
             if shape[0] != own.channels:
-                raise UsageError(f"{self.name} was trained on {own.channels} channels; --input gives {shape[0]}.")
+                raise UsageError(f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}.")
             fit = "contain" if own.fit == "mnist-box" else own.fit
             own = replace(own, height=shape[1], width=shape[2], fit=fit)
         if recipe.fit != "auto":

@@ -19,6 +19,7 @@ from cnnkit.training.decoding import processors
 from cnnkit.training.networks import choose_device
 from cnnkit.training.runs import LAUNCH, run_of_this_launch
 from cnnkit.training.state import PREVIOUS, STATE
+from cnnkit.words import counted
 
 _RESTARTS = 3
 """How often a group is started again from its last checkpoint after one of its processes was killed."""
@@ -57,7 +58,7 @@ def launch(
     have = torch.cuda.device_count() if place.type == "cuda" else cores
     if processes > have:
         what = "GPU" if place.type == "cuda" else "core"
-        raise DeviceError(f"--nproc {processes}: this machine has {have} {what}{'s' * (have != 1)}.")
+        raise DeviceError(f"--nproc {processes}: this machine has {counted(have, what)}.")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     # Processes write this name into their run folder, where it is looked for between two starts.
     name = os.environ[LAUNCH] = uuid.uuid4().hex

@@ -112,7 +112,7 @@ function describe(model) {
   const { channels, height, width } = model.input;
   return [
     model.dataset ? `${model.model} trained on ${model.dataset}` : model.model,
-    `${model.labels.length} classes`,
+    model.labels.length === 1 ? "1 class" : `${model.labels.length} classes`,
     `${height}×${width} ${channels === 1 ? "grey" : "colour"}`,
     model.engine,
     `version ${model.version}`,

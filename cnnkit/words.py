@@ -1,0 +1,67 @@
+"""How numbers are written in messages, tables and pages: with no more digits than the images behind them give."""
+
+
+def counted(number: float, one: str, many: str = "") -> str:
+    """Write a number of things, as 1 image, 1,200 images and 0.5 seconds.
+
+    Args:
+        number: of the things.
+        one: the noun in the singular.
+        many: its plural, where that is not `one` with an s.
+    """
+    written = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{written} {one if number == 1 else many or f'{one}s'}"
+
+
+def percent(fraction: float | None, *, of: int) -> str:
+    """Write a fraction that was measured on images: 98.64%, 98.6% or 99%.
+
+    The last digit stands for at least one image: two decimals from 10,000 images on, one from 1,000 on, none for fewer.
+    Only all of them are 100%, and only none of them 0%: what would round to these is >99% or <1%.
+
+    Args:
+        fraction: from 0 to 1: a share of the images, or a mean over them; None is a dash.
+        of: number of images; 0 where it is not known.
+
+    >>> percent(0.9864, of=10_000), percent(0.9864, of=1_000), percent(0.9864, of=500), percent(0.9986, of=500)
+    ('98.64%', '98.6%', '99%', '>99%')
+    """
+    if fraction is None:
+        return "–"
+    if fraction <= 0 or fraction >= 1:
+        return f"{fraction:.0%}"
+    decimals = _decimals(of)
+    unit = 10.0 ** (-2 - decimals)
+    shown = round(100 * fraction, decimals)
+    if shown <= 0:
+        return f"<{unit:.{decimals}%}"
+    return f">{1 - unit:.{decimals}%}" if shown >= 100 else f"{shown:.{decimals}f}%"
+
+
+def share(fraction: float | None, *, of: int) -> str:
+    """Write a share of images as `percent` does; of fewer than 100 with the count, as 31 of 36 (86%)."""
+    written = percent(fraction, of=of)
+    return written if fraction is None or not 0 < of < 100 else f"{round(fraction * of)} of {of} ({written})"
+
+
+def points(difference: float, *, of: int) -> str:
+    """Write a difference of two accuracies, in percentage points, with a decimal more than `percent` has, at most two.
+
+    >>> points(1.1111, of=90), points(0.0312, of=10_000)
+    ('1.1', '0.03')
+    """
+    return f"{difference:.{min(2, _decimals(of) + 1)}f}"
+
+
+def probability(fraction: float) -> str:
+    """Write a probability that the network gives to one image, as 99.73%."""
+    return f"{fraction:.2%}"
+
+
+def plain_percent(fraction: float) -> str:
+    """Write a fraction that somebody chose or reported with the digits that it has, as 99.5% and 90%."""
+    return f"{100 * fraction:.6g}%"
+
+
+def _decimals(images: int) -> int:
+    return 2 if images >= 10_000 else 1 if images >= 1_000 else 0

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops
 
 from cnnkit import ink
+from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, without_frames
+from cnnkit.modes import Picture
 from cnnkit.pictures import FORMATS, ImageSource, Pixels, opened
 from cnnkit.words import counted
 
@@ -23,6 +25,7 @@ MAX_SIDE = 4096
 
 Fit = Literal["stretch", "contain", "cover", "mnist-box"]
 Polarity = Literal["as-is", "light-on-dark", "dark-on-light"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Preprocessing:
     `mean` and `std` have one value a channel and apply to pixels scaled to [0, 1]. `fit` says how an image of another
     size gets there: `stretch` ignores the aspect ratio, `contain` pads with the colour of the border, `cover` crops
     the centre (`crop` of the covered size), `mnist-box` treats the image as one drawn symbol (see `cnnkit.ink`).
+    `interpolation` is the filter that all but `mnist-box`, which has its own, resize by. `value_range` has the values
+    that become black and white in images deeper than 8 bits; None guesses them for each image by itself.
     """
 
     channels: Literal[1, 3]
@@ -42,6 +47,8 @@ class Preprocessing:
     fit: Fit = "contain"
     polarity: Polarity = "as-is"
     crop: float = 1.0
+    interpolation: Interpolation = "bilinear"
+    value_range: Range | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
@@ -56,6 +63,12 @@ class Preprocessing:
             raise ValueError("mnist-box makes light symbols on black; polarity dark-on-light contradicts it")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be in (0, 1], got {self.crop}")
+        if self.interpolation not in _RESAMPLING:
+            raise ValueError(f"interpolation must be one of {', '.join(_RESAMPLING)}, got {self.interpolation!r}")
+        if self.value_range is not None:
+            low, high = self.value_range
+            if not (low < high and math.isfinite(high - low)):
+                raise ValueError(f"value_range must be two finite numbers, the smaller first, got {self.value_range}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -63,12 +76,33 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What an image was before it was prepared.
+
+    Attributes:
+        width, height: in pixels, upright.
+        mode: in words, such as grey, RGB, palette, 16-bit grey.
+        span: of its values, where they are deeper than 8 bits.
+        first_of_frames: the file has more frames or pages, which were left out.
+        kept: share of the picture's area that the fit keeps.
+    """
+
+    width: int
+    height: int
+    mode: str
+    span: Span | None = None
+    first_of_frames: bool = False
+    kept: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image as the network sees it: uint8 [H, W, C], and what was done to get there."""
+    """An image as the network sees it: uint8 [H, W, C], what was done to get there, and what it was before."""
 
     pixels: Pixels
     steps: tuple[str, ...]
+    original: Original
 
 
 def prepare(source: ImageSource, preprocessing: Preprocessing) -> Prepared:
@@ -96,30 +130,36 @@ def prepare_all(
 ) -> list[Prepared | ImageError]:
     """Bring images to the form that a network expects, as `prepare` does, with the error of a bad one in its place."""
     results: dict[int, Prepared | ImageError] = {}
-    waiting: dict[int, tuple[Image.Image, list[str]]] = {}
+    waiting: dict[int, Picture] = {}
     for index, source in enumerate(sources):
         try:
-            image, steps = opened(source, formats=formats, max_pixels=max_pixels)
+            picture = opened(source, formats=formats, max_pixels=max_pixels, values_range=preprocessing.value_range)
         except ImageError as error:
             without_frames(error)  # which hold all of these images
             results[index] = error
             continue
-        if preprocessing.fit == "mnist-box" and image.size == ink.SHAPE:
-            waiting[index] = image, steps
+        if preprocessing.fit == "mnist-box" and picture.image.size == ink.SHAPE:
+            waiting[index] = picture
         else:  # at once: a group of photographs would not fit into memory
-            results[index] = _fitted(image, steps, preprocessing)
+            results[index] = _fitted(picture, preprocessing)
     boxed = ink.box_all(
-        [np.asarray(image) for image, _ in waiting.values()], recolour=preprocessing.polarity == "light-on-dark"
+        [np.asarray(picture.image) for picture in waiting.values()], recolour=preprocessing.polarity == "light-on-dark"
     )
-    for (index, (_, before)), (grey, after) in zip(waiting.items(), boxed, strict=True):
-        results[index] = Prepared(grey[..., None], (*before, *after))
+    for (index, picture), (grey, after) in zip(waiting.items(), boxed, strict=True):
+        results[index] = Prepared(grey[..., None], (*picture.steps, *after), _original(picture))
     return [results[index] for index in range(len(results))]
 
 
-def _fitted(image: Image.Image, steps: list[str], preprocessing: Preprocessing) -> Prepared:
+def _original(picture: Picture, kept: float = 1.0) -> Original:
+    width, height = picture.image.size
+    return Original(width, height, picture.mode, picture.span, picture.first_of_frames, kept)
+
+
+def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
+    image, steps = picture.image, picture.steps
     if preprocessing.fit == "mnist-box":
         grey, done = ink.box(np.asarray(image), recolour=preprocessing.polarity == "light-on-dark")
-        return Prepared(grey[..., None], (*steps, *done))
+        return Prepared(grey[..., None], (*steps, *done), _original(picture))
     if preprocessing.channels == 1 and image.mode != "L":
         image = image.convert("L")
         steps.append("colour to grey")
@@ -129,14 +169,15 @@ def _fitted(image: Image.Image, steps: list[str], preprocessing: Preprocessing) 
     if preprocessing.polarity != "as-is" and ink.is_light_on_dark(np.asarray(image.convert("L"))) != (
         preprocessing.polarity == "light-on-dark"
     ):
-        image = ImageOps.invert(image)
+        image = ImageChops.invert(image)
         steps.append("inverted")
     size = image.size
-    image = _FITS[preprocessing.fit](image, preprocessing)
-    if image.size != size:
-        steps.append(f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}")
+    image, kept = _FITS[preprocessing.fit](_without_extremes(image), preprocessing)
+    if image.size != size or kept < 1:
+        little = f", {f'{kept:.0%}' if kept >= 0.01 else 'less than 1%'} of the picture kept" if kept < 0.5 else ""
+        steps.append(f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}{little}")
     pixels = np.asarray(image, np.uint8).reshape(preprocessing.shape)
-    return Prepared(pixels, tuple(steps))
+    return Prepared(pixels, tuple(steps), _original(picture, kept))
 
 
 def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -164,27 +205,68 @@ def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
     return result
 
 
-def _stretch(image: Image.Image, to: Preprocessing) -> Image.Image:
-    return image if image.size == (to.width, to.height) else image.resize((to.width, to.height), _RESAMPLING)
+def _without_extremes(image: Image.Image) -> Image.Image:
+    """Average an image with a side over `_LONGEST` down to that: such narrow ones would take Pillow a gigabyte."""
+    factors = tuple(max(1, side // _LONGEST) for side in image.size)
+    return image if factors == (1, 1) else image.reduce(factors)  # type: ignore[arg-type]
 
 
-def _contain(image: Image.Image, to: Preprocessing) -> Image.Image:
-    if image.width * to.height == image.height * to.width:
+def _resized(
+    image: Image.Image, size: tuple[int, int], to: Preprocessing, box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    return image.resize(size, _RESAMPLING[to.interpolation], box=box)
+
+
+def _stretch(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
+    size = to.width, to.height
+    return (image if image.size == size else _resized(image, size, to)), 1.0
+
+
+def _contain(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
+    width, height = image.size
+    if width * to.height == height * to.width:
         return _stretch(image, to)
+    # A side of a narrow image would round to 0.
+    if width * to.height > height * to.width:
+        size = to.width, max(1, round(height / width * to.width))
+    else:
+        size = max(1, round(width / height * to.height)), to.height
+    whole = _resized(image, size, to)
+    if size == (to.width, to.height):
+        return whole, 1.0
     pixels = np.asarray(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     colour = tuple(int(value) for value in np.atleast_1d(np.quantile(border, 0.5, axis=0)))
-    return ImageOps.pad(image, (to.width, to.height), _RESAMPLING, color=colour if len(colour) > 1 else colour[0])
+    padded = Image.new(image.mode, (to.width, to.height), colour if len(colour) > 1 else colour[0])
+    padded.paste(whole, (round((to.width - size[0]) / 2), round((to.height - size[1]) / 2)))
+    return padded, 1.0
 
 
-def _cover(image: Image.Image, to: Preprocessing) -> Image.Image:
-    # The published evaluation: shorter side to size/crop, then the centre; ImageOps.fit does both in one resampling.
+def _cover(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
+    # The published evaluation: shorter side to size/crop, then the centre; both in one resampling.
     margin = (1 - to.crop) / 2
-    return ImageOps.fit(image, (to.width, to.height), _RESAMPLING, bleed=margin)
+    left, top = margin * image.width, margin * image.height
+    width, height = image.width - left * 2, image.height - top * 2
+    ratio, wanted = width / height, to.width / to.height
+    inner = (
+        (width, height) if ratio == wanted else (wanted * height, height) if ratio > wanted else (width, width / wanted)
+    )
+    left, top = left + (width - inner[0]) * 0.5, top + (height - inner[1]) * 0.5
+    kept = inner[0] * inner[1] / (image.width * image.height)
+    covered = _resized(image, (to.width, to.height), to, (left, top, left + inner[0], top + inner[1]))
+    return covered, kept
 
 
-_RESAMPLING = Image.Resampling.BILINEAR
-_FITS: dict[Fit, Callable[[Image.Image, Preprocessing], Image.Image]] = {
+_LONGEST = 1 << 15
+
+_RESAMPLING: dict[str, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+_FITS: dict[Fit, Callable[[Image.Image, Preprocessing], tuple[Image.Image, float]]] = {
     "stretch": _stretch,
     "contain": _contain,
     "cover": _cover,

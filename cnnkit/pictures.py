@@ -11,12 +11,30 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from cnnkit import sixteen
+from cnnkit.depth import Range
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, how_to_convert, is_heic
+from cnnkit.modes import Picture, from_sixteen_bits, to_grey_or_rgb
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
+__all__ = [
+    "CONVERTIBLE",
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "ImageSource",
+    "Pixels",
+    "as_picture",
+    "decode",
+    "encoded",
+    "how_to_convert",
+    "is_image_file",
+    "opened",
+]
+
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
 
@@ -42,42 +60,35 @@ def decode(
         ImageTooLargeError: more than `MAX_BYTES`, or than `max_pixels`.
         ImageError: a damaged one.
     """
-    name = str(source) if isinstance(source, Path) else "the image"
-    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
-    data = _read(source)
-    try:
-        image = Image.open(io.BytesIO(data), formats=formats)
-        if image.width * image.height > max_pixels:
-            raise ImageTooLargeError(
-                f"{name} has {image.width}×{image.height} pixels, more than {max_pixels:,}. Make it smaller."
-            )
-        image.load()
-        return _to_grey_or_rgb(image)
-    except ImageTooLargeError:
-        raise
-    except UnidentifiedImageError as error:
-        what = name if isinstance(source, Path) else "what came"
-        raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
-    except Exception as error:  # a decoder fed with hostile bytes may raise anything
-        raise ImageError(f"{name} is damaged: {error}.") from error
+    picture = _decoded(source, formats, max_pixels, None)
+    return picture.image, picture.steps
 
 
 def opened(
-    source: ImageSource, *, formats: tuple[str, ...] = FORMATS, max_pixels: int | None = None
-) -> tuple[Image.Image, list[str]]:
-    """Return a file, a picture of any mode or an array as `decode` returns a file; the two options hold for files.
+    source: ImageSource,
+    *,
+    formats: tuple[str, ...] = FORMATS,
+    max_pixels: int | None = None,
+    values_range: Range | None = None,
+) -> Picture:
+    """Return a file, a picture of any mode or an array as an upright picture; formats and pixels hold for files.
+
+    Args:
+        source: the image.
+        formats: that are read.
+        max_pixels: that it may have.
+        values_range: the values that become black and white where it has more than 8 bits; None guesses them.
 
     Raises:
         ImageError: the source is not an acceptable image.
     """
     if isinstance(source, bytes | Path):
-        return decode(source, formats=formats, max_pixels=max_pixels)
+        return _decoded(source, formats, max_pixels, values_range)
     if isinstance(source, Image.Image):
-        return _from_pillow(source)
+        return _from_pillow(source, values_range)
     if isinstance(source, np.ndarray):
-        return _from_array(source), []
+        image = _from_array(source)
+        return Picture(image, [], "grey" if image.mode == "L" else "RGB")
     raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
 
 
@@ -110,12 +121,62 @@ def _read(source: bytes | Path) -> bytes:
     return data
 
 
-def _from_pillow(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _decoded(
+    source: bytes | Path, formats: tuple[str, ...], max_pixels: int | None, values_range: Range | None
+) -> Picture:
+    name = str(source) if isinstance(source, Path) else "the image"
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+    data = _read(source)
+    if is_heic(data):
+        raise ImageFormatError(f"{name} is a HEIC image. {how_to_convert(['.heic'])}")
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+        if image.width * image.height > max_pixels:
+            raise ImageTooLargeError(
+                f"{name} has {image.width}×{image.height} pixels, more than {max_pixels:,}. Make it smaller."
+            )
+        frames = _frames(image, data)
+        steps = [frames] if frames else []
+        if sixteen.is_sixteen_bit(image):
+            again = Image.open(io.BytesIO(data), formats=formats)
+            return from_sixteen_bits(image, again, values_range, steps, frames=bool(frames))
+        image.load()
+        return to_grey_or_rgb(image, values_range, steps, frames=bool(frames))
+    except ImageTooLargeError:
+        raise
+    except UnidentifiedImageError as error:
+        what = name if isinstance(source, Path) else "what came"
+        raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything
+        raise ImageError(f"{name} is damaged: {error}.") from error
+
+
+def _frames(image: Image.Image, data: bytes) -> str:
+    """Say that a file has more frames than the first, without decoding any of them."""
+    kind = image.format
+    if kind == "GIF":
+        # Looking for the second frame of a GIF moves to it, so another reader does.
+        try:
+            several = Image.open(io.BytesIO(data), formats=("GIF",)).is_animated  # type: ignore[attr-defined]
+        except Exception:  # the second is damaged, which the first does not suffer from
+            several = True
+        return "first of several frames" if several else ""
+    if not getattr(image, "is_animated", False):
+        return ""
+    # The others say at their start how many there are.
+    return "first of several pages" if kind == "TIFF" else f"first of {image.n_frames} frames"  # type: ignore[attr-defined]
+
+
+def _from_pillow(image: Image.Image, values_range: Range | None) -> Picture:
     if not image.width or not image.height:
         raise ImageError(f"the image has no pixels: {image.width}×{image.height}.")
     try:
+        if sixteen.is_sixteen_bit(image):
+            return from_sixteen_bits(image, None, values_range, [], frames=False)
         image.load()
-        return _to_grey_or_rgb(image)
+        return to_grey_or_rgb(image, values_range, [], frames=False)
     except Exception as error:  # a file that is read only now, or a mode that Pillow does not convert
         raise ImageError(f"the image is damaged: {error}.") from error
 
@@ -126,53 +187,3 @@ def _from_array(array: Pixels) -> Image.Image:
     if array.size == 0:
         raise ImageError(f"the image has no pixels: {list(array.shape)}.")
     return as_picture(array)
-
-
-def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    steps = []
-    if image.getexif().get(0x0112) in range(2, 9):
-        image = ImageOps.exif_transpose(image)  # which would copy an upright one
-        steps.append("turned upright by its EXIF orientation")
-    if image.mode.startswith("I") or image.mode == "F":
-        steps.append(f"{'16-bit' if image.mode.startswith('I') else 'float'} to 8-bit")
-        return _high_depth_to_grey(image), steps
-    if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
-        return _flatten(image.convert("RGBA"), steps), steps
-    if image.mode in {"1", "L"}:
-        return image if image.mode == "L" else image.convert("L"), steps
-    if image.mode in {"CMYK", "P"}:
-        steps.append(f"{'palette' if image.mode == 'P' else 'CMYK'} to RGB")
-    return image.convert("RGB"), steps
-
-
-def _high_depth_to_grey(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips at 255 where it should scale.
-    values = np.asarray(image, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it has pixels that are not finite numbers")
-    if image.mode == "F" and values.max() <= 1:
-        top = 1.0
-    else:
-        top = 255.0 if image.mode == "F" and values.max() <= 255 else 65535.0
-    return Image.fromarray(np.round(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
-
-
-def _flatten(image: Image.Image, steps: list[str]) -> Image.Image:
-    alpha = image.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return image.convert("RGB")
-    # White ink on transparency vanishes on white paper; there, black paper shows it.
-    colour, flat = "white", _over(image, "white")
-    if not _has_contrast(flat) and _has_contrast(on_black := _over(image, "black")):
-        colour, flat = "black", on_black
-    steps.append(f"transparency over {colour}")
-    return flat
-
-
-def _over(image: Image.Image, colour: str) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
-
-
-def _has_contrast(image: Image.Image) -> bool:
-    values = np.asarray(image.convert("L"))
-    return int(values.max()) - int(values.min()) >= 16

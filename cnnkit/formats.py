@@ -1,0 +1,56 @@
+"""Which image files are read, and how to convert those that are not."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+# Pillow's own check would load the library, which takes longer than reading a small image.
+_AVIF = ("AVIF",) if find_spec("PIL._avif") else ()
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *_AVIF)
+"""The formats that are read, by Pillow's names."""
+
+_SUFFIXES = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "AVIF": (".avif", ".avifs"),
+}
+SUFFIXES = frozenset(suffix for name in FORMATS for suffix in _SUFFIXES[name])
+"""The endings of files that are read."""
+
+_OTHERS = """
+    .heic .heif .hif .jp2 .j2k .jpf .jpx .jxl .psd .tga .exr .hdr .ico .pcx .svg
+    .3fr .arw .cr2 .cr3 .crw .dng .erf .kdc .mef .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srf .srw .x3f
+"""
+CONVERTIBLE = frozenset(_OTHERS.split())
+"""Endings of pictures that are not read, but that can be converted."""
+
+_HEIC = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
+
+
+def how_to_convert(endings: Iterable[str]) -> str:
+    """Say how files with these endings become files that are read.
+
+    >>> how_to_convert([".heic"])
+    'cnnkit does not read .heic files. Convert them to JPEG first, ...: magick mogrify -format jpg DIR/*.heic'
+    """
+    endings = sorted(set(endings))
+    *others, last = endings
+    named = f"{', '.join(others)} and {last}" if others else last
+    files = " ".join(f"DIR/*{ending}" for ending in endings)
+    return (
+        f"cnnkit does not read {named} files. Convert them to JPEG first, for example with ImageMagick: "
+        f"magick mogrify -format jpg {files}"
+    )
+
+
+def is_heic(data: bytes) -> bool:
+    """Tell whether the content of a file is a HEIC image, as phones make them, by the brands at its start."""
+    if data[4:8] != b"ftyp" or data[8:12] in {b"avif", b"avis"}:
+        return False
+    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(int.from_bytes(data[:4]), 256), 4))}
+    return not brands.isdisjoint(_HEIC) or (bool(brands & {b"mif1", b"msf1"}) and not brands & {b"avif", b"avis"})

@@ -7,30 +7,15 @@ from typing import Any, ClassVar, Literal, Self
 
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results import ParityCertificate
-from cnnkit.splits import SplitRecord
+from cnnkit.results import ParityCertificate, Pretraining, SplitRecord
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""
 
+SPLIT_SETTINGS = ("split_by", "split_seed", "validation_fraction", "test_fraction")
+"""Recipe fields that a run takes over from the weights that it starts from."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """What the weights were before the training that the card tells of.
-
-    Attributes:
-        weights: model reference that they were named by.
-        weights_sha256: hash of those weights; empty where they carry none.
-        known: it is known which images they were trained on.
-        overlap: images of this training's validation and test splits that they had seen, by split.
-    """
-
-    weights: str
-    weights_sha256: str = ""
-    known: bool = False
-    overlap: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +68,16 @@ class ModelCard:
             raise ValueError("labels must be distinct, and at least one")
         if any(_CONTROL.search(label) for label in self.labels):
             raise ValueError("labels must not have control characters")
+
+    @property
+    def split_settings(self) -> dict[str, Any]:
+        """How the images of its training were divided, as fields of a recipe; none where that is not known."""
+        if not self.recipe:
+            return {}
+        from cnnkit.recipe import Recipe
+
+        recipe = Recipe.recorded(self.recipe)
+        return {name: getattr(recipe, name) for name in SPLIT_SETTINGS}
 
     def to_json(self) -> str:
         """Return the card as compact JSON."""
@@ -139,3 +134,14 @@ class ModelCard:
             "pretraining": None if pretraining is None else Pretraining(**pretraining),
         }
         return cls(**{**fields, **rebuilt})
+
+
+def safetensors_metadata(data: bytes) -> dict[str, str]:
+    """Return the texts that a safetensors file carries beside its tensors.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return dict(header.get("__metadata__", {}))

@@ -193,6 +193,11 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
     return table
 
 
+def is_of_earlier_version(table: dict[str, Any]) -> bool:
+    """Whether a recipe table is a whole one that a version before 0.2 wrote, in which the seed divides the images."""
+    return "split_by" not in table and {"seed", "limit_batches", "tensorboard"} <= table.keys()
+
+
 def _said(problem: "ErrorDetails") -> str:
     """Say what pydantic found wrong: the field, what was expected, and what came."""
     where, came = ": ".join(map(str, problem["loc"])), problem["input"]

@@ -8,7 +8,6 @@ added or removed moves no others than those next to a border.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -20,31 +19,6 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 Positions = NDArray[np.int64]
 """Places of images in their data set, int64 [N]."""
-
-
-@dataclass(frozen=True)
-class SplitRecord:
-    """How a data set was divided; part of the model card.
-
-    Attributes:
-        by: `content`, or `path` as versions before 0.2 did.
-        seed: of the split; not the seed of the training.
-        validation_fraction: of the images that are not tested on.
-        test_fraction: of all images.
-        given: the splits that the data set itself has, to which no fraction applies.
-        images: number of images by split.
-        hashes: what the content of an image is: the bytes of its `file`, or its `pixels`.
-        digest: SHA-256 over the hashes of all contents and their splits.
-    """
-
-    by: Literal["content", "path"]
-    seed: int
-    validation_fraction: float
-    test_fraction: float
-    given: tuple[str, ...] = ()
-    images: dict[str, int] = field(default_factory=dict)
-    hashes: Literal["file", "pixels"] = "file"
-    digest: str = ""
 
 
 def divide(

@@ -4,8 +4,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit import registry
-from cnnkit.errors import OutputError, UsageError
+from cnnkit import registry, zoo
+from cnnkit.errors import CnnkitError, OutputError, UsageError
 from cnnkit.files import expanded
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def train_events(
 
     def draw_curves() -> None:
         if run is not None and records and distributed.is_first():
-            plots.curves(records, run / "curves.png", title=run.name)
+            title = f"{run.name} (dry run: no figure counts)" if recipe.limit_batches else run.name
+            plots.curves(records, run / "curves.png", title=title)
 
     steps = loop.train_events(
         recipe, data_dir=expanded(data_dir), runs_dir=Path(runs_dir), device=device, resume=expanded(resume), **options
@@ -138,8 +139,11 @@ def run_recipe(run: str | Path) -> "Recipe":
     return recipe_of(Path(run).expanduser())
 
 
-def default_recipe(model: str, **changes: Any) -> "Recipe":
+def default_recipe(model: str, /, **changes: Any) -> "Recipe":
     """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
+
+    With `weights` of a run, a checkpoint or the zoo, the split is theirs, except for what `changes` says of it: images
+    that these weights were trained on are not held out.
 
     Raises:
         UnknownNameError: no such network.
@@ -150,10 +154,30 @@ def default_recipe(model: str, **changes: Any) -> "Recipe":
     0.001
     """
     reference = registry.resolve(model)
+    given = {name: value for name, value in changes.items() if value is not None}
+    if given.get("weights"):
+        given = {**_split_of(str(given["weights"])), **given}
     if reference.kind == "architecture":
-        return registry.model(model).recipe.override(changes)
+        return registry.model(model).recipe.override(given)
     if reference.is_architecture:
         from cnnkit.recipe import Recipe
 
-        return Recipe(model=model, normalisation="standard").override(changes)
+        return Recipe(model=model, normalisation="standard").override(given)
     raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
+
+
+def _split_of(weights: str) -> dict[str, Any]:
+    """Return how the images of trained weights were divided, as fields of a recipe; none where that is not known."""
+    from cnnkit.card import ModelCard, safetensors_metadata
+
+    with suppress(CnnkitError, OSError, ValueError):  # what is wrong with the weights is told when they are read
+        reference = registry.resolve(weights)
+        if reference.kind == "checkpoint" and reference.path is not None:
+            data = reference.path.read_bytes()
+        elif reference.kind in {"zoo", "architecture"}:
+            data = zoo.read(weights, "model.safetensors")
+        else:
+            return {}
+        card = ModelCard.from_metadata(safetensors_metadata(data), weights)
+        return card.split_settings if card else {}
+    return {}

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from cnnkit.cli.signals import Terminated, name_of
 from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
+from cnnkit.render import notices
 
 # What an installation for prediction only does without.
 _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "matplotlib"}
@@ -33,8 +34,9 @@ class Group(TyperGroup):
         # Wrong usage may be found before `--json` itself is looked at.
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}
         try:
+            notices.clear()
             with warnings.catch_warnings():
-                warnings.showwarning = partial(_show_warning, set(), warnings.showwarning)
+                warnings.showwarning = partial(_show_warning, warnings.showwarning)
                 return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:
             if ctx.obj["json"]:
@@ -75,16 +77,12 @@ class Group(TyperGroup):
             raise typer.Exit(1) from None
 
 
-def _show_warning(
-    said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any
-) -> None:
-    """Show what the user should know of a device as all that cnnkit says, once; other libraries' warnings as usual."""
+def _show_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Show what the user should know of a device as all that cnnkit says; other libraries' warnings as usual."""
     if issubclass(category, DeviceWarning):
         from cnnkit.render import console
 
-        if str(message) not in said:
-            said.add(str(message))
-            console.warning(str(message))
+        console.warning(str(message))
     else:
         usual(message, category, *rest)
 
@@ -119,9 +117,11 @@ def _report(ctx: typer.Context, code: str, message: str, result: Any = None, *, 
             ctx.invoked_subcommand or "", result, errors=[(code, message)], status="failed" if failed else "error"
         )
     else:
+        from rich.text import Text
+
         from cnnkit.render import console
 
         if code == StoppedError.code:
-            console.warning(message)
+            console.say(console.err(), Text(console.printable(message), "yellow"))
         else:
             console.error(message)

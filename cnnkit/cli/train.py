@@ -62,18 +62,37 @@ def command(
     augmentation: Annotated[
         str | None, in_panel("Changes to training images: none, affine, digits, drawings or crops.", _DATA)
     ] = None,
+    fit: Annotated[str | None, in_panel("How images get their size: auto, contain, cover or stretch.", _DATA)] = None,
+    crop_fraction: Annotated[float | None, in_panel("Share of each side that cover keeps, as in 0.875.", _DATA)] = None,
+    interpolation: Annotated[
+        str | None, in_panel("Resampling: auto, nearest, bilinear, bicubic, lanczos or box.", _DATA)
+    ] = None,
     validation_fraction: Annotated[
         float | None, in_panel("Share of the training images to validate on.", _DATA)
     ] = None,
     test_fraction: Annotated[
-        float | None, in_panel("Share to test on, of an image folder without a test folder.", _DATA)
+        float | None, in_panel("Share to test on, of an image folder without a test folder; 0: no test set.", _DATA)
     ] = None,
-    seed: Annotated[
-        int | None, in_panel("Seed of the split, the weights, the order and the augmentation.", _DATA)
+    split_seed: Annotated[int | None, in_panel("Seed of the split.", _DATA)] = None,
+    split_by: Annotated[
+        str | None, in_panel("What decides the split: content, or path as before version 0.2.", _DATA)
     ] = None,
+    skip_damaged: Annotated[
+        bool | None,
+        in_panel("Leave out files that cannot be decoded.", _DATA, "--skip-damaged/--no-skip-damaged"),
+    ] = None,
+    seed: Annotated[int | None, in_panel("Seed of the weights, the order and the augmentation.", _DATA)] = None,
     weights: Annotated[
         str | None,
         in_panel("Model to start from; the head is new where the classes differ.", _START, metavar="REF"),
+    ] = None,
+    allow_overlap: Annotated[
+        bool | None,
+        in_panel(
+            "Go on where these weights were trained on images that are held out.",
+            _START,
+            "--allow-overlap/--no-allow-overlap",
+        ),
     ] = None,
     freeze: Annotated[bool | None, in_panel("Train the head only.", _START, "--freeze/--no-freeze")] = None,
     epochs: Annotated[int | None, in_panel("Passes over the training images.", _LENGTH)] = None,
@@ -127,7 +146,8 @@ def command(
     The run folder gets run.toml, metrics.csv, curves.png, state.safetensors and best.safetensors, the weights of the
     best epoch by validation accuracy. Ctrl-C saves and stops; --resume goes on from there.
     """
-    from cnnkit.recipe import Recipe, read_recipe_table
+    from cnnkit.recipe import Recipe, is_of_earlier_version, read_recipe_table
+    from cnnkit.render import console
     from cnnkit.training import runs
 
     if runs.is_restart() and runs.run_of_this_launch(runs_dir, resume) is None:
@@ -142,11 +162,17 @@ def command(
     from cnnkit import api
 
     changes = {option: value for option, value in context.params.items() if option in Recipe.model_fields}
-    recipe = (
-        api.default_recipe(name).override(given).override({**changes, "input_shape": shape_of(input), "model": name})
+    changes |= {"input_shape": shape_of(input), "model": name}
+    recipe = api.default_recipe(
+        name, **given | {option: value for option, value in changes.items() if value is not None}
     )
+    if config is not None and is_of_earlier_version(given):
+        console.warning(
+            f"{config} was written before version 0.2, when the seed divided the images; this run divides them by "
+            "their content, so that its figures are not those of that run; to divide them as then, add --split-by path "
+            f"--split-seed {given['seed']}"
+        )
     if nproc > 1:
-        from cnnkit.render import console
         from cnnkit.training.launch import launch
 
         def arguments(run: Path | None) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnkit import registry, zoo
-from cnnkit.card import ModelCard
+from cnnkit.card import ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
@@ -21,7 +21,7 @@ from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
-from cnnkit.training.networks import load_network, metadata_of
+from cnnkit.training.networks import load_network
 from cnnkit.words import counted
 
 _RUNS_LOOKED_AT = 100
@@ -157,7 +157,7 @@ def _hash_noted_in(name: str) -> str | None:
     """Return the hash that a checkpoint's card notes; None where it has none or cannot be read."""
     with suppress(CnnkitError, OSError, ValueError, AttributeError):
         path = registry.resolve(name).path
-        metadata = metadata_of(zoo.read(name, "model.safetensors") if path is None else path.read_bytes())
+        metadata = safetensors_metadata(zoo.read(name, "model.safetensors") if path is None else path.read_bytes())
         card = ModelCard.from_metadata(metadata, name)
         return card.weights_sha256 if card else None
     return None

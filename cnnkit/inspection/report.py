@@ -14,6 +14,7 @@ from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
+from cnnkit.training.describing import described
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.state import read_facts
 from cnnkit.words import counted
@@ -60,6 +61,7 @@ def origin_of(
         / 1e6,
         saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
         hardware=_hardware(file),
+        preparation=described(form),
         split=card.split,
         pretraining=card.pretraining,
     )

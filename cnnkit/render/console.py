@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cnnkit.render import notices
+
 
 class _Errors(Console):
     """Goes on unread where its reader or terminal is gone: somebody may read the results, or a run has to be saved."""
@@ -42,9 +44,11 @@ def error(message: str) -> None:
     say(err(), Text.assemble(("error: ", "bold red"), printable(message)))
 
 
-def warning(message: str) -> None:
-    """Print what the user should know, and what is no error, to standard error."""
-    say(err(), Text(printable(message), "yellow"))
+def warning(message: str, console: Console | None = None) -> None:
+    """Print what the user should know, and what is no error, to standard error; once, and in the JSON envelope too."""
+    text = message.rstrip().removesuffix(".")
+    if notices.add(text):
+        say(console or err(), Text.assemble(("warning: ", "bold yellow"), (printable(text), "yellow"), "."))
 
 
 def note(message: str) -> None:

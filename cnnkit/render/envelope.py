@@ -1,8 +1,8 @@
 """The JSON envelope that every command prints with `--json`, failures included.
 
-    {"cnnkit": 1, "command": "evaluate", "status": "ok", "data": {...}, "errors": []}
+    {"cnnkit": 1, "command": "evaluate", "status": "ok", "data": {...}, "warnings": [], "errors": []}
 
-`status` is `ok`, `failed` (it ran, and the check failed: exit 3) or `error`.
+`status` is `ok`, `failed` (it ran, and the check failed: exit 3) or `error`; `warnings` are those that were shown.
 """
 
 import dataclasses
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from cnnkit.render import notices
 
 VERSION = 1
 
@@ -40,6 +42,7 @@ def text(
         "command": command,
         "status": status,
         "data": plain(data),
+        "warnings": list(notices.shown()),
         "errors": [{"code": code, "message": message} for code, message in errors],
     }
     return json.dumps(envelope, allow_nan=False) + "\n"

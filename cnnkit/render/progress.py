@@ -106,7 +106,10 @@ def follow(steps: Generator[Step, None, T], what: str) -> T:
         def show(step: Step) -> None:
             nonlocal task
             if isinstance(step, LoadNote):
-                console.say(progress.console, Text(f"{console.printable(step.text)}.", "yellow"))
+                if step.warning:
+                    console.warning(step.text, progress.console)
+                else:
+                    console.say(progress.console, Text(f"{console.printable(step.text)}.", "dim"))
                 return
             about, done, total = step.what, step.done, step.total
             if isinstance(step, LoadProgress):

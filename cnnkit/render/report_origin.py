@@ -11,10 +11,10 @@ from cnnkit.render import charts, html
 from cnnkit.render.html import Content
 from cnnkit.render.report_words import duration, reference
 from cnnkit.render.tables import shape
-from cnnkit.results import EpochRecord, Report
+from cnnkit.results import EpochRecord, Report, SplitRecord
 from cnnkit.words import counted, percent, share
 
-_OFF = (0, 0.0, False, "", None, "none")
+_OFF = (0, 0.0, False, "", None, "none", "auto", "content")
 _ONLY_WITH = {
     "decay_epochs": ("schedule", "step"),
     "decay_factor": ("schedule", "step"),
@@ -32,6 +32,10 @@ def training(found: Report) -> Iterable[Content]:
     facts: dict[str, Content] = {"Network": origin.network, "Input": shape(origin.input_shape)}
     facts["Data set"] = origin.dataset or "not known"
     facts |= {name.capitalize(): counted(size, "image") for name, size in origin.splits.items()}
+    if origin.splits and not origin.splits.get("test"):
+        facts["Test"] = "no test set"
+    if origin.preparation:
+        facts["Images"] = origin.preparation
     if found.records:
         facts["Trained for"] = duration(sum(record.seconds for record in found.records))
     if origin.hardware:
@@ -45,6 +49,8 @@ def training(found: Report) -> Iterable[Content]:
     exact: dict[str, Content] = {
         "Software": ", ".join(f"{name} {version}" for name, version in origin.versions.items())
     }
+    if origin.split is not None:
+        exact["Split"] = _split(origin.split)
     if origin.fingerprint:
         exact["Fingerprint of the data set"] = html.code(origin.fingerprint)
     if origin.weights_sha256:
@@ -52,6 +58,12 @@ def training(found: Report) -> Iterable[Content]:
     yield html.facts(exact)
     if not origin.splits:
         yield html.note("The data set was not at hand, so its sizes are not known.")
+
+
+def _split(found: SplitRecord) -> str:
+    how = "by content" if found.by == "content" else "by path, as versions before 0.2 did"
+    given = f"; {' and '.join(found.given)} as given" if found.given else ""
+    return f"{how}, split seed {found.seed}{given}, digest {found.digest[:12]}"
 
 
 def _listed(labels: tuple[str, ...]) -> str:

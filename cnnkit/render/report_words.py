@@ -30,8 +30,17 @@ def warnings(found: Report) -> Iterable[str]:
     if origin.recipe.get("limit_batches"):
         batches = counted(origin.recipe["limit_batches"], "batch", "batches")
         yield f"This was a dry run: each epoch and each split was cut off after {batches}."
-    if found.mistakes is not None and found.mistakes.seen:
+    if found.evaluation is not None and found.evaluation.split == "validation":
+        yield "There is no test set: the figures are validation figures."
+    elif found.mistakes is not None and found.mistakes.seen:
         yield "The network was trained on some of the images that it is measured on here."
+    if origin.pretraining is not None and not origin.pretraining.known:
+        yield f"Pretraining data unknown: it began with the weights of {origin.pretraining.weights}."
+    if origin.pretraining is not None and origin.pretraining.overlap:
+        parts = " and ".join(f"{number:,} {part} images" for part, number in origin.pretraining.overlap.items())
+        yield f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
+    said = [result.warnings for result in (found.evaluation, found.mistakes) if result is not None]
+    yield from dict.fromkeys(f"{text[0].upper()}{text[1:]}." for texts in said for text in texts)
 
 
 def title(found: Report) -> str:
@@ -81,7 +90,7 @@ def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
     which = f"{scores.split} image{'s' * (scores.images > 1)}" if scores.split != "all" else "images"
     if scores.data != found.origin.dataset:
         which += f" of {scores.data}"
-    fresh = ", which it had not seen," if scores.split == "test" and found.mistakes and not found.mistakes.seen else ""
+    fresh = ", which it had not seen," if scores.exposure.unseen else ""
     if not wrong:
         yield f"It gets all {scores.images:,} {which}{fresh} right."
         return

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, ModelInfo, TritonModel
+from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, Exposure, ModelInfo, TritonModel
 from cnnkit.words import counted, percent, plain_percent, share
 
 
@@ -76,7 +76,7 @@ def evaluation(result: Evaluation) -> None:
         table.add_column(name, justify="right")
     table.add_row(*scores.values())
     measured = f"{result.data}, {result.split}: {counted(result.images, 'image')}, {result.engine}"
-    console.titled(out, f"{result.model} on {measured}", table)
+    console.titled(out, f"{result.model} on {measured}{_exposed(result.exposure)}", table)
     table = console.table()
     table.add_column("class", style="bold", overflow="fold")
     for name in ("precision", "recall", "F1", "images"):
@@ -85,6 +85,11 @@ def evaluation(result: Evaluation) -> None:
         table.add_row(*cells)
     console.titled(out, "By class", table)
     _confusion(result, out)
+
+
+def _exposed(found: Exposure) -> str:
+    """Say that the network has not seen the images, where that is proven."""
+    return ", none of them seen in training" if found.unseen else ""
 
 
 def by_class(result: Evaluation, listed: Iterable[ClassMetrics]) -> Iterator[tuple[str, ...]]:

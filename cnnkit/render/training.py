@@ -1,7 +1,7 @@
 """A training run as it happens: a bar while an epoch runs, a row when it is done."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -12,6 +12,7 @@ from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
 from cnnkit.render.tables import shape
 from cnnkit.results import (
+    ClassCount,
     EpochRecord,
     LoadNote,
     LoadProgress,
@@ -22,6 +23,9 @@ from cnnkit.results import (
     TrainingStopped,
 )
 from cnnkit.words import counted, percent, share
+
+_LISTED = 20
+"""Classes that are named with their numbers of images."""
 
 _HEADER = "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
 
@@ -64,15 +68,19 @@ def show(
     if quiet or finished is None:
         return stopped
     if as_json:
-        envelope.write("train", {"recipe": recipe, "epochs": records, "result": finished})
+        about = {"classes": display.classes, "preparation": display.preparation}
+        envelope.write("train", {"recipe": recipe, "data": about, "epochs": records, "result": finished})
         return None
     out, images = console.out(), display.images
     line = Text.assemble(
+        ("dry run: ", "bold yellow") if finished.dry_run else "",
         "best epoch ",
         (str(finished.best_epoch), "bold"),
         f": validation {share(finished.validation_accuracy, of=images.validation)}",
     )
-    if finished.test_accuracy is not None:
+    if finished.test_accuracy is None:
+        line.append(", no test set")
+    else:
         line.append(", test ").append(share(finished.test_accuracy, of=images.test), "bold green")
     line.append(f", {finished.seconds:.1f} s")
     if finished.ended_by != "epochs":
@@ -111,9 +119,15 @@ def _details(recipe: Recipe) -> str:
         recipe.precision != "fp32" and recipe.precision,
         recipe.compile and "compiled",
         recipe.input_shape and f"input {shape(recipe.input_shape)}",
-        recipe.limit_batches and f"{counted(recipe.limit_batches, 'batch', 'batches')} a split only",
     ]
     return ", ".join(str(detail) for detail in details if detail)
+
+
+def _classes(found: Sequence[ClassCount]) -> str:
+    """Name the classes with their numbers of images, over all splits."""
+    listed = [f"{c.label} {c.train + c.validation + c.test:,}" for c in found[:_LISTED]]
+    more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
+    return f"{counted(len(found), 'class', 'classes')}: {', '.join(listed)}{more}"
 
 
 def _loss(value: float) -> str:
@@ -123,16 +137,17 @@ def _loss(value: float) -> str:
 class _Images:
     """How many images the accuracies of a run are of; 0 before that is known."""
 
-    def __init__(self, recipe: Recipe, started: TrainingStarted | None = None) -> None:
-        limit = recipe.limit_batches * recipe.batch_size
-        sizes = (started.train_images, started.validation_images, started.test_images) if started else (0, 0, 0)
-        self.train, self.validation, self.test = (min(size, limit) if limit else size for size in sizes)
+    def __init__(self, started: TrainingStarted | None = None) -> None:
+        sizes = (0, 0, 0)
+        if started is not None:
+            sizes = started.dry_run or (started.train_images, started.validation_images, started.test_images)
+        self.train, self.validation, self.test = sizes
 
 
 class _Display:
     def __init__(self, recipe: Recipe, *, quiet: bool) -> None:
         self.recipe = recipe
-        self.images = _Images(recipe)
+        self.images = _Images()
         self.console = console.err()
         self.console.quiet = quiet
         self.progress = Bar(
@@ -148,6 +163,8 @@ class _Display:
         self.task = self.progress.add_task("loading", total=None, numbers="", left="")
         self.steps = 0
         self.run = ""
+        self.classes: tuple[ClassCount, ...] = ()
+        self.preparation = ""
 
     def draw(self, event: TrainingEvent) -> None:
         match event:
@@ -155,8 +172,11 @@ class _Display:
                 self.progress.update(
                     self.task, description=f"reading {event.what}", completed=event.done, total=event.total
                 )
-            case LoadNote():
-                console.say(self.console, Text(console.printable(event.text), "yellow"))
+            case LoadNote(text, warning):
+                if warning and not self.console.quiet:
+                    console.warning(text, self.console)
+                else:
+                    console.say(self.console, Text(console.printable(f"{text}."), "dim"))
             case TrainingStarted():
                 self._started(event)
             case StepProgress():
@@ -174,7 +194,7 @@ class _Display:
         return f"{speed * self.recipe.batch_size:,.0f} images/s" if speed and math.isfinite(speed) else ""
 
     def _started(self, event: TrainingStarted) -> None:
-        self.images = _Images(self.recipe, event)
+        self.images = _Images(event)
         self.steps = event.steps_per_epoch
         self.run = str(event.run)
         recipe = self.recipe
@@ -187,7 +207,20 @@ class _Display:
                 f", {counted(event.processes, 'process', 'processes')}" if event.processes > 1 else "",
             ),
         )
+        self.classes, self.preparation = event.classes, event.preparation
+        if event.classes:
+            console.say(self.console, Text(console.printable(_classes(event.classes)), "dim"))
+        if event.preparation:
+            console.say(self.console, Text(f"images: {event.preparation}", "dim"))
         console.say(self.console, Text(f"{_details(recipe)} → {event.run}", "dim"))
+        if event.dry_run is not None:
+            train, validation, test = event.dry_run
+            console.warning(
+                f"this is a dry run of {counted(recipe.limit_batches, 'batch', 'batches')} an epoch: it uses "
+                f"{counted(train, 'image')} to train, {validation:,} to validate and {test:,} to test, and no figure "
+                "of it counts",
+                self.console,
+            )
         self.console.print(Text(_HEADER, "bold cyan"), soft_wrap=True)
         for record in event.earlier:
             self._epoch(record)
@@ -206,7 +239,8 @@ class _Display:
             f"{_loss(event.validation_loss):>10}  {validation:>8}  "
             f"{event.images_per_second:>9,.0f}  {event.seconds:>7.1f}"
         )
-        self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green")), soft_wrap=True)
+        dry = (" dry run" if event.dry_run else "", "yellow")
+        self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green"), dry), soft_wrap=True)
 
     def stopped(self, records: list[EpochRecord]) -> None:
         best = [record for record in records if record.is_best]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cnnkit.results.data import DamagedFiles as DamagedFiles
     from cnnkit.results.data import Duplicates as Duplicates
     from cnnkit.results.data import Exposure as Exposure
+    from cnnkit.results.data import Pretraining as Pretraining
+    from cnnkit.results.data import SplitRecord as SplitRecord
     from cnnkit.results.evaluation import CalibrationBin as CalibrationBin
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
@@ -103,6 +105,8 @@ _HOMES = {
     "DamagedFiles": "data",
     "Duplicates": "data",
     "Exposure": "data",
+    "Pretraining": "data",
+    "SplitRecord": "data",
     "CalibrationBin": "evaluation",
     "ClassMetrics": "evaluation",
     "Evaluation": "evaluation",

@@ -1,6 +1,6 @@
 """What is known of the images that a network is trained or measured on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -66,3 +66,44 @@ class Exposure:
         """Whether it is proven that it has seen none of them."""
         return self.known and not self.trained and not self.validated and self.pretraining != "unknown"
 
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """How a data set was divided; part of the model card.
+
+    Attributes:
+        by: `content`, or `path` as versions before 0.2 did.
+        seed: of the split; not the seed of the training.
+        validation_fraction: of the images that are not tested on.
+        test_fraction: of all images.
+        given: the splits that the data set itself has, to which no fraction applies.
+        images: number of images by split.
+        hashes: what the content of an image is: the bytes of its `file`, or its `pixels`.
+        digest: SHA-256 over the hashes of all contents and their splits.
+    """
+
+    by: Literal["content", "path"]
+    seed: int
+    validation_fraction: float
+    test_fraction: float
+    given: tuple[str, ...] = ()
+    images: dict[str, int] = field(default_factory=dict)
+    hashes: Literal["file", "pixels"] = "file"
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the weights were before the training that the card tells of.
+
+    Attributes:
+        weights: model reference that they were named by.
+        weights_sha256: hash of those weights; empty where they carry none.
+        known: it is known which images they were trained on.
+        overlap: images of this training's validation and test splits that they had seen, by split.
+    """
+
+    weights: str
+    weights_sha256: str = ""
+    known: bool = False
+    overlap: dict[str, int] = field(default_factory=dict)

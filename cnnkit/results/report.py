@@ -1,9 +1,10 @@
 """All that is known of a run in one place."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cnnkit.results.benchmark import Benchmark
+from cnnkit.results.data import Pretraining, SplitRecord
 from cnnkit.results.evaluation import Evaluation
 from cnnkit.results.export import ParityCertificate
 from cnnkit.results.graphs import GraphSummary
@@ -11,10 +12,6 @@ from cnnkit.results.inspection import ModelSummary
 from cnnkit.results.mistakes import Mistakes
 from cnnkit.results.robustness import Robustness
 from cnnkit.results.training import EpochRecord
-
-if TYPE_CHECKING:
-    from cnnkit.card import Pretraining
-    from cnnkit.splits import SplitRecord
 
 SectionName = Literal[
     "training", "curves", "evaluation", "mistakes", "corruptions", "attacks", "parity", "benchmark", "layers", "usage"
@@ -47,6 +44,7 @@ class Origin:
         size_mb: of its file.
         saved: date of its file, as 2026-01-31; empty where a date says nothing, as for the zoo's.
         hardware: what it was trained on, as in `cpu, 8 threads`; empty where nothing says it.
+        preparation: what was done to the images, as in `28×28 grey, cover`; empty where nothing says it.
         split: how the data set was divided; None where the card does not say it.
         pretraining: the weights that the training started from; None for random ones.
     """
@@ -65,8 +63,9 @@ class Origin:
     size_mb: float
     saved: str
     hardware: str
-    split: "SplitRecord | None" = None
-    pretraining: "Pretraining | None" = None
+    preparation: str = ""
+    split: SplitRecord | None = None
+    pretraining: Pretraining | None = None
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,10 @@ class TrainingStarted:
 
     Attributes:
         trainable: parameters that are not frozen.
-        train_images, validation_images, test_images: those that are used; a dry run uses a part of them.
+        train_images, validation_images, test_images: of the splits.
         classes: with their numbers of images.
         preparation: what happens to an image, such as `32×32 RGB to 28×28 grey`.
-        dry_run: no figure of the run counts.
+        dry_run: images that a dry run uses of each split, whose figures do not count; None for a whole run.
         steps_per_epoch: batches, each over all processes.
         resumed_at: epochs, and steps of the next one, that earlier parts of the run did; None for a new run.
         earlier: those epochs.
@@ -64,7 +64,7 @@ class TrainingStarted:
     earlier: "tuple[EpochRecord, ...]" = ()
     classes: tuple[ClassCount, ...] = ()
     preparation: str = ""
-    dry_run: bool = False
+    dry_run: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of training; `is_best` by validation accuracy. Losses are means over the images."""
+    """One epoch of training; `is_best` by validation accuracy. Losses are means over the images.
+
+    The figures of a dry run are of a few images and do not count.
+    """
 
     epoch: int
     train_loss: float
@@ -91,6 +94,7 @@ class EpochRecord:
     seconds: float
     images_per_second: float
     is_best: bool
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Normalise
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
+from cnnkit.training.arrays import map_array
 from cnnkit.training.augmentation import AUGMENTATIONS
-from cnnkit.training.cache import map_array
 from cnnkit.training.data import Split
 from cnnkit.training.decoding import as_it_is, ignore_signals, processors
 from cnnkit.training.randomness import derive, generator

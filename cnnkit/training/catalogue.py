@@ -21,8 +21,8 @@ from cnnkit.files import write_atomic
 from cnnkit.images import Fit, Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
-from cnnkit.results import DamagedFiles, Duplicates, LoadNote, LoadProgress
-from cnnkit.splits import PARTS, Part, Positions, SplitRecord
+from cnnkit.results import DamagedFiles, Duplicates, LoadNote, LoadProgress, SplitRecord
+from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, named
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
@@ -182,8 +182,8 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
         warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
     if facts.little_kept:
         warnings.append(
-            f"{counted(facts.little_kept, 'image')} of {name} {'loses' if facts.little_kept == 1 else 'lose'} more than "
-            f"half of the picture by fit {shape.fit}; --fit contain keeps all of it"
+            f"{counted(facts.little_kept, 'image')} of {name} {'loses' if facts.little_kept == 1 else 'lose'} more "
+            f"than half of the picture by fit {shape.fit}; --fit contain keeps all of it"
         )
     origins = list(found.files)
     row = {origin: position for position, origin in enumerate(origins)}
@@ -291,8 +291,8 @@ def _catalogue(
             missing = [classes[label] for label in sorted(set(labels) - there)]
             if missing:
                 warnings.append(
-                    f"{_shown(missing)} {'has' if len(missing) == 1 else 'have'} too few different images for the {part} "
-                    "split, which has none of them"
+                    f"{_shown(missing)} {'has' if len(missing) == 1 else 'have'} too few different images for the "
+                    f"{part} split, which has none of them"
                 )
     duplicates = find_duplicates(origins, contents, labels, parts)
     warnings += duplicate_warnings(duplicates)

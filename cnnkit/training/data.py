@@ -146,7 +146,7 @@ class ImageData:
         known = self.catalogue
         for part in PARTS if name == "all" else (name,):
             if position < len(known.parts[part]):
-                return known.origins[known.parts[part][position]]
+                return known.origins[int(known.parts[part][position])]
             position -= len(known.parts[part])
         raise IndexError(f"the {name} split of {self.name} has no image {position}")
 
@@ -179,14 +179,14 @@ def load(
 
 def take(known: Catalogue, only: tuple[SplitName, ...]) -> Generator[LoadProgress, None, ImageData]:
     """Bring the splits that are asked for into memory; yields progress."""
-    splits: dict[Part, Split] = {}
-    for part in PARTS:
-        splits[part] = yield from _take(known, part, wanted=part in only or "all" in only)
-    return ImageData(known, known.preprocessing, **splits, warnings=known.warnings)
+    train = yield from _take(known, "train", only)
+    validation = yield from _take(known, "validation", only)
+    test = yield from _take(known, "test", only)
+    return ImageData(known, known.preprocessing, train, validation, test, warnings=known.warnings)
 
 
-def _take(known: Catalogue, part: Part, *, wanted: bool) -> Generator[LoadProgress, None, Split]:
-    where = known.parts[part] if wanted else known.parts[part][:0]
+def _take(known: Catalogue, part: Part, only: tuple[SplitName, ...]) -> Generator[LoadProgress, None, Split]:
+    where = known.parts[part] if part in only or "all" in only else known.parts[part][:0]
     targets = torch.from_numpy(known.targets[where])
     if not known.is_folder:
         pixels = yield from _prepare(known.pixels[where], known.preprocessing, f"{part} images")

@@ -70,7 +70,9 @@ def decode(folder: Path, files: Files, form: Preprocessing, keep: Keep) -> Gener
         deep = sorted(spans)
         again = [files[place] for place in deep]
         known = replace(form, value_range=found)
-        yield from _pass(folder, again, known, lambda at, pixels: [keep(deep[at + i], p[None]) for i, p in enumerate(pixels)])
+        yield from _pass(
+            folder, again, known, lambda at, pixels: [keep(deep[at + i], p[None]) for i, p in enumerate(pixels)]
+        )
         facts = replace(facts, value_range=found)
     return facts
 
@@ -114,7 +116,9 @@ def _pass(
         done += len(pixels)
         yield LoadProgress("images", done, count)
     if changed:
-        raise DataError(f"{folder / changed[0]} changed while it was read. Run the command again when nothing writes there.")
+        raise DataError(
+            f"{folder / changed[0]} changed while it was read. Run the command again when nothing writes there."
+        )
     return Facts(damaged, dict(originals), len(spans), form.value_range if spans else None, frames, little), spans
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from cnnkit.depth import describe
+from cnnkit.images import Preprocessing
 from cnnkit.results import ClassCount
 from cnnkit.splits import PARTS
 from cnnkit.training.data import ImageData
@@ -14,9 +15,7 @@ from cnnkit.words import counted
 def class_counts(data: ImageData) -> tuple[ClassCount, ...]:
     """Return the classes with their numbers of images in each split."""
     known = data.catalogue
-    counts = [
-        np.bincount(known.targets[known.parts[part]], minlength=len(known.classes)).tolist() for part in PARTS
-    ]
+    counts = [np.bincount(known.targets[known.parts[part]], minlength=len(known.classes)).tolist() for part in PARTS]
     return tuple(ClassCount(label, *numbers) for label, *numbers in zip(known.classes, *counts, strict=True))
 
 
@@ -28,17 +27,22 @@ def preparation(data: ImageData) -> str:
     else:
         height, width, *channels = known.pixels.shape[1:]
         before = f"{width}×{height} {_mode(channels[0] if channels else 1)}"
-    after = f"{form.width}×{form.height} {_mode(form.channels)}"
-    if before == after and form.fit != "mnist-box":
+    if before == f"{form.width}×{form.height} {_mode(form.channels)}" and form.fit != "mnist-box":
         return f"{before}, as they are"
-    how = [form.fit if form.fit != "mnist-box" else "cropped to the ink, boxed and centred as in MNIST"]
+    return f"{before} to {described(form)}"
+
+
+def described(form: Preprocessing) -> str:
+    """Say what a network takes, and how an image gets there: `28×28 grey, contain`."""
+    how = [f"{form.width}×{form.height} {_mode(form.channels)}"]
+    how.append("boxed and centred as in MNIST" if form.fit == "mnist-box" else str(form.fit))
     if form.fit == "cover" and form.crop < 1:
-        how.append(f"the middle {form.crop:.0%}")
+        how.append(f"the middle {form.crop:.1%} of each side")
     if form.interpolation != "bilinear":
-        how.append(form.interpolation)
-    if known.facts.value_range is not None:
-        how.append(f"values {describe(known.facts.value_range)}")
-    return f"{before} to {after} ({', '.join(how)})"
+        how.append(str(form.interpolation))
+    if form.value_range is not None:
+        how.append(f"values {describe(form.value_range)}")
+    return ", ".join(how)
 
 
 def _mode(channels: int) -> str:

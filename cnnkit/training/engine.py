@@ -95,12 +95,12 @@ class Engine:
                 processes=self.group.world,
                 parameters=sum(p.numel() for p in parameters),
                 trainable=sum(p.numel() for p in parameters if p.requires_grad),
-                train_images=min(len(self.data.train), limit or len(self.data.train)),
-                validation_images=len(self.validation),
-                test_images=len(self.test),
+                train_images=len(self.data.train),
+                validation_images=len(self.data.validation),
+                test_images=len(self.data.test),
                 classes=class_counts(self.data),
                 preparation=preparation(self.data),
-                dry_run=limit > 0,
+                dry_run=(min(len(self.data.train), limit), len(self.validation), len(self.test)) if limit else None,
                 steps_per_epoch=self.batches.steps,
                 resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
                 earlier=tuple(self.at.records),
@@ -213,6 +213,7 @@ class Engine:
             # With few validation images accuracies tie often; the lower loss then tells them apart.
             is_best=best is None
             or (validation_accuracy, -validation_loss) > (best.validation_accuracy, -best.validation_loss),
+            dry_run=self.recipe.limit_batches > 0,
         )
         if record.is_best:
             # Saved before it counts as best: a state must not speak of a best epoch without a file.

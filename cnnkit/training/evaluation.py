@@ -202,9 +202,7 @@ def _pretraining(card: ModelCard) -> Literal["none", "known", "unknown"]:
     return "none" if card.pretraining is None else "known" if card.pretraining.known else "unknown"
 
 
-def _warnings(
-    card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool
-) -> Iterator[str]:
+def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
     count = len(contents_of(known, used))
     own = exposure.known and exposure.trained + exposure.validated > 0
@@ -220,7 +218,8 @@ def _warnings(
     if card.pretraining is not None and not card.pretraining.known:
         yield f"pretraining data unknown: the weights of {card.pretraining.weights} may have seen these images"
     if card.recipe and card.recipe.get("limit_batches") and (own or exposure.known):
-        yield f"the weights are those of a dry run, of {counted(card.recipe['limit_batches'], 'batch', 'batches')} an epoch"
+        batches = counted(card.recipe["limit_batches"], "batch", "batches")
+        yield f"the weights are those of a dry run, of {batches} an epoch"
     if len(known.classes) > 1 and used != "all":
         missing = len(set(range(len(known.classes))) - set(known.targets[known.parts[used]].tolist()))
         if missing:

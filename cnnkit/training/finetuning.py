@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import torchvision
 from torch import Tensor, nn
-
 from torchvision.transforms import InterpolationMode
 
 from cnnkit import registry
@@ -43,7 +42,9 @@ class Source:
         own, shape = self.preprocessing, recipe.input_shape
         if shape is not None and shape != (own.channels, own.height, own.width):
             if shape[0] != own.channels:
-                raise UsageError(f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}.")
+                raise UsageError(
+                    f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}."
+                )
             fit = "contain" if own.fit == "mnist-box" else own.fit
             own = replace(own, height=shape[1], width=shape[2], fit=fit)
         if recipe.fit != "auto":

@@ -121,4 +121,3 @@ def _read_list(folder: Path) -> tuple[str, frozenset[str], frozenset[str]] | Non
 
     digest = digest_of_pairs((content, part) for content, part in rows if part in PARTS)
     return digest, of("train", _PRETRAINING), of("validation")
-

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnnkit import registry, zoo
-from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.card import CARD_KEY, ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, DeviceError, UnknownNameError, UsageError
 from cnnkit.files import write_atomic
 from cnnkit.models.normalisation import Normalise
@@ -202,7 +201,7 @@ def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor],
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
         state = safetensors.torch.load(data)
-        metadata = metadata_of(data)
+        metadata = safetensors_metadata(data)
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
     card = ModelCard.from_metadata(metadata, name)
@@ -211,13 +210,6 @@ def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor],
     if weights_hash(state) != card.weights_sha256:
         raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
     return state, card
-
-
-def metadata_of(data: bytes) -> dict[str, str]:
-    """Return the texts that a safetensors file carries beside its tensors."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return dict(header.get("__metadata__", {}))
 
 
 def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, ModelCard]:

@@ -4,10 +4,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from cnnkit import datasets
-from cnnkit.card import ModelCard, Pretraining
+from cnnkit.card import SPLIT_SETTINGS, ModelCard
 from cnnkit.errors import CnnkitError, OverlapError
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.splits import Part
 from cnnkit.training.catalogue import open_catalogue
 from cnnkit.training.data import ImageData
@@ -15,16 +15,7 @@ from cnnkit.training.finetuning import Source
 from cnnkit.training.membership import Membership, membership_of
 from cnnkit.words import counted
 
-SETTINGS = ("split_by", "split_seed", "validation_fraction", "test_fraction")
-"""Recipe fields that a run takes over from the weights that it starts from."""
-
 _NAMED = 3
-
-
-def split_settings(card: ModelCard) -> dict[str, object]:
-    """Return how the images of trained weights were divided, as fields of a recipe."""
-    recipe = Recipe.recorded(card.recipe or {})
-    return {name: getattr(recipe, name) for name in SETTINGS} if card.recipe else {}
 
 
 def examine(
@@ -42,7 +33,7 @@ def examine(
     if card is None:
         yield LoadNote(f"pretraining data unknown: {source.name} may have seen the images that are held out here")
         return Pretraining(source.name), frozenset()
-    if split_settings(card) == {name: getattr(recipe, name) for name in SETTINGS}:
+    if card.split_settings == {name: getattr(recipe, name) for name in SPLIT_SETTINGS}:
         yield LoadNote(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
     seen = yield from _seen(source, card, data, data_dir)
     if seen is None or seen.hashes != data.catalogue.record.hashes:
@@ -57,7 +48,7 @@ def examine(
         "validation": _names(data, "validation", seen.trained),
         "test": _names(data, "test", seen.trained | seen.validated),
     }
-    overlap = {part: len(names) for part, names in found.items() if names}
+    overlap: dict[str, int] = {part: len(names) for part, names in found.items() if names}
     if overlap and not recipe.allow_overlap:
         raise OverlapError(_refusal(source, data, found), result=found)
     if overlap:

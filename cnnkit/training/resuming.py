@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from cnnkit import datasets
-from cnnkit.card import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote
+from cnnkit.results import LoadNote, Pretraining
 from cnnkit.training.data import ImageData
-from cnnkit.training.earlier import earlier_contents
 from cnnkit.training.distributed import Group
+from cnnkit.training.earlier import earlier_contents
 from cnnkit.training.runs import mark_launch, recipe_of, run_of_this_launch, versions
 from cnnkit.training.state import read_state
 

@@ -151,7 +151,9 @@ def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return tuple(EpochRecord(**{f.name: _READERS[f.type](row[f.name]) for f in _COLUMNS}) for row in rows)
+        # Files of versions before 0.2 lack the last column.
+        known = [f for f in _COLUMNS if f.name != "dry_run" or (rows and f.name in rows[0])]
+        return tuple(EpochRecord(**{f.name: _READERS[f.type](row[f.name]) for f in known}) for row in rows)
     except OSError as error:
         raise CheckpointError(f"cannot read the epochs of the run from {path}: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,6 @@
 """Everything before the first step: what can be wrong with a run is found here, before anything is written."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from cnnkit.card import Pretraining
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
@@ -76,10 +75,7 @@ def prepare(
         )
     with group.first_goes_first():
         data = yield from data_module.load(recipe, form, data_dir=data_dir)
-    for warning in data.warnings:
-        yield LoadNote(warning, warning=True)
-    if not len(data.test):
-        yield LoadNote(f"{data.name} has no test set: what is measured are validation figures", warning=True)
+    yield from _warnings(data)
     pretraining, pretrained = None, frozenset[str]()
     if state:
         pretraining = resuming.pretraining_from_facts(state[1])
@@ -103,6 +99,13 @@ def prepare(
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
     given = resuming.given_by(recipe, state)
     return Prepared(recipe, network, data, folder, run is None, state, given, pretraining)
+
+
+def _warnings(data: ImageData) -> Iterator[LoadNote]:
+    for warning in data.warnings:
+        yield LoadNote(warning, warning=True)
+    if not len(data.test):
+        yield LoadNote(f"{data.name} has no test set: what is measured are validation figures", warning=True)
 
 
 def _run_folder(

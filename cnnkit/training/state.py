@@ -9,10 +9,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.recipe import Recipe
-from cnnkit.training.networks import metadata_of, weights_hash
+from cnnkit.training.networks import weights_hash
 from cnnkit.training.step import TrainingStep
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -73,7 +74,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         data = path.read_bytes()
         tensors = safetensors.torch.load(data)
-        record = json.loads(metadata_of(data)[_KEY])
+        record = json.loads(safetensors_metadata(data)[_KEY])
         version, facts, digest = record["version"], record["facts"], record["sha256"]
     except Exception as error:  # a parser fed with a damaged file may raise anything
         raise CheckpointError(f"{path} is not a whole state: {error}.") from error

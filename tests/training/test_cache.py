@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from cnnkit.training.folders import Listing, list_folder
 from PIL import Image
 
 from cnnkit import api
@@ -23,7 +24,6 @@ from cnnkit.pictures import Pixels
 from cnnkit.render import progress
 from cnnkit.results import LoadNote, LoadProgress, result_of
 from cnnkit.training import cache, decoding
-from cnnkit.training.folders import Listing, list_folder
 
 FORM = Preprocessing(3, 10, 12, (0.0,) * 3, (1.0,) * 3)
 OTHER = Preprocessing(1, 8, 8, (0.0,), (1.0,))

@@ -11,7 +11,7 @@ _LAYERS = 5
 
 
 def report(found: PrecisionReport) -> None:
-    """Draw float32 beside the reduced precision, and the layers with the largest errors."""
+    """Draw float32 beside the reduced precision, the layers with the largest errors, and the test accuracy."""
     out = console.out()
     table = console.table()
     table.add_column("precision", style="bold")
@@ -26,7 +26,7 @@ def report(found: PrecisionReport) -> None:
             ratio.stylize("green" if low > 1 else "yellow")
         latency = f"{measured.latency_p50_ms:.3g} ms"
         table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy), latency, ratio)
-    measured_on = f"{found.images:,} test images of {found.data}, batch {found.batch} on {found.engine}"
+    measured_on = f"{found.images:,} {found.split} images of {found.data}, batch {found.batch} on {found.engine}"
     console.titled(out, f"Against float32: {measured_on}", table)
     shown = found.layers[:_LAYERS]
     if shown:
@@ -39,5 +39,11 @@ def report(found: PrecisionReport) -> None:
             table.add_row(layer.name, layer.operator, f"{layer.alone_snr_db:.1f} dB", f"{layer.together_snr_db:.1f} dB")
         title = f"Largest quantisation errors ({len(shown)} of {len(found.layers)} layers), as signal to noise"
         console.titled(out, title, table)
+    plain, reduced = found.fp32.test_accuracy, found.reduced.test_accuracy
+    if plain is not None and reduced is not None:
+        figures = f"{percent(plain)} in fp32, {percent(reduced)} in {found.precision}"
+        out.print(Text(f"Reported only, on {found.test_images:,} test images: {figures}.", "dim"))
+    if not found.trained_on:
+        out.print(Text(f"The network was not trained on {found.data}.", "yellow"))
     if found.calibration:
         out.print(Text(f"Calibrated on {found.calibration}.", "dim"))

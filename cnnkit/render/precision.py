@@ -26,8 +26,8 @@ def report(found: PrecisionReport) -> None:
             ratio.stylize("green" if low > 1 else "yellow")
         latency = f"{measured.latency_p50_ms:.3g} ms"
         table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy), latency, ratio)
-    measured_on = f"{found.images:,} {found.split} images of {found.data}, batch {found.batch} on {found.engine}"
-    console.titled(out, f"Against float32: {measured_on}", table)
+    measured_on = f"{found.images:,} {found.split} images of {found.data}, batch {found.batch}, {found.engine}"
+    console.titled(out, f"Against fp32: {measured_on}", table)
     shown = found.layers[:_LAYERS]
     if shown:
         table = console.table()

@@ -3,7 +3,8 @@
     python scripts/choose_shapes_recipe.py --data-dir DIR [--seeds 3] [--only article,one-cycle-0.002-80] [--epochs N]
 
 DIR holds basicshapes/<class>/…; results gather in docs/shapes_recipe.json, so that a part can be measured again, and
-what is there already is not measured anew (`--again` does: after a change of the splits). On two cores a seed takes about 10 seconds for 30 epochs, 50 for 160.
+what is there already is kept. After a change of the splits, measure all with --again. On two cores a seed takes about
+10 seconds for 30 epochs, 50 for 160.
 
 Candidates are ranked by their mean validation accuracy over the seeds, then by their mean validation loss, both of the
 best epoch. The test split (`test_fraction` of the recipe) is held back from training as always, and the script ignores
@@ -87,7 +88,7 @@ def mean(rows: list[Result], field: str) -> float:
 def table(ranked: list[list[Result]]) -> str:
     """Return the ranking as Markdown."""
     lines = [
-        "| candidate | optimiser | augmentation | epochs | mean validation accuracy | each seed | mean validation loss |",
+        "| candidate | optimiser | augmentation | epochs | mean validation accuracy | each seed | mean loss |",
         "|" + " --- |" * 7,
     ]
     for rows in ranked:

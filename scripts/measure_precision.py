@@ -1,5 +1,7 @@
 """Measure fp16 and int8 of every entry of models_zoo/ against fp32, and print a Markdown table for docs/performance.md.
 
+The accuracy on the validation split decides whether a file is written; the one on the test split is only reported.
+
     python scripts/measure_precision.py --data-dir DIR [--device cpu] [--only digits,lenet-mnist]
 
 DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. Run it on an idle machine; two
@@ -21,8 +23,8 @@ from cnnkit.results import PrecisionReport
 from cnnkit.words import percent
 
 HEADER = """\
-| entry | precision | size | accuracy | latency p50 | speed-up (95%) | worst layer | |
-| --- | --- | --- | --- | --- | --- | --- | --- |"""
+| entry | precision | size | validation accuracy | test accuracy | latency p50 | speed-up (95%) | worst layer | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def measure(entry: str, precision: Literal["fp16", "int8"], device: str, data_dir: Path) -> PrecisionReport:
@@ -50,11 +52,17 @@ def row(entry: str, found: PrecisionReport) -> str:
     """Return one line of the table."""
     plain, reduced, (low, high) = found.fp32, found.reduced, found.speed_up_interval
     worst = f"`{found.layers[0].name}` {found.layers[0].alone_snr_db:.0f} dB" if found.layers else ""
+    tested = (
+        f"{plain.test_accuracy:.2%} → {reduced.test_accuracy:.2%}"
+        if plain.test_accuracy is not None and reduced.test_accuracy is not None
+        else ""
+    )
     cells = (
         entry,
         found.precision,
         f"{plain.size_mb:.2f} → {reduced.size_mb:.2f} MB",
         f"{percent(plain.accuracy, of=found.images)} → {percent(reduced.accuracy, of=found.images)}",
+        tested,
         f"{plain.latency_p50_ms:.3g} → {reduced.latency_p50_ms:.3g} ms",
         f"{found.speed_up:.2f} ({low:.2f}–{high:.2f})",
         worst,

@@ -258,7 +258,7 @@ def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
 def _proof_on_all(
     file: str, ref: str, otherwise: "ParityCertificate | None", **options: Any
 ) -> "Steps[ParityCertificate | None]":
-    """Compare a file with its network on all test images; where they are not at hand, what is known already counts."""
+    """Compare a file with its network on the split that `verify` takes; without images, what is known counts."""
     try:
         verified = yield from _told("parity", verification_steps(file, against=ref, device="cpu", **options))
     except CnnkitError:

@@ -75,8 +75,8 @@ def command(
     """Write a network to one ONNX file, with proof that it equals the PyTorch model.
 
     PyTorch and onnxruntime run the same images in batches of 1, 2 and 7. Where they disagree, no file is written and
-    the exit code is 3. The same goes for fp16 and int8 where they cost more accuracy on the test images than the budget
-    allows, or are not faster than fp32 on the device.
+    the exit code is 3. The same goes for fp16 and int8 where they cost more accuracy on the validation images than the
+    budget allows, or are not faster than fp32 on the device. Their accuracy on the test split is only reported.
 
     With --triton, the file becomes a model of a Triton model repository, or the next version of one that is there; an
     ONNX file of cnnkit's goes there as it is.

@@ -76,7 +76,7 @@ def export_onnx(
         data_dir: where to look for the images of the comparison first.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         precision: of the weights and of the values between layers; see `cnnkit.exporting.precision`.
-        accuracy_budget: percentage points of accuracy on the test images that a reduced precision may cost.
+        accuracy_budget: percentage points of accuracy on the validation images that a reduced precision may cost.
         force: write it even where it costs more or is not faster.
         device: that a reduced precision is measured on.
         data: data set or image folder to calibrate and measure on; None for the one that it was trained on.

@@ -21,8 +21,9 @@ from cnnkit.exporting.quantisation import quantise
 from cnnkit.results import LayerError, Measured, ParityCertificate, PrecisionReport, result_of
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
-from cnnkit.training.data import Split
-from cnnkit.training.evaluation import load_for
+from cnnkit.splits import PARTS, Part
+from cnnkit.training.data import Split, take
+from cnnkit.training.evaluation import catalogue_for
 from cnnkit.words import counted, percent, points
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -38,12 +39,16 @@ class Samples:
 
     Attributes:
         data: name of the data set.
-        test: images that accuracies are of.
+        trained_on: whether the network was trained on this data set.
+        validation: images that decide whether the file is accepted.
+        test: images for the report only; None where the data set has no test split.
         calibration: some of the training split, uint8 [N, H, W, C]; None where nothing is calibrated.
     """
 
     data: str
-    test: Split
+    trained_on: bool
+    validation: Split
+    test: Split | None
     calibration: Tensor | None
 
 
@@ -62,7 +67,9 @@ def check_precision(precision: str, accuracy_budget: float) -> None:
 def load_samples(
     ref: str, card: ModelCard, precision: Precision, *, data: str | None, data_dir: Path | None
 ) -> Samples:
-    """Load the test images of a network, and for int8 some training images.
+    """Load the validation and test images of a network, and for int8 some training images.
+
+    A folder that `data` names is split by the rule of the network's recipe, also where it was not trained on it.
 
     Raises:
         UsageError: the network is not trained.
@@ -73,19 +80,28 @@ def load_samples(
             f"{ref} has random weights, and --precision {precision} is judged by accuracy: it needs trained ones. "
             f"Run: cnnkit train {ref}"
         )
+
+    needed: tuple[Part, ...] = ("validation", "test") if precision == "fp16" else PARTS
     try:
-        loaded, _ = result_of(load_for(card, data=data, split="test", data_dir=data_dir))
-        test = loaded.filled("test")
+        loaded = result_of(take(result_of(catalogue_for(card, data=data, data_dir=data_dir)), needed))
+        samples = Samples(
+            data=loaded.name,
+            # A folder of the same name may have had images added since.
+            trained_on=loaded.fingerprint == card.fingerprint or loaded.name == card.dataset,
+            validation=loaded.filled("validation"),
+            test=loaded.test if len(loaded.test) else None,
+            calibration=None,
+        )
         if precision == "fp16":
-            return Samples(loaded.name, test, None)
-        training = result_of(load_for(card, data=data, split="train", data_dir=data_dir))[0].filled("train")
+            return samples
+        training = loaded.filled("train")
     except DataError as error:
         needs = "calibrated and measured" if precision == "int8" else "measured"
         raise DataError(
             f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
         ) from error
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
-    return Samples(loaded.name, test, training.take(torch.from_numpy(np.sort(chosen))))
+    return replace(samples, calibration=training.take(torch.from_numpy(np.sort(chosen))))
 
 
 def reduce_precision(
@@ -101,6 +117,8 @@ def reduce_precision(
 ) -> tuple[onnx.ModelProto, ParityCertificate, PrecisionReport]:
     """Convert a proven float32 file, and measure what that costs and brings.
 
+    The objections come from validation images alone. The accuracy on the test split is only reported.
+
     Args:
         model: in float32, as `cnnkit.exporting.onnx` makes it.
         precision: to convert to.
@@ -112,7 +130,7 @@ def reduce_precision(
         accuracy_budget: percentage points of accuracy that may be lost.
 
     Returns:
-        The converted model, its comparison with PyTorch over all test images, and what was measured.
+        The converted model, its comparison with PyTorch over all validation images, and what was measured.
 
     Raises:
         OnnxError: onnxruntime's converters cannot do it.
@@ -130,12 +148,12 @@ def reduce_precision(
     plain, content = (m.SerializeToString(deterministic=True) for m in (model, reduced))
     sessions = {"fp32": open_session(plain, name, device=device), precision: open_session(content, name, device=device)}
 
-    expected, found, sizes = _logits(reference, sessions[precision], samples.test, to_input)
-    targets = samples.test.targets.numpy()
-    accuracy, kept = (float((logits.argmax(1) == targets).mean()) for logits in (expected, found))
+    validation = samples.validation
+    expected, found, sizes = _logits(reference, sessions[precision], validation, to_input)
+    accuracy, kept = _accuracies(validation, expected, found)
     certificate = replace(
         parity.compare(expected, found).certificate(
-            images=f"{counted(len(targets), 'image')} of {samples.data}",
+            images=f"{counted(len(validation), 'validation image')} of {samples.data}",
             batch_sizes=sizes,
             device=device_of(sessions[precision]),
         ),
@@ -145,18 +163,19 @@ def reduce_precision(
         accuracy_budget_points=accuracy_budget,
     )
 
-    image = to_input(next(samples.test.batches(1))[0]).numpy()
+    image = to_input(next(validation.batches(1))[0]).numpy()
     timings = race({key: partial(logits_of, session, image) for key, session in sessions.items()})
     # A CPU may compute in float32 what overflows on a GPU.
-    overflow = (
-        first_overflow(model, to_input(next(samples.test.batches(32))[0]).numpy()) if precision == "fp16" else None
-    )
+    overflow = first_overflow(model, to_input(next(validation.batches(32))[0]).numpy()) if precision == "fp16" else None
     ratio, low, high = speed_up(timings["fp32"], timings[precision])
     latencies = {key: 1e3 * float(np.median(timing.calls)) for key, timing in timings.items()}
     report = PrecisionReport(
         precision=precision,
         data=samples.data,
-        images=len(targets),
+        trained_on=samples.trained_on,
+        split="validation",
+        images=len(validation),
+        test_images=0,
         calibration=counted(len(samples.calibration), "training image") if samples.calibration is not None else "",
         engine=f"onnxruntime {device_of(sessions[precision])}",
         batch=1,
@@ -170,7 +189,18 @@ def reduce_precision(
         layers=layers,
         objections=(),
     )
-    return reduced, certificate, replace(report, objections=_objections(report, certificate, overflow))
+    report = replace(report, objections=_objections(report, certificate, overflow))
+    # After the decision, so that the test images have no part in it.
+    if samples.test is not None:
+        expected, found, _ = _logits(reference, sessions[precision], samples.test, to_input)
+        accuracy, kept = _accuracies(samples.test, expected, found)
+        report = replace(
+            report,
+            test_images=len(samples.test),
+            fp32=replace(report.fp32, test_accuracy=accuracy),
+            reduced=replace(report.reduced, test_accuracy=kept),
+        )
+    return reduced, certificate, report
 
 
 def _convert(
@@ -197,7 +227,7 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
     plain, reduced = report.fp32, report.reduced
     raise PrecisionError(
         f"{ref} in {report.precision}: accuracy {percent(reduced.accuracy, of=report.images)} against "
-        f"{percent(plain.accuracy, of=report.images)}, "
+        f"{percent(plain.accuracy, of=report.images)} on {report.images:,} {report.split} images of {report.data}, "
         f"{reduced.latency_p50_ms:.3g} ms an image against {plain.latency_p50_ms:.3g} ms on {report.engine}. "
         f"{' '.join(f'{objection}.' for objection in report.objections)} No file was written"
         f"{'; --force writes it all the same.' if report.in_range else '.'}",
@@ -225,15 +255,20 @@ def _objections(report: PrecisionReport, certificate: ParityCertificate, overflo
 
 
 def _logits(
-    reference: nn.Module, session: ort.InferenceSession, test: Split, to_input: Callable[[Tensor], Tensor]
+    reference: nn.Module, session: ort.InferenceSession, split: Split, to_input: Callable[[Tensor], Tensor]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
-    """Return the logits [N, classes] of PyTorch and of the file for all test images, and the sizes of their batches."""
+    """Return the logits [N, classes] of PyTorch and of the file for a whole split, and the sizes of the batches."""
     expected, found, sizes = [], [], []
     with torch.inference_mode():
-        for rows in parity.whole_set(len(test)):
-            batch = to_input(test.take(torch.tensor(rows)))
+        for rows in parity.whole_set(len(split)):
+            batch = to_input(split.take(torch.tensor(rows)))
             expected.append(reference(batch).double().numpy())
             found.append(logits_of(session, batch.numpy()).astype(np.float64))
             sizes.append(len(batch))
     # Of the whole batches in a row, one says it.
     return np.concatenate(expected), np.concatenate(found), list(dict.fromkeys(sizes))
+
+
+def _accuracies(split: Split, *logits: NDArray[np.float64]) -> tuple[float, ...]:
+    targets = split.targets.numpy()
+    return tuple(float((found.argmax(1) == targets).mean()) for found in logits)

@@ -61,7 +61,8 @@ def verify(
         against: the run, checkpoint or zoo entry that it was exported from; None to find the one whose weights have the
             hash that the card names: beside the file, in the zoo, or a network with random weights.
         data: data set or image folder; None for the one that the network was trained on.
-        split: as `cnnkit.training.evaluation.evaluate_network` has it.
+        split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
+            budget decides; otherwise as `cnnkit.training.evaluation.evaluate_network` has it.
         data_dir: where to look for data sets first.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same
             processor or GPU, without TF32.
@@ -76,6 +77,9 @@ def verify(
     file = open_file(ref, device)
     reference = find_reference(file, against, trust_code=trust_code)
     network = adapt(file, reference)
+    precision = file.card.precision if file.card else "fp32"
+    if split is None and precision != "fp32":
+        split = "validation"
     loaded, used = yield from load_for(reference.card, ref, data=data, split=split, data_dir=data_dir)
     images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
@@ -91,7 +95,7 @@ def verify(
         torch_accuracy=float(right[0]),
         onnx_accuracy=float(right[1]),
         weights_sha256=reference.card.weights_sha256,
-        precision=file.card.precision if file.card else "fp32",
+        precision=precision,
         accuracy_budget_points=file.card.parity.accuracy_budget_points if file.card and file.card.parity else 0.0,
     )
     model = onnx.load_model_from_string(file.content)

@@ -11,7 +11,7 @@ _LAYERS = 5
 
 
 def report(found: PrecisionReport) -> None:
-    """Draw float32 beside the reduced precision, and the layers with the largest errors."""
+    """Draw float32 beside the reduced precision, the layers with the largest errors, and the test accuracy."""
     out = console.out()
     table = console.table()
     table.add_column("precision", style="bold")
@@ -26,8 +26,8 @@ def report(found: PrecisionReport) -> None:
             ratio.stylize("green" if low > 1 else "yellow")
         latency = f"{measured.latency_p50_ms:.3g} ms"
         table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy, of=found.images), latency, ratio)
-    measured_on = f"{counted(found.images, 'test image')} of {found.data}, batch {found.batch} on {found.engine}"
-    console.titled(out, f"Against float32: {measured_on}", table)
+    images = counted(found.images, f"{found.split} image")
+    console.titled(out, f"Against fp32: {images} of {found.data}, batch {found.batch}, {found.engine}", table)
     shown = found.layers[:_LAYERS]
     if shown:
         table = console.table()
@@ -41,5 +41,12 @@ def report(found: PrecisionReport) -> None:
             f"Largest quantisation errors ({len(shown)} of {counted(len(found.layers), 'layer')}), as signal to noise"
         )
         console.titled(out, title, table)
+    plain, reduced = found.fp32.test_accuracy, found.reduced.test_accuracy
+    if plain is not None and reduced is not None:
+        tested = [percent(accuracy, of=found.test_images) for accuracy in (plain, reduced)]
+        figures = f"{tested[0]} in fp32, {tested[1]} in {found.precision}"
+        out.print(Text(f"Reported only, on {counted(found.test_images, 'test image')}: {figures}.", "dim"))
+    if not found.trained_on:
+        out.print(Text(f"The network was not trained on {found.data}.", "yellow"))
     if found.calibration:
         out.print(Text(f"Calibrated on {found.calibration}.", "dim"))

@@ -6,11 +6,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Measured:
-    """A file in one precision; the accuracy in float32 is that of PyTorch, which the file was proven to equal."""
+    """A file in one precision; the accuracy in float32 is that of PyTorch, which the file was proven to equal.
+
+    Attributes:
+        accuracy: on the validation images, which decide whether the file is accepted.
+        test_accuracy: on the test split, for the report only; None where the data set has no test split.
+    """
 
     size_mb: float
     accuracy: float
     latency_p50_ms: float
+    test_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,11 @@ class PrecisionReport:
     """A file in reduced precision against the same network in float32.
 
     Attributes:
-        data: which images the accuracies are of, and how many.
+        data: name of the data set.
+        trained_on: whether the network was trained on this data set.
+        split: that `accuracy`, `top1_agreement` and the objections are of.
+        images: number of images in that split.
+        test_images: number of images that `test_accuracy` is of; 0 where the data set has no test split.
         calibration: what the ranges of the values were taken from; empty where nothing is calibrated.
         engine: what ran both files.
         batch: images in each timed call.
@@ -50,7 +60,10 @@ class PrecisionReport:
 
     precision: Literal["fp16", "int8"]
     data: str
+    trained_on: bool
+    split: Literal["validation"]
     images: int
+    test_images: int
     calibration: str
     engine: str
     batch: int

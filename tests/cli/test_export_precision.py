@@ -39,7 +39,9 @@ def test_int8_is_shown_beside_float32(tmp_path: Path, cli: Cli) -> None:
     shown = " ".join(result.stdout.split())
     assert "logits differ by at most" in shown
     assert "as int8 against float32" in shown
-    assert "Against float32: 30 test images of shapes, batch 1 on onnxruntime CPU" in shown
+    assert "Against fp32: 12 validation images of shapes, batch 1, onnxruntime CPU" in shown
+    assert "Reported only, on 30 test images: " in shown
+    assert "The network was not trained on shapes." in shown
     assert "Largest quantisation errors (5 of 8 layers), as signal to noise" in shown
     assert "Calibrated on 60 training images." in shown or "Calibrated on 48 training images." in shown
     assert path.is_file()
@@ -54,15 +56,18 @@ def test_a_refusal_shows_what_was_measured_and_exits_3(as_json: bool, ruined: Pa
         found = json.loads(result.stdout)
         assert (found["status"], found["errors"][0]["code"]) == ("failed", "precision")
         assert set(found["data"]) == {
-            "precision", "data", "images", "calibration", "engine", "batch", "fp32", "reduced", "top1_agreement",
-            "in_range", "accuracy_budget_points", "speed_up", "speed_up_interval", "layers", "objections",
+            "precision", "data", "trained_on", "split", "images", "test_images", "calibration", "engine", "batch",
+            "fp32", "reduced", "top1_agreement", "in_range", "accuracy_budget_points", "speed_up", "speed_up_interval",
+            "layers", "objections",
         }  # fmt: skip
         assert found["data"]["layers"][0]["name"] == "middle"
         assert set(found["data"]["layers"][0]) == {"name", "operator", "alone_snr_db", "together_snr_db"}
-        assert set(found["data"]["reduced"]) == {"size_mb", "accuracy", "latency_p50_ms"}
+        assert set(found["data"]["reduced"]) == {"size_mb", "accuracy", "latency_p50_ms", "test_accuracy"}
+        assert found["data"]["reduced"]["test_accuracy"] == 0.5
         assert found["data"]["objections"][0].startswith("It costs 50.00 points of accuracy")
     else:
-        assert result.stdout.startswith("Against float32: 4 test images of photos")
+        assert result.stdout.startswith("Against fp32: 4 validation images of photos")
+        assert "Reported only, on 4 test images: 100.00% in fp32, 50.00% in int8." in result.stdout
         assert "middle" in result.stdout
         assert "accuracy 50.00% against 100.00%" in result.stderr
         assert result.stderr.endswith("No file was written; --force writes it all the same.\n")

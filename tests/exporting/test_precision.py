@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from PIL import Image
 
 import cnnkit
 from cnnkit import api
@@ -139,7 +140,7 @@ def test_the_card_and_its_certificate_say_what_it_is(either: ExportResult, plain
     assert certificate is not None
     assert certificate.passed
     assert certificate.precision == report.precision
-    assert certificate.images == f"{report.images:,} images of shapes"
+    assert certificate.images == f"{report.images:,} validation images of shapes"
     assert certificate.max_absolute_difference > 1e-4
     assert (certificate.torch_accuracy, certificate.onnx_accuracy) == (report.fp32.accuracy, report.reduced.accuracy)
     other = card_in(plain.path)
@@ -150,14 +151,104 @@ def test_the_card_and_its_certificate_say_what_it_is(either: ExportResult, plain
 def test_the_report_is_what_evaluation_finds(either: ExportResult, plain: ExportResult) -> None:
     report = either.precision
     assert report is not None
-    assert report.images == 300
-    assert report.reduced.accuracy == api.evaluate(either.path, data="shapes", device="cpu").accuracy
-    assert report.fp32.accuracy == api.evaluate(plain.path, data="shapes", device="cpu").accuracy
+    assert (report.split, report.test_images) == ("validation", 300)
+    for file, measured in ((either, report.reduced), (plain, report.fp32)):
+        decides = api.evaluate(file.path, data="shapes", split="validation", device="cpu")
+        assert (measured.accuracy, report.images) == (decides.accuracy, decides.images)
+        assert measured.test_accuracy == api.evaluate(file.path, data="shapes", split="test", device="cpu").accuracy
     assert report.top1_agreement >= 0.95
     low, high = report.speed_up_interval
     assert low <= report.speed_up <= high
     assert report.fp32.latency_p50_ms > 0
     assert report.engine == "onnxruntime CPU"
+
+
+def test_the_report_says_whether_the_network_was_trained_on_the_data(
+    int8: ExportResult, photos_run: Path, own_photos: Path, tmp_path: Path
+) -> None:
+    assert int8.precision is not None
+    assert not int8.precision.trained_on
+    other = Path(shutil.copytree(own_photos, tmp_path / "others"))
+    (other / "dark" / "00.png").unlink()
+    for data, known, count in ((None, True, 4), (str(own_photos), True, 4), (str(other), False, 3)):
+        found = api.export(photos_run, tmp_path / "a.onnx", precision="fp16", data=data, force=True, device="cpu")
+        assert found.precision is not None
+        assert found.precision.trained_on is known
+        assert found.certificate.images == f"{count} validation images of {found.precision.data}"
+
+
+def test_verify_decides_on_the_split_that_export_decided_on(int8: ExportResult) -> None:
+    found = api.verify(int8.path, data="shapes", device="cpu")
+    assert (found.split, found.passed) == ("validation", True)
+    assert found.certificate.torch_accuracy == int8.certificate.torch_accuracy
+    assert api.verify(int8.path, data="shapes", split="test", device="cpu").split == "test"
+
+
+DIM, BRIGHT = 60, 220
+
+
+def draw(folder: Path, *, validation: int, test: int) -> Path:
+    """Write an image folder with three split folders; their images of the class `light` are of that brightness."""
+    for split, light in (("train", DIM), ("val", validation), ("test", test)):
+        for label, value in (("dark", DIM), ("light", light)):
+            place = folder / split / label
+            place.mkdir(parents=True, exist_ok=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8), (value - number,) * 3).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saturating(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network answers in eight bits as in float32 for dim images only."""
+    folder = tmp_path_factory.mktemp("saturating")
+    photos = draw(folder / "lights", validation=DIM, test=DIM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent / "nets")
+        return train("tinynets:Saturating", photos, folder / "runs", epochs=1, learning_rate=1e-9, normalisation="unit")
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "accepted", "test_accuracies"),
+    [
+        (DIM, DIM, True, (0.5, 0.5)),
+        (DIM, BRIGHT, True, (1.0, 0.5)),
+        (BRIGHT, DIM, False, (0.5, 0.5)),
+        (BRIGHT, BRIGHT, False, (1.0, 0.5)),
+    ],
+)
+def test_validation_images_decide_and_test_images_do_not(
+    validation: int,
+    test: int,
+    accepted: bool,
+    test_accuracies: tuple[float, float],
+    saturating: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def int8_is_faster(contenders: Mapping[str, object]) -> dict[str, Timing]:
+        takes = {"fp32": 1e-3, "int8": 0.5e-3}
+        return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in contenders}
+
+    monkeypatch.setattr(reduced, "race", int8_is_faster)
+    photos = draw(tmp_path / "lights", validation=validation, test=test)
+    path = tmp_path / "a.onnx"
+
+    def export() -> PrecisionReport | None:
+        return api.export(saturating, path, precision="int8", data=str(photos), trust_code=True, device="cpu").precision
+
+    if accepted:
+        report = export()
+    else:
+        with pytest.raises(
+            PrecisionError, match=r"50\.00% against 100\.00% on 8 validation images of lights"
+        ) as caught:
+            export()
+        report = caught.value.result  # type: ignore[assignment]
+    assert path.exists() is accepted
+    assert report is not None
+    assert (report.fp32.test_accuracy, report.reduced.test_accuracy) == test_accuracies
+    assert bool(report.objections) is not accepted
 
 
 @pytest.mark.skipif(not has_exact_products(), reason="int8 is faster where the processor has instructions for it")
@@ -330,7 +421,10 @@ def measured() -> PrecisionReport:
     return PrecisionReport(
         precision="int8",
         data="mnist",
-        images=10_000,
+        trained_on=True,
+        split="validation",
+        images=12_000,
+        test_images=10_000,
         calibration="512 training images",
         engine="onnxruntime CPU",
         batch=1,
@@ -349,7 +443,7 @@ def measured() -> PrecisionReport:
 @pytest.fixture
 def certificate() -> ParityCertificate:
     return ParityCertificate(
-        images="10,000 images of mnist",
+        images="12,000 validation images of mnist",
         batch_sizes=(1, 2, 7, 256),
         max_absolute_difference=0.5,
         max_relative_difference=0.05,

@@ -237,6 +237,25 @@ class Lopsided(nn.Module):
         return self.last(self.middle(self.first(images.flatten(1)).relu()).relu())
 
 
+class Saturating(nn.Module):
+    """Says `light` where the mean of all pixels is above 0.5; calibrated on dim images, never so in eight bits."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.mean = nn.Linear(192, 1)
+        self.compare = nn.Linear(1, num_classes)
+        with torch.no_grad():
+            self.mean.weight.fill_(1 / 192)
+            self.mean.bias.zero_()
+            self.compare.weight.copy_(torch.tensor([[0.0], [1.0]]))
+            self.compare.bias.copy_(torch.tensor([0.5, 0.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.compare(self.mean(images.flatten(1)).relu())
+
+
 class Loud(nn.Module):
     """Has values in the millions after `loud`, which float32 holds and float16 does not."""
 

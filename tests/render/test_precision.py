@@ -16,12 +16,15 @@ def report() -> PrecisionReport:
     return PrecisionReport(
         precision="int8",
         data="cifar10-jpeg",
-        images=10_000,
+        trained_on=True,
+        split="validation",
+        images=2_500,
+        test_images=10_000,
         calibration="512 training images",
         engine="onnxruntime CPU",
         batch=1,
-        fp32=Measured(2.62, 0.8831, 0.475),
-        reduced=Measured(0.68, 0.8839, 0.0183),
+        fp32=Measured(2.62, 0.8968, 0.475, 0.8831),
+        reduced=Measured(0.68, 0.8964, 0.0183, 0.8839),
         top1_agreement=0.993,
         in_range=True,
         accuracy_budget_points=0.5,
@@ -47,3 +50,18 @@ def test_fp16_has_no_layers_and_no_calibration(report: PrecisionReport, capsys: 
     assert "fp16" in shown
     assert "quantisation" not in shown
     assert "Calibrated" not in shown
+
+
+def test_without_a_test_split_no_test_accuracy_is_shown(
+    report: PrecisionReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fp32, reduced = (replace(measured, test_accuracy=None) for measured in (report.fp32, report.reduced))
+    precision.report(replace(report, test_images=0, fp32=fp32, reduced=reduced))
+    assert "test images" not in capsys.readouterr().out
+
+
+def test_data_that_the_network_was_not_trained_on_is_said(
+    report: PrecisionReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precision.report(replace(report, trained_on=False))
+    assert "The network was not trained on cifar10-jpeg." in capsys.readouterr().out

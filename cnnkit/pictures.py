@@ -6,6 +6,7 @@ caller; `as_picture` and `encoded` are the way back. `cnnkit.images` brings pict
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
+SUFFIXES = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".avif", ".bmp", ".dib", ".gif", ".tif",
+     ".tiff", ".ppm", ".pgm", ".pbm"}
+)  # fmt: skip
+CONVERTIBLE = frozenset(
+    {".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".psd", ".svg", ".tga", ".jp2",
+     ".jxl", ".pcx", ".xcf"}
+)  # fmt: skip
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
 
@@ -30,6 +38,11 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 def is_image_file(path: Path) -> bool:
     """Whether a path is a file that is not hidden and is named like an image."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def how_to_convert(endings: Iterable[str]) -> str:
+    """Say how pictures with these endings, of `CONVERTIBLE`, are made readable."""
+    return f"Convert {', '.join(sorted(endings))} files to JPEG or PNG first."
 
 
 def decode(

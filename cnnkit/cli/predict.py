@@ -121,7 +121,10 @@ def find_images(arguments: list[str]) -> list[Path | None]:
         UsageError: `-` more than once, or a model.
         ImageError: a folder or glob without images. A single file is not looked at yet.
     """
-    from cnnkit.pictures import SUFFIXES, is_image_file
+    from cnnkit import folders
+    from cnnkit.pictures import SUFFIXES, how_to_convert
+    from cnnkit.render import console
+    from cnnkit.walking import left_out
 
     if arguments.count("-") > 1:
         raise UsageError("standard input can be read once only; give - once.")
@@ -133,10 +136,18 @@ def find_images(arguments: list[str]) -> list[Path | None]:
             continue
         refuse_model(argument, "cnnkit predict")
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if is_image_file(p))
+            inside, skipped = folders.walk(path)
+            said = left_out(skipped)
+            convertible = sorted(s.ending for s in skipped if s.convertible)
+            hint = f" {how_to_convert(convertible)}" if convertible else ""
             if not inside:
-                raise ImageError(f"the folder {argument} has no images ({', '.join(sorted(SUFFIXES))}).")
-            found += inside
+                raise ImageError(
+                    f"the folder {argument} has no images ({', '.join(sorted(SUFFIXES))})"
+                    f"{f'; {said}' if said else ''}.{hint}"
+                )
+            if said:
+                console.warning(f"{argument}: {said}.{hint}")
+            found += [path / name for name in inside]
         elif not path.exists() and any(character in argument for character in "*?["):
             # The shell leaves a quoted glob, and on Windows every glob, to the program.
             matched = sorted(

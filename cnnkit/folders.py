@@ -1,0 +1,306 @@
+"""Image folders as people have them: class folders alone, or in split folders. No PyTorch.
+
+A split folder holds class folders, and a class folder holds images. Names count only where that leaves it open.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from cnnkit.errors import DataError
+from cnnkit.files import sha256
+from cnnkit.layouts import Tree, has_pictures
+from cnnkit.pictures import how_to_convert
+from cnnkit.splitnames import is_extra, named_as_splits, split_of
+from cnnkit.walking import Folder, Skipped, Stat, gathered, in_order, left_out, listed, stat, tallied, walk
+
+__all__ = ["Contents", "Skipped", "Stat", "read_folder", "stat", "walk"]
+
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")
+_EXPECTED = "Expected DIR/<class>/…, or DIR/train/<class>/… and DIR/test/<class>/…"
+_Classes = dict[str, dict[str, Stat]]  # the files of each class
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an image folder holds; names are paths inside `folder` with forward slashes.
+
+    Attributes:
+        folder: as the user gave it.
+        classes: labels in Unicode NFC, sorted.
+        files: stat of each image that is used, by name, sorted folder by folder.
+        images: (name, class index) of each image by split. The keys are some of "train", "validation" and "test", with
+            "train" among them, where the folder has split folders, and only "" where it has none.
+        skipped: what is left out.
+        warnings: sentences without a full stop for the user.
+        fingerprint: hash of the files' names and sizes.
+        photos: whether most files are photographs by their ending.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    files: dict[str, Stat]
+    images: dict[str, tuple[tuple[str, int], ...]]
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+    fingerprint: str
+    photos: bool
+
+
+def read_folder(folder: Path) -> Contents:
+    """Find the classes, the images and, if there are split folders, the splits of an image folder.
+
+    Raises:
+        DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
+            belong together, or split folders without class folders.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no image folder {folder}{'' if folder.is_absolute() else f' in {Path.cwd()}'}. Expected "
+            "DIR/<class>/…, named by its path with --data."
+        )
+    return _Reader(folder).contents()
+
+
+class _Reader:
+    """Reads one folder, and remembers what it left out on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = Tree(folder)
+        self.left: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+
+    def contents(self) -> Contents:
+        place, splits = self._layout()
+        if splits:
+            by_split = self._splits(place, splits)
+        else:
+            self._refuse_splits_alone(place)
+            by_split = {"": self._all_classes([place])}
+        self._refuse_shared(by_split)
+        classes = tuple(sorted(next(iter(by_split.values()))))
+        indices = {label: index for index, label in enumerate(classes)}
+        targets = {
+            split: {name: indices[label] for label, files in found.items() for name in files}
+            for split, found in by_split.items()
+        }
+        files = in_order(
+            {name: s for found in by_split.values() for each in found.values() for name, s in each.items()}
+        )
+        images = {
+            split: tuple((name, target[name]) for name in files if name in target) for split, target in targets.items()
+        }
+        skipped = tallied(self.left)
+        if said := left_out(skipped):
+            self.warnings.append(said)
+        # Names and sizes: enough to recognise a folder that was moved, without reading it.
+        lines = "\n".join(f"{name} {size}" for name, (size, _) in files.items())
+        photographs = sum(name.lower().endswith(_PHOTOGRAPHS) for name in files)
+        return Contents(
+            self.tree.root,
+            classes,
+            files,
+            images,
+            skipped,
+            tuple(self.warnings),
+            sha256(lines.encode(errors="surrogateescape")),  # names need not be UTF-8
+            photographs * 2 > len(files),
+        )
+
+    def _layout(self) -> tuple[Folder, dict[str, list[Folder]]]:
+        """Return the folder that holds the class or split folders, and the split folders."""
+        chain = self.tree.chain(self.tree.top)
+        found = [self.tree.splits(place) for place in chain]
+        depth = max((depth for depth, splits in enumerate(found) if splits), default=len(chain) - 1)
+        self._enter(chain[: depth + 1])
+        if not found[depth]:
+            for inner in chain[1:]:
+                if split := split_of(inner.name):
+                    raise DataError(
+                        f"{self.tree.root} has the {split} folder {inner.name} and no train folder. {_EXPECTED}; "
+                        f"or give {self.tree.path(inner)} itself."
+                    )
+        return chain[depth], found[depth]
+
+    def _splits(self, place: Folder, splits: dict[str, list[Folder]]) -> dict[str, _Classes]:
+        """Return the images of each class of each split."""
+        self._stray(place)
+        used = {f.name for found in splits.values() for f in found}
+        extras = [f for name, f in self.tree.folders(place).items() if name not in used]
+        self._leave_extras(extras)
+        if extras:
+            one = len(extras) == 1
+            self.warnings.append(
+                f"the folder{'' if one else 's'} {_names(extras)} beside {listed(sorted(used))} "
+                f"{'is' if one else 'are'} left out: {'it is no split' if one else 'they are no splits'}"
+            )
+        chosen = {}
+        for split in ("train", "validation", "test"):
+            found = splits.get(split, [])
+            full = [f for f in found if self.tree.holds_folders(f)]
+            if len(full) > 1:
+                raise DataError(
+                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {_names(full)}; expected one. "
+                    "Move the others out of it."
+                )
+            for other in found:
+                if other not in full:
+                    self._leave_unlabelled(other)
+            if full:
+                chosen[split] = full[0]
+        train = chosen.pop("train")
+        by_split = {"train": self._all_classes(self.tree.chain(train))}
+        for split, folder in chosen.items():
+            if given := self._given(folder, train, by_split["train"]):
+                by_split[split] = given
+        return by_split
+
+    def _given(self, folder: Folder, train: Folder, known: _Classes) -> _Classes:
+        """Return the images of each class of a validation or test folder; none where it is unlabelled or empty."""
+        chain = self.tree.chain(folder, known)
+        labels = self.tree.labels(chain[-1])
+        full = {label for label, parts in labels.items() if any(map(has_pictures, parts))}
+        unknown = sorted(full - set(known))
+        spellings = {label.casefold().strip(): label for label in known}
+        close = {label: spellings[slip] for label in unknown if (slip := label.casefold().strip()) in spellings}
+        if len(full) < 2 and full.isdisjoint(known) and not close:
+            self._leave_unlabelled(folder)
+            return {}
+        if unknown:
+            hint = "".join(f" {label!r} may be {meant!r}." for label, meant in list(close.items())[:3])
+            raise DataError(
+                f"{self.tree.path(folder)} has the {_class_list(unknown)}, which {self.tree.path(train)} lacks: "
+                f"it has {listed(sorted(known), 10)}.{hint} Rename or move the folders."
+            )
+        self._enter(chain)
+        found = self._classes(chain[-1])
+        if missing := sorted(known.keys() - labels.keys()):  # empty class folders have a warning of their own
+            self.warnings.append(f"{self.tree.path(folder)} has no images of the {_class_list(missing)}")
+        return found
+
+    def _all_classes(self, chain: list[Folder]) -> _Classes:
+        """Return the images of each class folder at the end of a chain, where all classes of the folder must be."""
+        self._enter(chain)
+        found = self._classes(chain[-1])
+        if len(found) > 1:
+            return found
+        skipped = tallied(self.left)
+        endings = sorted(s.ending for s in skipped if s.convertible)
+        what = f"one class folder with images, {next(iter(found))}" if found else "no class folders with images"
+        said = [f"{s[0].upper()}{s[1:]}." for s in (*self.warnings, left_out(skipped)) if s]
+        raise DataError(
+            f"{self.tree.path(chain[-1])} has {what}; expected at least two, one folder a class. "
+            + " ".join([*said, *([how_to_convert(endings)] if endings else [])])
+        )
+
+    def _classes(self, place: Folder) -> _Classes:
+        """Return the images of each class folder of a place."""
+        self._stray(place)
+        found: _Classes = {}
+        empty = []
+        for label, parts in self.tree.labels(place).items():
+            files: dict[str, Stat] = {}
+            left: list[tuple[str, str]] = []
+            for part in parts:
+                self.tree.require_readable(part)
+                images, others = gathered(part)
+                files |= images
+                left += others
+            self.left += left
+            if files:
+                found[_checked(label, self.tree.path(parts[0]))] = files
+                continue
+            pictures = [s for s in tallied(left) if s.convertible]
+            if pictures:
+                raise DataError(
+                    f"the class folder {self.tree.path(parts[0])} has only pictures that cannot be read: "
+                    f"{listed(f'{s.count} {s.ending}' for s in pictures)}. "
+                    f"{how_to_convert(s.ending for s in pictures)}"
+                )
+            empty.append(label)
+        if empty:
+            one = len(empty) == 1
+            self.warnings.append(
+                f"the class folder{'' if one else 's'} {listed(empty)} of {self.tree.path(place)} "
+                f"{'has' if one else 'have'} no images and {'is' if one else 'are'} left out"
+            )
+        return found
+
+    def _enter(self, chain: list[Folder]) -> None:
+        """Leave out what lies beside each folder of a chain."""
+        for place, inner in pairwise(chain):
+            self._stray(place)
+            self._leave_extras([f for f in self.tree.folders(place).values() if f is not inner])
+
+    def _stray(self, place: Folder) -> None:
+        """Leave out what lies directly in a place that holds class or split folders."""
+        self.tree.require_readable(place)
+        inside = self.tree.folders(place)
+        self.left += place.left
+        self.left += [("outside the class folders", name) for name in place.images]
+        self.left += [("link to a folder", f"{place.prefix}{name}/") for name in place.links if name not in inside]
+
+    def _leave_extras(self, folders: list[Folder]) -> None:
+        for folder in folders:
+            images, left = gathered(folder)
+            names = [*images, *(name for _, name in left)] or [folder.prefix]
+            self.left += [("unused folder", name) for name in names]
+
+    def _leave_unlabelled(self, folder: Folder) -> None:
+        self.tree.require_readable(folder)
+        images, left = gathered(folder)
+        self.left += [*left, *(("unlabelled", name) for name in images)]
+        path = self.tree.path(folder)
+        if images:
+            self.warnings.append(
+                f"{path} is left out, because it has {len(images)} images and no class folders; to classify them: "
+                f"cnnkit predict {path}"
+            )
+        else:
+            self.warnings.append(f"{path} is left out: it has no images")
+
+    def _refuse_splits_alone(self, place: Folder) -> None:
+        """Refuse a place whose folders are all named as splits: read on, they would be the classes."""
+        inside = {name: f for name, f in self.tree.folders(place).items() if not is_extra(name)}
+        named = named_as_splits(inside)
+        others = sorted(inside.keys() - named)
+        if others:
+            if len(named) > 1 or any(self.tree.holds_folders(inside[name]) for name in named):
+                verb = "is read as a class" if len(named) == 1 else "are read as classes"
+                self.warnings.append(f"{listed(sorted(named))} {verb}, not as splits, beside {listed(others)}")
+            return
+        for name in named:
+            self.tree.require_readable(inside[name])
+        what = f"{self.tree.path(place)} has the split folder{'s' * (len(named) > 1)} {listed(sorted(named))}"
+        if train := [name for name, split in named.items() if split == "train"]:
+            raise DataError(f"{what}, and no class folders with images in {listed(train)}. {_EXPECTED}.")
+        if named:
+            raise DataError(f"{what} and no train folder. {_EXPECTED}.")
+
+    def _refuse_shared(self, by_split: dict[str, _Classes]) -> None:
+        """Refuse links by which images would be in two classes or two splits."""
+        if not self.tree.linked:
+            return
+        names = [name for found in by_split.values() for files in found.values() for name in files]
+        seen: dict[str, str] = {}
+        for name in sorted({name.rpartition("/")[0] for name in names}):
+            if (other := seen.setdefault(os.path.realpath(self.tree.root / name), name)) != name:
+                raise DataError(f"{other} and {name} in {self.tree.root} are one folder, by a link. Remove the link.")
+
+
+def _names(folders: Iterable[Folder]) -> str:
+    return listed(folder.name for folder in folders)
+
+
+def _class_list(labels: list[str]) -> str:
+    return f"{'class' if len(labels) == 1 else 'classes'} {listed(labels)}"
+
+
+def _checked(label: str, path: str) -> str:
+    try:
+        label.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the name of the class folder {path!r} is not UTF-8. Rename it.") from error
+    return label

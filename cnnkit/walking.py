@@ -1,0 +1,248 @@
+"""Walk through folders of images: which files are images, and which are left out for which reason. No PyTorch."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnkit.pictures import CONVERTIBLE, SUFFIXES
+
+Stat = tuple[int, int]
+"""A file's size in bytes, and when it was last changed in nanoseconds."""
+
+_ENDINGS = tuple(SUFFIXES)
+# No class has such a name. A name that a class may have is no part of this list.
+_SYSTEM_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "$recycle.bin", "lost+found",
+     "system volume information", "__pycache__"}
+)  # fmt: skip
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+# A class may be called "thumbs", so these are left out only beside images, of which they hold small copies.
+_THUMBNAILS = frozenset({"thumbs", "thumbnails", "_thumbs", "_thumbnails"})
+# Files that lie beside images and are not meant as images: nobody needs a warning.
+_DOCUMENTS = frozenset(
+    {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".md", ".rst",
+     ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".py", ".pyc", ".ipynb", ".sh", ".bat", ".m",
+     ".db", ".sqlite", ".pkl", ".pt", ".pth", ".onnx", ".safetensors", ".h5", ".zip", ".tar", ".gz", ".tgz", ".bz2",
+     ".xz", ".7z", ".rar", ".url", ".lnk", ".sha256", ".md5", ".names", ".data", ".parquet", ".lock"}
+)  # fmt: skip
+_QUIET = frozenset({"hidden", "system folder", "system file", "unlabelled", "unused folder"})
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Files that are not read. A folder that is not entered counts as one.
+
+    Attributes:
+        reason: "hidden", "system folder", "system file", "thumbnail folder", "not an image", "not a file",
+            "broken link", "link to a folder", "cannot be read", "outside the class folders", "unlabelled" or
+            "unused folder".
+        ending: of the names, in lower case, such as ".heic"; empty where it does not matter.
+        count: how many they are.
+        examples: a few names inside the folder, with forward slashes; those of folders end in one.
+    """
+
+    reason: str
+    ending: str
+    count: int
+    examples: tuple[str, ...]
+
+    @property
+    def could_be_images(self) -> bool:
+        """Whether the user may have meant these files as images, and should know that they are left out."""
+        if self.reason == "not an image":
+            return self.ending not in _DOCUMENTS
+        return self.reason not in _QUIET and not (self.reason == "broken link" and self.ending in _DOCUMENTS)
+
+    @property
+    def convertible(self) -> bool:
+        """Whether these are pictures in a format that another program can convert."""
+        return self.reason == "not an image" and self.ending in CONVERTIBLE
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Folder:
+    """What a folder holds. Names are paths inside the folder that the walk began with.
+
+    Attributes:
+        path: where it is.
+        prefix: its name with a slash at the end; empty where the walk began.
+        images: the images directly in it.
+        folders: the folders directly in it, by their last name; hidden and system folders are absent.
+        links: last names of links to folders directly in it.
+        left: (reason, name) of whatever else is directly in it.
+    """
+
+    path: str
+    prefix: str
+    images: dict[str, Stat] = field(default_factory=dict)
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+    links: list[str] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The last part of its name."""
+        return self.prefix[:-1].rpartition("/")[2]
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the system refused to list it."""
+        return ("cannot be read", self.prefix) in self.left
+
+    def below(self) -> Iterator["Folder"]:
+        """Yield this folder and all folders below it, without following links."""
+        todo = [self]
+        while todo:
+            folder = todo.pop()
+            yield folder
+            todo += folder.folders.values()
+
+
+def walk(folder: Path) -> tuple[dict[str, Stat], tuple[Skipped, ...]]:
+    """Find all images below a folder, whatever its layout. Links to files are followed, links to folders are not.
+
+    Returns:
+        The stat of each image by its name inside the folder, sorted folder by folder, and what is left out.
+    """
+    images, left = gathered(scanned(str(folder)))
+    return in_order(images), tallied(left)
+
+
+def stat(file: str | Path) -> Stat:
+    """Return what tells whether a file changed."""
+    status = os.stat(file)  # noqa: PTH116 - making a path of each of many names takes longer than this
+    return status.st_size, status.st_mtime_ns
+
+
+def scanned(path: str, prefix: str = "") -> Folder:
+    """Scan a folder and all folders below it, each once, without following links to folders."""
+    top = Folder(path, prefix)
+    todo = [top]
+    while todo:  # a loop, because folders can be nested deeper than Python's stack
+        folder = todo.pop()
+        try:
+            with os.scandir(folder.path) as entries:
+                _sort_out(list(entries), folder)
+        except OSError:
+            folder.left.append(("cannot be read", folder.prefix))
+        todo += folder.folders.values()
+    return top
+
+
+def _sort_out(entries: list["os.DirEntry[str]"], folder: Folder) -> None:
+    prefix, images, left = folder.prefix, folder.images, folder.left
+    for entry in entries:
+        name = entry.name
+        inside = prefix + name
+        try:
+            if name.startswith("."):
+                left.append(("hidden", f"{inside}/" if entry.is_dir(follow_symlinks=False) else inside))
+            elif entry.is_dir():
+                if name.lower() in _SYSTEM_FOLDERS:
+                    left.append(("system folder", f"{inside}/"))
+                elif entry.is_symlink():
+                    folder.links.append(name)
+                else:
+                    folder.folders[name] = Folder(entry.path, f"{inside}/")
+            elif not entry.is_file():
+                left.append(("broken link" if entry.is_symlink() else "not a file", inside))
+            elif name.lower().endswith(_ENDINGS):
+                images[inside] = stat(entry.path)
+            else:
+                left.append(("system file" if name.lower() in _SYSTEM_FILES else "not an image", inside))
+        except OSError:  # a link that leads round in a circle or into a closed folder, or a file that is gone by now
+            left.append(("broken link" if entry.is_symlink() else "cannot be read", inside))
+
+
+def gathered(top: Folder) -> tuple[dict[str, Stat], list[tuple[str, str]]]:
+    """Return the images in a folder and in all folders below it, and (reason, name) of what is left out."""
+    images: dict[str, Stat] = {}
+    left: list[tuple[str, str]] = []
+    todo = [top]
+    while todo:
+        folder = todo.pop()
+        images |= folder.images
+        left += folder.left
+        left += [("link to a folder", f"{folder.prefix}{name}/") for name in folder.links]
+        for name, inner in folder.folders.items():
+            if folder.images and name.lower() in _THUMBNAILS:
+                left.append(("thumbnail folder", inner.prefix))
+            else:
+                todo.append(inner)
+    return images, left
+
+
+def in_order(files: dict[str, Stat]) -> dict[str, Stat]:
+    """Sort files folder by folder, as paths are sorted: a slash comes before every other character."""
+    return dict(sorted(files.items(), key=lambda file: file[0].split("/")))
+
+
+def tallied(left: Iterable[tuple[str, str]]) -> tuple[Skipped, ...]:
+    """Count what is left out by reason and, where it matters, by ending; the largest counts come first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for reason, name in left:
+        matters = reason in {"not an image", "not a file", "broken link", "outside the class folders"}
+        groups.setdefault((reason, _ending(name) if matters else ""), []).append(name)
+    counted = (
+        Skipped(reason, ending, len(names), tuple(sorted(names)[:_SHOWN])) for (reason, ending), names in groups.items()
+    )
+    return tuple(sorted(counted, key=lambda s: (-s.count, s.reason, s.ending)))
+
+
+def _ending(name: str) -> str:
+    # "img.0001" and "Dr. Who" have no ending that says what kind of file it is.
+    found = re.fullmatch(r"\.(?=.*[a-z])[a-z0-9_~]{1,12}", os.path.splitext(name)[1].lower())  # noqa: PTH122
+    return found[0] if found else ""
+
+
+def left_out(skipped: Iterable[Skipped]) -> str:
+    """Say in a sentence without a full stop what is left out, if any of it could be meant as images; else say nothing.
+
+    >>> left_out([Skipped("not an image", ".heic", 3, ("cat/a.heic",)), Skipped("broken link", ".jpg", 1, ("b.jpg",))])
+    '4 files are left out: 3 .heic and 1 broken link, such as cat/a.heic'
+    """
+    told = [s for s in skipped if s.reason not in _QUIET]
+    meant = [s for s in told if s.could_be_images]
+    if not meant:
+        return ""
+    counts: dict[tuple[str, str], int] = {}
+    for part in sorted(told, key=lambda s: not s.could_be_images):
+        words = _words(part)
+        counts[words] = counts.get(words, 0) + part.count
+    total = sum(counts.values())
+    said = listed((f"{count} {words[count > 1]}" for words, count in counts.items()), 6)
+    folders = any(name.endswith("/") for part in told for name in part.examples)
+    if total == 1:
+        return f"one {'folder' if folders else 'file'} is left out: {said}, {meant[0].examples[0]}"
+    return f"{total} files{' and folders' * folders} are left out: {said}, such as {meant[0].examples[0]}"
+
+
+def _words(part: Skipped) -> tuple[str, str]:
+    """Return how a reason is said of one and of many."""
+    if part.reason == "not an image":
+        kind = part.ending or "without an ending"
+        return kind, kind
+    if part.reason == "cannot be read":
+        return "that cannot be read", "that cannot be read"
+    if part.reason == "outside the class folders":
+        return "image outside the class folders", "images outside the class folders"
+    if part.reason == "not a file":
+        return "special file", "special files"
+    first, space, rest = part.reason.partition(" ")
+    many = f"{first}s{space}{rest}" if rest.startswith("to") else f"{part.reason}s"
+    return part.reason, many
+
+
+def listed(names: Iterable[str], most: int = _SHOWN) -> str:
+    """Name a few of many.
+
+    >>> listed(["cat", "dog"]), listed(["cat", "cow", "dog", "emu", "fox"])
+    ('cat and dog', 'cat, cow, dog and 2 others')
+    """
+    names = list(names)
+    if len(names) > most + 1:  # "and 1 other" would be no shorter than its name
+        names = [*names[:most], f"{len(names) - most} others"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -1,0 +1,478 @@
+"""Image folders as people have them: real files in many layouts, and random trees."""
+
+import os
+import shutil
+import sys
+import tempfile
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnkit.errors import DataError
+from cnnkit.files import sha256
+from cnnkit.folders import Contents, read_folder, stat, walk
+from cnnkit.splitnames import split_of
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+needs_rights = pytest.mark.skipif(
+    sys.platform == "win32" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="root may read every folder"
+)
+
+
+def make(root: Path, *files: str) -> Path:
+    """Write files of one byte: `a/{1,2}.png` is two of them, and a name with a slash at the end is a folder."""
+    for file in files:
+        before, brace, rest = file.partition("{")
+        inside, _, after = rest.partition("}")
+        for part in inside.split(",") if brace else [""]:
+            path = root / f"{before}{part}{after}"
+            if file.endswith("/"):
+                path.mkdir(parents=True, exist_ok=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+    return root
+
+
+def counts(contents: Contents) -> dict[str, dict[str, int]]:
+    """How many images each class has in each split."""
+    found: dict[str, dict[str, int]] = {}
+    for split, pairs in contents.images.items():
+        for _, index in pairs:
+            label = contents.classes[index]
+            found.setdefault(split, {})[label] = found.get(split, {}).get(label, 0) + 1
+    return found
+
+
+def said(contents: Contents) -> str:
+    return "\n".join(contents.warnings)
+
+
+def skipped(contents: Contents) -> dict[tuple[str, str], int]:
+    return {(s.reason, s.ending): s.count for s in contents.skipped}
+
+
+TWO = ("{cat,dog}/1.png",)
+ANIMALS = {"cat": 1, "dog": 1}
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "val", "test"),
+        ("Train", "Valid", "Test"),
+        ("TRAIN", "VAL", "TEST"),
+        ("Training", "Validation", "Testing"),
+        ("training_set", "validation_set", "test_set"),
+        ("train-set", "dev-set", "test-set"),
+        ("trainset", "valset", "testset"),
+        ("Train_Data", "Val_Data", "Test_Data"),
+        ("traindata", "devel", "holdout"),
+        ("TrainingImages", "ValidationImages", "TestImages"),
+        ("train_images", "dev", "hold_out_images"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("dataset_train", "dataset_dev", "dataset_test"),
+        ("train2017", "val2017", "test2017"),
+        ("birds_train", "birds_val", "birds_test"),
+        ("asl_alphabet_train", "asl_alphabet_valid", "asl_alphabet_test"),
+        ("birds_train", "val", "test"),
+        ("training", "validation", "evaluation"),
+        ("train_val", "valid", "eval"),
+        ("1. train", "2. val", "3. test"),
+    ],
+)
+def test_split_folders_are_known_by_their_names(train: str, validation: str, test: str, tmp_path: Path) -> None:
+    make(tmp_path, f"{train}/cat/{{1,2}}.png", *(f"{s}/{{cat,dog}}/0.png" for s in (train, validation, test)))
+    contents = read_folder(tmp_path)
+    assert contents.classes == ("cat", "dog")
+    assert counts(contents) == {"train": {"cat": 3, "dog": 1}, "validation": ANIMALS, "test": ANIMALS}
+    assert contents.warnings == ()
+    assert all(name.startswith(f"{test}/") for name, _ in contents.images["test"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["invalid", "trains", "latest", "contest", "value", "development_of_birds", "cat", "", "1", "test_tube", "data",
+     "train_test_split", "device", "Restraint", "validity", "trainer"],
+)  # fmt: skip
+def test_other_names_are_no_splits(name: str) -> None:
+    assert split_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "classes"),
+    [
+        (("{car,plane,train}/{1,2}.png",), ("car", "plane", "train")),
+        (("{car,plane}/1.png", "train/{steam,electric}/1.png"), ("car", "plane", "train")),
+        (("car/1.png", "train/{steam,electric}/1.png"), ("car", "train")),
+        (("{valid,invalid}/1.png",), ("invalid", "valid")),
+        (("{dev,prod,test}/1.png",), ("dev", "prod", "test")),
+        (("{test_tube,train_station}/1.png",), ("test_tube", "train_station")),
+        (("train/{car,plane,train}/1.png",), ("car", "plane", "train")),
+        (("train/{car,test}/1.png", "test/{car,test}/1.png"), ("car", "test")),
+        (("{thumbs,fists}/1.png",), ("fists", "thumbs")),
+    ],
+)
+def test_a_class_may_have_the_name_of_a_split(files: tuple[str, ...], classes: tuple[str, ...], tmp_path: Path) -> None:
+    assert read_folder(make(tmp_path, *files)).classes == classes
+
+
+def test_a_guess_between_class_and_split_is_said(tmp_path: Path) -> None:
+    make(tmp_path, "{car,plane}/1.png", "train/{steam,electric}/1.png")
+    assert said(read_folder(tmp_path)) == "train is read as a class, not as splits, beside car and plane"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("{test,val}/{cat,dog}/1.png",), "split folders test and val and no train folder. Expected DIR/<class>"),
+        (("test/{cat,dog}/1.png",), "has the test folder test and no train folder. .*give .*test itself"),
+        (("data/Test/{cat,dog}/1.png",), "has the test folder Test and no train folder"),
+        (("{train,test}/{1,2}.jpg",), "split folders test and train, and no class folders with images in train"),
+        (("{train,test,sample}/1.jpg",), "split folders test and train, and no class folders with images in train"),
+        (("train/1.jpg",), "has the split folder train, and no class folders"),
+        (("{Training,Testing}/1.jpg",), "split folders Testing and Training, and no class folders"),
+        (("{birds_train,birds_test}/1.jpg",), "split folders birds_test and birds_train, and no class folders"),
+        (("train/1.jpg", "test/{cat,dog}/1.jpg"), "no class folders with images in train"),
+        (("train/", "test/{cat,dog}/1.jpg"), "no class folders with images in train"),
+        (("{train,val,valid}/cat/1.png", "train/dog/1.png"), "2 folders of validation images, val and valid; expected one"),
+        (("{train,training}/cat/1.png", "{train,training}/dog/1.png"), "2 folders of train images, train and training"),
+        (("cat/1.png",), "has one class folder with images, cat; expected at least two"),
+        (("cat/1.png", "dog/"), "one class folder with images, cat; .* The class folder dog of .* has no images"),
+        (("cat/1.png", "dog/1.txt"), "one class folder with images, cat; .* The class folder dog of .* has no images"),
+        (("train/cat/1.png", "test/cat/1.png"), "train has one class folder with images, cat"),
+        (("{1,2,3}.png",), "has no class folders with images; .*3 images outside the class folders"),
+        (("{1,2,3}.heic",), "has no class folders with images; .*3 files are left out: 3 .heic.* [Cc]onvert"),
+        (("readme.md",), "has no class folders with images"),
+        ((), "has no class folders with images"),
+        (("dog/1.png", "cat/{1,2}.heic"), "class folder .*cat has only pictures that cannot be read: 2 .heic"),
+        (("train/{cat,dog}/1.png", "test/cat/1.png", "test/dog/1.CR2"), "test.dog has only pictures .*1 .cr2"),
+        (("train/{cat,dog}/1.png", "test/{Cat,dog}/1.png"), "test has the class Cat, which .*train lacks: .* 'Cat' may"),
+        (("train/{cat,dog}/1.png", "test/Cat/1.png"), "test has the class Cat, which .*'Cat' may be 'cat'"),
+        (("train/{cat,dog}/1.png", "val/{cat,cow,emu}/1.png"), "val has the classes cow and emu, which .*train lacks"),
+        (("train/{cat,dog}/1.png", "train/emu/", "val/{cat,emu}/1.png"), "val has the class emu, which"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_no_good_is_refused_with_the_reason(
+    files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        read_folder(make(tmp_path / "D", "./", *files))
+
+
+def test_no_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no image folder .*gone"):
+        read_folder(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (("single_prediction/1.jpg",), "single_prediction"),
+        (("annotations/1.xml",), "annotations"),
+        (("unlabeled/{1,2}.jpg", "sample/cat/1.jpg"), "sample and unlabeled"),
+        (("seg_pred/seg_pred/1.jpg",), "seg_pred"),
+        (("original/{cat,dog}/1.jpg",), "original"),
+        (("notes/",), "notes"),
+    ],
+)
+def test_an_extra_folder_beside_splits_is_left_out_and_said(files: tuple[str, ...], names: str, tmp_path: Path) -> None:
+    make(tmp_path, "{train,test}/cat/1.png", "{train,test}/dog/1.png", *files)
+    contents = read_folder(tmp_path)
+    assert counts(contents) == {"train": ANIMALS, "test": ANIMALS}
+    assert contents.warnings[0].startswith(f"the folder{'s' * (' and ' in names)} {names} beside test and train ")
+    assert len(contents.warnings) == 1
+    assert {s.reason for s in contents.skipped} == {"unused folder"}
+
+
+def test_an_extra_folder_beside_train_alone_is_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "train/{cat,dog}/1.png", "unlabeled/1.png")
+    assert counts(read_folder(tmp_path)) == {"train": ANIMALS}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("dataset/{cat,dog}/1.png",), {"": ANIMALS}),
+        (("archive/data/{cat,dog}/1.png",), {"": ANIMALS}),
+        (("dataset/{cat,dog}/1.png", "__MACOSX/dataset/cat/1.png", ".git/x/1.png"), {"": ANIMALS}),
+        (("dataset/{cat,dog}/1.png", "annotations/1.xml"), {"": ANIMALS}),
+        (("train/{cat,dog}/1.png",), {"train": ANIMALS}),
+        (("data/train/{cat,dog}/1.png", "data/test/cat/1.png"), {"train": ANIMALS, "test": {"cat": 1}}),
+        (("test/train/{cat,dog}/1.png", "test/val/cat/1.png"), {"train": ANIMALS, "validation": {"cat": 1}}),
+        (("seg_train/seg_train/{cat,dog}/1.png", "seg_test/seg_test/cat/1.png"), {"train": ANIMALS, "test": {"cat": 1}}),
+        (("train/{cat,dog}/1.png", "test/cat/1.png"), {"train": ANIMALS, "test": {"cat": 1}}),
+        (("train/{cat,dog}/1.png", "test/cat/old/1.png"), {"train": ANIMALS, "test": {"cat": 1}}),
+        (("train/{cat,dog}/1.png", "test/data/cat/1.png", "test/data/dog/1.png"), {"train": ANIMALS, "test": ANIMALS}),
+    ],
+)  # fmt: skip
+def test_a_folder_that_holds_one_folder_is_entered(
+    files: tuple[str, ...], expected: dict[str, dict[str, int]], tmp_path: Path
+) -> None:
+    contents = read_folder(make(tmp_path, *files))
+    assert counts(contents) == expected
+    assert contents.folder == tmp_path
+    assert all((tmp_path / name).is_file() for name in contents.files)
+
+
+def test_a_class_is_not_entered_because_the_other_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="one class folder with images, cat"):
+        read_folder(make(tmp_path, "cat/{near,far}/1.png", "dog/"))
+
+
+@pytest.mark.parametrize("files", [("test/{1,2,3}.jpg",), ("test/unknown/{1,2,3}.jpg",), ("test/test/{1,2,3}.jpg",)])
+def test_an_unlabelled_test_folder_stops_nothing(files: tuple[str, ...], tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, "train/{cat,dog}/1.png", *files))
+    assert counts(contents) == {"train": ANIMALS}
+    assert f"3 images and no class folders; to classify them: cnnkit predict {tmp_path / 'test'}" in said(contents)
+    assert skipped(contents) == {("unlabelled", ""): 3}
+
+
+@pytest.mark.parametrize("files", [("val/",), ("val/{cat,dog}/",), ("val/readme.txt",)])
+def test_an_empty_split_is_left_out_and_said(files: tuple[str, ...], tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, "train/{cat,dog}/1.png", *files))
+    assert counts(contents) == {"train": ANIMALS}
+    assert said(contents) == f"{tmp_path / 'val'} is left out: it has no images"
+
+
+def test_a_split_may_lack_classes(tmp_path: Path) -> None:
+    make(tmp_path, "train/{a,b,c,d,e,f}/1.png", "val/{f,e,d,c,b}/1.png", "test/a/1.png")
+    contents = read_folder(tmp_path)
+    assert contents.classes == tuple("abcdef")
+    assert contents.warnings == (
+        f"{tmp_path / 'val'} has no images of the class a",
+        f"{tmp_path / 'test'} has no images of the classes b, c, d and 2 others",
+    )
+    assert contents.images["test"] == (("test/a/1.png", 0),)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes both forms for one name")
+def test_both_unicode_forms_are_one_class(tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, f"train/{NFC}/1.png", "train/bar/1.png", f"test/{NFD}/1.png"))
+    assert contents.classes == ("bar", NFC)
+    assert counts(contents) == {"train": {"bar": 1, NFC: 1}, "test": {NFC: 1}}
+    assert counts(read_folder(make(tmp_path / "D", f"{NFC}/1.png", f"{NFD}/{{1,2}}.png", "bar/1.png"))) == {
+        "": {"bar": 1, NFC: 3}
+    }
+
+
+def test_an_empty_class_is_left_out_and_said(tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, *TWO, "empty/", "notes/{1,2}.txt"))
+    assert contents.classes == ("cat", "dog")
+    assert said(contents) == f"the class folders empty and notes of {tmp_path} have no images and are left out"
+
+
+def test_hidden_and_system_files_are_skipped_without_a_warning(tmp_path: Path) -> None:
+    expected = read_folder(make(tmp_path, *TWO))
+    make(
+        tmp_path, "cat/._1.png", "cat/.DS_Store", "cat/Thumbs.db", "cat/desktop.ini", ".thumbnails/1.png",
+        *(f"cat/{name}/1.png" for name in (".ipynb_checkpoints", "@eaDir", "deep/__pycache__", ".Trash-1000")),
+        *(f"{n}/a/1.png" for n in ("__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")),
+    )  # fmt: skip
+    contents = read_folder(tmp_path)
+    assert (contents.files, contents.classes, contents.warnings) == (expected.files, expected.classes, ())
+    assert skipped(contents) == {("hidden", ""): 5, ("system folder", ""): 7, ("system file", ""): 2}
+
+
+def test_thumbnails_beside_images_are_left_out_and_said(tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, *TWO, "cat/thumbs/1.png", "dog/2024/Thumbnails/1.png", "dog/2024/2.png"))
+    assert list(contents.files) == ["cat/1.png", "dog/1.png", "dog/2024/2.png"]
+    assert said(contents) == "2 files and folders are left out: 2 thumbnail folders, such as cat/thumbs/"
+
+
+def test_what_could_be_meant_as_an_image_is_said(tmp_path: Path) -> None:
+    make(tmp_path, *TWO, "cat/{a,b,c}.heic", "cat/{a,b,c}.txt", "dog/noending", "stray.jpg")
+    for name in ("gone", "lost"):
+        (tmp_path / "cat" / f"{name}.jpg").symlink_to("nowhere.jpg")
+    contents = read_folder(tmp_path)
+    assert said(contents) == (
+        "10 files are left out: 3 .heic, 2 broken links, 1 without an ending, 1 image outside the class folders and "
+        "3 .txt, such as cat/a.heic"
+    )
+    assert skipped(contents) == {
+        ("not an image", ".heic"): 3, ("not an image", ".txt"): 3, ("broken link", ".jpg"): 2,
+        ("not an image", ""): 1, ("outside the class folders", ".jpg"): 1,
+    }  # fmt: skip
+    (heic,) = (s for s in contents.skipped if s.ending == ".heic")
+    assert heic.examples == ("cat/a.heic", "cat/b.heic", "cat/c.heic")
+    assert list(contents.files) == ["cat/1.png", "dog/1.png"]
+
+
+def test_labels_beside_images_need_no_warning(tmp_path: Path) -> None:
+    assert read_folder(make(tmp_path, *TWO, "cat/{1,2}.txt", "dog/1.XML", "classes.csv")).warnings == ()
+
+
+@pytest.mark.parametrize("ending", ["jfif", "JPE", "avif", "jif", "dib", "apng", "tif", "PGM"])
+def test_every_ending_of_an_image_counts(ending: str, tmp_path: Path) -> None:
+    assert f"cat/2.{ending}" in read_folder(make(tmp_path, *TWO, f"cat/2.{ending}")).files
+
+
+def test_links_lead_to_files_and_classes_but_not_to_folders_inside(tmp_path: Path) -> None:
+    make(tmp_path, "D/dog/1.png", "cats/{1,2}.png", "more/1.png", "file.png")
+    folder = tmp_path / "D"
+    (folder / "cat").symlink_to(tmp_path / "cats")
+    (folder / "dog" / "inside").symlink_to(tmp_path / "more")
+    (folder / "dog" / "round").symlink_to(folder)
+    (folder / "dog" / "file.png").symlink_to(tmp_path / "file.png")
+    (folder / "dog" / "itself.png").symlink_to("itself.png")
+    (folder / "back").symlink_to(folder)
+    (tmp_path / "link").symlink_to(folder)
+    contents = read_folder(tmp_path / "link")
+    assert list(contents.files) == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/file.png"]
+    assert skipped(contents) == {("link to a folder", ""): 3, ("broken link", ".png"): 1}
+    assert said(contents).startswith("4 files and folders are left out: 3 links to a folder and 1 broken link")
+
+
+def test_a_split_folder_may_be_a_link(tmp_path: Path) -> None:
+    make(tmp_path, "D/train/{cat,dog}/1.png", "elsewhere/{cat,dog}/2.png")
+    (tmp_path / "D" / "test").symlink_to(tmp_path / "elsewhere")
+    assert counts(read_folder(tmp_path / "D")) == {"train": ANIMALS, "test": ANIMALS}
+
+
+@pytest.mark.parametrize(("link", "target"), [("test", "train"), ("train/cow", "cat"), ("train/cow", "cat/old")])
+def test_a_link_to_another_class_or_split_is_refused(link: str, target: str, tmp_path: Path) -> None:
+    make(tmp_path, "train/{cat,dog}/1.png", "train/cat/old/2.png")
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(DataError, match="are one folder, by a link"):
+        read_folder(tmp_path)
+
+
+@needs_rights
+def test_a_closed_folder_is_said(tmp_path: Path) -> None:
+    make(tmp_path, *TWO, "cat/closed/1.png")
+    closed = tmp_path / "cat" / "closed"
+    closed.chmod(0)
+    try:
+        contents = read_folder(tmp_path)
+        assert skipped(contents) == {("cannot be read", ""): 1}
+        assert said(contents) == "one folder is left out: 1 that cannot be read, cat/closed/"
+        (tmp_path / "cat").chmod(0)
+        with pytest.raises(DataError, match="cat cannot be read"):
+            read_folder(tmp_path)
+    finally:
+        (tmp_path / "cat").chmod(0o700)
+        closed.chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
+def test_folders_too_deep_for_a_path_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *TWO)
+    monkeypatch.chdir(tmp_path / "cat")
+    for _ in range(2200):  # deeper than Python's stack too
+        Path("d").mkdir()
+        os.chdir("d")
+    contents = read_folder(tmp_path)
+    assert contents.classes == ("cat", "dog")
+    assert skipped(contents) == {("cannot be read", ""): 1}
+    for _ in range(2200):
+        os.chdir("..")
+        Path("d").rmdir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has none")
+def test_a_pipe_named_as_an_image_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(make(tmp_path, *TWO) / "cat" / "pipe.png")
+    make(tmp_path, "cat/folder.png/3.png")
+    contents = read_folder(tmp_path)
+    assert list(contents.files) == ["cat/1.png", "cat/folder.png/3.png", "dog/1.png"]
+    assert skipped(contents) == {("not a file", ".png"): 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems want names that are text")
+def test_names_of_files_need_not_be_text_and_labels_must(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    contents = read_folder(make(tmp_path, *TWO, f"cat/{name}.png"))
+    assert f"cat/{name}.png" in contents.files
+    make(tmp_path, f"{name}/1.png")
+    with pytest.raises(DataError, match="is not UTF-8"):
+        read_folder(tmp_path)
+
+
+def test_files_are_sorted_folder_by_folder_with_their_stats_and_fingerprint(tmp_path: Path) -> None:
+    make(tmp_path, *TWO, "cat/{a,a b,a/1}.png", "cat/2024/may/deep.JPG")
+    (tmp_path / "cat" / "a.png").write_bytes(b"12345")
+    contents = read_folder(tmp_path)
+    names = ["cat/1.png", "cat/2024/may/deep.JPG", "cat/a/1.png", "cat/a b.png", "cat/a.png", "dog/1.png"]
+    assert list(contents.files) == names
+    assert contents.images == {"": tuple((name, int(name.startswith("dog"))) for name in names)}
+    assert contents.files["cat/a.png"] == stat(tmp_path / "cat" / "a.png")
+    assert contents.files["cat/a.png"][0] == 5
+    lines = "\n".join(f"{name} {size}" for name, (size, _) in contents.files.items())
+    assert contents.fingerprint == sha256(lines.encode())
+
+
+@pytest.mark.parametrize(
+    ("files", "photos"),
+    [(("{cat,dog}/1.jpg",), True), (("{cat,dog}/1.png",), False), (("{cat,dog}/1.png", "cat/{1,2,3}.JPEG"), True)],
+)
+def test_photographs_are_told_by_their_endings(files: tuple[str, ...], photos: bool, tmp_path: Path) -> None:
+    assert read_folder(make(tmp_path, *files)).photos is photos
+
+
+def test_a_walk_finds_the_images_of_every_layout(tmp_path: Path) -> None:
+    make(tmp_path, "1.png", "train/cat/{a,b}.jpg", ".hidden/1.png", "__MACOSX/1.png", "thumbs/1.png", "x/thumbs/1.png")
+    make(tmp_path, "train/1.heic")
+    images, left = walk(tmp_path)
+    assert list(images) == ["1.png", "train/cat/a.jpg", "train/cat/b.jpg", "x/thumbs/1.png"]
+    assert {(s.reason, s.ending) for s in left} == {
+        ("hidden", ""), ("system folder", ""), ("thumbnail folder", ""), ("not an image", ".heic"),
+    }  # fmt: skip
+
+
+PARTS = st.sampled_from(
+    ["train", "Test", "val", "valid", "cat", "Cat", "dog", NFC, NFD, "data", "seg_train", "birds_test", "thumbs",
+     "__MACOSX", ".git", "annotations", "x.png"]
+)  # fmt: skip
+FILES = st.sampled_from(["1.png", "2.JPG", "a.heic", "a.txt", ".b.png", "none", ""])
+LINKS = st.tuples(st.lists(PARTS, min_size=1, max_size=3), st.lists(PARTS, max_size=2))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.lists(PARTS, max_size=4), FILES), max_size=14), st.lists(LINKS, max_size=2))
+def test_any_tree_is_read_or_refused(
+    files: list[tuple[list[str], str]], links: list[tuple[list[str], list[str]]]
+) -> None:
+    root = Path(tempfile.mkdtemp())
+    try:
+        for parts, name in files:
+            folder = root.joinpath(*parts)
+            folder.mkdir(parents=True, exist_ok=True)
+            if name:
+                (folder / name).write_bytes(b"x")
+        for parts, target in links:
+            link = root.joinpath(*parts)
+            if not os.path.lexists(link) and link.parent.is_dir():
+                link.symlink_to(root.joinpath(*target))
+        walk(root)
+        try:
+            contents = read_folder(root)
+        except DataError:
+            return
+        check(contents)
+    finally:
+        shutil.rmtree(root)
+
+
+def check(contents: Contents) -> None:
+    pairs = [pair for found in contents.images.values() for pair in found]
+    names = [name for name, _ in pairs]
+    assert sorted(names) == sorted(contents.files)
+    assert len(set(names)) == len(names)
+    assert len({os.path.realpath(contents.folder / name) for name in names}) == len(names)
+    assert all((contents.folder / name).is_file() for name in names)
+    assert list(contents.files) == sorted(contents.files, key=lambda name: name.split("/"))
+    assert set(contents.images) == {""} or "train" in contents.images
+    assert contents.images.keys() <= {"", "train", "validation", "test"}
+    assert all(contents.images.values())
+    assert len(contents.classes) >= 2
+    assert list(contents.classes) == sorted(set(contents.classes))
+    assert all(unicodedata.is_normalized("NFC", label) for label in contents.classes)
+    first = next(iter(contents.images.values()))
+    assert {index for _, index in first} == set(range(len(contents.classes)))
+    for name, index in pairs:  # one of the folders above an image is its class
+        assert contents.classes[index] in unicodedata.normalize("NFC", name).split("/")
+    assert all(s.count > 0 and s.examples for s in contents.skipped)
+    assert not any(sentence.endswith(".") for sentence in contents.warnings)

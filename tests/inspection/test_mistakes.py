@@ -18,7 +18,7 @@ from cnnkit.images import Preprocessing, prepare
 from cnnkit.inspection.mistakes import find_mistakes
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes, result_of
-from cnnkit.training.data import list_images
+from cnnkit.training.data import load
 from cnnkit.training.networks import TorchNetwork, create_model, load_network, save_checkpoint
 from cnnkit.training.shapes import draw_shapes
 
@@ -120,8 +120,9 @@ def test_another_folder_was_not_seen(found: Mistakes) -> None:
 
 
 def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos: Path) -> None:
-    recipe = Recipe().override(api.load(photos_run).card.recipe)
-    victim = next(name for name, _ in list_images(recipe).splits["train"] if name.startswith("dark"))
+    card = api.load(photos_run).card
+    known = result_of(load(Recipe.recorded(card.recipe or {}), card.preprocessing)).catalogue
+    victim = next(name for name in known.names("train") if name.startswith("dark"))
     turn_light(own_photos / victim)
     result = cnnkit.find_mistakes(photos_run, data=str(own_photos), split="train", device="cpu")
     assert [m.source for m in result.worst] == [victim]

@@ -16,7 +16,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training import batches as batches_module
 from cnnkit.training.batches import Batches
-from cnnkit.training.cache import map_array
+from cnnkit.training.arrays import map_array
 from cnnkit.training.data import Split
 from cnnkit.training.randomness import capture
 

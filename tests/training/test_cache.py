@@ -14,11 +14,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from cnnkit.training.folders import Listing, list_folder
 from PIL import Image
 
 from cnnkit import api
 from cnnkit.errors import DataError
+from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.pictures import Pixels
 from cnnkit.render import progress
@@ -31,8 +31,9 @@ DONE = LoadProgress("images", 20, 20)
 Steps = Generator[LoadProgress | LoadNote, None, Pixels]
 
 
-def steps(folder: Path, form: Preprocessing = FORM, *, seed: int = 0) -> Steps:
-    return cache.load(list_folder(folder, validation_fraction=0.2, test_fraction=0.2, seed=seed), form)
+def steps(folder: Path, form: Preprocessing = FORM) -> Steps:
+    found = read_folder(folder)
+    return (yield from cache.load(found.folder, found.files, form)).images
 
 
 def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
@@ -46,8 +47,8 @@ def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
         return list(said.values()), stop.value
 
 
-def load(folder: Path, form: Preprocessing = FORM, *, seed: int = 0) -> tuple[list[LoadProgress | LoadNote], Pixels]:
-    return finish(steps(folder, form, seed=seed))
+def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | LoadNote], Pixels]:
+    return finish(steps(folder, form))
 
 
 def expected(folder: Path, form: Preprocessing = FORM) -> Pixels:

@@ -52,7 +52,11 @@ def duplicate_warnings(found: Duplicates) -> Iterator[str]:
             f"class, so that some labels must be wrong: {_named(found.across_classes)}"
         )
     if found.copies and not (found.across_splits or found.across_classes):
-        yield f"{counted(found.copies, 'image')} {'is a copy' if found.copies == 1 else 'are copies'} of another one"
+        yield f"{counted(found.copies, 'image')} {_are(found.copies)} identical to another one of the same class and split"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _stand(groups: Sequence[object]) -> str:

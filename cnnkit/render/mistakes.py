@@ -87,7 +87,7 @@ def _worst_table(result: Mistakes) -> Table:
 
 
 def _pairs_table(result: Mistakes) -> Table:
-    table = _table(("is", "taken for"), ("images",))
+    table = _table(("is", "taken for"), ("images of the class",))
     for pair in result.confused:
         table.add_row(pair.label, Text(pair.predicted, "bold red"), _images_of(pair))
     return table
@@ -169,7 +169,7 @@ def confused_pairs(result: Mistakes) -> Iterable[Markup]:
         )
         for pair in result.confused
     ]
-    columns = ("Is", "Taken for", "Images", "The surest")
+    columns = ("Is", "Taken for", "Images of the class", "The surest")
     yield html.table("Pairs of classes with the most mistakes", columns, rows, align="llrl")
 
 

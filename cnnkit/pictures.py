@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.words import counted
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
@@ -59,7 +60,7 @@ def decode(
         what = name if isinstance(source, Path) else "what came"
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
+        raise ImageTooLargeError(f"{name} has more than {counted(max_pixels, 'pixel')}. Make it smaller.") from error
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise ImageError(f"{name} is damaged: {error}.") from error
 

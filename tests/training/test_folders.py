@@ -142,7 +142,7 @@ def too_few(folder: Path) -> None:
     [
         (empty_class, r"the class folder .*photos.empty has no images \(.*\.png"),
         (only_text, "the class folder .*photos.empty has no images"),
-        (one_class, "photos has 1 class folders; expected at least two"),
+        (one_class, "photos has 1 class folder; expected at least two"),
         (no_class, "photos has 0 class folders"),
         (too_few, "photos.dark has 2 images; at least 3 are needed so that test and validation get one"),
         (shutil.rmtree, "there is no image folder .*photos"),

@@ -178,7 +178,7 @@ TOGETHER = [
     ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov needs sgd with a momentum"),
     ({"schedule": "one-cycle", "warmup_epochs": 1}, "one-cycle has a rise of its own"),
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
-    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epochs"),
+    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch"),
     ({"freeze": True}, "freeze keeps weights as they are; name the ones to start from with weights"),
 ]
 

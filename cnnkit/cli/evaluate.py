@@ -1,6 +1,5 @@
 """`cnnkit evaluate`."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -72,11 +71,9 @@ def command(
         if not context.obj["json"]:
             tables.evaluation(result)
         right = sum(row[i] for i, row in enumerate(result.confusion))
-        wanted = math.ceil(round(min_accuracy * result.images, 6))
         raise AccuracyError(
-            f"the accuracy is {percent(result.accuracy, of=result.images)}: {right:,} of "
-            f"{counted(result.images, 'image')} {'is' if right == 1 else 'are'} right, and --min-accuracy "
-            f"{min_accuracy:g} asks for {wanted:,}.",
+            f"{right:,} of {counted(result.images, 'image')} right ({percent(result.accuracy, of=result.images)}) "
+            f"is less than --min-accuracy {min_accuracy:g} asks for.",
             result=result,
         )
     emit(context, result, tables.evaluation)

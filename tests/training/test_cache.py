@@ -309,7 +309,7 @@ def test_files_that_are_no_images_are_named_and_nothing_is_cached(own_photos: Pa
     (own_photos / "dark" / "03.png").write_text("not an image")
     whole = (own_photos / "light" / "04.png").read_bytes()
     (own_photos / "light" / "04.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="2 of 20 files are not usable") as caught:
+    with pytest.raises(DataError, match="2 of 20 files cannot be used") as caught:
         load(own_photos)
     for path in (own_photos / "dark" / "03.png", own_photos / "light" / "04.png"):
         assert str(path) in str(caught.value)
@@ -330,7 +330,7 @@ def test_a_file_that_changes_meanwhile_is_named(own_photos: Path, monkeypatch: p
     running = steps(own_photos)
     assert next(running) == LoadProgress("images", 5, 20)
     (own_photos / "light" / "09.png").write_bytes((own_photos / "light" / "08.png").read_bytes())
-    with pytest.raises(DataError, match=r"1 of 20 files are not usable: .*09\.png changed while it was read"):
+    with pytest.raises(DataError, match=r"1 of 20 files cannot be used: .*09\.png changed while it was read"):
         finish(running)
 
 
@@ -382,7 +382,7 @@ def test_worker_processes_decode_the_same(photos: Path) -> None:
 def test_worker_processes_name_the_files_that_are_no_images(own_photos: Path) -> None:
     for name in ("dark/00.png", "light/09.png"):
         (own_photos / name).write_text("not an image")
-    with pytest.raises(DataError, match=r"2 of 20 files are not usable: .*dark.00\.png .*light.09\.png"):
+    with pytest.raises(DataError, match=r"2 of 20 files cannot be used: .*dark.00\.png .*light.09\.png"):
         load(own_photos)
 
 

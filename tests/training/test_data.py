@@ -188,5 +188,5 @@ def test_mean_and_deviation_of_a_folder_are_those_of_its_training_images(
 def test_a_damaged_image_of_any_split_is_found(own_photos: Path) -> None:
     (spoiled, _), *_ = files_of(own_photos, "train")
     spoiled.write_bytes(b"not an image")
-    with pytest.raises(DataError, match=f"1 of 20 files are not usable: {spoiled} is not an image"):
+    with pytest.raises(DataError, match=f"1 of 20 files cannot be used: {spoiled} is not an image"):
         load(own_photos, only=("test",))

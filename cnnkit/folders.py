@@ -3,7 +3,6 @@
 A split folder holds class folders, and a class folder holds images. Names count only where that leaves it open.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -137,8 +136,9 @@ class _Reader:
             found = splits.get(split, [])
             full = [f for f in found if self.tree.holds_folders(f)]
             if len(full) > 1:
+                names = listed(folder.name for folder in full)
                 raise DataError(
-                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {listed(f.name for f in full)}; expected one. "
+                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {names}; expected one. "
                     "Move the others out of it."
                 )
             for other in found:

@@ -17,9 +17,6 @@ from cnnkit.folders import Contents, read_folder, stat, walk
 from cnnkit.splitnames import split_of
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
-needs_rights = pytest.mark.skipif(
-    sys.platform == "win32" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="root may read every folder"
-)
 
 
 def make(root: Path, *files: str) -> Path:
@@ -347,12 +344,13 @@ def test_a_link_to_another_class_or_split_is_refused(link: str, target: str, tmp
         read_folder(tmp_path)
 
 
-@needs_rights
 def test_a_closed_folder_is_said(tmp_path: Path) -> None:
     make(tmp_path, *TWO, "cat/closed/1.png")
     closed = tmp_path / "cat" / "closed"
     closed.chmod(0)
     try:
+        if os.access(closed, os.R_OK):
+            pytest.skip("root, and everybody on Windows, may read every folder")
         contents = read_folder(tmp_path)
         assert skipped(contents) == {("cannot be read", ""): 1}
         assert said(contents) == "one folder is left out: 1 that cannot be read, cat/closed/"
@@ -437,7 +435,7 @@ FILES = st.sampled_from(["1.png", "2.JPG", "a.heic", "a.txt", ".b.png", "none", 
 LINKS = st.tuples(st.lists(PARTS, min_size=1, max_size=3), st.lists(PARTS, max_size=2))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.lists(PARTS, max_size=4), FILES), max_size=14), st.lists(LINKS, max_size=2))
 def test_any_tree_is_read_or_refused(
     files: list[tuple[list[str], str]], links: list[tuple[list[str], list[str]]]

@@ -54,7 +54,11 @@ def read_folder(folder: Path) -> Contents:
         DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
             belong together, or split folders without class folders.
     """
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
+    if not there:
         raise DataError(
             f"there is no image folder {folder}{'' if folder.is_absolute() else f' in {Path.cwd()}'}. Expected "
             "DIR/<class>/…, named by its path with --data."

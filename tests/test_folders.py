@@ -357,6 +357,10 @@ def test_a_closed_folder_is_said(tmp_path: Path) -> None:
         (tmp_path / "cat").chmod(0)
         with pytest.raises(DataError, match="cat cannot be read"):
             read_folder(tmp_path)
+        (said_of_walk,) = walk(tmp_path / "cat")[1]
+        assert (said_of_walk.reason, said_of_walk.examples) == ("cannot be read", ("./",))
+        with pytest.raises(DataError, match="closed cannot be read"):
+            read_folder(closed)
     finally:
         (tmp_path / "cat").chmod(0o700)
         closed.chmod(0o700)

@@ -110,8 +110,8 @@ def _many(found: Sequence[Prediction]) -> None:
             f"{prediction.probability:.2%}",
             bar(prediction.probability, 10),
         ]
-        number = Text(str(ways[prediction.steps]), "yellow" if prediction.warnings else "dim")
-        table.add_row(*cells, *([number] if len(ways) > 1 else []), *([rest] if len(prediction.scores) > 1 else []))
+        seen = Text(str(ways[prediction.steps]), "yellow" if prediction.warnings else "dim")
+        table.add_row(*cells, *([seen] if len(ways) > 1 else []), *([rest] if len(prediction.scores) > 1 else []))
     out = console.out()
     console.titled(out, f"{len(found)} images", table)
     shown = {prediction.steps: prediction for prediction in reversed(found)}

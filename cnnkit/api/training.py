@@ -163,7 +163,10 @@ def default_recipe(model: str, /, **changes: Any) -> "Recipe":
     else:
         raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
     recipe = own.override(changes)
-    return own.override({**_split_of(recipe), **changes}) if recipe.weights else recipe
+    if not recipe.weights:
+        return recipe
+    given = {name: value for name, value in changes.items() if value is not None}
+    return own.override(_split_of(recipe) | given)
 
 
 def _split_of(recipe: "Recipe") -> dict[str, Any]:

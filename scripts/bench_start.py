@@ -78,9 +78,8 @@ def main() -> None:
                 seconds = start(tree.resolve(), folder, cache)
                 found.extend([seconds] if turn else [])  # the first turn fills the cache
     for tree, found in zip(("this checkout", "the other one"), times, strict=False):
-        print(
-            f"{tree}: {statistics.median(found):.2f} s ({min(found):.2f}–{max(found):.2f}) for {arguments.files:,} files"
-        )
+        least, middle, most = min(found), statistics.median(found), max(found)
+        print(f"{tree}: {middle:.2f} s ({least:.2f}–{most:.2f}) for {arguments.files:,} files")
     if len(times) == 2:
         ratio = statistics.median(times[0]) / statistics.median(times[1])
         print(f"ratio of the medians: {ratio:.2f}, must be at most {BAR}")

@@ -3,8 +3,8 @@
     python scripts/build_zoo.py --data-dir DIR [--only digits,lenet-mnist] [--run RUN | --reexport | --record-split]
 
 DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. On two cores all of it takes about
-an hour and a half, most of it for CIFAR-10. With --reexport the weights stay as they are: two minutes. With --record-split only the cards change: entries that were
-trained before version 0.2 say how their images were divided.
+an hour and a half, most of it for CIFAR-10. With --reexport the weights stay as they are: two minutes. With
+--record-split only the cards change: entries that were trained before version 0.2 say how their images were divided.
 """
 
 import argparse
@@ -151,6 +151,7 @@ def record_split(plan: Plan, data_dir: Path) -> ZooEntry:
     content = safetensors.torch.save(state, {CARD_KEY: replace(card, split=split).to_json()})
     write_atomic(folder / "model.safetensors", content)
     _, exported = check_with_card(folder / "model.onnx", plan.name)
+    assert exported is not None  # noqa: S101
     replace_card(folder / "model.onnx", replace(exported, split=split))
     print(f"{plan.name}: by {split.by}, seed {split.seed}, {split.images}, digest {split.digest[:12]}", flush=True)
     files = {name: sha256((folder / name).read_bytes()) for name in entry.files}

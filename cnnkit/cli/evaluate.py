@@ -15,6 +15,7 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    SkipDamaged,
     Split,
     Std,
     TrustCode,
@@ -34,6 +35,7 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     batch_size: BatchSize = 256,
     top_k: Annotated[
         int, typer.Option(help="Classes that the top-k accuracy looks among, fewer than there are.", min=1)
@@ -58,7 +60,13 @@ def command(
         model, device=device, labels=labels, mean=mean, std=std, preprocess=preprocess, trust_code=trust_code
     )
     steps = api.evaluation_steps(
-        classifier, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k
+        classifier,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        skip_damaged=skip_damaged,
+        batch_size=batch_size,
+        top_k=top_k,
     )
     require_suffix(plot, ".png", "--plot")
     if plot is not None:

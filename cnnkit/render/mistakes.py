@@ -45,7 +45,7 @@ def show(result: Mistakes) -> None:
     out = console.out()
     console.say(out, Text(console.printable(headline(result)), "bold"))
     console.say(out, Text(f"{percent(result.accuracy, of=result.images)} right, {result.engine}", "dim"))
-    if result.seen:
+    if result.seen and not result.exposure.trained:
         console.say(out, Text(_SEEN, "yellow"))
     out.print()
     if result.worst:
@@ -132,7 +132,8 @@ def _facts(result: Mistakes) -> Markup:
 
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
-    if result.seen:
+    yield from (html.warning(f"{text[0].upper()}{text[1:]}.") for text in result.warnings)
+    if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)
     if result.no_nearest_because:
         yield html.note(f"There are no nearest training images: {result.no_nearest_because}.")

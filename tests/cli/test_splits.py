@@ -78,7 +78,7 @@ def test_without_a_test_set_every_command_says_so_and_goes_on(
     attack = cli("attack", run, "--only", "corruptions", "-o", tmp_path / "attack", "--device", "cpu")
     assert attack.exit_code == 0
     assert warnings_of(attack) == [said]
-    assert cli("export", run, "--onnx", "--device", "cpu").exit_code == 0
+    assert cli("export", run, "--onnx").exit_code == 0
     verification = cli("verify", run / "model.onnx", "--json")
     assert verification.exit_code == 0
     found = json.loads(verification.stdout)

@@ -126,10 +126,10 @@ def test_that_none_were_seen_is_said_where_it_is_proven(
 def test_images_that_were_seen_are_counted(photos: Path, train: Callable[..., Path], cli: Cli) -> None:
     run = train("--data", photos)
     assert warnings_of(cli("evaluate", run, "--split", "train")) == [
-        "warning: the network was trained on 12 of these 12 images, so it does better on them than on new ones."
+        "warning: the network was trained on all of these 12 images, so it does better on them than on new ones."
     ]
     assert warnings_of(cli("evaluate", run, "--split", "validation")) == [
-        "warning: 4 of these 4 images chose the network's best epoch."
+        "warning: the network's best epoch was chosen on all of these 4 images."
     ]
     exposure = json.loads(cli("evaluate", run, "--split", "all", "--json").stdout)["data"]["exposure"]
     assert exposure == {"known": True, "trained": 12, "validated": 4, "pretraining": "none"}

@@ -178,6 +178,11 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
         )
         if not isinstance(form, Preprocessing):
             shape = replace(shape, value_range=facts.value_range)
+    if facts.misfits and facts.value_range is not None:
+        warnings.append(
+            f"the values of {counted(facts.misfits, 'image')} of {name} do not fit the range "
+            f"{describe(facts.value_range)} that the network was trained with; they are clipped, or become nearly one colour"
+        )
     if facts.frames:
         warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
     if facts.little_kept:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cnnkit.depth import Span, describe, ends, scaled, value_range
+from cnnkit.depth import Span, describe, ends, misfit, scaled, value_range
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 INTEGERS = arrays.arrays(np.uint16, arrays.array_shapes(min_dims=2, max_dims=2, max_side=30))
@@ -162,4 +162,4 @@ def test_ranges_in_words(given, short, described):
 )
 def test_a_range_of_other_images_may_not_fit(values: tuple[int, int], used: tuple[float, float], fits: bool) -> None:
     pixels = np.linspace(*values, 784).reshape(28, 28).astype(np.float32)
-    assert (depth.misfit(Span.of(pixels), used) == "") == fits
+    assert (misfit(Span.of(pixels), used) == "") == fits

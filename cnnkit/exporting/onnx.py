@@ -37,7 +37,7 @@ from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import catalogue, networks, shapes
+from cnnkit.training import networks, opening, shapes
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
 from cnnkit.words import counted, percent
@@ -246,7 +246,7 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
 
 def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
     """Decode some images of a folder, of all its classes, which need not be cached for them."""
-    found = catalogue.read(recipe)
+    found = opening.read(recipe)
     names, step = list(found.files), max(1, len(found.files) // _COMPARED)
     images: list[Pixels] = []
     # Spread over the folder; where one of them is damaged, the next ones do.

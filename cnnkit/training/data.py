@@ -17,7 +17,8 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import Exposure, LoadNote, LoadProgress
 from cnnkit.splits import PARTS, Part, SplitName
 from cnnkit.training.arrays import fits_in_memory
-from cnnkit.training.catalogue import Catalogue, Form, open_catalogue
+from cnnkit.training.catalogue import Catalogue, Form
+from cnnkit.training.opening import open_catalogue
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""

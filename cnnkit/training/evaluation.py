@@ -18,9 +18,10 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, Exposure, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.splits import PARTS, SplitName
-from cnnkit.training.catalogue import Catalogue, open_catalogue
+from cnnkit.training.catalogue import Catalogue
 from cnnkit.training.data import ImageData, Split, take
 from cnnkit.training.membership import Membership, contents_of, membership_of
+from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted
 
 CALIBRATION_BINS = 15

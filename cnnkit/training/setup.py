@@ -14,7 +14,7 @@ from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
-from cnnkit.training.catalogue import damaged_list
+from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
 from cnnkit.training.membership import LIST, write_list

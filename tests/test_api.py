@@ -31,7 +31,7 @@ SIGNATURES = {
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
         "trust_code=False)"
     ),
-    "default_recipe": "(model, **changes)",
+    "default_recipe": "(model, /, **changes)",
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
     ),

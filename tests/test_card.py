@@ -98,7 +98,7 @@ WRONG = [
     ("preprocessing.height", 0, "height and width must be from 1 to 4096, got 0×28"),
     ("preprocessing.width", -1, "height and width must be from 1 to 4096, got 28×-1"),
     ("preprocessing.height", 32, "mnist-box makes 1×28×28"),
-    ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 values"),
+    ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 value each"),
     ("preprocessing.std", [0.0], "std positive"),
     ("preprocessing.std", [-1.0], "std positive"),
     ("preprocessing.fit", "squeeze", "preprocessing.fit"),

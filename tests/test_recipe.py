@@ -127,6 +127,15 @@ WRONG = [
     ("validation_fraction", 0.0),
     ("validation_fraction", 1.0),
     ("test_fraction", float("nan")),
+    ("test_fraction", 1.0),
+    ("test_fraction", -0.1),
+    ("split_seed", -1),
+    ("split_seed", 2**32),
+    ("split_by", "name"),
+    ("fit", "crop"),
+    ("crop_fraction", 0.0),
+    ("crop_fraction", 1.1),
+    ("interpolation", "cubic"),
     ("seed", -1),
     ("seed", 2**32),
     ("input_shape", (4, 28, 28)),
@@ -225,7 +234,7 @@ def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
     )
     recipe = Recipe.recorded(read_recipe_table(tmp_path / "run.toml"))
     later = {name: getattr(recipe, name) for name in FIELDS if name not in (tmp_path / "run.toml").read_text()}
-    assert {value for value in later.values() if value} == {30, 7, 0.1, "none", "fp32", "auto", "path"}
+    assert {value for value in later.values() if value} == {30, 7, 0.1, "none", "fp32", "auto", "path", 4}
     assert (recipe.split_by, recipe.split_seed, recipe.seed) == ("path", 4, 4)
     assert (recipe.fit, recipe.interpolation, recipe.crop_fraction) == ("auto", "auto", None)
     assert (recipe.decay_epochs, recipe.decay_factor, recipe.class_weights) == (30, 0.1, "none")

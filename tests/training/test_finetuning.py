@@ -18,14 +18,17 @@ from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
+    Exposure,
     LoadNote,
     Pretraining,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
+    result_of,
 )
 from cnnkit.training import finetuning, loop, networks
+from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.finetuning import Source, head_of, read_source, set_training_mode, start_from
 from cnnkit.training.networks import create_model
 from cnnkit.training.runs import recipe_of
@@ -400,6 +403,21 @@ def test_torchvisions_weights_are_taken_over(
     assert (form.crop, form.interpolation) == (224 / 256, "bilinear")
     assert card.pretraining == Pretraining("torchvision/squeezenet1_1")
     assert not card.pretraining.known
+    found = evaluate_network(networks.TorchNetwork(*networks.load_network(str(run)), "cpu"), str(run))
+    evaluation = result_of(found)
+    assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
+    assert not evaluation.exposure.unseen
+    assert evaluation.warnings == (
+        "20 images of photos lose more than half of the picture by fit cover; --fit contain keeps all of it",
+        "pretraining data unknown: the weights of torchvision/squeezenet1_1 may have seen these images",
+    )
+    # What these images were stays unknown in what starts from that run.
+    again = trained(
+        tmp_path / "again", model="torchvision/squeezenet1_1", data=str(photos), weights=str(run), freeze=True, **STILL
+    )
+    pretraining = opened(again)[1].pretraining
+    assert pretraining is not None
+    assert (pretraining.weights, pretraining.known, pretraining.overlap) == (str(run), False, {})
 
 
 @pytest.mark.parametrize(("name", "side"), [("googlenet", 224), ("inception_v3", 299), ("resnet18", 224)])

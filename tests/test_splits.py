@@ -117,9 +117,7 @@ def check_few_move(before: Images, after: Images, split: Callable[[Images], dict
 
 @many
 @given(image_lists(), seeds, fractions, fractions)
-def test_every_image_is_in_one_split_with_its_copies(
-    images: Images, seed: int, validation: float, test: float
-) -> None:
+def test_every_image_is_in_one_split_with_its_copies(images: Images, seed: int, validation: float, test: float) -> None:
     sides = divided(images, seed, validation, test)
     assert set(sides) == {content for content, _ in images}
     if not validation:

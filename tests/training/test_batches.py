@@ -15,8 +15,8 @@ from torch import Tensor
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training import batches as batches_module
-from cnnkit.training.batches import Batches
 from cnnkit.training.arrays import map_array
+from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.randomness import capture
 

@@ -78,9 +78,7 @@ def arrays(user_cache: Path) -> set[str]:
 
 def index_of(user_cache: Path) -> Path:
     """Return the index of the only folder that is cached; the other JSON files say what was found in an array."""
-    (path,) = (
-        path for path in (user_cache / "images").glob("*.json") if not path.with_suffix(".npy").is_file()
-    )
+    (path,) = (path for path in (user_cache / "images").glob("*.json") if not path.with_suffix(".npy").is_file())
     return path
 
 
@@ -342,7 +340,9 @@ def test_damaged_files_are_black_and_told_without_stopping_the_others(own_photos
     for _ in range(2):
         found = stored(own_photos)
         assert found.facts.damaged == problems
-        assert list(found.digests) == [path.relative_to(own_photos).as_posix() for path in sorted(own_photos.rglob("*.png"))]
+        assert list(found.digests) == [
+            path.relative_to(own_photos).as_posix() for path in sorted(own_photos.rglob("*.png"))
+        ]
         for name, pixels in zip(found.digests, found.images, strict=True):
             whole = np.zeros(FORM.shape, np.uint8) if name in problems else prepare(own_photos / name, FORM).pixels
             np.testing.assert_array_equal(pixels, whole)

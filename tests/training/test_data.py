@@ -218,7 +218,11 @@ def test_images_that_are_drawn_from_a_split_are_of_all_classes_in_proportion(pla
         assert len(some) == count
         assert some.targets.bincount().tolist() == [each, each]
         for (image, target), known in zip(
-            ((image, target) for images, targets in some.batches(3) for image, target in zip(images, targets, strict=True)),
+            (
+                (image, target)
+                for images, targets in some.batches(3)
+                for image, target in zip(images, targets, strict=True)
+            ),
             some.take(torch.arange(count)),
             strict=True,
         ):

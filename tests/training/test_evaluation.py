@@ -314,7 +314,12 @@ def names_of(run: Path, part: str) -> list[str]:
         (None, 0, 0, ""),
         ("test", 0, 0, ""),
         ("validation", 0, 4, "4 of these 4 images chose the network's best epoch"),
-        ("train", 12, 0, "the network was trained on 12 of these 12 images, so it does better on them than on new ones"),
+        (
+            "train",
+            12,
+            0,
+            "the network was trained on 12 of these 12 images, so it does better on them than on new ones",
+        ),
         ("all", 12, 4, "the network was trained on 12 of these 20 images, so it does better on them than on new ones"),
     ],
 )

@@ -92,7 +92,9 @@ def refused(runs: Path, weights: Path, data: object, **fields: Any) -> dict[str,
 def test_a_run_lists_the_content_split_class_and_name_of_every_image(first: Path, photos: Path) -> None:
     found = rows(first)
     assert len(found) == 20
-    assert sorted(row["image"] for row in found) == sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
+    assert sorted(row["image"] for row in found) == sorted(
+        p.relative_to(photos).as_posix() for p in photos.rglob("*.png")
+    )
     for row in found:
         assert row["class"] == row["image"].partition("/")[0]
         assert row["sha256"] == hashlib.sha256((photos / row["image"]).read_bytes()).hexdigest()

@@ -3,8 +3,6 @@
 A split folder holds class folders, and a class folder holds images. Names count only where that leaves it open.
 """
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -56,7 +54,11 @@ def read_folder(folder: Path) -> Contents:
         DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
             belong together, or split folders without class folders.
     """
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
+    if not there:
         raise DataError(
             f"there is no image folder {folder}{'' if folder.is_absolute() else f' in {Path.cwd()}'}. Expected "
             "DIR/<class>/…, named by its path with --data."
@@ -77,9 +79,8 @@ class _Reader:
         if splits:
             by_split = self._splits(place, splits)
         else:
-            self._refuse_splits_alone(place)
+            self._question_names(place)
             by_split = {"": self._all_classes([place])}
-        self._refuse_shared(by_split)
         classes = tuple(sorted(next(iter(by_split.values()))))
         indices = {label: index for index, label in enumerate(classes)}
         targets = {
@@ -89,6 +90,7 @@ class _Reader:
         files = in_order(
             {name: s for found in by_split.values() for each in found.values() for name, s in each.items()}
         )
+        self.tree.require_apart(files)
         images = {
             split: tuple((name, target[name]) for name in files if name in target) for split, target in targets.items()
         }
@@ -131,18 +133,16 @@ class _Reader:
         extras = [f for name, f in self.tree.folders(place).items() if name not in used]
         self._leave_extras(extras)
         if extras:
-            one = len(extras) == 1
-            self.warnings.append(
-                f"the folder{'' if one else 's'} {_names(extras)} beside {listed(sorted(used))} "
-                f"{'is' if one else 'are'} left out: {'it is no split' if one else 'they are no splits'}"
-            )
+            names = listed(folder.name for folder in extras)
+            self.warnings.append(f"folders beside {listed(sorted(used))} that are no splits are left out: {names}")
         chosen = {}
         for split in ("train", "validation", "test"):
             found = splits.get(split, [])
             full = [f for f in found if self.tree.holds_folders(f)]
             if len(full) > 1:
+                names = listed(folder.name for folder in full)
                 raise DataError(
-                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {_names(full)}; expected one. "
+                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {names}; expected one. "
                     "Move the others out of it."
                 )
             for other in found:
@@ -210,7 +210,7 @@ class _Reader:
                 left += others
             self.left += left
             if files:
-                found[_checked(label, self.tree.path(parts[0]))] = files
+                found[label] = files
                 continue
             pictures = [s for s in tallied(left) if s.convertible]
             if pictures:
@@ -221,11 +221,8 @@ class _Reader:
                 )
             empty.append(label)
         if empty:
-            one = len(empty) == 1
-            self.warnings.append(
-                f"the class folder{'' if one else 's'} {listed(empty)} of {self.tree.path(place)} "
-                f"{'has' if one else 'have'} no images and {'is' if one else 'are'} left out"
-            )
+            where = self.tree.path(place)
+            self.warnings.append(f"class folders without images are left out of {where}: {listed(empty)}")
         return found
 
     def _enter(self, chain: list[Folder]) -> None:
@@ -254,53 +251,48 @@ class _Reader:
         self.left += [*left, *(("unlabelled", name) for name in images)]
         path = self.tree.path(folder)
         if images:
+            those = f"{len(images)} images are" if len(images) > 1 else "only image is"
             self.warnings.append(
-                f"{path} is left out, because it has {len(images)} images and no class folders; to classify them: "
-                f"cnnkit predict {path}"
+                f"{path} is left out, because its {those} in no class folder; to classify: cnnkit predict {path}"
             )
         else:
             self.warnings.append(f"{path} is left out: it has no images")
 
-    def _refuse_splits_alone(self, place: Folder) -> None:
-        """Refuse a place whose folders are all named as splits: read on, they would be the classes."""
+    def _question_names(self, place: Folder) -> None:
+        """Refuse folders whose names are all those of splits: read on, they would be the classes. Say what is odd."""
         inside = {name: f for name, f in self.tree.folders(place).items() if not is_extra(name)}
         named = named_as_splits(inside)
         others = sorted(inside.keys() - named)
-        if others:
-            if len(named) > 1 or any(self.tree.holds_folders(inside[name]) for name in named):
+        where, shown = self.tree.path(place), listed(sorted(named))
+        within = {
+            name: {n for n, i in (self.tree.folders(f) if name in named else f.folders).items() if has_pictures(i)}
+            for name, f in inside.items()
+        }
+        if named and others:
+            if same := [name for name in named if within[name] and within[name] <= set(others)]:
+                raise DataError(
+                    f"{where} has the class folders {listed(others)}, and {listed(same)} with classes of the same "
+                    f"names. Move the class folders into {Path(where) / 'train'}, or {listed(same)} out of {where}."
+                )
+            if len(named) > 1 or any(within[name] for name in named):
                 verb = "is read as a class" if len(named) == 1 else "are read as classes"
-                self.warnings.append(f"{listed(sorted(named))} {verb}, not as splits, beside {listed(others)}")
-            return
-        for name in named:
-            self.tree.require_readable(inside[name])
-        what = f"{self.tree.path(place)} has the split folder{'s' * (len(named) > 1)} {listed(sorted(named))}"
-        if train := [name for name, split in named.items() if split == "train"]:
-            raise DataError(f"{what}, and no class folders with images in {listed(train)}. {_EXPECTED}.")
-        if named:
+                self.warnings.append(f"{shown} {verb}, not as splits, beside {listed(others)}")
+        elif named:
+            for name in named:
+                self.tree.require_readable(inside[name])
+            what = f"{where} has the split folder{'s' * (len(named) > 1)} {shown}"
+            if train := [name for name, split in named.items() if split == "train"]:
+                raise DataError(f"{what}, and no class folders with images in {listed(train)}. {_EXPECTED}.")
             raise DataError(f"{what} and no train folder. {_EXPECTED}.")
-
-    def _refuse_shared(self, by_split: dict[str, _Classes]) -> None:
-        """Refuse links by which images would be in two classes or two splits."""
-        if not self.tree.linked:
-            return
-        names = [name for found in by_split.values() for files in found.values() for name in files]
-        seen: dict[str, str] = {}
-        for name in sorted({name.rpartition("/")[0] for name in names}):
-            if (other := seen.setdefault(os.path.realpath(self.tree.root / name), name)) != name:
-                raise DataError(f"{other} and {name} in {self.tree.root} are one folder, by a link. Remove the link.")
-
-
-def _names(folders: Iterable[Folder]) -> str:
-    return listed(folder.name for folder in folders)
+        elif (
+            len(inside) > 1
+            and len(first := next(iter(within.values()))) > 1
+            and all(w == first for w in within.values())
+        ):
+            self.warnings.append(
+                f"the classes are {listed(inside)}, and each of them has the folders {listed(sorted(first))}"
+            )
 
 
 def _class_list(labels: list[str]) -> str:
     return f"{'class' if len(labels) == 1 else 'classes'} {listed(labels)}"
-
-
-def _checked(label: str, path: str) -> str:
-    try:
-        label.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"the name of the class folder {path!r} is not UTF-8. Rename it.") from error
-    return label

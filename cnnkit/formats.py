@@ -1,12 +1,8 @@
 """Which image files are read, and how to convert those that are not."""
 
 from collections.abc import Iterable
-from importlib.util import find_spec
 
-# Pillow's own check would load the library, which takes longer than reading a small image.
-_AVIF = ("AVIF",) if find_spec("PIL._avif") else ()
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *_AVIF)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 """The formats that are read, by Pillow's names."""
 
 _SUFFIXES = {

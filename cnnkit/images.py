@@ -142,11 +142,11 @@ def prepare_all(
             waiting[index] = picture
         else:  # at once: a group of photographs would not fit into memory
             results[index] = _fitted(picture, preprocessing)
-    boxed = ink.box_all(
-        [np.asarray(picture.image) for picture in waiting.values()], recolour=preprocessing.polarity == "light-on-dark"
-    )
-    for (index, picture), (grey, after) in zip(waiting.items(), boxed, strict=True):
-        results[index] = Prepared(grey[..., None], (*picture.steps, *after), _original(picture))
+    if waiting:
+        drawings = [np.asarray(picture.image) for picture in waiting.values()]
+        boxed = ink.box_all(drawings, recolour=preprocessing.polarity == "light-on-dark")
+        for (index, picture), (grey, after) in zip(waiting.items(), boxed, strict=True):
+            results[index] = Prepared(grey[..., None], (*picture.steps, *after), _original(picture))
     return [results[index] for index in range(len(results))]
 
 
@@ -207,8 +207,10 @@ def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
 
 def _without_extremes(image: Image.Image) -> Image.Image:
     """Average an image with a side over `_LONGEST` down to that: such narrow ones would take Pillow a gigabyte."""
-    factors = tuple(max(1, side // _LONGEST) for side in image.size)
-    return image if factors == (1, 1) else image.reduce(factors)  # type: ignore[arg-type]
+    width, height = image.size
+    if max(width, height) <= _LONGEST:
+        return image
+    return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
 
 
 def _resized(
@@ -247,17 +249,21 @@ def _cover(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
     margin = (1 - to.crop) / 2
     left, top = margin * image.width, margin * image.height
     width, height = image.width - left * 2, image.height - top * 2
-    ratio, wanted = width / height, to.width / to.height
-    inner = (
-        (width, height) if ratio == wanted else (wanted * height, height) if ratio > wanted else (width, width / wanted)
-    )
-    left, top = left + (width - inner[0]) * 0.5, top + (height - inner[1]) * 0.5
-    kept = inner[0] * inner[1] / (image.width * image.height)
-    covered = _resized(image, (to.width, to.height), to, (left, top, left + inner[0], top + inner[1]))
-    return covered, kept
+    wanted = to.width / to.height
+    ratio = width / height if height else wanted
+    if ratio > wanted:
+        left, width = left + (width - wanted * height) * 0.5, wanted * height
+    elif ratio < wanted:
+        top, height = top + (height - width / wanted) * 0.5, width / wanted
+    if min(width, height) < 1:  # as of a narrow image: one pixel at least is taken
+        left, top = min(left, (image.width - 1) / 2), min(top, (image.height - 1) / 2)
+        width, height = max(width, 1), max(height, 1)
+    kept = width * height / (image.width * image.height)
+    return _resized(image, (to.width, to.height), to, (left, top, left + width, top + height)), kept
 
 
 _LONGEST = 1 << 15
+"""Side in pixels of an image that is resized as it is."""
 
 _RESAMPLING: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,

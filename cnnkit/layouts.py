@@ -44,6 +44,10 @@ class Tree:
         """Return the class folders of a place by label; a name in two Unicode forms is one class."""
         labels: dict[str, list[Folder]] = {}
         for name, folder in self.folders(place).items():
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(f"the name of the folder {self.path(folder)!r} is not UTF-8. Rename it.") from error
             labels.setdefault(label_of(name), []).append(folder)
         return labels
 
@@ -80,6 +84,15 @@ class Tree:
         """Raise a `DataError` where the system does not let a folder be listed."""
         if folder.unreadable:
             raise DataError(f"the folder {self.path(folder)} cannot be read. Change its permissions.")
+
+    def require_apart(self, names: Iterable[str]) -> None:
+        """Raise a `DataError` where links make images of one folder those of two classes or splits."""
+        if not self.linked:
+            return
+        seen: dict[str, str] = {}
+        for name in sorted({name.rpartition("/")[0] for name in names}):
+            if (other := seen.setdefault(os.path.realpath(self.root / name), name)) != name:
+                raise DataError(f"{other} and {name} in {self.root} are one folder, by a link. Remove the link.")
 
     def path(self, folder: Folder) -> str:
         """Return where a folder is, beginning as the user wrote it."""

@@ -1,13 +1,13 @@
 """From pictures of any mode of Pillow to upright grey or RGB ones of 8 bits. numpy and Pillow only."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import sixteen
-from cnnkit.depth import Range, Span, ends, scaled, value_range
+from cnnkit.depth import DEPTHS, Range, Span, ends, scaled, value_range
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,8 +24,7 @@ _WORDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "pa
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """An upright picture of mode `L` or `RGB`, and what it was before.
 
     Attributes:
@@ -80,25 +79,24 @@ def from_sixteen_bits(
         sixteen.load_upper(image)
     else:
         values = sixteen.values(image, again)
-    kind = "16-bit colour"
+    kind, how = "16-bit colour", ""
     if values is None:
         # Twice the upper 8 bits: the brightness is right, in fewer levels.
         values = np.asarray(image.convert("RGB") if image.mode == "CMYK" else image).astype(np.uint16) * np.uint16(257)
-        kind = "the upper 8 bits of 16-bit colour"
+        how = " by its upper 8 bits"
     transparent = image.info.get("transparency")
     alpha = None
     if values.shape[2] in {2, 4}:
         values, alpha = values[..., :-1], values[..., -1]
     elif isinstance(transparent, tuple):
         alpha = np.where((values == transparent).all(-1), np.uint16(0), np.uint16(65535))
-    colours, span = _eight_bits(np.ascontiguousarray(values), kind, values_range, steps)
+    colours, span = _eight_bits(np.ascontiguousarray(values), kind, values_range, steps, how)
     small = Image.fromarray(colours[..., 0] if colours.shape[2] == 1 else colours)
     if alpha is not None:
-        top = value_range(span)[1] if values_range is None else values_range[1]
         small = small.convert("RGB")
         # A file that uses 12 bits may use them for its transparency, too.
-        full = (0.0, top if alpha.max() <= top else 65535.0)
-        small.putalpha(Image.fromarray(scaled(alpha, full)))
+        opaque = next(2.0**bits - 1 for bits in DEPTHS if alpha.max() < 2**bits)
+        small.putalpha(Image.fromarray(scaled(np.ascontiguousarray(alpha), (0.0, opaque))))
     turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
     if turn is not None:
         small = small.transpose(turn)
@@ -123,13 +121,13 @@ def _deep_grey(
 
 
 def _eight_bits(
-    values: NDArray[np.generic], kind: str, values_range: Range | None, steps: list[str]
+    values: NDArray[np.generic], kind: str, values_range: Range | None, steps: list[str], how: str = ""
 ) -> tuple[NDArray[np.uint8], Span]:
     span = Span.of(values)
     used = value_range(span) if values_range is None else values_range
     # A file of 16 bits that fills them leaves nothing to guess.
-    guessed = values_range is None and not (kind.startswith(("16-bit", "the")) and used == (0, 65535))
-    steps.append(f"{kind} to 8-bit, range {ends(used)}{' guessed from this image' if guessed else ''}")
+    guessed = values_range is None and not (kind.startswith("16-bit") and used == (0, 65535))
+    steps.append(f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}")
     return scaled(values, used), span
 
 

@@ -6,7 +6,6 @@ caller; `as_picture` and `encoded` are the way back. `cnnkit.images` brings pict
 
 import io
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -49,11 +48,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 def is_image_file(path: Path) -> bool:
     """Whether a path is a file that is not hidden and is named like an image."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def how_to_convert(endings: Iterable[str]) -> str:
-    """Say how pictures with these endings, of `CONVERTIBLE`, are made readable."""
-    return f"Convert {', '.join(sorted(endings))} files to JPEG or PNG first."
 
 
 def decode(

@@ -67,12 +67,16 @@ def named_as_splits(names: Iterable[str]) -> dict[str, str]:
     if "train" in found.values():
         return found
     # `birds_train` is a split beside `birds_test`; beside `cats_train`, it is no more than a name.
-    others = {name: parsed(name) for name in names if name not in found and parsed(name)[0]}
     by_rest: dict[str, dict[str, str]] = {}
-    for name, (split, rest) in others.items():
-        by_rest.setdefault(rest, {})[name] = split or ""
-    groups = [g for g in by_rest.values() if "train" in g.values() and len({*g.values(), *found.values()}) > 1]
-    return found | groups[0] if len(groups) == 1 else found
+    for name in names:
+        split, rest = parsed(name)
+        if split and rest:
+            by_rest.setdefault(rest, {})[name] = split
+    alike = dict(found)
+    for group in by_rest.values():
+        if "train" in group.values() and len({*group.values(), *found.values()}) > 1:
+            alike |= group
+    return alike
 
 
 def _tokens(name: str) -> list[str]:

@@ -90,7 +90,7 @@ class Folder:
     @property
     def unreadable(self) -> bool:
         """Whether the system refused to list it."""
-        return ("cannot be read", self.prefix) in self.left
+        return ("cannot be read", self.prefix or "./") in self.left
 
     def below(self) -> Iterator["Folder"]:
         """Yield this folder and all folders below it, without following links."""
@@ -127,7 +127,7 @@ def scanned(path: str, prefix: str = "") -> Folder:
             with os.scandir(folder.path) as entries:
                 _sort_out(list(entries), folder)
         except OSError:
-            folder.left.append(("cannot be read", folder.prefix))
+            folder.left.append(("cannot be read", folder.prefix or "./"))
         todo += folder.folders.values()
     return top
 
@@ -177,7 +177,8 @@ def gathered(top: Folder) -> tuple[dict[str, Stat], list[tuple[str, str]]]:
 
 def in_order(files: dict[str, Stat]) -> dict[str, Stat]:
     """Sort files folder by folder, as paths are sorted: a slash comes before every other character."""
-    return dict(sorted(files.items(), key=lambda file: file[0].split("/")))
+    # No name has a NUL, and texts are compared faster than lists of their parts.
+    return dict(sorted(files.items(), key=lambda file: file[0].replace("/", "\0")))
 
 
 def tallied(left: Iterable[tuple[str, str]]) -> tuple[Skipped, ...]:

@@ -19,6 +19,7 @@ import torch
 
 from cnnkit import api, registry
 from cnnkit.results import TrainingFinished
+from cnnkit.words import percent, plain_percent
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "recipes.json"
@@ -31,6 +32,8 @@ BARS = {
     "lenet": (0.985, "on MNIST, best of its recipe"),
     "shapes-cnn": (0.93, "30 held-back drawings a class"),
 }
+IMAGES = {"mnist": 10_000, "basicshapes": 90}
+"""Of the test splits."""
 DATA = {"lenet": "mnist", "shapes-cnn": "basicshapes"}
 
 
@@ -69,9 +72,13 @@ def write_table(results: list[dict[str, float | int | str]]) -> None:
         if not rows:
             continue
         accuracies = [float(r["test_accuracy"]) for r in rows]
-        listed = ", ".join(f"{a:.2%}" for a in accuracies) + f" (mean {statistics.mean(accuracies):.2%})"
+        images = IMAGES[str(rows[0]["data"])]
+        median, mean, *each = (
+            percent(a, of=images) for a in (statistics.median(accuracies), statistics.mean(accuracies), *accuracies)
+        )
+        listed = f"{', '.join(each)} (mean {mean})"
         lines.append(
-            f"| {model} | {rows[0]['data']} | {statistics.median(accuracies):.2%} | {listed} | ≥ {bar:.1%} {remark} "
+            f"| {model} | {rows[0]['data']} | {median} | {listed} | ≥ {plain_percent(bar)} {remark} "
             f"| {statistics.median(float(r['seconds']) for r in rows):.0f} "
             f"| {max(float(r['max_abs_logit_difference']) for r in rows):.1e} |"
         )

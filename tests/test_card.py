@@ -49,6 +49,25 @@ def test_any_labels_and_numbers_survive(labels, mean, std, accuracy):
     assert read(card.to_json()) == card
 
 
+def test_a_card_of_before_interpolation_and_ranges_were_noted_is_read():
+    text = json.loads(FULL.to_json())
+    del text["preprocessing"]["interpolation"], text["preprocessing"]["value_range"]
+    for verified in (False, True):
+        card = ModelCard.from_metadata({CARD_KEY: json.dumps(text)}, "lenet.onnx", verified=verified)
+        assert card.preprocessing.interpolation == "bilinear"
+        assert card.preprocessing.value_range is None
+        assert card == FULL
+
+
+def test_interpolation_and_range_survive():
+    form = dataclasses.replace(RGB, interpolation="bicubic", value_range=(0.0, 4095.0))
+    card = ModelCard(model="a.b:C", labels=("x",), preprocessing=form)
+    assert read(card.to_json()) == card
+    assert ModelCard.from_metadata({CARD_KEY: card.to_json()}, "x", verified=True) == card
+    with pytest.raises(CheckpointError, match="interpolation"):
+        read(card.to_json().replace("bicubic", "cubic"))
+
+
 def test_a_card_of_the_zoo_is_the_same_without_being_validated():
     assert ModelCard.from_metadata({CARD_KEY: FULL.to_json()}, "lenet.onnx", verified=True) == FULL
 

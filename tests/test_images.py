@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cnnkit.errors import ImageError
 from cnnkit.images import Preprocessing, prepare, prepare_arrays
@@ -156,6 +156,99 @@ def test_every_size_gives_the_size_of_the_network(size, fit, target, crop, polar
     pixels = prepare(image, wanted).pixels
     assert pixels.shape == wanted.shape
     assert pixels.dtype == np.uint8
+
+
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box")}
+
+
+@pytest.mark.parametrize("interpolation", RESAMPLING)
+@pytest.mark.parametrize("size", [(320, 240), (61, 200), (28, 40), (17, 13), (500, 100)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_ordinary_images_are_fitted_as_pillow_fits_them(mode, size, interpolation):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    image, way = Image.fromarray(noise).convert(mode), RESAMPLING[interpolation]
+    channels = len(image.getbands())
+    for target in [(28, 28), (40, 24)]:
+
+        def found(fit, crop=1.0, height=target[1], width=target[0]):
+            wanted = Preprocessing(
+                channels, height, width, (0,) * channels, (1,) * channels, fit, "as-is", crop, interpolation
+            )
+            return prepare(image, wanted).pixels.squeeze()
+
+        assert (found("stretch") == np.asarray(image.resize(target, way))).all()
+        for crop in (1.0, 0.875):
+            expected = ImageOps.fit(image, target, way, bleed=(1 - crop) / 2)
+            assert (found("cover", crop) == np.asarray(expected)).all()
+        pixels = np.asarray(image)
+        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        colour = tuple(int(value) for value in np.atleast_1d(np.quantile(border, 0.5, axis=0)))
+        expected = ImageOps.pad(image, target, way, color=colour if channels == 3 else colour[0])
+        assert (found("contain") == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 100), (100, 1), (1, 4000), (4000, 1), (1, 70_000), (2, 5000)])
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("polarity", ["as-is", "light-on-dark", "dark-on-light"])
+def test_narrow_images_keep_their_content(size, fit, channels, polarity):
+    plain = np.full((*size, 3), 90, np.uint8)
+    for target in [(28, 28), (1, 40), (40, 1)]:
+        for crop in (1.0, 0.5, 1e-9):
+            pixels = prepare(plain, form(channels, *target, fit, polarity, crop)).pixels
+            assert (pixels == pixels[0, 0]).all()
+    halves = np.zeros((*size, 3), np.uint8)
+    halves.reshape(-1, 3)[halves.size // 6 :] = 255
+    if min(size) == 1 and max(size) > 50 and fit == "contain" and polarity == "as-is":
+        line = prepare(halves, form(channels, 28, 28, fit)).pixels
+        line = line[:, 13:15] if size[0] > size[1] else line[13:15]
+        assert line.min() == 0
+        assert line.max() == 255
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 100), (100, 1), (1, 4000), (4000, 1), (1, 28), (28, 1)])
+@pytest.mark.parametrize("polarity", ["as-is", "light-on-dark"])
+def test_narrow_drawings_are_boxed(size, polarity):
+    for values in (np.full(size, 90), np.random.default_rng(0).integers(0, 256, size)):
+        pixels = prepare(values.astype(np.uint8), form(fit="mnist-box", polarity=polarity)).pixels
+        assert pixels.shape == (28, 28, 1)
+
+
+def test_the_longest_image_is_resized_in_moderate_memory():
+    assert (prepare(Image.new("L", (49_999_999, 1), 77), form(3, 32, 32, "cover", crop=0.9)).pixels == 77).all()
+
+
+def test_how_much_of_a_picture_is_kept_is_said_where_it_is_little():
+    wide = np.zeros((100, 500), np.uint8)
+    assert prepare(wide, form(fit="cover")).steps == ("cover from 500×100 to 28×28, 20% of the picture kept",)
+    assert prepare(wide, form(fit="cover")).original.kept == pytest.approx(0.2)
+    assert prepare(wide[:, :150], form(fit="cover")).steps == ("cover from 150×100 to 28×28",)
+    assert (
+        prepare(np.zeros((1, 5000), np.uint8), form(fit="cover")).steps[-1].endswith("less than 1% of the picture kept")
+    )
+    assert prepare(wide[:28, :28], form(fit="cover", crop=0.5)).original.kept == pytest.approx(0.25)
+    for fit in ("contain", "stretch"):
+        assert prepare(wide, form(fit=fit)).original.kept == 1
+
+
+@pytest.mark.parametrize(("mode", "word"), [("L", "grey"), ("RGB", "RGB"), ("1", "black and white"), ("P", "palette")])
+def test_what_an_image_was_is_told(mode, word):
+    original = prepare(Image.new(mode, (7, 5)), form()).original
+    assert (original.width, original.height, original.mode) == (7, 5, word)
+    assert (original.span, original.first_of_frames, original.kept) == (None, False, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"interpolation": "cubic"}, "interpolation must be one of nearest, bilinear.* got 'cubic'"),
+        ({"value_range": (5, 5)}, "value_range must be two finite numbers"),
+        ({"value_range": (0, float("inf"))}, "value_range must be two finite numbers"),
+    ],
+)
+def test_an_interpolation_or_a_range_that_means_nothing_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        Preprocessing(1, 28, 28, (0.0,), (1.0,), **changes)
 
 
 @pytest.mark.parametrize(

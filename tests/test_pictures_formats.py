@@ -169,8 +169,8 @@ def test_what_nobody_can_see_on_any_paper_is_blank():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("PNG 16-bit", ["16-bit to 8-bit"]),
-        ("TIFF float 0-1", ["float to 8-bit"]),
+        ("PNG 16-bit", ["16-bit to 8-bit, range 0–65535"]),
+        ("TIFF float 0-1", ["float to 8-bit, range 0–1 guessed from this image"]),
         ("PNG palette", ["palette to RGB"]),
         ("PNG", []),
         ("PNG turned, orientation 1", []),

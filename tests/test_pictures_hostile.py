@@ -40,6 +40,9 @@ SEEDS = [
     encode(PAPER, "TIFF", compression="tiff_lzw"),
     encode(PAPER.convert("1"), "TIFF", compression="group4"),
     encode(PAPER, "JPEG", exif=TURNED),
+    *(encode(PAPER, form, save_all=True, append_images=[PAPER.rotate(9)]) for form in ("GIF", "PNG", "TIFF", "WEBP")),
+    encode(Image.fromarray(np.asarray(PAPER, np.float32) - 70), "TIFF"),
+    *([encode(PAPER, "AVIF")] if "AVIF" in pictures.FORMATS else []),
 ]
 
 

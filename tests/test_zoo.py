@@ -13,7 +13,8 @@ CONTENT = {"model.onnx": b"graph", "model.safetensors": b"weights"}
 
 def listed(name, model="lenet", **changes):
     files = {file: sha256(content) for file, content in CONTENT.items()}
-    return {"name": name, "model": model, "dataset": "mnist", "accuracy": 0.98, "files": files, **changes}
+    entry = {"name": name, "model": model, "dataset": "mnist", "accuracy": 0.98, "files": files, "test_images": 90}
+    return {**entry, **changes}
 
 
 @pytest.fixture

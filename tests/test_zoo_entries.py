@@ -14,6 +14,7 @@ from cnnkit.files import sha256
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
 from cnnkit.training.shapes import draw_shapes
+from cnnkit.words import percent
 
 NAMES = (
     "digits",
@@ -55,7 +56,7 @@ def test_an_entry_has_its_files_and_they_are_whole(name: str) -> None:
         assert zoo.read(name, file)
     readme = (zoo.folder() / name / "README.md").read_text("utf-8")
     assert "cnnkit train" in readme or "build_zoo" in readme
-    assert f"{entry.accuracy:.2%}" in readme or f"{100 * entry.accuracy:.2f}" in readme
+    assert f"| {percent(entry.accuracy, of=entry.test_images)} of {entry.test_images:,} test images" in readme
 
 
 @pytest.mark.parametrize("name", NAMES)

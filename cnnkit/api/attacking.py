@@ -23,6 +23,7 @@ def attack(
     data: str | None = None,
     split: Any = None,
     data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
     only: "Sequence[Part] | None" = None,
     norms: "Sequence[Norm] | None" = None,
     epsilons: "Sequence[float] | None" = None,
@@ -44,7 +45,7 @@ def attack(
 
     Args:
         ref: model reference. ONNX files run on onnxruntime, all else on PyTorch, which gives the gradients.
-        data, split, data_dir: the images, as for `evaluate`.
+        data, split, data_dir, skip_damaged: the images, as for `evaluate`.
         only: `corruptions`, `fgsm`, `pgd`, `flip`, `fooling`; None for all that the network allows.
         norms: `linf`, `l2`: that fgsm and pgd are measured by; None for both, and for `linf` where radii are given.
         epsilons: their radii, in pixels scaled to [0, 1].
@@ -84,6 +85,7 @@ def attack(
             data=data,
             split=split,
             data_dir=expanded(data_dir),
+            skip_damaged=skip_damaged,
             only=only,
             norms=None if norms is None else tuple(norms),
             epsilons=None if epsilons is None else tuple(epsilons),
@@ -105,6 +107,7 @@ def attack_steps(
     data: str | None = None,
     split: Any = None,
     data_dir: Path | None = None,
+    skip_damaged: bool = False,
     stop: "Callable[[], bool] | None" = None,
     **options: Any,
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Robustness]":
@@ -123,4 +126,13 @@ def attack_steps(
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    return attack_network(classifier, chosen, data=data, split=split, data_dir=data_dir, notes=tuple(notes), stop=stop)
+    return attack_network(
+        classifier,
+        chosen,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        skip_damaged=skip_damaged,
+        notes=tuple(notes),
+        stop=stop,
+    )

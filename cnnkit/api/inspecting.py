@@ -22,6 +22,7 @@ def find_mistakes(
     data_dir: str | Path | None = None,
     top: int = 36,
     batch_size: int = 256,
+    skip_damaged: bool = False,
     device: str = "auto",
     trust_code: bool = False,
     output: str | Path | None = None,
@@ -46,6 +47,7 @@ def find_mistakes(
             data_dir=expanded(data_dir),
             top=top,
             batch_size=batch_size,
+            skip_damaged=skip_damaged,
         )
     )
     if folder is not None:

@@ -33,6 +33,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     batch_size: int = 256,
     top_k: int = 5,
+    skip_damaged: bool = False,
     device: str = "auto",
     trust_code: bool = False,
 ) -> "Evaluation":
@@ -50,6 +51,7 @@ def evaluate(
             data_dir=expanded(data_dir),
             batch_size=batch_size,
             top_k=top_k,
+            skip_damaged=skip_damaged,
         )
     )
 

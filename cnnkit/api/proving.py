@@ -61,6 +61,7 @@ def verify(
     data: str | None = None,
     split: Any = None,
     data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     trust_code: bool = False,
 ) -> "Verification":
@@ -77,6 +78,7 @@ def verify(
             data=data,
             split=split,
             data_dir=data_dir,
+            skip_damaged=skip_damaged,
             device=device,
             trust_code=trust_code,
         )

@@ -44,6 +44,7 @@ def report(
     without: "Sequence[SectionName]" = (),
     data: str | None = None,
     data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
     images: int | None = None,
     device: str = "auto",
     trust_code: bool = False,
@@ -56,6 +57,7 @@ def report(
         without: sections to leave out: see `cnnkit.results.report.SECTIONS`.
         data: data set or image folder; None for the one that it was trained on.
         data_dir: where to look for data sets first.
+        skip_damaged: leave out files that cannot be decoded.
         images: for the corruptions and attacks, chosen by seed; 0 for all of the split. None for 500, and on the CPU
             for fewer, but 50, of a network so large that they would take more than a minute or two.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -84,6 +86,7 @@ def report(
             without=without,
             data=data,
             data_dir=data_dir,
+            skip_damaged=skip_damaged,
             images=images,
             device=device,
             trust_code=trust_code,
@@ -100,6 +103,7 @@ def report_steps(
     without: "Sequence[SectionName]" = (),
     data: str | None = None,
     data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
     images: int | None = None,
     device: str = "auto",
     trust_code: bool = False,
@@ -122,7 +126,7 @@ def report_steps(
 
     started, text, folder = time.monotonic(), str(ref), expanded(data_dir)
     is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
-    common: dict[str, Any] = {"data": data, "data_dir": folder}
+    common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
     classifier = load(ref, device=device, trust_code=trust_code, torch=True)
     card, sections = classifier.card, _Sections(without)
     origin, missing = yield from _told("images", origin_of(text, card, **common))

@@ -15,6 +15,7 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    SkipDamaged,
     Split,
     Std,
     TrustCode,
@@ -35,6 +36,7 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     only: Annotated[
         str | None, typer.Option(help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
     ] = None,
@@ -100,6 +102,7 @@ def command(
             data=data,
             split=split,
             data_dir=data_dir,
+            skip_damaged=skip_damaged,
             only=parts,
             norms=names(norm),
             epsilons=_radii(epsilon),

@@ -102,9 +102,11 @@ Data = Annotated[
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Images to use: train, validation, test or all. Default: test, and all of a folder it never saw."
+        help="Images to use: train, validation, test or all. Default: test; without a test set validation; all of a "
+        "folder it never saw."
     ),
 ]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out files that cannot be decoded.")]
 Device = Annotated[
     str, typer.Option("--device", help="Device to run on: auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")
 ]

@@ -1,6 +1,5 @@
 """`cnnkit evaluate`."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    SkipDamaged,
     Split,
     Std,
     TrustCode,
@@ -35,6 +35,7 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     batch_size: BatchSize = 256,
     top_k: Annotated[
         int, typer.Option(help="Classes that the top-k accuracy looks among, fewer than there are.", min=1)
@@ -59,7 +60,13 @@ def command(
         model, device=device, labels=labels, mean=mean, std=std, preprocess=preprocess, trust_code=trust_code
     )
     steps = api.evaluation_steps(
-        classifier, data=data, split=split, data_dir=data_dir, batch_size=batch_size, top_k=top_k
+        classifier,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        skip_damaged=skip_damaged,
+        batch_size=batch_size,
+        top_k=top_k,
     )
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
@@ -72,11 +79,9 @@ def command(
         if not context.obj["json"]:
             tables.evaluation(result)
         right = sum(row[i] for i, row in enumerate(result.confusion))
-        wanted = math.ceil(round(min_accuracy * result.images, 6))
         raise AccuracyError(
-            f"the accuracy is {percent(result.accuracy, of=result.images)}: {right:,} of "
-            f"{counted(result.images, 'image')} {'is' if right == 1 else 'are'} right, and --min-accuracy "
-            f"{min_accuracy:g} asks for {wanted:,}.",
+            f"{right:,} of {counted(result.images, 'image')} right ({percent(result.accuracy, of=result.images)}) "
+            f"is less than --min-accuracy {min_accuracy:g} asks for.",
             result=result,
         )
     emit(context, result, tables.evaluation)

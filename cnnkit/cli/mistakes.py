@@ -15,6 +15,7 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    SkipDamaged,
     Split,
     Std,
     TrustCode,
@@ -32,6 +33,7 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     top: Annotated[int, typer.Option(help="How many mistakes, and labels to check, to keep.", min=1)] = 36,
     batch_size: BatchSize = 256,
     output: Annotated[
@@ -66,7 +68,9 @@ def command(
     )
     folder = output or Path(f"mistakes-{short_name(model)}")
     require_writable(folder)
-    steps = api.mistakes_steps(classifier, data=data, split=split, data_dir=data_dir, top=top, batch_size=batch_size)
+    steps = api.mistakes_steps(
+        classifier, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged, top=top, batch_size=batch_size
+    )
     result = progress.follow(steps, f"looking for mistakes of {model}")
     written = mistakes.write(result, folder)
     emit(context, result, mistakes.show)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Data, DataDir, Device, Json, TrustCode, complete_model, emit, names, require_suffix
+from cnnkit.cli.common import (
+    Data,
+    DataDir,
+    Device,
+    Json,
+    SkipDamaged,
+    TrustCode,
+    complete_model,
+    emit,
+    names,
+    require_suffix,
+)
 from cnnkit.results.report import SECTIONS
 
 
@@ -39,6 +50,7 @@ def command(
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -59,6 +71,7 @@ def command(
         without=names(without) or (),
         data=data,
         data_dir=data_dir,
+        skip_damaged=skip_damaged,
         images=images,
         device=device,
         trust_code=trust_code,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Data, DataDir, Device, Json, Split, TrustCode, complete_model, emit
+from cnnkit.cli.common import Data, DataDir, Device, Json, SkipDamaged, Split, TrustCode, complete_model, emit
 from cnnkit.errors import ParityError
 
 
@@ -23,6 +23,7 @@ def command(
     data: Data = None,
     split: Split = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     device: Device = "auto",
     trust_code: TrustCode = False,
     json: Json = False,
@@ -36,7 +37,14 @@ def command(
     from cnnkit.render import progress, verification
 
     steps = api.verification_steps(
-        file, against=against, data=data, split=split, data_dir=data_dir, device=device, trust_code=trust_code
+        file,
+        against=against,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        skip_damaged=skip_damaged,
+        device=device,
+        trust_code=trust_code,
     )
     result = progress.follow(steps, f"verifying {file}")
     if not result.passed:

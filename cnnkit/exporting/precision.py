@@ -245,8 +245,8 @@ def _objections(report: PrecisionReport, certificate: ParityCertificate, overflo
         found.append(
             f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
             if lost > budget
-            else f"Only {percent(report.top1_agreement, of=report.images)} of the images have the first class that they "
-            "have in float32"
+            else f"Only {percent(report.top1_agreement, of=report.images)} of the images have the first class that "
+            "they have in float32"
         )
     low, high = report.speed_up_interval
     if not low > 1:

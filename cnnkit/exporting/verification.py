@@ -48,6 +48,7 @@ def verify(
     data: str | None = None,
     split: SplitName | None = None,
     data_dir: Path | None = None,
+    skip_damaged: bool = False,
     device: str = "auto",
     trust_code: bool = False,
 ) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]:
@@ -64,6 +65,7 @@ def verify(
         split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
             budget decides; otherwise as `cnnkit.training.evaluation.evaluate_network` has it.
         data_dir: where to look for data sets first.
+        skip_damaged: leave out files that cannot be decoded.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same
             processor or GPU, without TF32.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
@@ -80,7 +82,9 @@ def verify(
     precision = file.card.precision if file.card else "fp32"
     if split is None and precision != "fp32":
         split = "validation"
-    loaded, used = yield from load_for(reference.card, ref, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(
+        reference.card, ref, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
+    )
     images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
     torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")

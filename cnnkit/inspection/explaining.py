@@ -103,7 +103,8 @@ def _checked(network: nn.Module, traced: featuremaps.Trace, layer: str) -> str:
     if layer not in usable:
         listed = "×".join(map(str, shapes[layer]))
         hint = f"; the last one with any is {usable[-1]}" if usable else ""
-        raise UsageError(f"the layer {layer} gives {listed} values and no maps, which Grad-CAM needs{hint}.")
+        given = "1 value" if listed == "1" else f"{listed} values"
+        raise UsageError(f"the layer {layer} gives {given} and no maps, which Grad-CAM needs{hint}.")
     if traced.calls()[layer] > 1:
         raise UsageError(f"the layer {layer} runs {traced.calls()[layer]} times; Grad-CAM needs one that runs once.")
     return layer

@@ -21,7 +21,12 @@ from cnnkit.words import counted
 
 
 def origin_of(
-    ref: str, card: ModelCard, *, data: str | None = None, data_dir: Path | None = None
+    ref: str,
+    card: ModelCard,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
     """Find out where a network comes from, and why its images cannot be had, empty where they can; yields progress.
 
@@ -30,13 +35,14 @@ def origin_of(
         card: of the network.
         data: where its data set is; None for where its recipe says.
         data_dir: where to look for data sets first.
+        skip_damaged: leave out files that cannot be decoded.
     """
     reference = registry.resolve(ref)
     recipe = Recipe.recorded(card.recipe or {})
     splits: dict[str, int] = {}
     missing = ""
     try:
-        loaded, _ = yield from load_for(card, ref, data=data, split=None, data_dir=data_dir)
+        loaded, _ = yield from load_for(card, ref, data=data, split=None, data_dir=data_dir, skip_damaged=skip_damaged)
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
             # A dry run used a part of each.

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from cnnkit.inspection import receptive
 from cnnkit.inspection.counting import counter_of
 from cnnkit.inspection.shapes import ShapeCache
+from cnnkit.words import counted
 
 
 @dataclass(slots=True)
@@ -151,7 +152,7 @@ def _check_transposed(image: Tensor, weight: Tensor, *rest: Any) -> None:
     """Refuse what a transposed convolution refuses, and lets pass where there are no values to multiply."""
     transposed = rest[4]
     if transposed and image.dim() == weight.dim() and image.shape[1] != weight.shape[0]:
-        raise RuntimeError(f"expected an input of {weight.shape[0]} channels, but got {image.shape[1]}")
+        raise RuntimeError(f"expected an input of {counted(weight.shape[0], 'channel')}, but got {image.shape[1]}")
 
 
 def _is_composite(function: Any) -> bool:

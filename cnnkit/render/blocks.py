@@ -11,6 +11,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.render import console, heat, predictions
 from cnnkit.render.explanation import shortened
 from cnnkit.results import Explanation
+from cnnkit.words import counted
 
 _LARGE, _SMALL = 24, 12
 """Widths of pictures in characters."""
@@ -38,7 +39,7 @@ def show(found: Explanation) -> None:
         fitting = max(1, (out.width + 2) // (_SMALL + 2))
         maps = [(f"map {index}", heat.colour(values, limit)) for index, values in enumerate(first.maps[:fitting], 1)]
         out.print()
-        out.print(Text(f"{first.layer}, {len(maps)} of {len(first.maps)} maps", "bold"))
+        out.print(Text(f"{first.layer}, {len(maps)} of {counted(len(first.maps), 'map')}", "bold"))
         out.print(_row(maps, _SMALL, out))
     if found.notes:
         out.print()

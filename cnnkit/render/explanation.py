@@ -169,8 +169,8 @@ def _layers(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Cont
     for name, maps in zip(_map_names(found.layers), found.layers, strict=True):
         if maps.same_as is None:
             said = f"values from {maps.maps.min():.3g} to {maps.maps.max():.3g}".replace("-", "−")
-            silent = f"; {maps.silent} of {len(maps.maps)} maps are nowhere above zero" if maps.silent else ""
-            picture = html.image(pictures[name], f"{len(maps.maps)} feature maps of {maps.layer}")
+            silent = f"; {maps.silent} of {counted(len(maps.maps), 'map')} nowhere above zero" if maps.silent else ""
+            picture = html.image(pictures[name], f"{counted(len(maps.maps), 'feature map')} of {maps.layer}")
             body = html.figure(picture, f"{maps.kind}, {shape(maps.shape)}, {said}{silent}")
         else:
             body = html.note(f"{maps.kind}: the maps of {maps.same_as}, as it does nothing outside training.")

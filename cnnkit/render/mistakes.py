@@ -45,7 +45,7 @@ def show(result: Mistakes) -> None:
     out = console.out()
     console.say(out, Text(console.printable(headline(result)), "bold"))
     console.say(out, Text(f"{percent(result.accuracy, of=result.images)} right, {result.engine}", "dim"))
-    if result.seen:
+    if result.seen and not result.exposure.trained:
         console.say(out, Text(_SEEN, "yellow"))
     out.print()
     if result.worst:
@@ -87,7 +87,7 @@ def _worst_table(result: Mistakes) -> Table:
 
 
 def _pairs_table(result: Mistakes) -> Table:
-    table = _table(("is", "taken for"), ("images",))
+    table = _table(("is", "taken for"), ("images of the class",))
     for pair in result.confused:
         table.add_row(pair.label, Text(pair.predicted, "bold red"), _images_of(pair))
     return table
@@ -132,7 +132,8 @@ def _facts(result: Mistakes) -> Markup:
 
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
-    if result.seen:
+    yield from (html.warning(f"{text[0].upper()}{text[1:]}.") for text in result.warnings)
+    if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)
     if result.no_nearest_because:
         yield html.note(f"There are no nearest training images: {result.no_nearest_because}.")
@@ -148,7 +149,7 @@ def worst_cards(result: Mistakes) -> Iterable[Markup]:
         "similarity is the cosine of the angle between them."
     )
     yield html.paragraph(
-        _shown_of(len(result.worst), result.wrong, "mistakes"),
+        _shown_of(len(result.worst), result.wrong, "mistake", "mistakes"),
         " The surest come first.",
         nearest if result.training_images else "",
     )
@@ -169,7 +170,7 @@ def confused_pairs(result: Mistakes) -> Iterable[Markup]:
         )
         for pair in result.confused
     ]
-    columns = ("Is", "Taken for", "Images", "The surest")
+    columns = ("Is", "Taken for", "Images of the class", "The surest")
     yield html.table("Pairs of classes with the most mistakes", columns, rows, align="llrl")
 
 
@@ -183,7 +184,7 @@ def _labels(result: Mistakes) -> Iterable[Markup]:
         yield html.paragraph("No image has a label that the network firmly contradicts.")
         return
     yield html.paragraph(
-        _shown_of(len(result.mislabelled), result.candidates, "labels that may be wrong"),
+        _shown_of(len(result.mislabelled), result.candidates, "label that may be wrong", "labels that may be wrong"),
         " An image is among them if the network finds another class at least as probable as it finds that class, on "
         "average, in the images labelled with it: confident learning (Northcutt, Jiang and Chuang, 2021). Which is "
         "wrong, the label or the network, only looking decides.",
@@ -238,11 +239,14 @@ def _sheet_line(result: Mistakes) -> str:
     if not result.worst:
         return f"{percent(result.accuracy, of=result.images)} right"
     beside = " On the right: the training image most like it." if result.training_images else ""
-    return f"{_shown_of(len(result.worst), result.wrong, 'mistakes')} The surest come first.{beside}"
+    return f"{_shown_of(len(result.worst), result.wrong, 'mistake', 'mistakes')} The surest come first.{beside}"
 
 
-def _shown_of(shown: int, total: int, what: str) -> str:
-    return f"All {total:,} {what}." if shown == total else f"The first {shown:,} of {total:,} {what}."
+def _shown_of(shown: int, total: int, one: str, many: str) -> str:
+    things = counted(total, one, many)
+    if shown < total:
+        return f"The first {shown:,} of {things}."
+    return f"All {things}." if total > 1 else f"{things}."
 
 
 def _of(listed: int, total: int) -> str:

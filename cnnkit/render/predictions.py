@@ -89,15 +89,18 @@ def _one(prediction: Prediction) -> None:
     out = console.out()
     console.titled(out, _name(prediction), table)
     if prediction.steps:
-        console.say(out, Text(f"seen as: {'; '.join(prediction.steps)}", "dim"))
+        console.say(out, _seen_as("seen as", prediction))
 
 
 def _many(found: Sequence[Prediction]) -> None:
+    ways = {steps: number for number, steps in enumerate(dict.fromkeys(each.steps for each in found), 1)}
     table = console.table()
     table.add_column("image", overflow="fold")
     table.add_column("class", style="bold", overflow="fold")
     table.add_column("probability", justify="right")
     table.add_column("", width=10)
+    if len(ways) > 1:
+        table.add_column("seen", justify="right")
     if len(found[0].scores) > 1:
         table.add_column("next", style="dim")
     for prediction in found:
@@ -108,12 +111,25 @@ def _many(found: Sequence[Prediction]) -> None:
             probability(prediction.probability),
             bar(prediction.probability, 10),
         ]
-        table.add_row(*cells, *([rest] if len(prediction.scores) > 1 else []))
+        seen = Text(str(ways[prediction.steps]), "yellow" if prediction.warnings else "dim")
+        table.add_row(*cells, *([seen] if len(ways) > 1 else []), *([rest] if len(prediction.scores) > 1 else []))
     out = console.out()
     console.titled(out, counted(len(found), "image"), table)
-    for prediction in found:
-        if any(step.startswith("blank") for step in prediction.steps):
-            console.say(out, Text(f"{_name(prediction)}: nothing is drawn on it", "yellow"))
+    shown = {prediction.steps: prediction for prediction in reversed(found)}
+    for steps, number in ways.items():
+        if len(ways) > 1:
+            console.say(out, _seen_as(f"seen {number}", shown[steps]))
+        elif steps:
+            console.say(out, _seen_as("all seen as", shown[steps]))
+
+
+def _seen_as(start: str, prediction: Prediction) -> Text:
+    """Write what was done to an image, with what may have made the prediction wrong in yellow."""
+    text = Text(f"{start}: ", "dim")
+    warnings = prediction.warnings
+    for index, step in enumerate(prediction.steps):
+        text.append("; " if index else "", "dim").append(step, "not dim yellow" if step in warnings else "dim")
+    return text if prediction.steps else text.append("as it is", "dim")
 
 
 def _name(prediction: Prediction) -> str:

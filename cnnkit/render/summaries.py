@@ -134,20 +134,24 @@ def draw_rows(
 
 
 def _are(parameters: int) -> str:
-    return f"{counted(parameters, 'parameter')} {'is' if parameters == 1 else 'are'}"
+    return f"{counted(parameters, 'parameter')} {_verb(parameters)}"
+
+
+def _verb(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _notes(result: ModelSummary) -> list[str]:
     frozen = result.parameters - result.trainable_parameters
     lines = [
-        f"{_are(result.trainable_parameters)} trainable{f', {frozen:,} not' if frozen else ''}; "
+        f"{_are(result.trainable_parameters)} trainable{f', {frozen:,} {_verb(frozen)} not' if frozen else ''}; "
         f"{result.size_mb:.2f} MB of weights."
     ]
     if result.own_parameters:
         lines.append(f"{_are(result.own_parameters)} the network's own, outside these layers.")
     if result.idle_parameters:
         named = ", ".join(map(console.printable, result.idle[:3])) + (" and others" if len(result.idle) > 3 else "")
-        lines.append(f"{_are(result.idle_parameters)} not used: of {named}.")
+        lines.append(f"Not used: {counted(result.idle_parameters, 'parameter')} of {named}.")
     if result.unregistered_parameters:
         lines.append(
             f"{_are(result.unregistered_parameters)} used and in no module, as in a Python list: "

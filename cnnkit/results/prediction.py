@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_WARNINGS = ("guessed from this image", "of the picture kept", "by its upper 8 bits", "first of ", "blank: ")
+"""Parts of steps that may make a prediction wrong."""
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -31,3 +34,8 @@ class Prediction:
     def probability(self) -> float:
         """Its probability."""
         return self.scores[0].probability
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those steps that may make it wrong: something was guessed, or left out."""
+        return tuple(step for step in self.steps if any(part in step for part in _WARNINGS))

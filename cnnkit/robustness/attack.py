@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,6 +133,7 @@ def attack_network(
     data: str | None = None,
     split: SplitName | None = None,
     data_dir: Path | None = None,
+    skip_damaged: bool = False,
     notes: tuple[str, ...] = (),
     stop: Callable[[], bool] | None = None,
 ) -> Generator[Progress, None, Robustness]:
@@ -146,6 +148,7 @@ def attack_network(
         data: a data set or image folder; None for the one that the network was trained on.
         split: as for `cnnkit.training.evaluation.evaluate_network`.
         data_dir: where to look for data sets first.
+        skip_damaged: leave out files that cannot be decoded.
         notes: to begin with.
         stop: asked between two steps; once it returns True, what was finished by then is all there is.
 
@@ -163,7 +166,8 @@ def attack_network(
             raise _StoppedError
         return step
 
-    steps = _attack(classifier, options, found, data=data, split=split, data_dir=data_dir)
+    images = {"data": data, "split": split, "data_dir": data_dir, "skip_damaged": skip_damaged}
+    steps = _attack(classifier, options, found, images)
     try:
         yield from relayed(steps, unless_stopped)
     except _StoppedError:
@@ -206,13 +210,7 @@ class _Found:
 
 
 def _attack(
-    classifier: Classifier,
-    options: AttackOptions,
-    found: _Found,
-    *,
-    data: str | None,
-    split: SplitName | None,
-    data_dir: Path | None,
+    classifier: Classifier, options: AttackOptions, found: _Found, images: Mapping[str, Any]
 ) -> Generator[Progress, None, None]:
     """Do one part after the other, and add what is finished to `found`."""
     form, network, pixels = classifier.card.preprocessing, classifier.network, None
@@ -225,9 +223,7 @@ def _attack(
     if isinstance(network, TorchNetwork):
         pixels = PixelNetwork(network.module, form, network.device)
     if set(options.only) - {"fooling"}:
-        subject, found.data, found.split = yield from _subject(
-            classifier, options, data=data, split=split, data_dir=data_dir
-        )
+        subject, found.data, found.split = yield from _subject(classifier, options, images)
         found.subject = subject
         yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:
@@ -268,10 +264,10 @@ def _attack_images(
 
 
 def _subject(
-    classifier: Classifier, options: AttackOptions, *, data: str | None, split: SplitName | None, data_dir: Path | None
+    classifier: Classifier, options: AttackOptions, images: Mapping[str, Any]
 ) -> Generator[Progress, None, tuple[Subject, str, str]]:
     """Load the images, choose among them, and see which ones the network gets right."""
-    loaded, used = yield from load_for(classifier.card, classifier.name, data=data, split=split, data_dir=data_dir)
+    loaded, used = yield from load_for(classifier.card, classifier.name, **images)
     chosen = loaded.filled(used)
     numbers = np.arange(len(chosen))
     if 0 < options.images < len(chosen):

@@ -20,6 +20,7 @@ from cnnkit.runtime import libraries
 from cnnkit.runtime.hardware import find_driver, has_driver
 from cnnkit.runtime.libraries import PROVIDER_NAMES, PROVIDERS, Gpu
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, merged, parse_device, stored_options
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from cnnkit.runtime.fixed import FixedBuffers
@@ -54,8 +55,8 @@ class Placement:
             return f"This runs on the CPU, and there is a GPU: {self.trouble} See: cnnkit doctor"
         if self.on_cpu:
             listed = ", ".join(f"{count} {kind}" for kind, count in self.on_cpu.items())
-            left = sum(self.on_cpu.values())
-            return f"{left} of {self.nodes} nodes run on the CPU, not on {self.device}, and wait for copies: {listed}."
+            left = f"{sum(self.on_cpu.values())} of {counted(self.nodes, 'node')}"
+            return f"{self.device} leaves {left} to the CPU, with copies to wait for: {listed}."
         return ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from cnnkit.serving.open_inference import HEADER_LENGTH, MAX_JSON
 from cnnkit.serving.schemas import SCHEMAS, Schema, ref
 from cnnkit.serving.settings import FORMATS, Settings
+from cnnkit.words import counted
 
 IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 """Media types of the images that are taken."""
@@ -32,7 +33,7 @@ _PROBLEMS = {
         ("method", "/predict/lenet takes POST; got GET."),
     ),
     408: (
-        "The body did not come within {settings.receive_seconds:g} seconds.",
+        "The body did not come within {receive}.",
         ("slow-request", "the body did not come within 10 seconds; 512 bytes of it did."),
     ),
     413: (
@@ -95,12 +96,15 @@ def _parameter(place: str, name: str, description: str, schema: Schema, **more: 
 
 def _problem_responses(settings: Settings) -> dict[str, Any]:
     """Return the errors, in the server's form and as `Protocol…` in that of the protocol."""
+    receive = counted(settings.receive_seconds, "second")
     responses: dict[str, Any] = {}
     for status, (description, (code, message)) in _PROBLEMS.items():
         said = {"code": code, "request_id": "b5f2c1d7-2a"}
         bodies = {"": {"error": {"message": message, **said}}, "Protocol": {"error": message, **said}}
         for form, example in bodies.items():
-            response = _json(description.format(settings=settings), ref(f"{form}Error"), example=example)
+            response = _json(
+                description.format(settings=settings, receive=receive), ref(f"{form}Error"), example=example
+            )
             responses[f"{form}{status}"] = response | ({"headers": _RETRY_AFTER} if status == 503 else {})
     return responses
 

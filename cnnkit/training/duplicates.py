@@ -52,7 +52,8 @@ def duplicate_warnings(found: Duplicates) -> Iterator[str]:
             f"class, so that some labels must be wrong: {_named(found.across_classes)}"
         )
     if found.copies and not (found.across_splits or found.across_classes):
-        yield f"{counted(found.copies, 'image')} {'is a copy' if found.copies == 1 else 'are copies'} of another one"
+        verb = "is" if found.copies == 1 else "are"
+        yield f"{counted(found.copies, 'image')} {verb} identical to another one of the same class and split"
 
 
 def _stand(groups: Sequence[object]) -> str:

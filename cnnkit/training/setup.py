@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
@@ -102,6 +102,16 @@ def prepare(
 
 
 def _warnings(data: ImageData) -> Iterator[LoadNote]:
+    """Yield what a user should know of the images.
+
+    Raises:
+        DataError: there are none to validate on.
+    """
+    if not len(data.validation):
+        raise DataError(
+            f"{data.name} has no class of two different images, so that none is left to validate on. Add images, or a "
+            "folder val/ with some of each class."
+        )
     for warning in data.warnings:
         yield LoadNote(warning, warning=True)
     if not len(data.test):

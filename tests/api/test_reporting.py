@@ -13,9 +13,9 @@ from cnnkit import api, datasets
 from cnnkit.api import reporting
 from cnnkit.api.reporting import EPSILONS
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
-from cnnkit.render.tables import percent
 from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
+from cnnkit.words import percent, share
 from tests.conftest import FEW
 
 IMAGES = 20
@@ -88,15 +88,16 @@ def test_the_page_says_these_numbers_and_stands_alone(
     assert found.corruptions is not None
     assert found.attacks is not None
     expected = [
-        percent(scores.accuracy),
+        share(scores.accuracy, of=scores.images),
         f"{scores.loss:.4f}",
-        percent(scores.calibration_error),
+        percent(scores.calibration_error, of=scores.images),
         "174,243",
         "48 images",
     ]
-    expected += [percent(value) for row in scores.classes for value in (row.precision, row.recall, row.f1)]
-    expected += [percent(value) for curve in found.corruptions.corruptions for value in curve.accuracies]
-    expected += [percent(value) for attack in found.attacks.attacks for value in attack.accuracies]
+    fractions = [value for row in scores.classes for value in (row.precision, row.recall, row.f1)]
+    for measured in (*found.corruptions.corruptions, *found.attacks.attacks):
+        fractions += measured.accuracies
+    expected += [percent(value, of=scores.images) for value in fractions]
     expected += [f"{row.validation_loss:.4f}" for row in found.records]
     expected += [proof.images, f"{proof.max_absolute_difference:.2g}", found.origin.weights_sha256]
     assert [value for value in expected if value not in text] == []

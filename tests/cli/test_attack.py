@@ -22,7 +22,7 @@ def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("attack", photos_run, *FAST, "--steps", 3, "-o", folder, "--plot", plot)
     assert result.exit_code == 0, result.output
     for title in (
-        "100.00% right as they are",
+        "8 of 8 (100%) right as they are",
         "Accuracy by severity of a corruption",
         "Accuracy by radius in L∞, pixels counted as 0 to 1, pgd of 3 steps",
         "Accuracy by radius in L2, pixels counted as 0 to 1, pgd of 3 steps",

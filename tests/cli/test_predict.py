@@ -71,6 +71,24 @@ def test_a_folder_is_searched_to_the_bottom(predict: Cli, photos: Path) -> None:
     assert labels(predict(photos, "--json")) == ["dark"] * 10 + ["light"] * 10
 
 
+def test_what_a_folder_holds_and_cannot_be_read_is_said(predict: Cli, own_photos: Path) -> None:
+    (own_photos / "dark" / "phone.heic").write_bytes(b"x")
+    (own_photos / "light" / "gone.png").symlink_to("nowhere.png")
+    (own_photos / "light" / "notes.txt").write_text("beside them")
+    shutil.copytree(own_photos / "dark", own_photos / "__MACOSX")
+    shutil.copytree(own_photos / "dark", own_photos / ".thumbnails")
+    result = predict(own_photos, "--json")
+    assert labels(result) == ["dark"] * 10 + ["light"] * 10
+    assert f"{own_photos}: 3 files are left out: 1 broken link, 1 .heic and 1 .txt, such as" in result.stderr
+    assert "onvert" in result.stderr
+    (own_photos / "only").mkdir()
+    (own_photos / "dark" / "phone.heic").rename(own_photos / "only" / "phone.heic")
+    result = predict(own_photos / "only")
+    assert result.exit_code == 1
+    assert "; one file is left out: 1 .heic, phone.heic" in result.stderr
+    assert "onvert" in result.stderr
+
+
 @pytest.mark.parametrize("pattern", ["*/0[12].png", "dark/0?.png", "**/05.png"])
 @pytest.mark.parametrize("absolute", [False, True])
 def test_a_quoted_glob_is_opened(

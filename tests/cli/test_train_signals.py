@@ -95,7 +95,7 @@ def test_the_second_signal_leaves_at_once_and_the_last_state_counts(
     run = tmp_path / "parts" / RUN
     assert (result.exit_code, result.stdout) == (CODES[number], "")
     assert result.stderr.splitlines()[-1] == (
-        f"stopped: the best so far, epoch 1 (100.00%), is in {run}; go on with: cnnkit train --resume {run}"
+        f"stopped: the best so far, epoch 1 (100%), is in {run}; go on with: cnnkit train --resume {run}"
     )
     again = train("parts", "--resume", run)
     assert "going on after epoch 1\n" in again.stderr

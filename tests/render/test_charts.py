@@ -77,8 +77,8 @@ def test_a_bin_is_as_high_as_its_accuracy() -> None:
     counts = [float(bar.attrib["height"]) for bar in chart.iter("rect") if bar.attrib["class"] == "count"]
     assert counts[0] / counts[1] == pytest.approx(math.log1p(10) / math.log1p(1000), abs=0.01)
     assert [title.text for title in chart.iter("title")] == [
-        "0.00% to 50.00%: 10 images, 50.00% right",
-        "75.00% to 100.00%: 1,000 images, 100.00% right",
+        "0.00% to 50.00%: 10 images, 5 of 10 (50%) right",
+        "75.00% to 100.00%: 1,000 images, 100% right",
     ]
 
 

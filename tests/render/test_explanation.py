@@ -61,7 +61,7 @@ def test_the_page_stands_alone_and_says_what_was_found(
         "at worst, 87.50% became 12.50%",
         "where the maps of block.relu (2×2) speak for square",
         "They sum to 4.25, the logits differ by 4.30",
-        "Conv2d, 3×8×10, values from −0.5 to 0.5; 1 of 3 maps are nowhere above zero",
+        "Conv2d, 3×8×10, values from −0.5 to 0.5; 1 of 3 maps nowhere above zero",
         "Dropout: the maps of block.conv, as it does nothing outside training",
         "4 kernels of 3×3, in the colours that they look for",
         "a column for each of 3 outputs, a row for each of 2 inputs, kernels of 3×3",

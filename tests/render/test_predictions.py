@@ -38,6 +38,40 @@ def test_many_images(golden: Golden, capsys: Captured, make_prediction: Make) ->
     golden("predict-many", capsys.readouterr().out)
 
 
+SMALL = ("contain from 40×40 to 28×28",)
+GUESSED = ("16-bit to 8-bit, range 0–4095 guessed from this image", *SMALL)
+
+
+def test_what_was_done_to_all_images_alike_is_said_once(capsys: Captured, make_prediction: Make) -> None:
+    predictions.show([make_prediction(f"{i}.png", ("a", 1.0), steps=SMALL) for i in range(3)], "net", "PyTorch", [])
+    out = capsys.readouterr().out
+    assert "all seen as: contain from 40×40 to 28×28\n" in out
+    assert out.count("contain") == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_was_done_to_images_is_said_for_each_where_it_differs(
+    width: int, golden: Golden, capsys: Captured, make_prediction: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    steps = [SMALL, GUESSED, SMALL, (), ("first of 3 frames", "palette to RGB")]
+    scores = ("circles", 0.8), ("squares", 0.15), ("triangles", 0.05)
+    found = [make_prediction(f"{index}.png", *scores, steps=each) for index, each in enumerate(steps)]
+    predictions.show(found, "net", "PyTorch", [])
+    golden(f"predict-differing-{width}", capsys.readouterr().out)
+
+
+def test_what_may_make_a_prediction_wrong_is_yellow(
+    capsys: Captured, make_prediction: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    found = [make_prediction(f"{index}.png", ("a", 1.0), steps=each) for index, each in enumerate((GUESSED, SMALL))]
+    for shown in (found[:1], found):
+        predictions.show(shown, "net", "PyTorch", [])
+        assert "\x1b[33m16-bit to 8-bit, range 0–4095 guessed from this image\x1b[0m" in capsys.readouterr().out
+
+
 def test_one_class_an_image_needs_no_second_column(capsys: Captured, make_prediction: Make) -> None:
     predictions.show([make_prediction(name, ("a", 0.75)) for name in ("x.png", "y.png")], "net", "PyTorch", [])
     out = capsys.readouterr().out

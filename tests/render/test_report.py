@@ -218,8 +218,8 @@ def test_a_certificate_that_did_not_pass_is_said(make: Make) -> None:
 @pytest.mark.parametrize(
     ("confidence", "words"),
     [
-        (0.9, "can be taken at their word: 90.0% on average"),
-        (0.97, "It is too sure of itself: its answers get a probability of 97.0% on average, and 90.0%"),
+        (0.9, "can be taken at their word: 90% on average"),
+        (0.97, "It is too sure of itself: its answers get a probability of 97% on average, and 90%"),
         (0.7, "It is less sure of itself than it could be"),
     ],
 )
@@ -239,10 +239,10 @@ def test_a_network_that_is_sure_at_the_wrong_times_is_not_praised(make: Make) ->
 
 def test_what_is_said_of_mistakes_and_of_none(make: Make) -> None:
     said = " ".join(sentences(make()))
-    assert "Of 100 test images, which it had not seen, it gets 90.00% right: 10 are wrong." in said
+    assert "Of 100 test images, which it had not seen, it gets 90% right and 10 wrong." in said
     assert "It most often takes 0 for 1: 1 of 10 images." in said
-    assert "noise hurts most, leaving 61.0% right, and blur least, leaving 72.0%" in said
-    assert "by 2% of the range from black to white leaves 80.0% right; by 10%, 12.3%" in said
+    assert "noise hurts most, leaving 61% right, and blur least, leaving 72%" in said
+    assert "by 2% of the range from black to white leaves 80% right; by 10%, 12%" in said
     scores = make().evaluation
     assert scores is not None
     perfect = tuple(tuple(10 * (i == j) for j in range(10)) for i in range(10))
@@ -343,4 +343,4 @@ def test_corruptions_that_hurt_alike_are_not_told_apart(make: Make) -> None:
     assert spoiled is not None
     alike = tuple(replace(curve, accuracies=(0.9, 0.8, 0.5, 0.4, 0.2)) for curve in spoiled.corruptions)
     said = list(sentences(make(corruptions=replace(spoiled, corruptions=alike))))
-    assert "Of 2 corruptions of medium severity, each leaves 50.0% right." in said
+    assert "Of 2 corruptions of medium severity, each leaves 50% right." in said

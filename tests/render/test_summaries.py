@@ -96,8 +96,8 @@ def test_what_is_odd_about_a_network_is_said(capsys: Captured) -> None:
     summaries.summary(found)
     out = " ".join(capsys.readouterr().out.split())
     assert "768 parameters are the network's own, outside these layers." in out
-    assert "1,234 parameters were not used, those of a, b, c and others." in out
-    assert "20 parameters are used and belong to no module, as in a Python list" in out
+    assert "Not used: 1,234 parameters of a, b, c and others." in out
+    assert "20 parameters are used and in no module, as in a Python list" in out
     assert "it ran on zeros, another input may go another way." in out
 
 

@@ -20,8 +20,12 @@ def test_models_with_their_zoo_entries(
     golden: Golden, capsys: Captured, zoo_at: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     entries = [
-        {"name": "lenet-mnist", "model": "lenet", "dataset": "mnist", "accuracy": 0.9881, "files": {}},
-        {"name": "lenet-fashion", "model": "lenet", "dataset": "fashion-mnist", "accuracy": 0.9, "files": {}},
+        {"name": name, "model": "lenet", "dataset": data, "accuracy": accuracy, "files": {}, "test_images": images}
+        for name, data, accuracy, images in (
+            ("lenet-mnist", "mnist", 0.9881, 10_000),
+            ("lenet-fashion", "fashion-mnist", 0.9, 10_000),
+            ("lenet-shapes", "shapes", 1.0, 90),
+        )
     ]
     (tmp_path / "index.json").write_text(json.dumps({"entries": entries}))
     zoo_at(tmp_path)
@@ -85,9 +89,29 @@ def test_brackets_in_names_are_shown_as_they_are(capsys: Captured, make_evaluati
     assert [out.count(label) for label in labels] == [2 + 1, 2 + 1]
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.98643, "98.64%"), (0.0, "0.00%"), (1.0, "100.00%")])
-def test_percent(value: float | None, text: str) -> None:
-    assert tables.percent(value) == text
+def test_two_classes_have_no_top_k(capsys: Captured, make_evaluation: Make) -> None:
+    tables.evaluation(make_evaluation(("cats", "dogs")))
+    out = capsys.readouterr().out
+    assert "top-" not in out
+    assert "18 of 20 (90%)" in out
+
+
+def test_scores_of_a_class_without_images_are_dashes(capsys: Captured, evaluation: Evaluation) -> None:
+    empty = replace(evaluation.classes[2], precision=None, recall=None, f1=None, support=0)
+    confusion = ((5, 1, 0), (0, 4, 0), (0, 0, 0))
+    tables.evaluation(replace(evaluation, classes=(*evaluation.classes[:2], empty), confusion=confusion))
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("triangles"))
+    assert row.split() == ["triangles", "–", "–", "–", "0"]
+
+
+@pytest.mark.parametrize(("smallest", "recall"), [(20_000, "99.00%"), (2_000, "99.0%"), (200, "99%")])
+def test_classes_have_the_decimals_of_the_smallest(
+    smallest: int, recall: str, capsys: Captured, evaluation: Evaluation
+) -> None:
+    classes = tuple(replace(row, recall=0.99) for row in evaluation.classes)
+    confusion = ((50_000, 0, 0), (0, 50_000, 0), (0, 0, smallest))
+    tables.evaluation(replace(evaluation, classes=classes, confusion=confusion))
+    assert capsys.readouterr().out.count(f" {recall} ") == 3
 
 
 @pytest.mark.parametrize(("value", "text"), [((6, 28, 28), "6×28×28"), ((10,), "10"), ((), "–")])

@@ -196,7 +196,7 @@ def test_mean_and_deviation_are_applied_to_each_channel(opened, answer, pictures
     [
         ((NCHW,), {"mean": (0.5,)}, "--mean needs 3 values"),
         ((NCHW,), {"std": (0.5, 0.5)}, "--std needs 3 values"),
-        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 values"),
+        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 value "),
         ((NCHW,), {"std": (0.5, 0.0, 0.5)}, "--std must be positive"),
         ((NCHW,), {"std": (0.5, -1.0, 0.5)}, "--std must be positive"),
         ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean needs .* a float32 network; got 3 for uint8"),

@@ -76,7 +76,7 @@ def test_nodes_are_counted_by_the_provider_that_runs_them(make_onnx):
 
 def test_nodes_that_a_gpu_leaves_to_the_cpu_are_a_warning():
     placement = Placement("CUDA", "asked for", {"Reshape": 2, "NonZero": 1}, 40)
-    assert placement.warning == "3 of 40 nodes run on the CPU, not on CUDA, and wait for copies: 2 Reshape, 1 NonZero."
+    assert placement.warning == "CUDA leaves 3 of 40 nodes to the CPU, with copies to wait for: 2 Reshape, 1 NonZero."
     assert Placement("CUDA", "asked for", {}, 40).warning == ""
 
 

@@ -206,9 +206,9 @@ def test_a_bad_request_gets_a_sentence(body: bytes, status: int, code: str, said
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda body, length: (body + b"x", length), "1 bytes follow the JSON and the binary data that it announces"),
-        (lambda body, length: (body[:-1], length), "inputs[0] is 8 bytes by its binary_data_size, and 7 are left"),
-        (lambda body, length: (body[:length], length), "and 0 are left of the body"),
+        (lambda body, length: (body + b"x", length), "the body is 1 byte longer than its JSON and the binary data"),
+        (lambda body, length: (body[:-1], length), "inputs[0] is 8 bytes by its binary_data_size, and the body has 7"),
+        (lambda body, length: (body[:length], length), "and the body has 0 left"),
         (lambda body, length: (body, -1), "Inference-Header-Content-Length is -1; the body has"),
         (lambda body, length: (body, 10**30), "Inference-Header-Content-Length is 1000000"),
         (lambda body, length: (body, length + 1), "the request is not JSON: trailing characters"),

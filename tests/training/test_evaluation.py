@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
@@ -424,3 +425,28 @@ def test_a_split_that_nobody_knows_is_wrong_usage(greys: Path) -> None:
 
     with pytest.raises(UsageError, match="tset"):
         evaluate(Scales(), data=str(greys), split="tset")
+
+
+def test_two_classes_have_no_top_k(photos: Path) -> None:
+    card = ModelCard("scales", ("dark", "light"), FORM)
+    found = evaluate(Scales(card), data=str(photos), split="all")
+    assert (found.top_k, found.top_k_accuracy) == (None, None)
+
+
+def test_a_class_without_images_in_the_split_has_no_recall(tmp_path: Path) -> None:
+    labels = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 8], np.uint8)
+    # Grey as the class that each is, and one 0 as a 9, of which there are none.
+    levels = np.array([0, 255, *(255 / 9 * labels[2:])]).round().astype(np.uint8)
+    images = np.broadcast_to(levels[:, None, None], (10, 28, 28))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in ("train", "t10k"):
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, 10, 28, 28) + images.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 10) + labels.tobytes())
+    card = ModelCard("scales", tuple("0123456789"), Preprocessing(1, 28, 28, (0.0,), (1.0,)))
+    found = evaluate(Scales(card), data="mnist", data_dir=tmp_path, split="test").classes
+    assert [(row.precision, row.recall, row.f1, row.support) for row in found[:2]] == [
+        (1, 0.5, pytest.approx(2 / 3), 2),
+        (1, 1, 1, 1),
+    ]
+    assert (found[9].precision, found[9].recall, found[9].f1, found[9].support) == (0, None, None, 0)

@@ -87,8 +87,8 @@ export async function showFeatures(features) {
     const [caption, room] = list.children[index].children;
     const [name, about] = caption.children;
     name.textContent = layer;
-    about.textContent = `${operator}: ${channels} maps of ${height}×${width}`;
-    room.firstChild.setAttribute("aria-label", `${channels} feature maps of ${layer}`);
+    about.textContent = `${operator}: ${channels} ${channels === 1 ? "map" : "maps"} of ${height}×${width}`;
+    room.firstChild.setAttribute("aria-label", `${channels} feature ${channels === 1 ? "map" : "maps"} of ${layer}`);
   });
   paintLayers();
 }

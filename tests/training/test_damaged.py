@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from cnnkit import api
-from cnnkit.errors import DamagedFilesError
+from cnnkit.errors import DamagedFilesError, DataError
 from cnnkit.recipe import Recipe
 from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished, result_of
 from cnnkit.training import data as data_module
-from cnnkit.training import evaluation
 from cnnkit.training.data import ImageData
 from cnnkit.training.loop import train_events
 from cnnkit.training.runs import recipe_of
@@ -133,6 +132,18 @@ def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -
     assert any("they are left out" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize(("spoiled", "named"), [(["dark"], "dark"), (["dark", "light"], "dark, light")])
+def test_a_class_of_which_every_file_is_damaged_is_not_trained_on(
+    spoiled: list[str], named: str, own_photos: Path, tmp_path: Path
+) -> None:
+    for label in spoiled:
+        for path in (own_photos / label).iterdir():
+            path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=f"photos has no image of {named} that can be decoded, so that there is noth"):
+        train(tmp_path / "runs", own_photos, skip_damaged=True)
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
 def test_a_run_without_damaged_files_has_no_list_of_them(photos: Path, tmp_path: Path) -> None:
     finished = train(tmp_path, photos, skip_damaged=True)[-1]
     assert isinstance(finished, TrainingFinished)
@@ -140,11 +151,8 @@ def test_a_run_without_damaged_files_has_no_list_of_them(photos: Path, tmp_path:
 
 
 def test_a_network_is_measured_without_damaged_files_where_that_is_asked(photos_run: Path, spoiled: Path) -> None:
-    network = api.load(photos_run).network
     with pytest.raises(DamagedFilesError):
-        result_of(evaluation.evaluate_network(network, str(photos_run), data=str(spoiled), split="all"))
-    found = result_of(
-        evaluation.evaluate_network(network, str(photos_run), data=str(spoiled), split="all", skip_damaged=True)
-    )
+        api.evaluate(photos_run, data=str(spoiled), split="all")
+    found = api.evaluate(photos_run, data=str(spoiled), split="all", skip_damaged=True)
     assert found.images == 16
     assert any("they are left out" in warning for warning in found.warnings)

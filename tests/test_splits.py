@@ -334,7 +334,7 @@ def test_a_folder_says_which_images_stand_in_it_more_than_once(tmp_path: Path) -
     loaded = load(folder)
     assert loaded.catalogue.duplicates.copies == 1
     assert loaded.catalogue.duplicates.across_splits == loaded.catalogue.duplicates.across_classes == ()
-    assert loaded.warnings == ("1 image is a copy of another one",)
+    assert loaded.warnings == ("1 image is identical to another one of the same class and split",)
     shutil.copy(folder / "class-0" / "01.pgm", folder / "class-1" / "wrong.pgm")
     loaded = load(folder)
     assert loaded.catalogue.duplicates.copies == 2

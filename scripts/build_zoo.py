@@ -1,9 +1,10 @@
 """Train and export every entry of models_zoo/ on the real data, and write its README files and index.json.
 
-    python scripts/build_zoo.py --data-dir DIR [--only digits,lenet-mnist] [--run RUN | --reexport]
+    python scripts/build_zoo.py --data-dir DIR [--only digits,lenet-mnist] [--run RUN | --reexport | --record-split]
 
 DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. On two cores all of it takes about
-an hour and a half, most of it for CIFAR-10. With --reexport the weights stay as they are: two minutes.
+an hour and a half, most of it for CIFAR-10. With --reexport the weights stay as they are: two minutes. With
+--record-split only the cards change: entries that were trained before version 0.2 say how their images were divided.
 """
 
 import argparse
@@ -12,15 +13,21 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+
 from cnnkit import api, registry, zoo
+from cnnkit.card import CARD_KEY
 from cnnkit.errors import ParityError
+from cnnkit.exporting.carding import replace_card
 from cnnkit.files import sha256, write_atomic
 from cnnkit.recipe import Recipe
-from cnnkit.results import TrainingFinished
+from cnnkit.results import TrainingFinished, result_of
+from cnnkit.runtime.guard import check_with_card
+from cnnkit.training.evaluation import catalogue_for
 from cnnkit.training.networks import read_checkpoint
 from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry
@@ -82,7 +89,7 @@ def finish(plan: Plan, data_dir: Path, checkpoint: bytes) -> ZooEntry:
     """
     spec = registry.model(plan.model)
     _, card = read_checkpoint(checkpoint, "best.safetensors")
-    recipe = Recipe().override(card.recipe or {})
+    recipe = Recipe.recorded(card.recipe or {})
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         write_atomic(Path(scratch) / "best.safetensors", checkpoint)
         exported = api.export(scratch, data_dir=Path()).path
@@ -135,6 +142,22 @@ python scripts/build_zoo.py --data-dir DIR --only {plan.name}
     return ZooEntry(plan.name, plan.model, plan.data, evaluation.accuracy, files, evaluation.images)
 
 
+def record_split(plan: Plan, data_dir: Path) -> ZooEntry:
+    """Write into the cards of an entry how the images of its training were divided; weights and graph stay."""
+    entry, folder = zoo.entries()[plan.name], ZOO / plan.name
+    state, card = read_checkpoint(zoo.read(plan.name, "model.safetensors"), plan.name)
+    with contextlib.chdir(data_dir):
+        split = result_of(catalogue_for(card, data=None, data_dir=Path())).record
+    content = safetensors.torch.save(state, {CARD_KEY: replace(card, split=split).to_json()})
+    write_atomic(folder / "model.safetensors", content)
+    _, exported = check_with_card(folder / "model.onnx", plan.name)
+    assert exported is not None  # noqa: S101
+    replace_card(folder / "model.onnx", replace(exported, split=split))
+    print(f"{plan.name}: by {split.by}, seed {split.seed}, {split.images}, digest {split.digest[:12]}", flush=True)
+    files = {name: sha256((folder / name).read_bytes()) for name in entry.files}
+    return replace(entry, files=files)
+
+
 def main() -> None:
     """Build what is asked for and rewrite the index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,12 +165,15 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(plan.name for plan in PLANS))
     parser.add_argument("--run", type=Path, help="a finished run of the one entry that is named by --only")
     parser.add_argument("--reexport", action="store_true", help="keep the weights; export and verify them again")
+    parser.add_argument("--record-split", action="store_true", help="write the split into the cards, and nothing else")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
     for plan in PLANS:
         if plan.name in wanted:
             data_dir = arguments.data_dir.resolve()
-            if arguments.reexport:
+            if arguments.record_split:
+                entry = record_split(plan, data_dir)
+            elif arguments.reexport:
                 entry = finish(plan, data_dir, zoo.read(plan.name, "model.safetensors"))
             else:
                 entry = build(plan, data_dir, arguments.run and arguments.run.resolve())

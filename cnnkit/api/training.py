@@ -142,8 +142,8 @@ def run_recipe(run: str | Path) -> "Recipe":
 def default_recipe(model: str, /, **changes: Any) -> "Recipe":
     """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
 
-    With `weights` of a run, a checkpoint or the zoo, the split is theirs, except for what `changes` says of it: images
-    that these weights were trained on are not held out.
+    With `weights` of a run, the split is theirs, except for what `changes` says of it: so no image that they were
+    trained on is held out. With weights of the zoo, or of a version before 0.2, so it is for their own data set.
 
     Raises:
         UnknownNameError: no such network.
@@ -154,30 +154,38 @@ def default_recipe(model: str, /, **changes: Any) -> "Recipe":
     0.001
     """
     reference = registry.resolve(model)
-    given = {name: value for name, value in changes.items() if value is not None}
-    if given.get("weights"):
-        given = {**_split_of(str(given["weights"])), **given}
     if reference.kind == "architecture":
-        return registry.model(model).recipe.override(given)
-    if reference.is_architecture:
+        own = registry.model(model).recipe
+    elif reference.is_architecture:
         from cnnkit.recipe import Recipe
 
-        return Recipe(model=model, normalisation="standard").override(given)
-    raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
+        own = Recipe(model=model, normalisation="standard")
+    else:
+        raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
+    recipe = own.override(changes)
+    if not recipe.weights:
+        return recipe
+    given = {name: value for name, value in changes.items() if value is not None}
+    return own.override(_split_of(recipe) | given)
 
 
-def _split_of(weights: str) -> dict[str, Any]:
-    """Return how the images of trained weights were divided, as fields of a recipe; none where that is not known."""
+def _split_of(recipe: "Recipe") -> dict[str, Any]:
+    """Return the split settings that a recipe takes over from its starting weights."""
     from cnnkit.card import ModelCard, safetensors_metadata
 
     with suppress(CnnkitError, OSError, ValueError):  # what is wrong with the weights is told when they are read
-        reference = registry.resolve(weights)
+        reference = registry.resolve(recipe.weights)
         if reference.kind == "checkpoint" and reference.path is not None:
             data = reference.path.read_bytes()
         elif reference.kind in {"zoo", "architecture"}:
-            data = zoo.read(weights, "model.safetensors")
+            data = zoo.read(recipe.weights, "model.safetensors")
         else:
             return {}
-        card = ModelCard.from_metadata(safetensors_metadata(data), weights)
-        return card.split_settings if card else {}
+        card = ModelCard.from_metadata(safetensors_metadata(data), recipe.weights)
+        if card is None:
+            return {}
+        own_data = Path(recipe.data).expanduser().resolve().name == card.dataset or recipe.data == card.dataset
+        settings = card.split_settings
+        if own_data or (reference.kind == "checkpoint" and settings.get("split_by") == "content"):
+            return settings
     return {}

@@ -209,12 +209,9 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
     if used == "validation" and not chosen:
         yield f"{known.name} has no test set; these are validation figures, of the images that chose the best epoch"
     elif exposure.trained:
-        yield (
-            f"the network was trained on {exposure.trained:,} of these {counted(count, 'image')}, so it does better on "
-            "them than on new ones"
-        )
+        yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
     elif exposure.validated:
-        yield f"{exposure.validated:,} of these {counted(count, 'image')} chose the network's best epoch"
+        yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if card.pretraining is not None and not card.pretraining.known:
         yield f"pretraining data unknown: the weights of {card.pretraining.weights} may have seen these images"
     if card.recipe and card.recipe.get("limit_batches") and (own or exposure.known):
@@ -224,6 +221,10 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         missing = len(set(range(len(known.classes))) - set(known.targets[known.parts[used]].tolist()))
         if missing:
             yield f"{counted(missing, 'class', 'classes')} of {len(known.classes):,} {_have(missing)} no {used} images"
+
+
+def _of(number: int, count: int) -> str:
+    return f"all of these {counted(count, 'image')}" if number == count else f"{number:,} of these {count:,} images"
 
 
 def _have(number: int) -> str:

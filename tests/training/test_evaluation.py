@@ -314,12 +314,12 @@ def names_of(run: Path, part: str) -> list[str]:
     [
         (None, 0, 0, ""),
         ("test", 0, 0, ""),
-        ("validation", 0, 4, "4 of these 4 images chose the network's best epoch"),
+        ("validation", 0, 4, "the network's best epoch was chosen on all of these 4 images"),
         (
             "train",
             12,
             0,
-            "the network was trained on 12 of these 12 images, so it does better on them than on new ones",
+            "the network was trained on all of these 12 images, so it does better on them than on new ones",
         ),
         ("all", 12, 4, "the network was trained on 12 of these 20 images, so it does better on them than on new ones"),
     ],
@@ -362,7 +362,7 @@ def test_images_that_chose_the_best_epoch_are_no_fair_test(photos_run: Path, pho
     found = api.evaluate(photos_run, data=str(folder), split="all")
     assert found.exposure == Exposure(True, 0, 1, "none")
     assert not found.exposure.unseen
-    assert found.warnings == ("1 of these 9 images chose the network's best epoch",)
+    assert found.warnings == ("the network's best epoch was chosen on 1 of these 9 images",)
 
 
 def test_of_a_file_without_its_list_and_its_data_nothing_is_known(photos_onnx: Path, tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
     steps = evaluate_network(api.load(photos_run).network, str(photos_run), split="train")
     said = [step for step in steps if isinstance(step, LoadNote)]
     assert [note.warning for note in said] == [True]
-    assert said[0].text.startswith("the network was trained on 12 of these 12 images")
+    assert said[0].text.startswith("the network was trained on all of these 12 images")
 
 
 def test_a_network_that_does_not_say_its_data_needs_to_be_told() -> None:

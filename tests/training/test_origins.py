@@ -155,7 +155,9 @@ def test_a_recipe_takes_over_the_split_of_its_weights(photos: Path, tmp_path: Pa
     assert warnings_of(events) == []
     assert card_of(run_of(events)).split == card_of(first).split
     # What a user says of the split counts.
-    own = api.default_recipe("softmax-regression", data=str(photos), weights=str(first), split_seed=1)
+    own = api.default_recipe(
+        "softmax-regression", data=str(photos), weights=str(first), split_seed=1, validation_fraction=None
+    )
     assert (own.split_seed, own.validation_fraction) == (1, 0.3)
     # The same through a file, and without weights there is nothing to take over.
     of_file = api.default_recipe("softmax-regression", data=str(photos), weights=str(first / "best.safetensors"))

@@ -105,8 +105,15 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     """Yield what a user should know of the images.
 
     Raises:
-        DataError: there are none to validate on.
+        DataError: there are none of a class, or none to validate on.
     """
+    there = set(data.train.targets.tolist())
+    empty = [label for index, label in enumerate(data.classes) if index not in there]
+    if empty and data.catalogue.facts.damaged:
+        raise DataError(
+            f"{data.name} has no image of {', '.join(empty)} that can be decoded, so that there is nothing to train "
+            "on. Repair the files, or take the folders of these classes away."
+        )
     if not len(data.validation):
         raise DataError(
             f"{data.name} has no class of two different images, so that none is left to validate on. Add images, or a "

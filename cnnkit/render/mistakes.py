@@ -18,7 +18,7 @@ PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"
 _ROWS = 10
 """Of a table in the terminal."""
 
-_SEEN = "The network was trained on some of these images. It does better on them, and believes their labels."
+_SEEN = "The network was trained on some of these images, and believes their labels: fewer wrong ones are found."
 
 
 def write(result: Mistakes, folder: Path) -> tuple[Path, ...]:
@@ -132,6 +132,7 @@ def _facts(result: Mistakes) -> Markup:
 
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
+    yield from (html.warning(f"Warning: {text}.") for text in result.warnings)
     yield from (html.warning(f"{text[0].upper()}{text[1:]}.") for text in result.warnings)
     if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)

@@ -23,24 +23,34 @@ def sentences(found: Report) -> Iterable[str]:
 
 
 def warnings(found: Report) -> Iterable[str]:
-    """Yield what takes value from the numbers."""
+    """Yield what takes value from the numbers, each once: what the measured sections do not warn of themselves, first."""
+    results = [result for result in (found.evaluation, found.mistakes) if result is not None]
+    said = list(dict.fromkeys(text for result in results for text in result.warnings))
+    for subject, sentence in _own_warnings(found):
+        if not any(subject in text for text in said):
+            yield sentence
+    # A warning may begin with the name of a folder or of a class, which a capital letter would change.
+    yield from (f"Warning: {text}." for text in said)
+
+
+def _own_warnings(found: Report) -> Iterable[tuple[str, str]]:
+    """Yield sentences, each with the words that a warning of the same has."""
     origin = found.origin
     if not origin.trained:
-        yield "The weights are random: this network was never trained."
+        yield "weights are random", "The weights are random: this network was never trained."
     if origin.recipe.get("limit_batches"):
         batches = counted(origin.recipe["limit_batches"], "batch", "batches")
-        yield f"This was a dry run: each epoch and each split was cut off after {batches}."
+        yield "dry run", f"This was a dry run: each epoch and each split was cut off after {batches}."
     if found.evaluation is not None and found.evaluation.split == "validation":
-        yield "There is no test set: the figures are validation figures."
+        yield "no test set", "There is no test set: the figures are validation figures."
     elif found.mistakes is not None and found.mistakes.seen:
-        yield "The network was trained on some of the images that it is measured on here."
+        yield "was trained on", "The network was trained on some of the images that it is measured on here."
     if origin.pretraining is not None and not origin.pretraining.known:
-        yield f"Pretraining data unknown: it began with the weights of {origin.pretraining.weights}."
+        weights = origin.pretraining.weights
+        yield "pretraining data unknown", f"Pretraining data unknown: it began with the weights of {weights}."
     if origin.pretraining is not None and origin.pretraining.overlap:
         parts = " and ".join(f"{number:,} {part} images" for part, number in origin.pretraining.overlap.items())
-        yield f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
-    said = [result.warnings for result in (found.evaluation, found.mistakes) if result is not None]
-    yield from dict.fromkeys(f"{text[0].upper()}{text[1:]}." for texts in said for text in texts)
+        yield "--allow-overlap", f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
 
 
 def title(found: Report) -> str:

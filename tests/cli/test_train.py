@@ -39,11 +39,14 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     rows = result.stderr.splitlines()
     assert rows[0].startswith("softmax-regression (1,570 parameters) on ")
     assert rows[0].endswith(": 12 images to train, 4 to validate, 4 to test; cpu")
-    assert rows[1].startswith("sgd, learning rate 0.05, batch 60")
-    assert rows[2] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
-    assert [row.split()[0] for row in rows[3:]] == ["1", "2"]
+    assert rows[1] == "2 classes: dark 10, light 10"
+    assert rows[2] == "images: 12×10 RGB to 28×28 grey, contain"
+    assert rows[3].startswith("sgd, learning rate 0.05, batch 60")
+    assert rows[4] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
+    assert [row.split()[0] for row in rows[5:]] == ["1", "2"]
     assert {p.name for p in run.iterdir()} == {
-        "run.toml", "metrics.csv", "curves.png", "best.safetensors", "state.safetensors", "state.previous.safetensors",
+        "run.toml", "metrics.csv", "curves.png", "split.csv", "best.safetensors", "state.safetensors",
+        "state.previous.safetensors",
     }  # fmt: skip
     with Image.open(run / "curves.png") as curves:
         assert curves.convert("L").getextrema()[0] < 100
@@ -52,14 +55,23 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
 def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("train", *FAST, "--data", photos, "--runs-dir", tmp_path, "--json")
     found = json.loads(result.stdout)
-    assert (result.exit_code, found["status"], found["errors"]) == (0, "ok", [])
+    assert (result.exit_code, found["status"], found["warnings"], found["errors"]) == (0, "ok", [], [])
+    assert set(found["data"]) == {"recipe", "data", "epochs", "result"}
+    assert found["data"]["data"] == {
+        "classes": [
+            {"label": "dark", "train": 6, "validation": 2, "test": 2},
+            {"label": "light", "train": 6, "validation": 2, "test": 2},
+        ],
+        "preparation": "12×10 RGB to 28×28 grey, contain",
+    }
     assert [epoch["epoch"] for epoch in found["data"]["epochs"]] == [1, 2]
     assert set(found["data"]["epochs"][0]) == {
         "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds",
-        "images_per_second", "is_best",
+        "images_per_second", "is_best", "dry_run",
     }  # fmt: skip
     assert set(found["data"]["result"]) == {
         "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",
+        "validation_images", "test_images", "dry_run",
     }  # fmt: skip
     assert found["data"]["recipe"]["model"] == "softmax-regression"
 
@@ -71,8 +83,9 @@ CONFIG = {
     "nesterov": False, "weight_decay": 0.5, "clip_norm": 0.1, "ema": 0.2, "label_smoothing": 0.3,
     "class_weights": "none", "mixup": 0.0, "adversarial_training": 0.2, "adversarial_steps": 2,
     "adversarial_step_size": 0.1, "initialisation": "default", "normalisation": "unit",
-    "augmentation": "affine", "validation_fraction": 0.1, "test_fraction": 0.1, "seed": 1, "precision": "fp32",
-    "compile": True, "tensorboard": False,
+    "augmentation": "affine", "fit": "stretch", "crop_fraction": 0.9, "interpolation": "box",
+    "validation_fraction": 0.1, "test_fraction": 0.1, "split_seed": 3, "split_by": "content", "skip_damaged": False,
+    "allow_overlap": False, "seed": 1, "precision": "fp32", "compile": True, "tensorboard": False,
 }  # fmt: skip
 CHANGES = {
     "freeze": True, "epochs": 1, "batch_size": 7, "max_seconds": 1000.0, "patience": 2, "limit_batches": 1,
@@ -80,8 +93,9 @@ CHANGES = {
     "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
     "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
     "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
-    "normalisation": "standard", "augmentation": "crops", "validation_fraction": 0.3, "test_fraction": 0.4, "seed": 11,
-    "precision": "bf16", "compile": False, "tensorboard": True,
+    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8, "interpolation": "bicubic",
+    "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path", "skip_damaged": True,
+    "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False, "tensorboard": True,
 }  # fmt: skip
 
 
@@ -164,6 +178,12 @@ def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str,
         ("--loss=hinge", "loss: Input should be 'cross-entropy'"),
         ("--validation-fraction=1", "validation_fraction: Input should be less than 1"),
         ("--augmentation=flip", "augmentation: Input should be"),
+        ("--test-fraction=1", "test_fraction: Input should be less than 1"),
+        ("--fit=crop", "fit: Input should be 'auto', 'contain', 'cover' or 'stretch', got 'crop'"),
+        ("--crop-fraction=0", "crop_fraction: Input should be greater than 0"),
+        ("--interpolation=cubic", "interpolation: Input should be 'auto', 'nearest', 'bilinear', 'bicubic', 'lanczos' or"),
+        ("--split-seed=-1", "split_seed: Input should be greater than or equal to 0"),
+        ("--split-by=name", "split_by: Input should be 'content' or 'path', got 'name'"),
         ("--seed=-1", "seed"),
         ("--input=4x28x28", "input_shape"),
         ("--device=gpu", "there is no device 'gpu'; expected auto, cpu, cuda or cuda:N"),

@@ -1,6 +1,7 @@
 """The JSON envelope: its keys are a promise, and whatever a command finds fits into it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.render import envelope
+from cnnkit.render import console, envelope, notices
 
 Captured = pytest.CaptureFixture[str]
 
@@ -27,19 +28,32 @@ class Outer:
     name: str | None = None
 
 
+@pytest.fixture(autouse=True)
+def nothing_shown() -> Iterator[None]:
+    """Begin and end as a command does, without warnings."""
+    notices.clear()
+    yield
+    notices.clear()
+
+
 def test_the_keys_and_their_order_are_fixed(capsys: Captured) -> None:
     envelope.write("summary", {"a": 1})
     out = capsys.readouterr().out
-    assert out == '{"cnnkit": 1, "command": "summary", "status": "ok", "data": {"a": 1}, "errors": []}\n'
+    assert out == '{"cnnkit": 1, "command": "summary", "status": "ok", "data": {"a": 1}, "warnings": [], "errors": []}\n'
 
 
-def test_errors_are_objects_of_code_and_message(capsys: Captured) -> None:
+def test_errors_are_objects_of_code_and_message_and_warnings_are_texts(capsys: Captured) -> None:
+    console.warning("the device is slow.")
+    console.warning("the device is slow")
     envelope.write("export", None, errors=[("parity", "they disagree")], status="failed")
-    assert json.loads(capsys.readouterr().out) == {
+    out, err = capsys.readouterr()
+    assert err == "warning: the device is slow.\n"
+    assert json.loads(out) == {
         "cnnkit": 1,
         "command": "export",
         "status": "failed",
         "data": None,
+        "warnings": ["the device is slow"],
         "errors": [{"code": "parity", "message": "they disagree"}],
     }
 

@@ -112,6 +112,12 @@ def test_images_that_were_trained_on_are_warned_of(seen: bool, capsys: Captured)
         assert ("was trained on some of these images" in text) == seen
 
 
+def test_warnings_are_on_the_page() -> None:
+    page = mistakes.page(replace(make(), warnings=("b & c has no test set", "labels may be wrong")))
+    assert "Warning: b &amp; c has no test set." in page
+    assert "Warning: labels may be wrong." in page
+
+
 def test_the_json_has_everything_but_pixels(tmp_path: Path) -> None:
     mistakes.write(make(1), tmp_path)
     found = json.loads((tmp_path / "mistakes.json").read_text("utf-8"))

@@ -21,6 +21,7 @@ from cnnkit.results import (
     CorruptionCurve,
     EpochRecord,
     Evaluation,
+    Exposure,
     GradientAttack,
     LayerRow,
     LeftOut,
@@ -29,6 +30,7 @@ from cnnkit.results import (
     ModelSummary,
     Origin,
     ParityCertificate,
+    Pretraining,
     Report,
     Robustness,
 )
@@ -63,7 +65,7 @@ def make(make_evaluation: Callable[..., Evaluation], make_benchmark: Callable[..
     """Return a full report on so many classes, with changes."""
 
     def build(labels: tuple[str, ...] = DIGITS, **changes: Any) -> Report:
-        scores = calibrated(make_evaluation(labels), 0.9)
+        scores = replace(calibrated(make_evaluation(labels), 0.9), exposure=Exposure(known=True))
         wrong = Mistake("test[4]", labels[0], labels[1], 0.99, 0.01, None, picture(1))
         common = {
             "model": "net", "engine": "PyTorch CPU", "data": "photos", "split": "test", "images": 500, "seed": 0,
@@ -252,6 +254,18 @@ def test_what_is_said_of_mistakes_and_of_none(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
+    "exposure",
+    [Exposure(), Exposure(known=True, trained=1), Exposure(known=True, validated=1), Exposure(True, 0, 0, "unknown")],
+)
+def test_that_images_were_not_seen_is_said_only_where_it_is_proven(exposure: Exposure, make: Make) -> None:
+    scores = make().evaluation
+    assert scores is not None
+    said = " ".join(sentences(make(evaluation=replace(scores, exposure=exposure))))
+    assert "Of 100 test images it gets 90% right and 10 wrong." in said
+    assert "not seen" not in said
+
+
+@pytest.mark.parametrize(
     ("losses", "best", "words"),
     [
         ([0.9, 0.5, 0.4], 3, "It was the last one: more epochs may do better."),
@@ -292,6 +306,36 @@ def test_what_takes_value_from_the_numbers_is_said_first(make: Make) -> None:
     assert "random" in said
     assert "after 2 batches" in said
     assert "trained on some of the images" in said
+
+
+def test_what_two_sections_warn_of_is_said_once_and_with_its_names_as_they_are(make: Make) -> None:
+    texts = ("photos has no test set; these are validation figures", "the weights are those of a dry run, of 2 batches")
+    scores, mistakes = make().evaluation, make().mistakes
+    assert scores is not None
+    assert mistakes is not None
+    found = make(
+        evaluation=replace(scores, split="validation", warnings=texts), mistakes=replace(mistakes, warnings=texts)
+    )
+    found = replace(found, origin=replace(found.origin, recipe={"limit_batches": 2}))
+    assert list(warnings(found)) == [f"Warning: {text}." for text in texts]
+    assert "There is no test set" not in report.page(found)
+    # Without these sections, it is said all the same.
+    (said,) = warnings(replace(found, evaluation=None, mistakes=None))
+    assert said == "This was a dry run: each epoch and each split was cut off after 2 batches."
+
+
+@pytest.mark.parametrize(
+    ("known", "overlap", "words"),
+    [
+        (False, {}, ["Pretraining data unknown: it began with the weights of torchvision/resnet18."]),
+        (True, {}, []),
+        (True, {"test": 3}, ["Its starting weights, torchvision/resnet18, had seen 3 test images (--allow-overlap)."]),
+    ],
+)
+def test_what_is_said_of_starting_weights(known: bool, overlap: dict[str, int], words: list[str], make: Make) -> None:
+    found = make()
+    start = Pretraining("torchvision/resnet18", known=known, overlap=overlap)
+    assert list(warnings(replace(found, origin=replace(found.origin, pretraining=start)))) == words
 
 
 def test_where_the_page_goes(tmp_path: Path) -> None:

@@ -50,6 +50,24 @@ def test_evaluation(golden: Golden, capsys: Captured, evaluation: Evaluation) ->
     golden("evaluation", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("exposure", "said"),
+    [
+        (Exposure(known=True), True),
+        (Exposure(known=True, pretraining="known"), True),
+        (Exposure(), False),
+        (Exposure(known=True, trained=1), False),
+        (Exposure(known=True, validated=1), False),
+        (Exposure(known=True, pretraining="unknown"), False),
+    ],
+)
+def test_that_none_were_seen_is_said_only_where_it_is_proven(
+    exposure: Exposure, said: bool, capsys: Captured, evaluation: Evaluation
+) -> None:
+    tables.evaluation(replace(evaluation, exposure=exposure))
+    assert (", none of them seen in training" in " ".join(capsys.readouterr().out.split())) == said
+
+
 def test_evaluation_of_long_labels_numbers_the_columns(golden: Golden, capsys: Captured, make_evaluation: Make) -> None:
     tables.evaluation(make_evaluation(tuple(f"a rather long label {letter}" for letter in "abcdef")))
     golden("evaluation-numbered", capsys.readouterr().out)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from cnnkit.recipe import Recipe
-from cnnkit.render import training
+from cnnkit.render import notices, training
 from cnnkit.results import (
+    ClassCount,
     EpochRecord,
     LoadNote,
     LoadProgress,
@@ -26,7 +27,19 @@ Golden = Callable[[str, str], None]
 Captured = pytest.CaptureFixture[str]
 RUN = Path("net-photos-1")
 RECIPE = Recipe(model="net", data="./photos", epochs=2, schedule="cosine", augmentation="affine", input_shape=(3, 8, 8))
-STARTED = TrainingStarted(RUN, "cpu", 1, 21_578, 21_578, 48_000, 12_000, 10_000, 750)
+STARTED = TrainingStarted(
+    RUN,
+    "cpu",
+    1,
+    21_578,
+    21_578,
+    48_000,
+    12_000,
+    10_000,
+    750,
+    classes=(ClassCount("cats", 24_000, 6_000, 5_000), ClassCount("dogs", 24_000, 6_000, 5_000)),
+    preparation="32×24 to 640×480 RGB in 1,204 sizes to 8×8 RGB, cover",
+)
 FIRST = EpochRecord(1, 0.6543, 0.7812, 0.4321, 0.8765, 0.001, 12.34, 3890.5, True)
 SECOND = EpochRecord(2, 0.4, 0.9, 0.5, 0.85, 0.0005, 11.0, 4200.0, False)
 FINISHED = TrainingFinished(RUN, RUN / "best.safetensors", 1, 0.8765, 0.8712, 25.5, "epochs")
@@ -58,7 +71,7 @@ def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
 def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, capsys: Captured) -> None:
     unusual = {
         "epochs": 3, "warmup_epochs": 0.5, "weights": "resnet", "freeze": True, "ema": 0.99, "precision": "bf16",
-        "compile": True, "mixup": 0.2, "adversarial_training": 0.1, "label_smoothing": 0.1, "limit_batches": 750,
+        "compile": True, "mixup": 0.2, "adversarial_training": 0.1, "label_smoothing": 0.1,
     }  # fmt: skip
     started = replace(STARTED, processes=2, trainable=1_290, resumed_at=(2, 125), earlier=(FIRST, SECOND))
     third = replace(SECOND, epoch=3, is_best=True)
@@ -75,9 +88,30 @@ def test_a_run_that_goes_on_between_two_epochs_has_no_step(
     assert [line for line in capsys.readouterr().err.splitlines() if "going on" in line] == ([text] if text else [])
 
 
-def test_a_run_without_test_split_says_nothing_of_it(capsys: Captured) -> None:
+def test_a_dry_run_is_marked_wherever_a_figure_is_shown(golden: Golden, capsys: Captured) -> None:
+    notices.clear()
+    first, second = (replace(record, dry_run=True) for record in (FIRST, SECOND))
+    started = replace(STARTED, dry_run=(128, 64, 50))
+    finished = replace(FINISHED, dry_run=True, validation_accuracy=0.5, test_accuracy=0.5)
+    training.show(run(started, first, second, finished), RECIPE.override({"limit_batches": 2}), as_json=False)
+    out, err = capsys.readouterr()
+    golden("train-dry-run", f"{err}{out}".replace("\\", "/"))
+    notices.clear()
+
+
+def test_a_warning_while_images_are_loaded_is_shown_once(capsys: Captured) -> None:
+    notices.clear()
+    note = LoadNote("some labels must be wrong", warning=True)
+    training.show(run(note, note, *EVENTS), RECIPE, as_json=True)
+    out, err = capsys.readouterr()
+    assert err.count("warning: some labels must be wrong.\n") == 1
+    assert json.loads(out)["warnings"] == ["some labels must be wrong"]
+    notices.clear()
+
+
+def test_a_run_without_test_split_says_so(capsys: Captured) -> None:
     training.show(run(*EVENTS[:-1], replace(FINISHED, test_accuracy=None)), RECIPE, as_json=False)
-    assert capsys.readouterr().out.startswith("best epoch 1: validation 87.65%, 25.5 s\n")
+    assert capsys.readouterr().out.startswith("best epoch 1: validation 87.65%, no test set, 25.5 s\n")
 
 
 @pytest.mark.parametrize("ended_by", ["patience", "max-seconds"])
@@ -93,7 +127,14 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["command"], found["status"]) == ("train", "ok")
-    assert set(found["data"]) == {"recipe", "epochs", "result"}
+    assert set(found["data"]) == {"recipe", "data", "epochs", "result"}
+    assert found["data"]["data"] == {
+        "classes": [
+            {"label": "cats", "train": 24_000, "validation": 6_000, "test": 5_000},
+            {"label": "dogs", "train": 24_000, "validation": 6_000, "test": 5_000},
+        ],
+        "preparation": "32×24 to 640×480 RGB in 1,204 sizes to 8×8 RGB, cover",
+    }
     assert found["data"]["recipe"]["input_shape"] == [3, 8, 8]
     assert [record["epoch"] for record in found["data"]["epochs"]] == [1, 2]
     assert found["data"]["result"]["test_accuracy"] == 0.8712
@@ -238,6 +279,6 @@ def test_a_quiet_process_draws_nothing_on_a_terminal_either(capsys: Captured) ->
 def test_a_huge_loss_does_not_hide_its_neighbours(capsys: Captured) -> None:
     wild = replace(FIRST, validation_loss=2.1e31, validation_accuracy=0.5)
     training.show(run(STARTED, wild, FINISHED), RECIPE, as_json=False)
-    header, row = capsys.readouterr().err.splitlines()[2:4]
+    header, row = capsys.readouterr().err.splitlines()[4:6]
     assert len(row) <= len(header) + len(" best")
     assert "50.00%" in row

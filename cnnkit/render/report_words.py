@@ -50,7 +50,10 @@ def _own_warnings(found: Report) -> Iterable[tuple[str, str]]:
         yield "pretraining data unknown", f"Pretraining data unknown: it began with the weights of {weights}."
     if origin.pretraining is not None and origin.pretraining.overlap:
         parts = " and ".join(f"{number:,} {part} images" for part, number in origin.pretraining.overlap.items())
-        yield "--allow-overlap", f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
+        yield (
+            "--allow-overlap",
+            f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap).",
+        )
 
 
 def title(found: Report) -> str:

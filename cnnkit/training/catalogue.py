@@ -88,7 +88,7 @@ class Catalogue:
         missing = [label for index, label in enumerate(labels) if index not in set(places.tolist())]
         warnings = self.warnings
         if missing:
-            warnings += (f"{self.name} has no images of {shown(missing)}: the other classes are measured",)
+            warnings += (f"there are no images of {shown(missing)} in {self.name}; the other classes are measured",)
         return replace(self, classes=labels, targets=places[self.targets], warnings=warnings)
 
     def names(self, part: Part) -> list[str]:
@@ -127,8 +127,7 @@ def completed(
             missing = [classes[label] for label in sorted(set(labels) - there)]
             if missing:
                 warnings.append(
-                    f"{shown(missing)} {'has' if len(missing) == 1 else 'have'} too few different images for the "
-                    f"{part} split, which has none of them"
+                    f"there are too few different images of {shown(missing)} for the {part} split to have any"
                 )
     duplicates = find_duplicates(origins, contents, labels, parts)
     warnings += duplicate_warnings(duplicates)

@@ -122,7 +122,7 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     for warning in data.warnings:
         yield LoadNote(warning, warning=True)
     if not len(data.test):
-        yield LoadNote(f"{data.name} has no test set: what is measured are validation figures", warning=True)
+        yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 
 
 def _run_folder(

@@ -24,6 +24,12 @@ _TRIMMED, _FEWEST = 0.001, 3
 _SQUEEZED = 4
 """Outliers are clipped where they would make the range more than this many times as wide."""
 
+_TOLERATED = 0.02
+"""Share of a range by which values may leave it without a word."""
+
+_DARK, _FLAT = 1 / 12, 1 / 100
+"""Shares of a range that the values of an image hardly stay below, or span, unless they are of another depth."""
+
 _BLOCK = 1 << 20
 """Values that are scaled together, as float64."""
 
@@ -141,6 +147,17 @@ def _eight_bits(values: NDArray[Any], values_range: Range) -> NDArray[np.uint8]:
     low, high = values_range
     shares = (values.astype(np.float64) - low) / (high - low)
     return np.asarray(np.round(np.clip(shares, 0, 1) * 255), np.uint8)
+
+
+def misfit(span: Span, values_range: Range) -> str:
+    """Say why a range that was found in other images may be wrong for these; empty where nothing speaks against it."""
+    low, high = values_range
+    width, own = high - low, ends((span.low, span.high))
+    if span.low < low - _TOLERATED * width or span.high > high + _TOLERATED * width:
+        return f"its values {own} are clipped"
+    if span.high < low + _DARK * width or span.high - span.low < _FLAT * width:
+        return f"its values {own} are a small part of it"
+    return ""
 
 
 def ends(values_range: Range) -> str:

@@ -13,6 +13,7 @@ from cnnkit.layouts import Tree, has_pictures
 from cnnkit.pictures import how_to_convert
 from cnnkit.splitnames import is_extra, named_as_splits, split_of
 from cnnkit.walking import Folder, Skipped, Stat, gathered, in_order, left_out, listed, stat, tallied, walk
+from cnnkit.words import sentence
 
 __all__ = ["Contents", "Skipped", "Stat", "read_folder", "stat", "walk"]
 
@@ -189,7 +190,7 @@ class _Reader:
         skipped = tallied(self.left)
         endings = sorted(s.ending for s in skipped if s.convertible)
         what = f"one class folder with images, {next(iter(found))}" if found else "no class folders with images"
-        said = [f"{s[0].upper()}{s[1:]}." for s in (*self.warnings, left_out(skipped)) if s]
+        said = [sentence(s) for s in (*self.warnings, left_out(skipped)) if s]
         raise DataError(
             f"{self.tree.path(chain[-1])} has {what}; expected at least two, one folder a class. "
             + " ".join([*said, *([how_to_convert(endings)] if endings else [])])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import sixteen
-from cnnkit.depth import DEPTHS, Range, Span, ends, scaled, value_range
+from cnnkit.depth import DEPTHS, Range, Span, ends, misfit, scaled, value_range
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -128,6 +128,8 @@ def _eight_bits(
     # A file of 16 bits that fills them leaves nothing to guess.
     guessed = values_range is None and not (kind.startswith("16-bit") and used == (0, 65535))
     steps.append(f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}")
+    if values_range is not None and (problem := misfit(span, values_range)):
+        steps.append(f"does not fit that range: {problem}")
     return scaled(values, used), span
 
 

@@ -13,6 +13,12 @@ def counted(number: float, one: str, many: str = "") -> str:
     return f"{written} {one if number == 1 else many or f'{one}s'}"
 
 
+def sentence(text: str) -> str:
+    """Write a remark as a sentence; a path or a number at its start stays as it is."""
+    first = text.partition(" ")[0]
+    return f"{text[0].upper() if first.isalpha() else text[0]}{text[1:]}."
+
+
 def percent(fraction: float | None, *, of: int) -> str:
     """Write a fraction that was measured on images: 98.64%, 98.6% or 99%.
 

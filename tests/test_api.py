@@ -31,9 +31,10 @@ SIGNATURES = {
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
         "trust_code=False)"
     ),
-    "default_recipe": "(model, **changes)",
+    "default_recipe": "(model, /, **changes)",
     "evaluate": (
-        "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, device='auto', trust_code=False)"
+        "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, skip_damaged=False, device='auto', "
+        "trust_code=False)"
     ),
     "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
     "export": (
@@ -41,16 +42,17 @@ SIGNATURES = {
         "accuracy_budget=0.5, force=False, device='auto', data=None)"
     ),
     "find_mistakes": (
-        "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, device='auto', trust_code=False, "
-        "output=None)"
+        "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, skip_damaged=False, device='auto', "
+        "trust_code=False, output=None)"
     ),
     "attack": (
-        "(ref, *, data=None, split=None, data_dir=None, only=None, norms=None, epsilons=None, steps=20, "
-        "step_size=None, images=1000, targets=None, seed=0, output=None, device='auto', batch_size=256, "
+        "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "
+        "steps=20, step_size=None, images=1000, targets=None, seed=0, output=None, device='auto', batch_size=256, "
         "trust_code=False, labels=None, mean=None, std=None, preprocess=None)"
     ),
     "report": (
-        "(ref, *, without=(), data=None, data_dir=None, images=None, device='auto', trust_code=False, output=None)"
+        "(ref, *, without=(), data=None, data_dir=None, skip_damaged=False, images=None, device='auto', "
+        "trust_code=False, output=None)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"
@@ -62,7 +64,10 @@ SIGNATURES = {
     "serve": "(refs=(), settings=None, *, labels=None, mean=None, std=None, preprocess=None)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",
     "doctor": "()",
-    "verify": "(ref, *, against=None, data=None, split=None, data_dir=None, device='auto', trust_code=False)",
+    "verify": (
+        "(ref, *, against=None, data=None, split=None, data_dir=None, skip_damaged=False, device='auto', "
+        "trust_code=False)"
+    ),
     "list_models": "()",
     "list_datasets": "(data_dir=None)",
 }

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
-from cnnkit.results import ParityCertificate
+from cnnkit.recipe import Recipe
+from cnnkit.results import ParityCertificate, Pretraining, SplitRecord
 
 GREY = Preprocessing(1, 28, 28, (0.1307,), (0.3081,), "mnist-box", "light-on-dark")
 RGB = Preprocessing(3, 224, 192, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "cover", crop=0.875)
@@ -23,6 +24,10 @@ FULL = ModelCard(
     metrics={"test_accuracy": 0.9875},
     versions={"torch": "2.15.0"},
     weights_sha256="0" * 64,
+    split=SplitRecord(
+        "content", 7, 0.2, 0.1, ("test",), {"train": 40, "validation": 10, "test": 6}, "pixels", "1" * 64
+    ),
+    pretraining=Pretraining("runs/a", "2" * 64, True, {"test": 2}),
     parity=ParityCertificate("10 drawn shapes", (1, 2, 7), 1e-6, 1e-7, 0.01, 1.0, 1e-4, {"torch": "2.15.0"}),
 )
 
@@ -57,6 +62,26 @@ def test_a_card_of_before_interpolation_and_ranges_were_noted_is_read():
         assert card.preprocessing.interpolation == "bilinear"
         assert card.preprocessing.value_range is None
         assert card == FULL
+
+
+def test_a_card_of_before_splits_were_recorded_is_read_and_its_recipe_says_the_split():
+    text = json.loads(FULL.to_json())
+    del text["split"], text["pretraining"]
+    text["recipe"] = {"model": "lenet", "data": "mnist", "seed": 5, "validation_fraction": 0.3}
+    for verified in (False, True):
+        card = ModelCard.from_metadata({CARD_KEY: json.dumps(text)}, "lenet.onnx", verified=verified)
+        assert (card.split, card.pretraining) == (None, None)
+        assert card.split_settings == {
+            "split_by": "path", "split_seed": 5, "validation_fraction": 0.3, "test_fraction": 0.2
+        }  # fmt: skip
+
+
+def test_the_split_of_a_card_is_that_of_its_recipe():
+    recipe = Recipe(seed=5, split_seed=9, test_fraction=0.0).model_dump(mode="json")
+    assert dataclasses.replace(FULL, recipe=recipe).split_settings == {
+        "split_by": "content", "split_seed": 9, "validation_fraction": 0.2, "test_fraction": 0.0
+    }  # fmt: skip
+    assert dataclasses.replace(FULL, recipe=None).split_settings == {}
 
 
 def test_interpolation_and_range_survive():
@@ -111,13 +136,19 @@ WRONG = [
     ("metrics.test_accuracy", "good", "metrics.test_accuracy"),
     ("recipe", "fast", "recipe"),
     ("parity.images", ..., "parity.images"),
+    ("split.by", "name", "split.by"),
+    ("split.hashes", "names", "split.hashes"),
+    ("split.seed", "many", "split.seed"),
+    ("split.digest", 3, "split.digest"),
+    ("pretraining.weights", ..., "pretraining.weights"),
+    ("pretraining.overlap", ["test"], "pretraining.overlap"),
     ("preprocessing", ..., "preprocessing"),
     ("preprocessing.channels", 2, "preprocessing.channels"),
     ("preprocessing.channels", 3, "mean and std need 3 values"),
     ("preprocessing.height", 0, "height and width must be from 1 to 4096, got 0×28"),
     ("preprocessing.width", -1, "height and width must be from 1 to 4096, got 28×-1"),
     ("preprocessing.height", 32, "mnist-box makes 1×28×28"),
-    ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 value "),
+    ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 value each"),
     ("preprocessing.std", [0.0], "std positive"),
     ("preprocessing.std", [-1.0], "std positive"),
     ("preprocessing.fit", "squeeze", "preprocessing.fit"),

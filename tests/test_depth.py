@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cnnkit.depth import Span, describe, ends, scaled, value_range
+from cnnkit.depth import Span, describe, ends, misfit, scaled, value_range
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 INTEGERS = arrays.arrays(np.uint16, arrays.array_shapes(min_dims=2, max_dims=2, max_side=30))
@@ -147,3 +147,19 @@ def test_values_are_scaled_and_clipped():
 )
 def test_ranges_in_words(given, short, described):
     assert (ends(given), describe(given)) == (short, described)
+
+
+@pytest.mark.parametrize(
+    ("values", "used", "fits"),
+    [
+        ((0, 4095), (0.0, 4095.0), True),
+        ((100, 4000), (0.0, 4095.0), True),
+        ((0, 65535), (0.0, 4095.0), False),
+        ((0, 255), (0.0, 4095.0), False),
+        ((-900, 2500), (-1000.0, 3000.0), True),
+        ((0, 1), (-1000.0, 3000.0), False),
+    ],
+)
+def test_a_range_of_other_images_may_not_fit(values: tuple[int, int], used: tuple[float, float], fits: bool) -> None:
+    pixels = np.linspace(*values, 784).reshape(28, 28).astype(np.float32)
+    assert (misfit(Span.of(pixels), used) == "") == fits

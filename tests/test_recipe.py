@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit.errors import OutputError, UsageError
-from cnnkit.recipe import Recipe, read_recipe_table
+from cnnkit.recipe import Recipe, is_of_earlier_version, read_recipe_table
 
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 amount = st.floats(0, allow_infinity=False, allow_nan=False)
@@ -60,8 +60,15 @@ FIELDS = {
     "initialisation": st.sampled_from(["default", "xavier"]),
     "normalisation": st.sampled_from(["unit", "standard"]),
     "augmentation": st.sampled_from(["none", "affine", "digits", "drawings", "crops"]),
+    "fit": st.sampled_from(["auto", "contain", "cover", "stretch"]),
+    "crop_fraction": fraction | st.just(1.0),
+    "interpolation": st.sampled_from(["auto", "nearest", "bilinear", "bicubic", "lanczos", "box"]),
     "validation_fraction": fraction,
-    "test_fraction": fraction,
+    "test_fraction": below_one,
+    "split_seed": st.integers(0, 2**32 - 1),
+    "split_by": st.sampled_from(["content", "path"]),
+    "skip_damaged": st.booleans(),
+    "allow_overlap": st.booleans(),
     "seed": st.integers(0, 2**32 - 1),
     "precision": st.sampled_from(["fp32", "bf16", "fp16"]),
     "compile": st.booleans(),
@@ -120,6 +127,15 @@ WRONG = [
     ("validation_fraction", 0.0),
     ("validation_fraction", 1.0),
     ("test_fraction", float("nan")),
+    ("test_fraction", 1.0),
+    ("test_fraction", -0.1),
+    ("split_seed", -1),
+    ("split_seed", 2**32),
+    ("split_by", "name"),
+    ("fit", "crop"),
+    ("crop_fraction", 0.0),
+    ("crop_fraction", 1.1),
+    ("interpolation", "cubic"),
     ("seed", -1),
     ("seed", 2**32),
     ("input_shape", (4, 28, 28)),
@@ -178,7 +194,7 @@ TOGETHER = [
     ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov needs sgd with a momentum"),
     ({"schedule": "one-cycle", "warmup_epochs": 1}, "one-cycle has a rise of its own"),
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
-    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch"),
+    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch\."),
     ({"freeze": True}, "freeze keeps weights as they are; name the ones to start from with weights"),
 ]
 
@@ -214,13 +230,33 @@ def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
         '[recipe]\nmodel = "lenet"\ndata = "mnist"\nepochs = 3\nbatch_size = 64\noptimizer = "sgd"\n'
         'learning_rate = 0.1\nschedule = "cosine"\nmomentum = 0.9\nweight_decay = 0.0\nloss = "cross-entropy"\n'
         'initialisation = "xavier"\nnormalisation = "unit"\naugmentation = "none"\nvalidation_fraction = 0.2\n'
-        "test_fraction = 0.2\nseed = 0\n"
+        "test_fraction = 0.2\nseed = 4\n"
     )
-    recipe = Recipe.from_toml(tmp_path / "run.toml")
+    recipe = Recipe.recorded(read_recipe_table(tmp_path / "run.toml"))
     later = {name: getattr(recipe, name) for name in FIELDS if name not in (tmp_path / "run.toml").read_text()}
-    assert {value for value in later.values() if value} == {30, 7, 0.1, "none", "fp32"}
+    assert {value for value in later.values() if value} == {30, 7, 0.1, "none", "fp32", "auto", "path", 4}
+    assert (recipe.split_by, recipe.split_seed, recipe.seed) == ("path", 4, 4)
+    assert (recipe.fit, recipe.interpolation, recipe.crop_fraction) == ("auto", "auto", None)
     assert (recipe.decay_epochs, recipe.decay_factor, recipe.class_weights) == (30, 0.1, "none")
     assert (recipe.adversarial_training, recipe.adversarial_steps) == (0, 7)
+
+
+def test_a_recorded_recipe_of_this_version_is_taken_as_it_is():
+    recipe = Recipe(model="lenet", seed=4, split_seed=9, skip_damaged=True)
+    assert Recipe.recorded(recipe.model_dump(mode="json")) == recipe
+    assert Recipe.recorded({}) == Recipe()
+    assert Recipe.recorded({"model": "lenet", "input_shape": None}).split_by == "path"
+    assert Recipe.recorded({"model": "lenet"}).split_seed == 0
+    with pytest.raises(UsageError, match="epoch: there is no such field"):
+        Recipe.recorded({"epoch": 3})
+
+
+def test_a_recipe_that_a_user_writes_is_not_taken_for_one_of_an_earlier_version():
+    whole = Recipe(seed=4).model_dump(mode="json", exclude_none=True)
+    earlier = {name: value for name, value in whole.items() if not name.startswith("split_")}
+    assert is_of_earlier_version(earlier)
+    assert not is_of_earlier_version(whole)
+    assert not is_of_earlier_version({"model": "lenet", "seed": 4})
 
 
 def test_every_wrong_field_is_named_at_once():

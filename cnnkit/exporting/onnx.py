@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import re
 import warnings
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import CnnkitError, ImageError, OnnxError, OutputError, ParityError, UsageError
+from cnnkit.errors import CnnkitError, DataError, ImageError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.exporting.precision import (
@@ -37,7 +38,7 @@ from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import catalogue, networks, shapes
+from cnnkit.training import networks, opening, shapes
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.runs import versions
 from cnnkit.words import counted, percent
@@ -246,8 +247,8 @@ def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, 
 
 def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
     """Decode some images of a folder, of all its classes, which need not be cached for them."""
-    found = catalogue.read(recipe)
-    names, step = list(found.files), max(1, len(found.files) // _COMPARED)
+    found = opening.read(recipe)
+    names, step = list(found.files), math.ceil(len(found.files) / _COMPARED)
     images: list[Pixels] = []
     # Spread over the folder; where one of them is damaged, the next ones do.
     for name in (name for start in range(step) for name in names[start::step]):
@@ -255,6 +256,8 @@ def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
             images.append(prepare(found.folder / name, card.preprocessing).pixels)
         if len(images) == _COMPARED:
             break
+    if not images:
+        raise DataError(f"no file of {found.folder} can be decoded.")
     return np.stack(images), f"{counted(len(images), 'image')} of {found.folder.resolve().name}"
 
 

@@ -11,7 +11,7 @@ from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels
 from cnnkit.render import console, contact_sheet, envelope, html
 from cnnkit.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
-from cnnkit.words import counted, percent, probability
+from cnnkit.words import counted, percent, probability, sentence
 
 PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"
 
@@ -133,7 +133,7 @@ def _facts(result: Mistakes) -> Markup:
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
     yield from (html.warning(f"Warning: {text}.") for text in result.warnings)
-    yield from (html.warning(f"{text[0].upper()}{text[1:]}.") for text in result.warnings)
+    yield from (html.warning(sentence(text)) for text in result.warnings)
     if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)
     if result.no_nearest_because:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cnnkit.results import Evaluation, Report
-from cnnkit.words import counted, percent, share
+from cnnkit.words import counted, percent, sentence, share
 
 _MIDDLE = 2
 """Place of severity 3 of 5."""
@@ -23,34 +23,21 @@ def sentences(found: Report) -> Iterable[str]:
 
 
 def warnings(found: Report) -> Iterable[str]:
-    """Yield what takes value from the numbers, each once: what the measured sections do not warn of themselves, first."""
-    results = [result for result in (found.evaluation, found.mistakes) if result is not None]
-    said = list(dict.fromkeys(text for result in results for text in result.warnings))
-    for subject, sentence in _own_warnings(found):
-        if not any(subject in text for text in said):
-            yield sentence
-    # A warning may begin with the name of a folder or of a class, which a capital letter would change.
-    yield from (f"Warning: {text}." for text in said)
-
-
-def _own_warnings(found: Report) -> Iterable[tuple[str, str]]:
-    """Yield sentences, each with the words that a warning of the same has."""
+    """Yield what takes value from the numbers, each once."""
     origin = found.origin
+    results = [result for result in (found.evaluation, found.mistakes) if result is not None]
     if not origin.trained:
-        yield "weights are random", "The weights are random: this network was never trained."
-    if origin.recipe.get("limit_batches"):
-        batches = counted(origin.recipe["limit_batches"], "batch", "batches")
-        yield "dry run", f"This was a dry run: each epoch and each split was cut off after {batches}."
-    if found.evaluation is not None and found.evaluation.split == "validation":
-        yield "no test set", "There is no test set: the figures are validation figures."
-    elif found.mistakes is not None and found.mistakes.seen:
-        yield "was trained on", "The network was trained on some of the images that it is measured on here."
-    if origin.pretraining is not None and not origin.pretraining.known:
-        weights = origin.pretraining.weights
-        yield "pretraining data unknown", f"Pretraining data unknown: it began with the weights of {weights}."
+        yield "The weights are random: this network was never trained."
     if origin.pretraining is not None and origin.pretraining.overlap:
-        parts = " and ".join(f"{number:,} {part} images" for part, number in origin.pretraining.overlap.items())
-        yield "--allow-overlap", f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
+        parts = " and ".join(counted(number, f"{part} image") for part, number in origin.pretraining.overlap.items())
+        yield f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
+    if not results:  # which say it themselves
+        if origin.recipe.get("limit_batches"):
+            batches = counted(origin.recipe["limit_batches"], "batch", "batches")
+            yield f"The weights are those of a dry run, of {batches} an epoch."
+        if origin.pretraining is not None and not origin.pretraining.known:
+            yield f"Pretraining data unknown: it began with the weights of {origin.pretraining.weights}."
+    yield from map(sentence, dict.fromkeys(text for result in results for text in result.warnings))
 
 
 def title(found: Report) -> str:

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-_WARNINGS = ("guessed from this image", "of the picture kept", "by its upper 8 bits", "first of ", "blank: ")
+_WARNINGS = (
+    "guessed from this image",
+    "of the picture kept",
+    "by its upper 8 bits",
+    "first of ",
+    "blank: ",
+    "does not fit that range",
+)
 """Parts of steps that may make a prediction wrong."""
 
 

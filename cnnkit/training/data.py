@@ -17,7 +17,8 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import Exposure, LoadNote, LoadProgress
 from cnnkit.splits import PARTS, Part, SplitName
 from cnnkit.training.arrays import fits_in_memory
-from cnnkit.training.catalogue import Catalogue, Form, open_catalogue
+from cnnkit.training.catalogue import Catalogue, Form
+from cnnkit.training.opening import open_catalogue
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
@@ -143,11 +144,11 @@ class ImageData:
 
     def source(self, name: SplitName, position: int) -> str:
         """Return the file of an image inside its folder, or where it stands in the data set, such as `test[582]`."""
-        known = self.catalogue
+        known, left = self.catalogue, position
         for part in PARTS if name == "all" else (name,):
-            if position < len(known.parts[part]):
-                return known.origins[int(known.parts[part][position])]
-            position -= len(known.parts[part])
+            if left < len(known.parts[part]):
+                return known.origins[int(known.parts[part][left])]
+            left -= len(known.parts[part])
         raise IndexError(f"the {name} split of {self.name} has no image {position}")
 
 

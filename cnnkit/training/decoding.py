@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from cnnkit.depth import Span, value_range
+from cnnkit.depth import Span, misfit, value_range
 from cnnkit.errors import DataError, ImageError
 from cnnkit.folders import Stat, stat
 from cnnkit.images import Original, Preprocessing, prepare
@@ -43,6 +43,7 @@ class Facts:
         originals: number of images by size and mode, such as `32×32 RGB`.
         deep: images of more than 8 bits a channel.
         value_range: the values of deep images that became black and white; None where there are none.
+        misfits: deep images that a given range hardly fits.
         frames: images of which only the first of several frames is used.
         little_kept: images of which the fit keeps less than half of the area.
     """
@@ -51,6 +52,7 @@ class Facts:
     originals: dict[str, int] = field(default_factory=dict)
     deep: int = 0
     value_range: tuple[float, float] | None = None
+    misfits: int = 0
     frames: int = 0
     little_kept: int = 0
 
@@ -119,7 +121,10 @@ def _pass(
         raise DataError(
             f"{folder / changed[0]} changed while it was read. Run the command again when nothing writes there."
         )
-    return Facts(damaged, dict(originals), len(spans), form.value_range if spans else None, frames, little), spans
+    given = form.value_range
+    misfits = sum(bool(misfit(span, given)) for span in spans.values()) if given is not None else 0
+    facts = Facts(damaged, dict(originals), len(spans), given if spans else None, misfits, frames, little)
+    return facts, spans
 
 
 def ignore_signals(_: int) -> None:

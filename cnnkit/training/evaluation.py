@@ -18,9 +18,10 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, Exposure, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.splits import PARTS, SplitName
-from cnnkit.training.catalogue import Catalogue, open_catalogue
+from cnnkit.training.catalogue import Catalogue
 from cnnkit.training.data import ImageData, Split, take
 from cnnkit.training.membership import Membership, contents_of, membership_of
+from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted
 
 CALIBRATION_BINS = 15
@@ -205,16 +206,15 @@ def _pretraining(card: ModelCard) -> Literal["none", "known", "unknown"]:
 def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
     count = len(contents_of(known, used))
-    own = exposure.known and exposure.trained + exposure.validated > 0
     if used == "validation" and not chosen:
-        yield f"{known.name} has no test set; these are validation figures, of the images that chose the best epoch"
+        yield f"there is no test set in {known.name}; these are validation figures: the images chose the best epoch"
     elif exposure.trained:
         yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
     elif exposure.validated:
         yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if card.pretraining is not None and not card.pretraining.known:
         yield f"pretraining data unknown: the weights of {card.pretraining.weights} may have seen these images"
-    if card.recipe and card.recipe.get("limit_batches") and (own or exposure.known):
+    if card.recipe and card.recipe.get("limit_batches"):
         batches = counted(card.recipe["limit_batches"], "batch", "batches")
         yield f"the weights are those of a dry run, of {batches} an epoch"
     if len(known.classes) > 1 and used != "all":

@@ -9,10 +9,10 @@ from cnnkit.errors import CnnkitError, OverlapError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.splits import Part
-from cnnkit.training.catalogue import open_catalogue
 from cnnkit.training.data import ImageData
 from cnnkit.training.finetuning import Source
 from cnnkit.training.membership import Membership, membership_of
+from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted
 
 _NAMED = 3

@@ -14,7 +14,7 @@ from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
-from cnnkit.training.catalogue import damaged_list
+from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
 from cnnkit.training.membership import LIST, write_list
@@ -105,8 +105,15 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     """Yield what a user should know of the images.
 
     Raises:
-        DataError: there are none to validate on.
+        DataError: there are none of a class, or none to validate on.
     """
+    there = set(data.train.targets.tolist())
+    empty = [label for index, label in enumerate(data.classes) if index not in there]
+    if empty and data.catalogue.facts.damaged:
+        raise DataError(
+            f"{data.name} has no image of {', '.join(empty)} that can be decoded, so that there is nothing to train "
+            "on. Repair the files, or take the folders of these classes away."
+        )
     if not len(data.validation):
         raise DataError(
             f"{data.name} has no class of two different images, so that none is left to validate on. Add images, or a "
@@ -115,7 +122,7 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     for warning in data.warnings:
         yield LoadNote(warning, warning=True)
     if not len(data.test):
-        yield LoadNote(f"{data.name} has no test set: what is measured are validation figures", warning=True)
+        yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 
 
 def _run_folder(

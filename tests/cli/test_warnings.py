@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., Any]
-WARNING = "1 identical image stands in more than one class, so that some labels must be wrong: dark/00.png = light/new.png"
+WARNING = (
+    "1 identical image stands in more than one class, so that some labels must be wrong: dark/00.png = light/new.png"
+)
 
 
 @pytest.fixture

@@ -256,13 +256,30 @@ def test_the_file_lies_beside_its_checkpoint(name: str, expected: str, photos_ru
 def test_drawn_images_stand_in_where_the_data_is_gone(own_photos: Path, tmp_path: Path) -> None:
     list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
     run = tmp_path / "tinynets-Linear-photos-1"
-    assert api.export(run, trust_code=True).certificate.images == "4 images of photos"
+    assert api.export(run, trust_code=True).certificate.images == "10 images of photos"
     shutil.rmtree(own_photos)
     result = api.export(run, trust_code=True)
     assert result.certificate.images == "10 drawn shapes"
     assert result.trained
     with pytest.raises(DataError):
         api.evaluate(result.path)
+
+
+def test_damaged_files_are_passed_over_in_the_comparison(own_photos: Path, tmp_path: Path) -> None:
+    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    (own_photos / "light" / "09.png").unlink()
+    for path in own_photos.glob("*/*[05].png"):
+        path.write_bytes(b"no image")
+    result = api.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
+    assert result.certificate.images == "10 images of photos"
+
+
+def test_drawn_images_stand_in_where_every_file_is_damaged(own_photos: Path, tmp_path: Path) -> None:
+    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    for path in own_photos.rglob("*.png"):
+        path.write_bytes(b"no image")
+    result = api.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
+    assert result.certificate.images == "10 drawn shapes"
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

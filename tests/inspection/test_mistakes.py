@@ -41,7 +41,7 @@ def flipped(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(photos_run: Path, flipped: Path) -> Mistakes:
-    return cnnkit.find_mistakes(photos_run, data=str(flipped), device="cpu")
+    return cnnkit.find_mistakes(photos_run, data=str(flipped), split="all", device="cpu")
 
 
 def test_flipped_labels_are_found(found: Mistakes) -> None:
@@ -84,20 +84,20 @@ def test_the_nearest_training_image_shows_what_the_label_should_be(found: Mistak
 
 
 def test_no_more_are_kept_than_asked_for(photos_run: Path, flipped: Path, found: Mistakes) -> None:
-    fewer = cnnkit.find_mistakes(photos_run, data=str(flipped), top=2, device="cpu")
+    fewer = cnnkit.find_mistakes(photos_run, data=str(flipped), split="all", top=2, device="cpu")
     assert [m.source for m in fewer.worst] == [m.source for m in found.worst[:2]]
     assert [m.source for m in fewer.mislabelled] == [m.source for m in found.mislabelled[:2]]
     assert (fewer.wrong, fewer.candidates) == (5, 5)
 
 
 def test_the_size_of_the_batches_changes_nothing(photos_run: Path, flipped: Path, found: Mistakes) -> None:
-    other = cnnkit.find_mistakes(photos_run, data=str(flipped), batch_size=3, device="cpu")
+    other = cnnkit.find_mistakes(photos_run, data=str(flipped), split="all", batch_size=3, device="cpu")
     assert [m.source for m in other.mislabelled] == [m.source for m in found.mislabelled]
     assert [m.nearest.source for m in other.worst] == [m.nearest.source for m in found.worst]
 
 
 def test_an_onnx_file_finds_the_same_images(photos_onnx: Path, flipped: Path, found: Mistakes) -> None:
-    file = cnnkit.find_mistakes(photos_onnx, data=str(flipped), device="cpu")
+    file = cnnkit.find_mistakes(photos_onnx, data=str(flipped), split="all", device="cpu")
     assert {m.source for m in file.worst} == {m.source for m in found.worst}
     assert {m.source for m in file.mislabelled} == FLIPPED
     assert (file.nearest_by, file.training_images) == ("the logits", 12)
@@ -115,25 +115,44 @@ def test_whether_the_network_was_trained_on_them_is_said(split: str, seen: bool,
     assert cnnkit.find_mistakes(photos_run, split=split, device="cpu").seen == seen
 
 
-def test_another_folder_was_not_seen(found: Mistakes) -> None:
-    assert (found.split, found.seen) == ("all", False)
+def test_images_of_the_training_are_known_in_other_folders_and_under_other_names(
+    found: Mistakes, photos_run: Path, flipped: Path
+) -> None:
+    assert (found.seen, found.exposure.trained, found.exposure.validated) == (True, 12, 4)
+    fair = cnnkit.find_mistakes(photos_run, data=str(flipped), device="cpu")
+    assert (fair.split, fair.images) == ("test", 4)
+    assert fair.seen == (fair.exposure.trained > 0)
+
+
+def test_another_folder_was_not_seen(photos_run: Path, tmp_path: Path) -> None:
+    for label, level in (("dark", 60), ("light", 190)):
+        (tmp_path / "others" / label).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (12, 10), (level + index,) * 3).save(tmp_path / "others" / label / f"{index}.png")
+    others = cnnkit.find_mistakes(photos_run, data=str(tmp_path / "others"), device="cpu")
+    assert (others.split, others.images, others.seen) == ("all", 6, False)
+    assert others.exposure.unseen
 
 
 def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos: Path) -> None:
     card = api.load(photos_run).card
     known = result_of(load(Recipe.recorded(card.recipe or {}), card.preprocessing)).catalogue
     victim = next(name for name in known.names("train") if name.startswith("dark"))
-    turn_light(own_photos / victim)
+    for level in range(195, 215):  # its content decides whether it is still a training image
+        turn_light(own_photos / victim, level)
+        recipe = Recipe.recorded({**(card.recipe or {}), "data": str(own_photos)})
+        if victim in result_of(load(recipe, card.preprocessing)).catalogue.names("train"):
+            break
     result = cnnkit.find_mistakes(photos_run, data=str(own_photos), split="train", device="cpu")
     assert [m.source for m in result.worst] == [victim]
     assert result.worst[0].nearest is not None
     assert result.worst[0].nearest.label == "light"
 
 
-def turn_light(path: Path) -> None:
+def turn_light(path: Path, level: int) -> None:
     """Make an image another one that keeps its name and size in bytes, by which a folder is recognised."""
     with Image.open(path) as image:
-        light = Image.new(image.mode, image.size, (205, 205, 205))
+        light = Image.new(image.mode, image.size, (level,) * 3)
     size = path.stat().st_size
     light.save(path)
     path.write_bytes(path.read_bytes().ljust(size, b"\0"))
@@ -219,12 +238,14 @@ def test_scores_that_are_no_numbers_are_an_error(nets: None, flipped: Path) -> N
 
 
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="has 0 class folders; expected at least two"):
+    with pytest.raises(DataError, match="has no class folders with images; expected at least two"):
         cnnkit.find_mistakes(photos_run, data=str(photos / "dark"))
 
 
 def test_classes_that_do_not_match_are_an_error(tiny_run: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="photos has the classes dark, light; the network knows circles"):
+    with pytest.raises(
+        DataError, match=r"photos has 2 classes that the network does not know: dark, light\. It knows circles"
+    ):
         cnnkit.find_mistakes(tiny_run, data=str(photos))
 
 

@@ -39,7 +39,9 @@ def nothing_shown() -> Iterator[None]:
 def test_the_keys_and_their_order_are_fixed(capsys: Captured) -> None:
     envelope.write("summary", {"a": 1})
     out = capsys.readouterr().out
-    assert out == '{"cnnkit": 1, "command": "summary", "status": "ok", "data": {"a": 1}, "warnings": [], "errors": []}\n'
+    assert (
+        out == '{"cnnkit": 1, "command": "summary", "status": "ok", "data": {"a": 1}, "warnings": [], "errors": []}\n'
+    )
 
 
 def test_errors_are_objects_of_code_and_message_and_warnings_are_texts(capsys: Captured) -> None:

@@ -7,23 +7,28 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL
 import psutil
 import pytest
 import torch
 from PIL import Image
 
 from cnnkit import api
-from cnnkit.errors import DataError
+from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.pictures import Pixels
+from cnnkit.recipe import Recipe
 from cnnkit.render import progress
 from cnnkit.results import LoadNote, LoadProgress, result_of
-from cnnkit.training import cache, decoding
+from cnnkit.training import arrays as stored_arrays
+from cnnkit.training import cache, data, decoding
+from cnnkit.training.cache import Stored
 
 FORM = Preprocessing(3, 10, 12, (0.0,) * 3, (1.0,) * 3)
 OTHER = Preprocessing(1, 8, 8, (0.0,), (1.0,))
@@ -47,6 +52,12 @@ def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
         return list(said.values()), stop.value
 
 
+def stored(folder: Path, form: Preprocessing = FORM) -> Stored:
+    """Load a folder with all that was found."""
+    found = read_folder(folder)
+    return result_of(cache.load(found.folder, found.files, form))
+
+
 def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | LoadNote], Pixels]:
     return finish(steps(folder, form))
 
@@ -63,6 +74,12 @@ def age(folder: Path) -> None:
 
 def arrays(user_cache: Path) -> set[str]:
     return {path.name for path in (user_cache / "images").glob("*.npy")}
+
+
+def index_of(user_cache: Path) -> Path:
+    """Return the index of the only folder that is cached; the other JSON files say what was found in an array."""
+    (path,) = (path for path in (user_cache / "images").glob("*.json") if not path.with_suffix(".npy").is_file())
+    return path
 
 
 @pytest.fixture
@@ -90,7 +107,8 @@ def test_files_that_look_as_before_are_not_read_again(dots: Path, user_cache: Pa
     age(dots)
     images = expected(dots)
     result_of(steps(dots))
-    written = {path: path.stat().st_mtime_ns for path in (user_cache / "images").iterdir()}
+    written = {path: path.read_bytes() for path in (user_cache / "images").iterdir()}
+    index_time = index_of(user_cache).stat().st_mtime_ns
     for path in dots.rglob("*.ppm"):
         status = path.stat()
         path.write_bytes(bytes(status.st_size))
@@ -98,7 +116,8 @@ def test_files_that_look_as_before_are_not_read_again(dots: Path, user_cache: Pa
     said, again = load(dots)
     assert said == []
     np.testing.assert_array_equal(again, images)
-    assert {path: path.stat().st_mtime_ns for path in (user_cache / "images").iterdir()} == written
+    assert {path: path.read_bytes() for path in (user_cache / "images").iterdir()} == written
+    assert index_of(user_cache).stat().st_mtime_ns == index_time
 
 
 def touched(folder: Path) -> Path:
@@ -124,11 +143,6 @@ def test_the_same_content_is_not_decoded_again(change: Callable[[Path], Path], o
     for said, again in (load(same), load(same)):
         assert said == []
         np.testing.assert_array_equal(again, images)
-
-
-def test_another_seed_finds_what_was_cached(photos: Path) -> None:
-    result_of(steps(photos))
-    assert load(photos, seed=5)[0] == []
 
 
 def test_each_form_is_cached_and_mean_and_deviation_are_no_part_of_it(photos: Path, user_cache: Path) -> None:
@@ -189,10 +203,13 @@ def test_a_change_is_noticed_and_what_it_made_useless_removed(
     assert load(dots)[0] == []
 
 
-def test_a_form_that_was_not_cached_before_the_change_needs_no_note(dots: Path) -> None:
+def test_a_change_is_told_whichever_form_is_asked_for_and_no_older_array_stays(dots: Path, user_cache: Path) -> None:
     result_of(steps(dots))
     edit_later(dots)
-    assert load(dots, OTHER)[0] == [DONE]
+    said, images = load(dots, OTHER)
+    assert said == [LoadNote(f"the images of {dots} changed since they were cached, so they are decoded again"), DONE]
+    np.testing.assert_array_equal(images, expected(dots, OTHER))
+    assert len(arrays(user_cache)) == 1
 
 
 @pytest.mark.parametrize(
@@ -232,7 +249,7 @@ def without(key: str) -> Callable[[bytes], bytes]:
         lambda content: content.replace(b'"names": ["dark/0', b'"names": [["dark/0"], "dark/0').replace(
             b'"sizes": [', b'"sizes": [0, '
         ),
-        *map(without, ("content", "forms", "names", "digests", "sizes")),
+        *map(without, ("content", "names", "digests", "sizes", "times")),
     ],
 )
 def test_a_damaged_index_is_made_again_without_decoding(
@@ -240,7 +257,7 @@ def test_a_damaged_index_is_made_again_without_decoding(
 ) -> None:
     age(dots)
     images = load(dots)[1]
-    (path,) = (user_cache / "images").glob("*.json")
+    path = index_of(user_cache)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     assert path.read_bytes() != whole
@@ -293,7 +310,7 @@ def test_too_little_room_is_known_before_anything_is_decoded(
 def test_too_much_for_the_disk_and_for_memory_is_an_error(
     photos: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "fits_in_memory", lambda _: False)
+    monkeypatch.setattr(stored_arrays, "fits_in_memory", lambda _: False)
     user_cache.parent.mkdir()
     user_cache.touch()
     with pytest.raises(DataError, match=r"take 0\.0 GB, too much for memory, and cannot be cached in .*images: Not a"):
@@ -301,28 +318,52 @@ def test_too_much_for_the_disk_and_for_memory_is_an_error(
 
 
 def test_what_fits_in_memory_leaves_as_much_to_others() -> None:
-    assert cache.fits_in_memory(1)
-    assert not cache.fits_in_memory(psutil.virtual_memory().total)
+    assert stored_arrays.fits_in_memory(1)
+    assert not stored_arrays.fits_in_memory(psutil.virtual_memory().total)
 
 
-def test_files_that_are_no_images_are_named_and_nothing_is_cached(own_photos: Path, user_cache: Path) -> None:
-    (own_photos / "dark" / "03.png").write_text("not an image")
-    whole = (own_photos / "light" / "04.png").read_bytes()
-    (own_photos / "light" / "04.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="2 of 20 files cannot be used") as caught:
-        load(own_photos)
-    for path in (own_photos / "dark" / "03.png", own_photos / "light" / "04.png"):
-        assert str(path) in str(caught.value)
-    assert list((user_cache / "images").iterdir()) == []
+def spoil(folder: Path) -> dict[str, str]:
+    """Damage two images, and return what is wrong with them."""
+    (folder / "dark" / "03.png").write_text("not an image")
+    whole = (folder / "light" / "04.png").read_bytes()
+    (folder / "light" / "04.png").write_bytes(whole[: len(whole) // 2])
+    problems = {}
+    for name in ("dark/03.png", "light/04.png"):
+        with pytest.raises(ImageError) as caught:
+            prepare(folder / name, FORM)
+        problems[name] = str(caught.value)
+    return problems
 
 
-def test_of_many_bad_files_five_are_named(tmp_path: Path) -> None:
-    gone = Listing(
-        tmp_path, ("a", "b"), {f"a/{index}.png": (1, 1) for index in range(8)}, {}, "", has_test_folder=False
-    )
-    with pytest.raises(DataError, match="8 of 8") as caught:
-        result_of(cache.load(gone, FORM))
-    assert str(caught.value).count("cannot read") == 5
+def test_damaged_files_are_black_and_told_without_stopping_the_others(own_photos: Path) -> None:
+    problems = spoil(own_photos)
+    for _ in range(2):
+        found = stored(own_photos)
+        assert found.facts.damaged == problems
+        assert list(found.digests) == [
+            path.relative_to(own_photos).as_posix() for path in sorted(own_photos.rglob("*.png"))
+        ]
+        for name, pixels in zip(found.digests, found.images, strict=True):
+            whole = np.zeros(FORM.shape, np.uint8) if name in problems else prepare(own_photos / name, FORM).pixels
+            np.testing.assert_array_equal(pixels, whole)
+
+
+def test_damaged_files_are_not_decoded_again_until_they_change(own_photos: Path) -> None:
+    problems = spoil(own_photos)
+    assert load(own_photos)[0] == [DONE]
+    assert load(own_photos)[0] == []
+    shutil.copy(own_photos / "dark" / "00.png", own_photos / "dark" / "03.png")
+    assert load(own_photos)[0][-1] == DONE
+    del problems["dark/03.png"]
+    assert stored(own_photos).facts.damaged == problems
+
+
+def test_a_file_that_is_gone_is_a_damaged_one(own_photos: Path) -> None:
+    found = read_folder(own_photos)
+    (own_photos / "light" / "09.png").unlink()
+    damaged = result_of(cache.load(found.folder, found.files, FORM)).facts.damaged
+    assert list(damaged) == ["light/09.png"]
+    assert "09.png" in damaged["light/09.png"]
 
 
 def test_a_file_that_changes_meanwhile_is_named(own_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +371,7 @@ def test_a_file_that_changes_meanwhile_is_named(own_photos: Path, monkeypatch: p
     running = steps(own_photos)
     assert next(running) == LoadProgress("images", 5, 20)
     (own_photos / "light" / "09.png").write_bytes((own_photos / "light" / "08.png").read_bytes())
-    with pytest.raises(DataError, match=r"1 of 20 files cannot be used: .*09\.png changed while it was read"):
+    with pytest.raises(DataError, match=r"photos/light/09\.png changed while it was read\. Run"):
         finish(running)
 
 
@@ -380,10 +421,8 @@ def test_worker_processes_decode_the_same(photos: Path) -> None:
 @forked
 @pytest.mark.usefixtures("workers")
 def test_worker_processes_name_the_files_that_are_no_images(own_photos: Path) -> None:
-    for name in ("dark/00.png", "light/09.png"):
-        (own_photos / name).write_text("not an image")
-    with pytest.raises(DataError, match=r"2 of 20 files cannot be used: .*dark.00\.png .*light.09\.png"):
-        load(own_photos)
+    problems = spoil(own_photos)
+    assert stored(own_photos).facts.damaged == problems
 
 
 @forked
@@ -414,7 +453,8 @@ def test_two_loads_at_once_both_end_well(photos: Path, user_cache: Path, monkeyp
         said, images = finish(running)
         assert said == [DONE]
         np.testing.assert_array_equal(images, expected(photos))
-    assert len(list((user_cache / "images").iterdir())) == 2
+    assert len(arrays(user_cache)) == 1
+    assert len(list((user_cache / "images").iterdir())) == 3
 
 
 def check(folder: Path) -> None:
@@ -430,7 +470,8 @@ def test_two_processes_at_once_both_end_well(photos: Path, user_cache: Path) -> 
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
-    assert len(list((user_cache / "images").iterdir())) == 2
+    assert len(arrays(user_cache)) == 1
+    assert len(list((user_cache / "images").iterdir())) == 3
     assert load(photos)[0] == []
 
 
@@ -459,5 +500,227 @@ def test_what_is_noted_is_told_on_standard_error(
 
 def test_an_export_takes_a_few_images_without_caching_all(photos_run: Path, tmp_path: Path, user_cache: Path) -> None:
     result = api.export(photos_run, tmp_path / "model.onnx")
-    assert result.certificate.images == "4 images of photos"
+    assert result.certificate.images == "10 images of photos"
     assert not user_cache.exists()
+
+
+# What the cache depends on, and how much of it is kept.
+
+
+@pytest.fixture
+def decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget, before and after the test, which code and which Pillow decode images."""
+    stored_arrays.decoder.cache_clear()
+    yield
+    monkeypatch.undo()
+    stored_arrays.decoder.cache_clear()
+
+
+@pytest.mark.usefixtures("decoder")
+def test_another_pillow_decodes_again_and_removes_what_the_older_one_decoded(
+    photos: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load(photos)[1]
+    result_of(steps(photos, OTHER))
+    before = arrays(user_cache)
+    monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    assert load(photos)[0] == []  # this process goes on with what it knows
+    stored_arrays.decoder.cache_clear()
+    said, again = load(photos)
+    assert said == [DONE]
+    np.testing.assert_array_equal(again, images)
+    assert len(arrays(user_cache)) == 1
+    assert not arrays(user_cache) & before
+    assert load(photos)[0] == []
+    # An array leaves with what was found in it.
+    assert len(list((user_cache / "images").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-3]),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text('{"facts": {}}'),
+        lambda path: path.write_text('{"facts": {"value_range": [1]}}'),
+        lambda path: path.write_text('{"facts": {"value_range": null, "surprise": 1}}'),
+    ],
+    ids=["gone", "empty", "cut", "list", "without", "half a range", "a field more"],
+)
+def test_an_array_without_whole_facts_is_decoded_again(
+    damage: Callable[[Path], object], own_photos: Path, user_cache: Path
+) -> None:
+    problems = spoil(own_photos)
+    result_of(steps(own_photos))
+    (name,) = arrays(user_cache)
+    facts = (user_cache / "images" / name).with_suffix(".json")
+    whole = facts.read_bytes()
+    damage(facts)
+    said, _ = load(own_photos)
+    assert said == [LoadNote(f"the cached images of {own_photos} are damaged, so they are decoded again"), DONE]
+    assert facts.read_bytes() == whole
+    assert load(own_photos)[0] == []
+    assert stored(own_photos).facts.damaged == problems
+
+
+SIZE = 20 * 10 * 12 * 3
+"""Bytes of the images of `photos` in FORM, without the header of their array."""
+
+
+def folders(tmp_path: Path, photos: Path, count: int) -> list[Path]:
+    """Make folders of the same size and of different images."""
+    made = [Path(shutil.copytree(photos, tmp_path / f"photos-{index}")) for index in range(count)]
+    for index, folder in enumerate(made):
+        Image.new("RGB", (12, 10), (index, 0, 0)).save(folder / "dark" / "00.png")
+    return made
+
+
+def used_at(user_cache: Path, moment: float) -> None:
+    """Let all arrays be used last at a moment, in seconds before now."""
+    for path in (user_cache / "images").glob("*.npy"):
+        os.utime(path, (time.time() - moment,) * 2)
+
+
+def test_the_arrays_that_were_not_used_for_longest_make_room(
+    photos: Path, user_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = folders(tmp_path, photos, 3)
+    result_of(steps(first))
+    of_first = arrays(user_cache)
+    used_at(user_cache, 200)
+    result_of(steps(second))
+    of_second = arrays(user_cache) - of_first
+    for name in of_second:
+        os.utime(user_cache / "images" / name, (time.time() - 100,) * 2)
+    assert load(first)[0] == []  # so that the second one waits longest
+    monkeypatch.setenv("CNNKIT_CACHE_GB", str((2 * SIZE + 500) / 1e9))
+    assert load(third)[0] == [DONE]
+    assert len(arrays(user_cache)) == 2
+    assert not arrays(user_cache) & of_second
+    assert not (user_cache / "images" / of_second.pop()).with_suffix(".json").exists()
+    assert load(first)[0] == load(third)[0] == []
+    assert load(second)[0] == [DONE]
+
+
+def test_within_the_limit_all_arrays_stay(
+    photos: Path, user_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNKIT_CACHE_GB", str((3 * SIZE + 1000) / 1e9))
+    made = folders(tmp_path, photos, 3)
+    for folder in made:
+        assert load(folder)[0] == [DONE]
+    assert len(arrays(user_cache)) == 3
+    assert [load(folder)[0] for folder in made] == [[]] * 3
+
+
+@pytest.mark.parametrize("limit", ["0", "0.000001"])
+def test_an_array_over_the_limit_is_kept_in_memory_and_the_others_stay(
+    limit: str, photos: Path, user_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result_of(steps(photos, OTHER))
+    monkeypatch.setenv("CNNKIT_CACHE_GB", limit)
+    said, images = load(photos)
+    reason = f"they take more than the {float(limit):g} GB that $CNNKIT_CACHE_GB allows"
+    assert said == [in_memory(photos, user_cache, reason), DONE]
+    assert not isinstance(images, np.memmap)
+    np.testing.assert_array_equal(images, expected(photos))
+    assert len(arrays(user_cache)) == 1
+    assert load(photos, OTHER)[0] == []
+
+
+@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf", "20 GB", "1e999"])
+def test_a_limit_that_is_no_number_is_wrong_usage(given: str, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNKIT_CACHE_GB", given)
+    with pytest.raises(UsageError, match=rf"\$CNNKIT_CACHE_GB is '{given}'; expected a number of gigabytes"):
+        load(photos)
+
+
+def test_an_empty_limit_is_none_given(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNKIT_CACHE_GB", "")
+    assert load(photos)[0] == [DONE]
+
+
+def test_an_index_of_an_earlier_version_is_taken_over(dots: Path, user_cache: Path) -> None:
+    age(dots)
+    result_of(steps(dots))
+    path = index_of(user_cache)
+    whole = path.read_bytes()
+    path.write_bytes(without("arrays")(whole))
+    assert load(dots)[0] == []
+    assert path.read_bytes() == whole
+
+
+# Images deeper than 8 bits.
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """Three 12-bit images in files of 16 bits, and one of 8 bits."""
+    folder = tmp_path / "deep"
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    for label, name, pixels in (
+        ("low", "a", (ramp * 1000).astype(np.uint16)),
+        ("low", "b", (ramp * 2000 + 100).astype(np.uint16)),
+        ("high", "a", (ramp * 4095).astype(np.uint16)),
+        ("high", "b", (ramp * 255).astype(np.uint8)),
+    ):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / label / f"{name}.png")
+    return folder
+
+
+GREY = Preprocessing(1, 8, 8, (0.0,), (1.0,))
+
+
+def test_deep_images_of_a_folder_have_one_range(deep: Path) -> None:
+    found = stored(deep, GREY)
+    assert (found.facts.deep, found.facts.value_range) == (3, (0, 4095))
+    by_name = dict(zip(found.digests, found.images[..., 0].astype(int), strict=True))
+    for name, highest in (("low/a.png", 1000), ("low/b.png", 2100), ("high/a.png", 4095)):
+        assert by_name[name].max() == pytest.approx(highest / 4095 * 255, abs=1)
+    assert by_name["high/b.png"].max() == 255
+    known = replace(GREY, value_range=found.facts.value_range)
+    for name, image in zip(found.digests, found.images, strict=True):
+        np.testing.assert_array_equal(image, prepare(deep / name, known).pixels)
+
+
+def test_a_range_that_is_given_is_taken_and_what_was_found_before_serves_it_too(deep: Path, user_cache: Path) -> None:
+    images = stored(deep, GREY).images
+    known = replace(GREY, value_range=(0.0, 4095.0))
+    said, again = load(deep, known)
+    assert said == []
+    np.testing.assert_array_equal(again, images)
+    assert len(arrays(user_cache)) == 1
+    # Another range is another array.
+    said, others = load(deep, replace(GREY, value_range=(0.0, 65535.0)))
+    assert said == [LoadProgress("images", 4, 4)]
+    assert others[..., 0].max(axis=(1, 2)).tolist() != images[..., 0].max(axis=(1, 2)).tolist()
+    assert len(arrays(user_cache)) == 2
+
+
+def test_without_an_earlier_array_a_given_range_is_decoded_in_one_pass(deep: Path) -> None:
+    known = replace(GREY, value_range=(0.0, 4095.0))
+    assert list(steps(deep, known)) == [LoadProgress("images", done, 4) for done in range(1, 5)]
+    # Without it, the three deep images are decoded once more.
+    assert [step.total for step in steps(deep, GREY)] == [4] * 4 + [3] * 3
+    np.testing.assert_array_equal(stored(deep, known).images, stored(deep, GREY).images)
+
+
+def test_a_folder_with_deep_images_says_its_range_and_keeps_it_in_the_form(deep: Path) -> None:
+    for name in ("c", "d"):
+        for label in ("low", "high"):
+            pixels = np.full((8, 8), 300 + ord(name), np.uint16)
+            pixels[0] = {"low": 50, "high": 90}[label]
+            Image.fromarray(pixels).save(deep / label / f"{name}.png")
+    recipe = Recipe(data=str(deep))
+    loaded = result_of(data.load(recipe, (1, 8, 8)))
+    assert loaded.preprocessing.value_range == (0, 4095)
+    assert any("7 images of deep have more than 8 bits a channel; the range" in text for text in loaded.warnings)
+    again = result_of(data.load(recipe, loaded.preprocessing))
+    assert again.preprocessing == loaded.preprocessing
+    assert not any("more than 8 bits" in text for text in again.warnings)
+    for one, other in zip(loaded.split("all").batches(4), again.split("all").batches(4), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])

@@ -1,16 +1,18 @@
 """Data sets in memory: how they are split and normalised, and what an image folder comes to."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from cnnkit.errors import DataError, UnknownNameError
+from cnnkit import splits
+from cnnkit.errors import DamagedFilesError, DataError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadProgress, result_of
-from cnnkit.training import cache, data, shapes
+from cnnkit.training import data, shapes
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 GREY, RGB = (1, 28, 28), (3, 28, 28)
@@ -44,22 +46,23 @@ def test_images_keep_their_labels() -> None:
     assert loaded.classes == ("circles", "squares", "triangles")
 
 
-def test_the_seed_decides_what_is_held_back_and_the_test_split_is_always_the_same() -> None:
-    one, same, other = load(seed=1), load(seed=1), load(seed=2)
+def test_the_split_seed_decides_what_is_held_back_and_the_test_split_is_always_the_same() -> None:
+    one, same, other = load(split_seed=1), load(split_seed=1, seed=2), load(split_seed=2)
     assert contents(one.validation) == contents(same.validation)
     assert contents(one.train) == contents(same.train)
     assert set(contents(one.validation)) != set(contents(other.validation))
     assert contents(one.test) == contents(other.test)
 
 
-@pytest.mark.parametrize(("fraction", "held"), [(0.2, 12), (0.5, 30), (0.1, 6), (1e-9, 1)])
-def test_the_validation_fraction_is_of_the_training_images(fraction: float, held: int) -> None:
+@pytest.mark.parametrize(("fraction", "held"), [(0.2, 12), (0.5, 30), (0.1, 6), (1e-9, 3)])
+def test_the_validation_fraction_is_of_the_training_images_of_each_class(fraction: float, held: int) -> None:
     loaded = load(validation_fraction=fraction)
     assert (len(loaded.validation), len(loaded.train)) == (held, 60 - held)
+    assert loaded.validation.targets.bincount().tolist() == [held // 3] * 3
 
 
 def test_a_validation_fraction_leaves_something_to_train_on() -> None:
-    assert len(load(validation_fraction=0.9999).train) >= 1
+    assert sorted(load(validation_fraction=0.9999).train.targets.tolist()) == [0, 1, 2]
 
 
 def test_splits_that_nobody_asked_for_stay_empty() -> None:
@@ -121,19 +124,31 @@ def test_an_image_folder_reports_progress_and_takes_the_name_of_the_folder(photo
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the images of a folder are in the end."""
     if request.param == "in a file":
-        monkeypatch.setattr(cache, "fits_in_memory", lambda _: False)
+        monkeypatch.setattr(data, "fits_in_memory", lambda _: False)
     return request.param
 
 
 def files_of(photos: Path, split: str, **recipe) -> list[tuple[Path, int]]:
-    listing = data.list_images(Recipe(data=str(photos), **recipe))
-    return [(photos / name, target) for name, target in listing.splits[split]]
+    """Return the files of a split and their classes, as the contents of all files say."""
+    files = sorted(photos.rglob("*.png"))
+    contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    targets = [int(file.parent.name == "light") for file in files]
+    settings = Recipe(**recipe)
+    parts = splits.divide(
+        contents,
+        targets,
+        seed=settings.split_seed,
+        validation=settings.validation_fraction,
+        test=settings.test_fraction,
+    )
+    return [(files[place], targets[place]) for place in parts[split].tolist()]
 
 
 def test_the_images_of_a_folder_belong_to_their_targets(place: str, photos: Path) -> None:
-    loaded = load(photos, (3, 10, 12), seed=3)
+    loaded = load(photos, (3, 10, 12), split_seed=3)
     for name in ("train", "validation", "test"):
-        split, files = loaded.split(name), files_of(photos, name, seed=3)
+        split, files = loaded.split(name), files_of(photos, name, split_seed=3)
+        assert loaded.catalogue.names(name) == [path.relative_to(photos).as_posix() for path, _ in files]
         assert split.targets.tolist() == [target for _, target in files]
         expected = np.stack([prepare(path, loaded.preprocessing).pixels for path, _ in files])
         np.testing.assert_array_equal(split.take(torch.arange(len(split))), expected)
@@ -188,5 +203,66 @@ def test_mean_and_deviation_of_a_folder_are_those_of_its_training_images(
 def test_a_damaged_image_of_any_split_is_found(own_photos: Path) -> None:
     (spoiled, _), *_ = files_of(own_photos, "train")
     spoiled.write_bytes(b"not an image")
-    with pytest.raises(DataError, match=f"1 of 20 files cannot be used: {spoiled} is not an image"):
+    with pytest.raises(DamagedFilesError, match=f"1 of 20 files of {own_photos} cannot be decoded: {spoiled} is not"):
         load(own_photos, only=("test",))
+
+
+# Some images of a split.
+
+
+def test_images_that_are_drawn_from_a_split_are_of_all_classes_in_proportion(place: str, photos: Path) -> None:
+    loaded = load(photos, validation_fraction=0.5, test_fraction=0.5)
+    everything = loaded.split("all")
+    for count, each in ((2, 1), (4, 2), (10, 5)):
+        some = everything.drawn(count)
+        assert len(some) == count
+        assert some.targets.bincount().tolist() == [each, each]
+        for (image, target), known in zip(
+            (
+                (image, target)
+                for images, targets in some.batches(3)
+                for image, target in zip(images, targets, strict=True)
+            ),
+            some.take(torch.arange(count)),
+            strict=True,
+        ):
+            assert torch.equal(image, known)
+            assert (image.float().mean() > 128) == bool(target)
+    assert everything.drawn(20) is everything.drawn(99) is everything
+
+
+def test_the_images_that_are_drawn_keep_their_order() -> None:
+    images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
+    targets = torch.tensor([0] * 90 + [1] * 10)
+    some = data.Split(images, targets).drawn(20)
+    drawn = some.images.flatten().tolist()
+    assert drawn == sorted(set(drawn))
+    assert some.targets.bincount().tolist() == [18, 2]
+    assert torch.equal(some.targets, targets[drawn])
+
+
+def test_a_split_without_images_says_which_ones_have_some(photos: Path) -> None:
+    loaded = load(photos, test_fraction=0)
+    assert loaded.catalogue.record.images == {"train": 16, "validation": 4, "test": 0}
+    with pytest.raises(DataError, match=r"photos has no test images\. Use --split train or validation\."):
+        loaded.filled("test")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "all"])
+def test_every_image_of_a_split_can_be_named(split: str, photos: Path) -> None:
+    loaded = load(photos, (3, 10, 12))
+    images = loaded.split(split)
+    names = [loaded.source(split, place) for place in range(len(images))]
+    for name, image in zip(names, images.take(torch.arange(len(images))), strict=True):
+        np.testing.assert_array_equal(prepare(photos / name, loaded.preprocessing).pixels, image)
+    with pytest.raises(IndexError, match=f"the {split} split of photos has no image {len(images)}"):
+        loaded.source(split, len(images))
+
+
+def test_an_image_of_a_data_set_is_named_by_its_place(few_shapes: object) -> None:
+    loaded = load()
+    drawn = {"train": shapes.draw_shapes(20, seed=0)[0], "test": shapes.draw_shapes(10, seed=1)[0]}
+    for split in ("train", "validation", "test"):
+        for place, image in enumerate(loaded.split(split).images):
+            which, _, number = loaded.source(split, place).rstrip("]").partition("[")
+            np.testing.assert_array_equal(drawn[which][int(number)], image)

@@ -1,9 +1,11 @@
 """Scores, against numbers worked out by hand and by numpy, and which images of which data they are taken on."""
 
+import csv
 import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
-from cnnkit.results import Evaluation, result_of
+from cnnkit.results import Evaluation, Exposure, LoadNote, result_of
 from cnnkit.training.evaluation import evaluate_network
+from cnnkit.training.shapes import draw_shapes
 
 LABELS = ("a", "b", "c", "d")
 FORM = Preprocessing(1, 2, 2, (0.0,), (1.0,))
@@ -136,11 +139,13 @@ def test_scores_that_are_no_numbers_are_an_error(greys: Path) -> None:
         evaluate(Scales(sharpness=float("nan")), data=str(greys))
 
 
-@pytest.mark.parametrize(("asked", "used"), [(1, 1), (3, 3), (4, 3), (50, 3)])
-def test_top_k_is_less_than_the_number_of_classes(asked: int, used: int, greys: Path) -> None:
+@pytest.mark.parametrize(("asked", "used"), [(1, 1), (2, 2), (3, 3), (4, 3), (50, 3)])
+def test_top_k_looks_among_fewer_than_all_classes(asked: int, used: int, greys: Path) -> None:
     found = evaluate(Scales(), data=str(greys), top_k=asked)
     assert found.top_k == used
     assert (found.top_k_accuracy == pytest.approx(found.accuracy)) == (used == 1)
+    assert found.top_k_accuracy is not None
+    assert found.top_k_accuracy < 1.0
 
 
 @pytest.mark.parametrize(("size", "batches"), [(256, [15]), (4, [4, 4, 4, 3]), (1, [1] * 15)])
@@ -151,12 +156,12 @@ def test_images_go_through_in_batches_and_the_result_is_the_same(size: int, batc
     assert found.confusion == evaluate(Scales(), data=str(greys)).confusion
 
 
-def test_a_class_that_is_never_predicted_has_no_precision(greys: Path) -> None:
+def test_a_class_that_is_never_predicted_has_no_precision_and_recalls_nothing(greys: Path) -> None:
     blind = Scales()
     blind.logits = lambda pixels: np.tile(np.array([3, 2, 1, 0], np.float32), (len(pixels), 1))
     found = evaluate(blind, data=str(greys))
     assert found.classes[0].precision == pytest.approx(4 / 15)
-    assert [c.precision for c in found.classes][1:] == [None, None, None]
+    assert [c.precision for c in found.classes[1:]] == [None] * 3
     assert [c.recall for c in found.classes] == [1, 0, 0, 0]
     assert [c.f1 for c in found.classes][1:] == [0, 0, 0]
 
@@ -169,9 +174,13 @@ def test_a_strange_folder_counts_whole_and_its_own_only_in_the_part_held_back(
     moved = Path(shutil.copytree(photos, tmp_path / "moved"))
     again = api.evaluate(photos_run, data=str(moved))
     assert (again.split, again.images) == ("test", 4)
+    # Of changed folders too the images are known.
     (moved / "dark" / "00.png").unlink()
     other = api.evaluate(photos_run, data=str(moved))
-    assert (other.split, other.images, other.data) == ("all", 19, "moved")
+    assert (other.split, other.data) == ("test", "moved")
+    assert other.exposure.known
+    strange = api.evaluate(photos_run, data=str(draw(tmp_path / "strange", 3)))
+    assert (strange.split, strange.images, strange.data) == ("all", 6, "strange")
 
 
 def test_a_folder_that_changed_since_the_training_still_holds_its_training_images_back(
@@ -221,14 +230,181 @@ def test_a_checkpoint_and_its_onnx_file_score_the_same(tiny_run: Path, tiny_onnx
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (("a", "b", "c"), "greys has the classes a, b, c, d; the network knows a, b, c"),
-        (("d", "c", "b", "a"), "the network knows d, c, b, a"),
-        (tuple(map(str, range(30))), "the network knows 0, 1, .*9 …"),
+        (
+            ("a", "b", "c"),
+            r"greys has 1 class that the network does not know: d\. It knows a, b, c\. Rename the folders, or leave",
+        ),
+        (tuple("aBcD"), r"greys has 2 classes that the network does not know: b, d\. It knows a, B, c, D\."),
+        (tuple(map(str, range(30))), r"has 4 classes .* not know: a, b, c, d\. It knows 0, 1, .*8, 9 and 20 more\."),
     ],
 )
-def test_other_classes_are_refused(labels: tuple[str, ...], message: str, greys: Path) -> None:
+def test_classes_that_the_network_does_not_know_are_refused(labels: tuple[str, ...], message: str, greys: Path) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(Scales(ModelCard("scales", labels, FORM)), data=str(greys))
+
+
+class Reordered(Scales):
+    """The same network with its classes in another order."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__(ModelCard("scales", tuple(order), FORM))
+        self.order = [LABELS.index(label) for label in order]
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        return super().logits(pixels)[:, self.order]
+
+
+@pytest.mark.parametrize("order", ["dcba", "badc", "cadb"])
+def test_classes_are_matched_by_name_whatever_their_order(order: str, greys: Path) -> None:
+    plain, found = evaluate(Scales(), data=str(greys)), evaluate(Reordered(order), data=str(greys))
+    assert (found.accuracy, found.top_k_accuracy) == (plain.accuracy, plain.top_k_accuracy)
+    assert found.loss == pytest.approx(plain.loss)
+    assert [c.label for c in found.classes] == list(order)
+    assert {c.label: c for c in found.classes} == {c.label: c for c in plain.classes}
+    places = [LABELS.index(label) for label in order]
+    assert np.array_equal(np.array(found.confusion), np.array(plain.confusion)[places][:, places])
+
+
+@pytest.mark.parametrize("of_folder", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_card", ["NFC", "NFD"])
+def test_the_form_of_unicode_in_a_name_does_not_matter(of_folder: str, of_card: str, tmp_path: Path) -> None:
+    for label, level in (("café", 0), ("thé", 255)):
+        folder = tmp_path / "drinks" / normalize(of_folder, label)
+        folder.mkdir(parents=True)
+        for index in range(3):
+            Image.new("L", (2, 2), abs(level - index)).save(folder / f"{index}.png")
+    labels = (normalize(of_card, "café"), normalize(of_card, "thé"))
+    found = evaluate(Scales(ModelCard("scales", labels, FORM)), data=str(tmp_path / "drinks"))
+    assert (found.images, found.accuracy) == (6, 1.0)
+    assert tuple(c.label for c in found.classes) == labels
+
+
+def test_of_a_folder_with_some_of_the_classes_these_are_measured(greys: Path, tmp_path: Path) -> None:
+    for label in ("c", "a"):
+        shutil.copytree(greys / label, tmp_path / "some" / label)
+    found, plain = evaluate(Scales(), data=str(tmp_path / "some")), evaluate(Scales(), data=str(greys))
+    assert "some has no images of b, d: the other classes are measured" in found.warnings
+    assert found.confusion == (plain.confusion[0], (0, 0, 0, 0), plain.confusion[2], (0, 0, 0, 0))
+    assert [c.support for c in found.classes] == [4, 0, 3, 0]
+    assert [c.recall for c in found.classes] == [plain.classes[0].recall, None, plain.classes[2].recall, None]
+    assert [c.f1 is None for c in found.classes] == [False, True, False, True]
+
+
+# What the network has seen of the images.
+
+
+def draw(folder: Path, each: int, seed: int = 5) -> Path:
+    """Draw images of the classes of `photos` that are not among them."""
+    rng = np.random.default_rng(seed)
+    for label, level in (("dark", 50), ("light", 205)):
+        (folder / label).mkdir(parents=True)
+        for index in range(each):
+            pixels = rng.normal(level, 20, (10, 12, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"new-{index}.png")
+    return folder
+
+
+def names_of(run: Path, part: str) -> list[str]:
+    with (run / "split.csv").open(encoding="utf-8", newline="") as file:
+        return [row["image"] for row in csv.DictReader(file) if row["split"] == part]
+
+
+@pytest.mark.parametrize(
+    ("split", "trained", "validated", "warning"),
+    [
+        (None, 0, 0, ""),
+        ("test", 0, 0, ""),
+        ("validation", 0, 4, "the network's best epoch was chosen on all of these 4 images"),
+        (
+            "train",
+            12,
+            0,
+            "the network was trained on all of these 12 images, so it does better on them than on new ones",
+        ),
+        ("all", 12, 4, "the network was trained on 12 of these 20 images, so it does better on them than on new ones"),
+    ],
+)
+def test_what_the_network_has_seen_of_its_own_data_is_known(
+    split: str | None, trained: int, validated: int, warning: str, photos_run: Path, photos_onnx: Path, photos: Path
+) -> None:
+    for reference, data in ((photos_run, None), (photos_run, str(photos)), (photos_onnx, None)):
+        found = api.evaluate(reference, data=data, split=split)
+        assert found.exposure == Exposure(True, trained, validated, "none")
+        assert found.exposure.unseen == (not trained and not validated)
+        assert found.warnings == ((warning,) if warning else ())
+
+
+def test_a_folder_without_any_of_its_images_is_proven_to_be_unseen(photos_run: Path, tmp_path: Path) -> None:
+    found = api.evaluate(photos_run, data=str(draw(tmp_path / "strange", 4)))
+    assert (found.split, found.images) == ("all", 8)
+    assert found.exposure == Exposure(True, 0, 0, "none")
+    assert found.exposure.unseen
+    assert found.warnings == ()
+
+
+def test_images_of_the_training_are_counted_in_any_folder(photos_run: Path, photos: Path, tmp_path: Path) -> None:
+    folder = draw(tmp_path / "mixed", 4)
+    for part, count in (("train", 3), ("validation", 2), ("test", 1)):
+        for index, name in enumerate(names_of(photos_run, part)[:count]):
+            shutil.copy(photos / name, folder / Path(name).parent / f"{part}-{index}.png")
+    found = api.evaluate(photos_run, data=str(folder), split="all")
+    assert (found.images, found.exposure) == (14, Exposure(True, 3, 2, "none"))
+    assert not found.exposure.unseen
+    assert any("was trained on 3 of these 14 images" in warning for warning in found.warnings)
+    # Its own split is no fair one, but fairer than everything.
+    assert api.evaluate(photos_run, data=str(folder)).split == "test"
+
+
+def test_images_that_chose_the_best_epoch_are_no_fair_test(photos_run: Path, photos: Path, tmp_path: Path) -> None:
+    folder = draw(tmp_path / "mixed", 4)
+    name, *_ = names_of(photos_run, "validation")
+    shutil.copy(photos / name, folder / Path(name).parent / "another.png")
+    found = api.evaluate(photos_run, data=str(folder), split="all")
+    assert found.exposure == Exposure(True, 0, 1, "none")
+    assert not found.exposure.unseen
+    assert found.warnings == ("the network's best epoch was chosen on 1 of these 9 images",)
+
+
+def test_of_a_file_without_its_list_and_its_data_nothing_is_known(photos_onnx: Path, tmp_path: Path) -> None:
+    found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "strange", 4)))
+    assert (found.split, found.exposure.known, found.exposure.unseen) == ("all", False, False)
+    # A folder of the same name may be the one of the training, with images added since.
+    found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "photos", 10)))
+    assert (found.split, found.images, found.exposure.known) == ("test", 4, False)
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_pixels_and_files_cannot_be_compared(tiny_run: Path, tmp_path: Path) -> None:
+    own = api.evaluate(tiny_run)
+    assert (own.split, own.exposure) == ("test", Exposure(True, 0, 0, "none"))
+    images, targets = draw_shapes(20, seed=0)
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        folder = tmp_path / "drawn" / own.classes[target].label
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    found = api.evaluate(tiny_run, data=str(tmp_path / "drawn"))
+    assert (found.split, found.images) == ("all", 60)
+    assert (found.exposure.known, found.exposure.unseen) == (False, False)
+
+
+def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: Path, tmp_path: Path) -> None:
+    recipe = api.default_recipe("softmax-regression", data=str(photos), epochs=1, test_fraction=0)
+    list(api.train(recipe, runs_dir=tmp_path, device="cpu"))
+    run = tmp_path / "softmax-regression-photos-1"
+    found = api.evaluate(run)
+    assert (found.split, found.images, found.exposure) == ("validation", 4, Exposure(True, 0, 4, "none"))
+    assert found.warnings == (
+        "photos has no test set; these are validation figures, of the images that chose the best epoch",
+    )
+    with pytest.raises(DataError, match=r"photos has no test images\. Use --split train or validation\."):
+        api.evaluate(run, split="test")
+
+
+def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
+    steps = evaluate_network(api.load(photos_run).network, str(photos_run), split="train")
+    said = [step for step in steps if isinstance(step, LoadNote)]
+    assert [note.warning for note in said] == [True]
+    assert said[0].text.startswith("the network was trained on all of these 12 images")
 
 
 def test_a_network_that_does_not_say_its_data_needs_to_be_told() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,19 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, LoadNote, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
+from cnnkit.results import (
+    EpochRecord,
+    Exposure,
+    LoadNote,
+    Pretraining,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+    result_of,
+)
 from cnnkit.training import finetuning, loop, networks
+from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.finetuning import Source, head_of, read_source, set_training_mode, start_from
 from cnnkit.training.networks import create_model
 from cnnkit.training.runs import recipe_of
@@ -78,8 +90,16 @@ def test_weights_of_the_same_classes_are_taken_over_whole(tiny_run: Path, tmp_pa
 def test_for_other_classes_the_head_is_new_and_the_rest_is_not(tiny_run: Path, photos: Path, tmp_path: Path) -> None:
     recipe = Recipe(model="shapes-cnn", data=str(photos), weights=str(tiny_run), **STILL)
     *first, finished = events_of(recipe, tmp_path)
-    (note,) = (event.text for event in first if isinstance(event, LoadNote))
-    assert note == f"starting from {tiny_run}, with a new head for other classes"
+    notes = [event for event in first if isinstance(event, LoadNote)]
+    assert notes[-1] == LoadNote(f"starting from {tiny_run}, with a new head for other classes")
+    # Its list has hashes of pixels, and a folder's are of files.
+    assert notes[:-1] == [
+        LoadNote(
+            f"it is not known which images {tiny_run} was trained on, so that it may have seen those that are held out "
+            "here",
+            warning=True,
+        )
+    ]
     (state, card), (source, _) = opened(finished.run), opened(tiny_run)
     assert differing(state, source) == {"fc2.weight", "fc2.bias"}
     assert state["fc2.weight"].shape == (2, 512)
@@ -96,17 +116,32 @@ def test_images_come_in_the_form_that_the_weights_know(regular: Path, photos: Pa
 def test_another_size_keeps_the_normalisation(tiny_run: Path) -> None:
     source = read_source(str(tiny_run))
     form = source.preprocessing
-    assert source.form(None) is source.form((3, 28, 28)) is form
-    wider = source.form((3, 28, 40))
+    assert source.form(Recipe()) is source.form(Recipe(input_shape=(3, 28, 28))) is form
+    wider = source.form(Recipe(input_shape=(3, 28, 40)))
     assert (wider.height, wider.width, wider.mean, wider.std) == (28, 40, form.mean, form.std)
 
 
 def test_the_box_of_mnist_fits_no_other_size() -> None:
     form = Preprocessing(1, 28, 28, (0.1,), (0.3,), "mnist-box", "light-on-dark")
     source = Source("it", {}, ("a", "b"), form)
-    assert source.form((1, 28, 28)).fit == "mnist-box"
-    assert source.form((1, 32, 32)).fit == "contain"
-    assert source.form((1, 32, 32)).polarity == "light-on-dark"
+    assert source.form(Recipe(input_shape=(1, 28, 28))).fit == "mnist-box"
+    larger = source.form(Recipe(input_shape=(1, 32, 32)))
+    assert (larger.fit, larger.polarity) == ("contain", "light-on-dark")
+
+
+def test_the_recipe_says_how_images_get_there_where_it_says_anything() -> None:
+    form = Preprocessing(
+        3, 28, 28, (0.1,) * 3, (0.3,) * 3, fit="cover", crop=0.875, interpolation="bicubic", polarity="as-is"
+    )
+    source = Source("it", {}, ("a", "b"), form)
+    assert source.form(Recipe()) is form
+    assert source.form(Recipe(fit="cover", interpolation="bicubic")) == form
+    assert source.form(Recipe(crop_fraction=1.0)) == replace(form, crop=1.0)
+    assert source.form(Recipe(interpolation="box")) == replace(form, interpolation="box")
+    for fit in ("contain", "stretch"):
+        assert source.form(Recipe(fit=fit)) == replace(form, fit=fit, crop=1.0)
+        with pytest.raises(UsageError, match=f"--crop-fraction is for --fit cover, and the fit of it is {fit}"):
+            source.form(Recipe(fit=fit, crop_fraction=0.5))
 
 
 @pytest.mark.parametrize("reference", ["shapes-cnn", "shapes-cnn-basicshapes"])
@@ -363,8 +398,26 @@ def test_torchvisions_weights_are_taken_over(
     state, card = opened(run)
     assert differing(state, weights) == {"classifier.1.weight", "classifier.1.bias"}
     form = card.preprocessing
-    assert (form.channels, form.height, form.width, form.fit) == (3, 32, 24, "contain")
+    assert (form.channels, form.height, form.width, form.fit) == (3, 32, 24, "cover")
     assert (form.mean, form.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (form.crop, form.interpolation) == (224 / 256, "bilinear")
+    assert card.pretraining == Pretraining("torchvision/squeezenet1_1")
+    assert not card.pretraining.known
+    found = evaluate_network(networks.TorchNetwork(*networks.load_network(str(run)), "cpu"), str(run))
+    evaluation = result_of(found)
+    assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
+    assert not evaluation.exposure.unseen
+    assert evaluation.warnings == (
+        "20 images of photos lose more than half of the picture by fit cover; --fit contain keeps all of it",
+        "pretraining data unknown: the weights of torchvision/squeezenet1_1 may have seen these images",
+    )
+    # What these images were stays unknown in what starts from that run.
+    again = trained(
+        tmp_path / "again", model="torchvision/squeezenet1_1", data=str(photos), weights=str(run), freeze=True, **STILL
+    )
+    pretraining = opened(again)[1].pretraining
+    assert pretraining is not None
+    assert (pretraining.weights, pretraining.known, pretraining.overlap) == (str(run), False, {})
 
 
 @pytest.mark.parametrize(("name", "side"), [("googlenet", 224), ("inception_v3", 299), ("resnet18", 224)])
@@ -374,7 +427,7 @@ def test_every_layer_of_torchvision_finds_its_weights_and_auxiliary_heads_none(
     options = {"init_weights": False} if name != "resnet18" else {}
     weights = planted(name, **options)
     source = read_source(f"torchvision/{name}")
-    form = source.form(None)
+    form = source.form(Recipe())
     assert (form.channels, form.height, form.width) == (3, side, side)
     assert len(source.labels) == 1000
     assert source.labels[:2] == ("tench", "goldfish")

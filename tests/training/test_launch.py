@@ -98,7 +98,10 @@ def test_torchrun_makes_one_folder_and_one_process_speaks(
     assert [line.partition(" ")[0] for line in ended.stdout.splitlines()] == ["best", str(run / "best.safetensors")]
     lines = ended.stderr.splitlines()
     assert lines[0].endswith(", 2 processes")
-    assert [line.split()[0] for line in lines[2:]] == ["epoch", "1", "2", "3", "4"]
+    assert lines[1] == "2 classes: dark 10, light 10"
+    assert lines[2] == "images: 12×10 RGB to 8×8 RGB, contain"
+    assert lines[3].endswith(f" → {run}")
+    assert [line.split()[0] for line in lines[4:]] == ["epoch", "1", "2", "3", "4"]
 
 
 def test_a_process_that_is_killed_costs_nothing(
@@ -108,7 +111,7 @@ def test_a_process_that_is_killed_costs_nothing(
     result = cli("train", *RECIPE, "--data", photos, "--runs-dir", tmp_path / "runs", "--nproc", 2, "--json")
     out, err = capfd.readouterr()
     assert (result.exit_code, json.loads(out)["status"]) == (0, "ok")
-    assert result.stderr == "process 1 was killed by SIGKILL; all begin again from the last checkpoint\n"
+    assert result.stderr == ("warning: process 1 was killed by SIGKILL; all begin again from the last checkpoint.\n")
     assert "going on after step 2 of epoch 2" in err
     assert not [text for text in ("Traceback", "broke", "signal", "rror") if text in err]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [RUN]

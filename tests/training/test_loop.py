@@ -28,6 +28,7 @@ from cnnkit.models import normalisation
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
+    LoadNote,
     LoadProgress,
     StepProgress,
     TrainingEvent,
@@ -39,6 +40,7 @@ from cnnkit.training import data, loop, networks
 from cnnkit.training.distributed import Group
 from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.measuring import measure
+from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
@@ -69,8 +71,8 @@ def split_off(events: Iterator[TrainingEvent], kind: type) -> tuple[list[Trainin
 def test_events_come_in_order(tmp_path: Path) -> None:
     loading, (started, *between, finished) = split_off(start(tmp_path), LoadProgress)
     assert [(event.what, event.done, event.total) for event in loading] == [
-        ("validation images", 12, 12),
         ("train images", 48, 48),
+        ("validation images", 12, 12),
         ("test images", 30, 30),
     ]
     assert isinstance(started, TrainingStarted)
@@ -118,6 +120,7 @@ def test_the_run_folder_has_recipe_metrics_and_checkpoint(tmp_path: Path) -> Non
         "run.toml",
         "metrics.csv",
         "best.safetensors",
+        "split.csv",
         "state.safetensors",
         "state.previous.safetensors",
     }
@@ -198,11 +201,21 @@ def test_a_single_training_image_is_trained_on_or_refused(tmp_path: Path) -> Non
 def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = datasets.DATASETS["shapes"]
     monkeypatch.setitem(datasets.DATASETS, "shapes", replace(spec, test=0))
-    _, finished = train(tmp_path, epochs=1)
-    assert finished.test_accuracy is None
-    assert "test_accuracy" not in card_of(finished.run).metrics
-    with pytest.raises(DataError, match="the test split of shapes is empty"):
-        api.evaluate(finished.run)
+    events = list(start(tmp_path, epochs=1))
+    said = LoadNote("shapes has no test set: what is measured are validation figures", warning=True)
+    assert said in events
+    finished = events[-1]
+    assert isinstance(finished, TrainingFinished)
+    assert (finished.test_accuracy, finished.test_images, finished.validation_images) == (None, 0, 12)
+    card = card_of(finished.run)
+    assert "test_accuracy" not in card.metrics
+    found = api.evaluate(finished.run)
+    assert (found.split, found.images, found.accuracy) == ("validation", 12, finished.validation_accuracy)
+    assert found.warnings == (
+        "shapes has no test set; these are validation figures, of the images that chose the best epoch",
+    )
+    with pytest.raises(DataError, match=r"shapes has no test images\. Use --split train or validation\."):
+        api.evaluate(finished.run, split="test")
 
 
 def test_a_small_set_can_be_learnt_by_heart(tmp_path: Path) -> None:
@@ -383,29 +396,66 @@ def test_a_limit_is_one_of_training_validation_and_test(tmp_path: Path) -> None:
     finished, record = events[-1], events[-2]
     network, card = networks.load_network(str(finished.run))
     loaded = result_of(data.load(Recipe(**{**FAST, **changes}), card.preprocessing))
-    for split, loss, accuracy in (
+    for whole, loss, accuracy in (
         (loaded.validation, record.validation_loss, record.validation_accuracy),
         (loaded.test, None, finished.test_accuracy),
     ):
+        split = whole.drawn(8)
+        assert (len(split), set(split.targets.tolist())) == (8, {0, 1, 2})
         with torch.inference_mode():
-            logits = network(normalisation.Normalise(card.preprocessing.mean, card.preprocessing.std)(split.images[:8]))
-        assert (logits.argmax(1) == split.targets[:8]).float().mean().item() == pytest.approx(accuracy)
+            logits = network(normalisation.Normalise(card.preprocessing.mean, card.preprocessing.std)(split.images))
+        assert (logits.argmax(1) == split.targets).float().mean().item() == pytest.approx(accuracy)
         if loss is not None:
-            assert F.cross_entropy(logits, split.targets[:8]).item() == pytest.approx(loss, rel=1e-5)
+            assert F.cross_entropy(logits, split.targets).item() == pytest.approx(loss, rel=1e-5)
 
 
-@pytest.mark.parametrize(("batches", "expected"), [(0, 2500), (20, 1280), (30, 1920), (60, 2500)])
-def test_measuring_takes_no_image_more_than_the_limit(batches: int, expected: int) -> None:
+def test_figures_of_a_dry_run_are_marked_and_no_card_has_them(tmp_path: Path) -> None:
+    events = list(start(tmp_path, batch_size=4, limit_batches=1, epochs=2))
+    started = next(event for event in events if isinstance(event, TrainingStarted))
+    assert started.dry_run == (4, 4, 4)
+    records, finished = [event for event in events if isinstance(event, EpochRecord)], events[-1]
+    assert isinstance(finished, TrainingFinished)
+    assert [record.dry_run for record in records] == [True, True]
+    assert (finished.dry_run, finished.validation_images, finished.test_images) == (True, 4, 4)
+    assert read_metrics(finished.run) == tuple(records)
+    card = card_of(finished.run)
+    assert card.metrics == {"epoch": finished.best_epoch}
+    assert card.recipe is not None
+    assert card.recipe["limit_batches"] == 1
+    found = api.evaluate(finished.run)
+    assert found.images == 30
+    assert found.warnings == ("the weights are those of a dry run, of 1 batch an epoch",)
+    assert api.evaluate(finished.run, split="validation").images == 12
+
+
+def test_a_dry_run_that_goes_on_stays_one(tmp_path: Path) -> None:
+    changes = {"batch_size": 4, "limit_batches": 1}
+    _, finished = train(tmp_path, **changes, epochs=1)
+    recipe = Recipe(**{**FAST, **changes, "epochs": 2})
+    *_, record, last = loop.train_events(recipe, runs_dir=tmp_path, device="cpu", resume=finished.run)
+    assert record.dry_run
+    assert last.dry_run
+    assert "validation_accuracy" not in card_of(finished.run).metrics
+
+
+def test_a_whole_run_is_no_dry_run(tmp_path: Path) -> None:
+    records, finished = train(tmp_path, epochs=1)
+    assert (records[0].dry_run, finished.dry_run) == (False, False)
+    assert card_of(finished.run).metrics.keys() == {
+        "epoch", "validation_loss", "validation_accuracy", "test_accuracy"
+    }  # fmt: skip
+
+
+def test_measuring_takes_every_image_a_thousand_at_a_time() -> None:
     seen = []
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     network.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
     split = data.Split(torch.zeros(2500, 28, 28, 1, dtype=torch.uint8), torch.zeros(2500, dtype=torch.int64))
-    recipe = Recipe(batch_size=64, limit_batches=batches)
+    recipe = Recipe(batch_size=64)
     group = Group(0, 1, torch.device("cpu"))
     found = measure(network, normalisation.Normalise((0.0,), (1.0,)), split, recipe, group, stop=lambda: False)
     assert found is not None
-    assert sum(seen) == expected
-    assert max(seen) <= 1000
+    assert seen == [1000, 1000, 500]
 
 
 @pytest.mark.usefixtures("nets")

@@ -39,15 +39,17 @@ def bars() -> np.ndarray:
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
 def test_idx_files_are_read_as_they_are(name: str, folder: str, bars: np.ndarray, tmp_path: Path) -> None:
-    labels = np.arange(10)
+    labels = np.array([3, 3, 3, 8, 8, 8, 0, 1, 2, 9])
     write_idx(tmp_path / folder / "raw", "train", bars[:6], labels[:6])
     write_idx(tmp_path / folder / "raw", "t10k", bars[6:], labels[6:])
-    loaded = load(name, GREY, data_dir=tmp_path, validation_fraction=0.34)
+    loaded = load(name, GREY, data_dir=tmp_path, validation_fraction=0.34, split_seed=1)
     assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (4, 2, 4)
     together = loaded.split("all")
-    order = together.targets.argsort()
-    assert together.targets[order].tolist() == list(range(10))
+    order = together.images.flatten(1).max(1).values.argsort()
+    assert together.targets[order].tolist() == labels.tolist()
     np.testing.assert_array_equal(together.images[order, ..., 0].numpy(), bars)
+    assert loaded.validation.targets.bincount(minlength=10).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    assert loaded.test.targets.tolist() == [0, 1, 2, 9]
     assert loaded.preprocessing.fit == datasets.DATASETS[name].fit
     assert loaded.fingerprint == name
 

@@ -27,7 +27,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.training import cache, engine, loop, networks
+from cnnkit.training import data, engine, loop, networks
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
 
@@ -540,7 +540,7 @@ def test_images_that_are_streamed_out_of_a_file_train_the_same_network(
 ) -> None:
     recipe = Recipe(**{**QUICK, "data": str(own_photos), "batch_size": 4, "augmentation": "affine"})
     expected = outcome(train(recipe, tmp_path / "held").run)
-    monkeypatch.setattr(cache, "fits_in_memory", lambda _: False)
+    monkeypatch.setattr(data, "fits_in_memory", lambda _: False)
     assert_same(train(recipe, tmp_path / "streamed").run, expected)
     run = stopped(recipe, tmp_path / "stopped", 6).run
     resume(run)

@@ -106,13 +106,13 @@ def test_a_slip_in_the_name_of_a_run_is_answered_with_the_run(tmp_path: Path) ->
 
 def test_metrics_are_a_line_for_each_epoch_and_replace_the_older_ones(tmp_path: Path) -> None:
     first = EpochRecord(1, 0.5, 0.25, 0.75, 0.125, 0.001, 2.5, 1e4, True)
-    for records in ([first], [first, EpochRecord(2, 0.1 + 0.2, 1.0, 1e-9, 1.0, 5e-324, 3, 2, False)]):
+    for records in ([first], [first, EpochRecord(2, 0.1 + 0.2, 1.0, 1e-9, 1.0, 5e-324, 3, 2, False, True)]):
         write_metrics(tmp_path / "metrics.csv", records)
     assert (tmp_path / "metrics.csv").read_bytes().decode() == (
         "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,learning_rate,seconds,images_per_second,"
-        "is_best\n"
-        "1,0.5,0.25,0.75,0.125,0.001,2.5,10000.0,True\n"
-        "2,0.30000000000000004,1.0,1e-09,1.0,5e-324,3,2,False\n"
+        "is_best,dry_run\n"
+        "1,0.5,0.25,0.75,0.125,0.001,2.5,10000.0,True,False\n"
+        "2,0.30000000000000004,1.0,1e-09,1.0,5e-324,3,2,False,True\n"
     )
     assert list(read_metrics(tmp_path)) == records
 
@@ -166,4 +166,4 @@ def test_versions_are_those_that_run() -> None:
     assert found["python"] == platform.python_version()
     assert found["cnnkit"] == cnnkit.__version__
     assert torch.__version__.startswith(found["torch"])
-    assert set(found) == {"python", "cnnkit", "torch", "torchvision"}
+    assert set(found) == {"python", "cnnkit", "torch", "torchvision", "pillow"}

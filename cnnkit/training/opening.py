@@ -1,0 +1,182 @@
+"""From a recipe to the catalogue of its data set: a set of arrays with a name, or an image folder."""
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cnnkit import datasets, folders, splits
+from cnnkit.depth import describe
+from cnnkit.errors import DamagedFilesError, UnknownNameError
+from cnnkit.images import Preprocessing
+from cnnkit.recipe import Recipe
+from cnnkit.results import DamagedFiles, LoadNote, LoadProgress
+from cnnkit.splits import PARTS, Part, Positions
+from cnnkit.training import cache, damaged, named
+from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, completed, derived
+from cnnkit.training.decoding import Facts
+from cnnkit.words import counted
+
+
+def open_catalogue(
+    recipe: Recipe, form: Form, *, data_dir: Path | None = None
+) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+    """Find the images of the recipe's data set and divide them; those of a folder are decoded. Yields progress.
+
+    Raises:
+        UnknownNameError: no such data set.
+        DataError: absent, or unusable.
+        DamagedFilesError: files that cannot be decoded, which the recipe does not leave out.
+    """
+    if recipe.data in datasets.DATASETS:
+        return _of_arrays(recipe, form, data_dir)
+    return (yield from _of_folder(recipe, form))
+
+
+def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
+    spec = datasets.dataset(recipe.data)
+    train, test = named.load_arrays(spec, data_dir)
+    pixels = np.concatenate([train[0], test[0]])
+    targets = np.concatenate([train[1], test[1]]).astype(np.int64)
+    contents = [hashlib.sha256(image.data).hexdigest() for image in pixels]
+    count = len(train[1])
+    if recipe.split_by == "path":
+        parts = splits.divide_by_place(count, seed=recipe.split_seed, validation=recipe.validation_fraction)
+    else:
+        parts = splits.divide(
+            contents[:count],
+            targets[:count].tolist(),
+            seed=recipe.split_seed,
+            validation=recipe.validation_fraction,
+            test=0,
+        )
+    parts["test"] = np.arange(count, len(targets))
+    origins = [f"train[{i}]" for i in range(count)] + [f"test[{i}]" for i in range(len(test[1]))]
+    return completed(
+        recipe,
+        spec.name,
+        spec.classes,
+        origins,
+        contents,
+        targets,
+        parts,
+        ("test",),
+        "pixels",
+        [],
+        fingerprint=spec.name,
+        preprocessing=derived(form, recipe, spec.fit, spec),
+        pixels=pixels,
+        file=None,
+        facts=Facts(),
+    )
+
+
+def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+    found = read(recipe)
+    shape = derived(form, recipe, "cover" if found.photos else "contain", None)
+    stored = yield from cache.load(found.folder, found.files, shape)
+    facts = stored.facts
+    name = found.folder.resolve().name
+    warnings = list(found.warnings)
+    if facts.damaged:
+        report = damaged.listed(DamagedFiles(str(found.folder), facts.damaged, len(found.files), ""))
+        if not recipe.skip_damaged:
+            raise DamagedFilesError(
+                f"{damaged.described(report)}. Repair or remove them, or leave them out with --skip-damaged.",
+                result=report,
+            )
+        warnings.append(f"{damaged.described(report)}; they are left out")
+    if facts.value_range is not None and shape.value_range is None:
+        warnings.append(
+            f"{counted(facts.deep, 'image')} of {name} {'has' if facts.deep == 1 else 'have'} more than 8 bits a "
+            f"channel; the range {describe(facts.value_range)} was guessed from all of them"
+        )
+        if not isinstance(form, Preprocessing):
+            shape = replace(shape, value_range=facts.value_range)
+    if facts.misfits and facts.value_range is not None:
+        warnings.append(
+            f"the values of {counted(facts.misfits, 'image')} of {name} do not fit the range "
+            f"{describe(facts.value_range)} of the network's training; they are clipped, or become nearly one colour"
+        )
+    if facts.frames:
+        warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
+    if facts.little_kept:
+        warnings.append(
+            f"{counted(facts.little_kept, 'image')} of {name} {'loses' if facts.little_kept == 1 else 'lose'} more "
+            f"than half of the picture by fit {shape.fit}; --fit contain keeps all of it"
+        )
+    origins = list(found.files)
+    row = {origin: position for position, origin in enumerate(origins)}
+    contents = [stored.digests[origin] for origin in origins]
+    targets = np.zeros(len(origins), np.int64)
+    for pairs in found.images.values():
+        for origin, target in pairs:
+            targets[row[origin]] = target
+    places = {
+        part: np.array([row[origin] for origin, _ in pairs if origin not in facts.damaged], np.int64)
+        for part, pairs in found.images.items()
+    }
+    given, parts = _divided(recipe, origins, contents, targets, places)
+    return completed(
+        recipe,
+        name,
+        found.classes,
+        origins,
+        contents,
+        targets,
+        parts,
+        given,
+        "file",
+        warnings,
+        fingerprint=found.fingerprint,
+        preprocessing=shape,
+        pixels=stored.images,
+        file=stored.file,
+        facts=facts,
+    )
+
+
+def read(recipe: Recipe) -> folders.Contents:
+    """Read the image folder that a recipe names.
+
+    Raises:
+        UnknownNameError: it is no path, and no data set either.
+        DataError: no such folder, or one without images in class folders.
+    """
+    folder = Path(recipe.data).expanduser()
+    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
+        raise UnknownNameError(
+            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
+        )
+    return folders.read_folder(folder)
+
+
+def _divided(
+    recipe: Recipe,
+    origins: Sequence[str],
+    contents: Sequence[str],
+    targets: Positions,
+    places: Mapping[str, Positions],
+) -> tuple[tuple[Part, ...], dict[Part, Positions]]:
+    """Return which held-out splits a folder gives, and all three splits: what it does not give is taken from the rest.
+
+    Args:
+        places: positions of the images by the split that the folder gives; "" where it gives none.
+    """
+    given = tuple(part for part in HELD_OUT if part in places)
+    parts: dict[Part, Positions] = {part: places.get(part, np.arange(0)) for part in PARTS}
+    rest = places.get("train", places.get("", np.arange(0)))
+    shares = {"validation": recipe.validation_fraction, "test": recipe.test_fraction}
+    shares |= dict.fromkeys(given, 0.0)
+    labels = targets[rest].tolist()
+    if recipe.split_by == "path":
+        names = [origins[position].removeprefix("train/" * ("train" in places)) for position in rest.tolist()]
+        divided = splits.divide_by_path(names, labels, seed=recipe.split_seed, **shares)
+    else:
+        if "validation" in given:
+            shares["test"] = 0.0  # whoever made a validation folder and no test folder wants no test set
+        hashes = [contents[position] for position in rest.tolist()]
+        divided = splits.divide(hashes, labels, seed=recipe.split_seed, **shares)
+    return given, parts | {part: rest[where] for part, where in divided.items() if part not in given}

@@ -90,9 +90,7 @@ def command(
     ] = None,
     allow_overlap: Annotated[
         bool | None,
-        in_panel(
-            "Train although --weights had seen images held out.", _CHECKS, "--allow-overlap/--no-allow-overlap"
-        ),
+        in_panel("Train although --weights had seen images held out.", _CHECKS, "--allow-overlap/--no-allow-overlap"),
     ] = None,
     epochs: Annotated[int | None, in_panel("Passes over the training images.", _LENGTH)] = None,
     max_seconds: Annotated[float | None, in_panel("End after that much training; 0: no limit.", _LENGTH)] = None,

@@ -106,9 +106,9 @@ def test_a_report_without_a_test_set_says_so_once(
     result = cli("report", run, *QUICK)
     assert result.exit_code == 0
     assert result.stdout.count("no test set") == 1
-    assert "given has no test set; these are validation figures" in " ".join(result.stdout.split())
+    assert "iven has no test set; these are validation figures" in " ".join(result.stdout.split())
     text = stands_alone(run / "report.html")
-    assert text.count("given has no test set; these are validation figures") == 1
+    assert text.count("iven has no test set; these are validation figures") == 1
     assert " validation images it gets " in text or " validation images right" in text
 
 

@@ -243,11 +243,6 @@ def test_a_data_set_that_is_absent_offline_names_folder_and_files(as_json: bool,
     assert not list(tmp_path.glob("runs/*"))
 
 
-def spoil_empty(folder: Path) -> str:
-    (folder / "empty").mkdir()
-    return str(folder / "empty")
-
-
 def spoil_text(folder: Path) -> str:
     (folder / "dark" / "03.png").write_text("not an image")
     return f"{folder / 'dark' / '03.png'} is not an image"
@@ -264,7 +259,7 @@ def spoil_huge(folder: Path) -> str:
     return "has 10000×6000 pixels"
 
 
-@pytest.mark.parametrize("spoil", [spoil_empty, spoil_text, spoil_half, spoil_huge])
+@pytest.mark.parametrize("spoil", [spoil_text, spoil_half, spoil_huge])
 def test_a_folder_that_is_no_good_is_named_and_nothing_is_written(
     spoil: Callable[[Path], str], own_photos: Path, tmp_path: Path, cli: Cli
 ) -> None:

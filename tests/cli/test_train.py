@@ -93,8 +93,8 @@ CHANGES = {
     "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
     "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
     "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
-    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8, "interpolation": "bicubic",
-    "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path", "skip_damaged": True,
+    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8,
+    "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path", "skip_damaged": True,
     "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False, "tensorboard": True,
 }  # fmt: skip
 

@@ -94,8 +94,9 @@ CHANGES = {
     "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
     "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
     "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8,
-    "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path", "skip_damaged": True,
-    "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False, "tensorboard": True,
+    "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path",
+    "skip_damaged": True, "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False,
+    "tensorboard": True,
 }  # fmt: skip
 
 

@@ -62,11 +62,11 @@ def test_without_a_test_set_every_command_says_so_and_goes_on(
     run = tmp_path / "runs" / f"softmax-regression-{name}-1"
     assert result.exit_code == 0
     assert ", no test set, " in result.stdout.splitlines()[0]
-    assert warnings_of(result)[0].startswith(f"warning: {name} has no test set")
+    assert warnings_of(result)[0].startswith(f"warning: there is no test set in {name}")
     assert " to validate, 0 to test; " in result.stderr
     assert "test_accuracy" not in networks.load_checkpoint(run / "best.safetensors", "best")[1].metrics
 
-    said = f"warning: {name} has no test set; these are validation figures, of the images that chose the best epoch."
+    said = f"warning: there is no test set in {name}; these are validation figures: the images chose the best epoch."
     evaluation = cli("evaluate", run, "--device", "cpu")
     assert f"on {name}, validation: " in title_of(evaluation)
     assert UNSEEN not in title_of(evaluation)
@@ -106,9 +106,9 @@ def test_a_report_without_a_test_set_says_so_once(
     result = cli("report", run, *QUICK)
     assert result.exit_code == 0
     assert result.stdout.count("no test set") == 1
-    assert "given has no test set; these are validation figures" in " ".join(result.stdout.split())
+    assert "here is no test set in given; these are validation figures" in " ".join(result.stdout.split())
     text = stands_alone(run / "report.html")
-    assert text.count("given has no test set; these are validation figures") == 1
+    assert text.count("here is no test set in given; these are validation figures") == 1
     assert " validation images it gets " in text or " validation images right" in text
 
 

@@ -91,6 +91,11 @@ class Catalogue:
             warnings += (f"there are no images of {shown(missing)} in {self.name}; the other classes are measured",)
         return replace(self, classes=labels, targets=places[self.targets], warnings=warnings)
 
+    def missing(self, part: Part) -> list[str]:
+        """Return the classes that have no image in a split."""
+        there = set(self.targets[self.parts[part]].tolist())
+        return [label for index, label in enumerate(self.classes) if index not in there]
+
     def names(self, part: Part) -> list[str]:
         """Return what the images of a split are called."""
         return [self.origins[position] for position in self.parts[part].tolist()]
@@ -121,14 +126,6 @@ def completed(
         digest=splits.digest(contents, parts),
     )
     labels = targets.tolist()
-    for part in HELD_OUT:
-        if part not in given and len(parts[part]):
-            there = set(targets[parts[part]].tolist())
-            missing = [classes[label] for label in sorted(set(labels) - there)]
-            if missing:
-                warnings.append(
-                    f"there are too few different images of {shown(missing)} for the {part} split to have any"
-                )
     duplicates = find_duplicates(origins, contents, labels, parts)
     warnings += duplicate_warnings(duplicates)
     return Catalogue(

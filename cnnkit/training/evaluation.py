@@ -218,7 +218,7 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         batches = counted(card.recipe["limit_batches"], "batch", "batches")
         yield f"the weights are those of a dry run, of {batches} an epoch"
     if len(known.classes) > 1 and used != "all":
-        missing = len(set(range(len(known.classes))) - set(known.targets[known.parts[used]].tolist()))
+        missing = len(known.missing(used))
         if missing:
             yield f"{counted(missing, 'class', 'classes')} of {len(known.classes):,} {_have(missing)} no {used} images"
 

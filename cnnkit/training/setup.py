@@ -14,6 +14,7 @@ from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
+from cnnkit.training.catalogue import HELD_OUT, shown
 from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
@@ -107,11 +108,11 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     Raises:
         DataError: there are none of a class, or none to validate on.
     """
-    there = set(data.train.targets.tolist())
-    empty = [label for index, label in enumerate(data.classes) if index not in there]
-    if empty and data.catalogue.facts.damaged:
+    known = data.catalogue
+    empty = known.missing("train")
+    if empty and known.facts.damaged:
         raise DataError(
-            f"{data.name} has no image of {', '.join(empty)} that can be decoded, so that there is nothing to train "
+            f"{data.name} has no image of {shown(empty)} that can be decoded, so that there is nothing to train "
             "on. Repair the files, or take the folders of these classes away."
         )
     if not len(data.validation):
@@ -121,6 +122,11 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
         )
     for warning in data.warnings:
         yield LoadNote(warning, warning=True)
+    for part in HELD_OUT:
+        missing = known.missing(part)
+        if missing and part not in known.record.given and len(known.parts[part]):
+            few = f"there are too few different images of {shown(missing)} for the {part} split to have any"
+            yield LoadNote(few, warning=True)
     if not len(data.test):
         yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 

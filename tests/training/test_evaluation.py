@@ -283,7 +283,7 @@ def test_of_a_folder_with_some_of_the_classes_these_are_measured(greys: Path, tm
     for label in ("c", "a"):
         shutil.copytree(greys / label, tmp_path / "some" / label)
     found, plain = evaluate(Scales(), data=str(tmp_path / "some")), evaluate(Scales(), data=str(greys))
-    assert "some has no images of b, d: the other classes are measured" in found.warnings
+    assert "there are no images of b, d in some; the other classes are measured" in found.warnings
     assert found.confusion == (plain.confusion[0], (0, 0, 0, 0), plain.confusion[2], (0, 0, 0, 0))
     assert [c.support for c in found.classes] == [4, 0, 3, 0]
     assert [c.recall for c in found.classes] == [plain.classes[0].recall, None, plain.classes[2].recall, None]
@@ -394,7 +394,7 @@ def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: P
     found = api.evaluate(run)
     assert (found.split, found.images, found.exposure) == ("validation", 4, Exposure(True, 0, 4, "none"))
     assert found.warnings == (
-        "photos has no test set; these are validation figures, of the images that chose the best epoch",
+        "there is no test set in photos; these are validation figures: the images chose the best epoch",
     )
     with pytest.raises(DataError, match=r"photos has no test images\. Use --split train or validation\."):
         api.evaluate(run, split="test")

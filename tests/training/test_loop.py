@@ -202,7 +202,7 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     spec = datasets.DATASETS["shapes"]
     monkeypatch.setitem(datasets.DATASETS, "shapes", replace(spec, test=0))
     events = list(start(tmp_path, epochs=1))
-    said = LoadNote("shapes has no test set: what is measured are validation figures", warning=True)
+    said = LoadNote("there is no test set in shapes; what is measured are validation figures", warning=True)
     assert said in events
     finished = events[-1]
     assert isinstance(finished, TrainingFinished)
@@ -212,7 +212,7 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     found = api.evaluate(finished.run)
     assert (found.split, found.images, found.accuracy) == ("validation", 12, finished.validation_accuracy)
     assert found.warnings == (
-        "shapes has no test set; these are validation figures, of the images that chose the best epoch",
+        "there is no test set in shapes; these are validation figures: the images chose the best epoch",
     )
     with pytest.raises(DataError, match=r"shapes has no test images\. Use --split train or validation\."):
         api.evaluate(finished.run, split="test")

@@ -163,7 +163,7 @@ def command(
     recipe = api.default_recipe(
         name, **given | {option: value for option, value in changes.items() if value is not None}
     )
-    if config is not None and is_of_earlier_version(given):
+    if config is not None and is_of_earlier_version(given) and recipe.split_by == "content":
         console.warning(
             f"{config} was written before version 0.2, when the seed divided the images; this run divides them by "
             "their content, so that its figures are not those of that run; to divide them as then, add --split-by path "

@@ -236,6 +236,7 @@ def test_the_recipe_of_an_earlier_version_is_divided_anew_and_that_is_said(
         "train", "--config", config, "--runs-dir", tmp_path / "runs", "--device", "cpu", "--split-by", "path",
         "--split-seed", "3",
     )  # fmt: skip
+    assert warnings_of(as_then) == []
     assert held_out(run_of(as_then), "test") != held_out(run_of(result), "test")
     # The files of the folder have the names that they had then.
     old = shutil.copytree(OLD_RUN, tmp_path / "old")

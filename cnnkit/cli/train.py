@@ -22,9 +22,10 @@ from cnnkit.cli.common import (
 from cnnkit.cli.signals import StopRequest, name_of
 from cnnkit.errors import StoppedError, UsageError
 
-_DATA, _START, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
+_DATA, _START, _CHECKS, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
     "Data",
     "Fine-tuning",
+    "Checks",
     "Length",
     "Optimizer",
     "Loss and regularisation",
@@ -77,24 +78,20 @@ def command(
     split_by: Annotated[
         str | None, in_panel("What decides the split: content, or path as before version 0.2.", _DATA)
     ] = None,
-    skip_damaged: Annotated[
-        bool | None,
-        in_panel("Leave out files that cannot be decoded.", _DATA, "--skip-damaged/--no-skip-damaged"),
-    ] = None,
     seed: Annotated[int | None, in_panel("Seed of the weights, the order and the augmentation.", _DATA)] = None,
     weights: Annotated[
         str | None,
         in_panel("Model to start from; the head is new where the classes differ.", _START, metavar="REF"),
     ] = None,
+    freeze: Annotated[bool | None, in_panel("Train the head only.", _START, "--freeze/--no-freeze")] = None,
+    skip_damaged: Annotated[
+        bool | None,
+        in_panel("Leave out files that cannot be decoded.", _CHECKS, "--skip-damaged/--no-skip-damaged"),
+    ] = None,
     allow_overlap: Annotated[
         bool | None,
-        in_panel(
-            "Go on where these weights were trained on images that are held out.",
-            _START,
-            "--allow-overlap/--no-allow-overlap",
-        ),
+        in_panel("Train although --weights had seen images held out.", _CHECKS, "--allow-overlap/--no-allow-overlap"),
     ] = None,
-    freeze: Annotated[bool | None, in_panel("Train the head only.", _START, "--freeze/--no-freeze")] = None,
     epochs: Annotated[int | None, in_panel("Passes over the training images.", _LENGTH)] = None,
     max_seconds: Annotated[float | None, in_panel("End after that much training; 0: no limit.", _LENGTH)] = None,
     patience: Annotated[

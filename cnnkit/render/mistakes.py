@@ -132,7 +132,6 @@ def _facts(result: Mistakes) -> Markup:
 
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
-    yield from (html.warning(f"Warning: {text}.") for text in result.warnings)
     yield from (html.warning(sentence(text)) for text in result.warnings)
     if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)

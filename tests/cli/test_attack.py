@@ -15,6 +15,7 @@ from cnnkit.robustness.subject import Subject
 
 Cli = Callable[..., Any]
 FAST = ("--split", "all", "--images", 8, "--device", "cpu")
+SEEN = "the network was trained on 12 of these 20 images, so it does better on them than on new ones"
 
 
 def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
@@ -43,8 +44,9 @@ def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
 def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
     result = cli("attack", photos_run, *FAST, "--only", "pgd,flip", "--epsilon", "8/255,0.3", "--json")
     answer = json.loads(result.stdout)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"warning: {SEEN}.\n")
     assert (answer["command"], answer["status"], answer["errors"]) == ("attack", "ok", [])
+    assert answer["warnings"] == [SEEN]
     found = answer["data"]
     assert set(found) == {
         "model", "engine", "data", "split", "images", "seed", "accuracy", "corruptions", "attacks", "flips", "fooling",
@@ -83,7 +85,7 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
         (("lenet", "--only", "pgd", "--target", "7"), 2, "--target names classes for fooling, and --only leaves"),
         (("lenet", "--split", "some"), 2, "there is no split 'some'"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
-        (("lenet", "--data", "shapes"), 1, "shapes has the classes circles, squares, triangles"),
+        (("lenet", "--data", "shapes"), 1, "shapes has 3 classes that the network does not know: circles, squares"),
         (("lenet", "--preprocess", "imagenet"), 2, "lenet knows its labels and preprocessing"),
         (("lenet", "--preprocess", "cifar"), 2, "--preprocess 'cifar': expected imagenet"),
     ],
@@ -115,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(
 def test_a_folder_without_classes_is_refused(photos_run: Path, photos: Path, cli: Cli) -> None:
     result = cli("attack", photos_run, "--data", photos / "dark")
     assert result.exit_code == 1
-    assert "has 0 class folders; expected at least two, one folder a class" in result.stderr
+    assert "has no class folders with images; expected at least two, one folder a class" in result.stderr
 
 
 @pytest.fixture
@@ -148,7 +150,8 @@ def test_ctrl_c_shows_and_keeps_what_was_found(photos_run: Path, tmp_path: Path,
 def test_ctrl_c_leaves_one_envelope(photos_run: Path, cli: Cli) -> None:
     result = cli("attack", photos_run, *FAST, "--json")
     answer = json.loads(result.stdout)
-    assert (result.exit_code, result.stderr, answer["status"]) == (130, "", "error")
+    assert (result.exit_code, result.stderr, answer["status"]) == (130, f"warning: {SEEN}.\n", "error")
+    assert answer["warnings"] == [SEEN]
     assert answer["errors"] == [{"code": "interrupted", "message": "stopped by Ctrl-C"}]
     assert [curve["name"] for curve in answer["data"]["corruptions"]] == ["noise", "blur"]
     assert answer["data"]["fooling"] is None

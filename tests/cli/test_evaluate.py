@@ -114,8 +114,9 @@ def test_a_split_that_nobody_knows_is_wrong_usage(photos_onnx: Path, cli: Cli) -
 def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, cli: Cli) -> None:
     result = cli("evaluate", tiny_onnx, "--data", photos)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert (
-        result.stderr == "error: photos has the classes dark, light; the network knows circles, squares, triangles.\n"
+    assert result.stderr == (
+        "error: photos has 2 classes that the network does not know: dark, light. It knows circles, squares, "
+        "triangles. Rename the folders, or leave them out.\n"
     )
 
 

@@ -89,14 +89,19 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(
 def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("mistakes", tiny_onnx, "--data", photos, "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "photos has the classes dark, light; the network knows circles, squares, triangles" in result.stderr
+    assert (
+        "photos has 2 classes that the network does not know: dark, light. It knows circles, squares, triangles."
+        in result.stderr
+    )
     assert not (tmp_path / "out").exists()
 
 
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("mistakes", photos_run, "--data", photos / "dark", "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "has 0 class folders; expected at least two, one folder a class" in " ".join(result.stderr.split())
+    assert "has no class folders with images; expected at least two, one folder a class" in " ".join(
+        result.stderr.split()
+    )
 
 
 def test_an_option_for_foreign_files_is_not_ignored(tmp_path: Path, cli: Cli) -> None:

@@ -62,7 +62,7 @@ def test_without_a_test_set_every_command_says_so_and_goes_on(
     run = tmp_path / "runs" / f"softmax-regression-{name}-1"
     assert result.exit_code == 0
     assert ", no test set, " in result.stdout.splitlines()[0]
-    assert warnings_of(result)[0].startswith(f"warning: there is no test set in {name}")
+    assert warnings_of(result)[0].startswith(f"warning: there is no test set in {name}; ")
     assert " to validate, 0 to test; " in result.stderr
     assert "test_accuracy" not in networks.load_checkpoint(run / "best.safetensors", "best")[1].metrics
 
@@ -106,9 +106,9 @@ def test_a_report_without_a_test_set_says_so_once(
     result = cli("report", run, *QUICK)
     assert result.exit_code == 0
     assert result.stdout.count("no test set") == 1
-    assert "here is no test set in given; these are validation figures" in " ".join(result.stdout.split())
+    assert "There is no test set in given; these are validation figures" in " ".join(result.stdout.split())
     text = stands_alone(run / "report.html")
-    assert text.count("here is no test set in given; these are validation figures") == 1
+    assert text.count("There is no test set in given; these are validation figures") == 1
     assert " validation images it gets " in text or " validation images right" in text
 
 

@@ -93,9 +93,10 @@ CHANGES = {
     "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
     "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
     "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
-    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8, "interpolation": "bicubic",
-    "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path", "skip_damaged": True,
-    "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False, "tensorboard": True,
+    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8,
+    "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path",
+    "skip_damaged": True, "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False,
+    "tensorboard": True,
 }  # fmt: skip
 
 
@@ -243,11 +244,6 @@ def test_a_data_set_that_is_absent_offline_names_folder_and_files(as_json: bool,
     assert not list(tmp_path.glob("runs/*"))
 
 
-def spoil_empty(folder: Path) -> str:
-    (folder / "empty").mkdir()
-    return str(folder / "empty")
-
-
 def spoil_text(folder: Path) -> str:
     (folder / "dark" / "03.png").write_text("not an image")
     return f"{folder / 'dark' / '03.png'} is not an image"
@@ -264,7 +260,7 @@ def spoil_huge(folder: Path) -> str:
     return "has 10000×6000 pixels"
 
 
-@pytest.mark.parametrize("spoil", [spoil_empty, spoil_text, spoil_half, spoil_huge])
+@pytest.mark.parametrize("spoil", [spoil_text, spoil_half, spoil_huge])
 def test_a_folder_that_is_no_good_is_named_and_nothing_is_written(
     spoil: Callable[[Path], str], own_photos: Path, tmp_path: Path, cli: Cli
 ) -> None:

@@ -113,6 +113,15 @@ def test_a_crop_without_a_cover_is_wrong_usage(options: list[str], photos: Path,
     assert not list(tmp_path.glob("runs/*"))
 
 
+def test_a_class_without_images_is_left_out_and_that_is_said(own_photos: Path, train: Cli) -> None:
+    (own_photos / "empty").mkdir()
+    result = train("--data", own_photos)
+    (warning,) = warnings_of(result)
+    assert "empty" in warning
+    assert "2 classes: dark 10, light 10" in result.stderr
+    assert run_of(result).is_dir()
+
+
 @pytest.fixture
 def damaged(own_photos: Path) -> Path:
     """Photos of which five cannot be decoded."""

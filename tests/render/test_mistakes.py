@@ -113,9 +113,9 @@ def test_images_that_were_trained_on_are_warned_of(seen: bool, capsys: Captured)
 
 
 def test_warnings_are_on_the_page() -> None:
-    page = mistakes.page(replace(make(), warnings=("b & c has no test set", "labels may be wrong")))
-    assert "Warning: b &amp; c has no test set." in page
-    assert "Warning: labels may be wrong." in page
+    page = mistakes.page(replace(make(), warnings=("./b&c has no test set", "labels may be wrong")))
+    assert "./b&amp;c has no test set." in page
+    assert "Labels may be wrong." in page
 
 
 def test_the_json_has_everything_but_pixels(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit import listing
 from cnnkit.render import tables
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ParityCertificate
+from cnnkit.results import DatasetInfo, Evaluation, ExportResult, Exposure, ParityCertificate
 
 Golden = Callable[[str, str], None]
 Make = Callable[..., Evaluation]

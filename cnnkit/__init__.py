@@ -6,7 +6,7 @@ The names below are loaded when first used, so that `import cnnkit` costs nothin
 import os
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # onnxruntime's wheels tell its maker of every session, and keep an identifier in the home folder. 0 lets them.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

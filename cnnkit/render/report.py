@@ -8,14 +8,14 @@ from rich.text import Text
 from cnnkit.errors import OutputError
 from cnnkit.files import require_writable
 from cnnkit.registry import short_name
-from cnnkit.render import console, html
+from cnnkit.render import console, html, notices
 from cnnkit.render.html import Content
 from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
 from cnnkit.render.report_origin import curves, training, usage
 from cnnkit.render.report_words import megabytes, reference, sentences, title, warnings
 from cnnkit.results import Report
 from cnnkit.results.report import SectionName
-from cnnkit.words import counted, share
+from cnnkit.words import counted, sentence, share
 
 Section = tuple[SectionName, str, Callable[[Report], Iterable[Content]]]
 
@@ -64,8 +64,10 @@ def show(found: Report) -> None:
     """Say in the terminal what the report comes to, and what is missing in it."""
     out = console.out()
     console.say(out, Text(console.printable(title(found)), "bold"))
+    said = set(map(sentence, notices.shown()))
     for warning in warnings(found):
-        console.say(out, Text(warning, "yellow"))
+        if warning not in said:
+            console.say(out, Text(console.printable(warning), "yellow"))
     for sentence in sentences(found):
         console.say(out, Text(console.printable(sentence)))
     for reason in dict.fromkeys(missing.reason for missing in found.left_out if missing.reason != _NOT_ASKED):

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from cnnkit.depth import Span, misfit, value_range
+from cnnkit.depth import Range, Span, misfit, value_range
 from cnnkit.errors import DataError, ImageError
 from cnnkit.folders import Stat, stat
 from cnnkit.images import Original, Preprocessing, prepare
@@ -43,7 +43,7 @@ class Facts:
         originals: number of images by size and mode, such as `32×32 RGB`.
         deep: images of more than 8 bits a channel.
         value_range: the values of deep images that became black and white; None where there are none.
-        misfits: deep images that a given range hardly fits.
+        misfits: names of deep images that the range hardly fits.
         frames: images of which only the first of several frames is used.
         little_kept: images of which the fit keeps less than half of the area.
     """
@@ -52,7 +52,7 @@ class Facts:
     originals: dict[str, int] = field(default_factory=dict)
     deep: int = 0
     value_range: tuple[float, float] | None = None
-    misfits: int = 0
+    misfits: list[str] = field(default_factory=list)
     frames: int = 0
     little_kept: int = 0
 
@@ -75,7 +75,7 @@ def decode(folder: Path, files: Files, form: Preprocessing, keep: Keep) -> Gener
         yield from _pass(
             folder, again, known, lambda at, pixels: [keep(deep[at + i], p[None]) for i, p in enumerate(pixels)]
         )
-        facts = replace(facts, value_range=found)
+        facts = replace(facts, value_range=found, misfits=_misfits(files, spans, found))
     return facts
 
 
@@ -122,9 +122,13 @@ def _pass(
             f"{folder / changed[0]} changed while it was read. Run the command again when nothing writes there."
         )
     given = form.value_range
-    misfits = sum(bool(misfit(span, given)) for span in spans.values()) if given is not None else 0
+    misfits = _misfits(files, spans, given) if given is not None else []
     facts = Facts(damaged, dict(originals), len(spans), given if spans else None, misfits, frames, little)
     return facts, spans
+
+
+def _misfits(files: Files, spans: Mapping[int, Span], values: Range) -> list[str]:
+    return [files[place][0] for place, span in sorted(spans.items()) if misfit(span, values)]
 
 
 def ignore_signals(_: int) -> None:

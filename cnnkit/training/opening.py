@@ -1,21 +1,21 @@
 """From a recipe to the catalogue of its data set: a set of arrays with a name, or an image folder."""
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cnnkit import datasets, folders, splits
-from cnnkit.depth import describe
+from cnnkit.depth import Range, describe
 from cnnkit.errors import DamagedFilesError, UnknownNameError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import DamagedFiles, LoadNote, LoadProgress
 from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, damaged, named
-from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, completed, derived
+from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, completed, derived, shown
 from cnnkit.training.decoding import Facts
 from cnnkit.words import counted
 
@@ -88,18 +88,10 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
                 result=report,
             )
         warnings.append(f"{damaged.described(report)}; they are left out")
-    if facts.value_range is not None and shape.value_range is None:
-        warnings.append(
-            f"{counted(facts.deep, 'image')} of {name} {'has' if facts.deep == 1 else 'have'} more than 8 bits a "
-            f"channel; the range {describe(facts.value_range)} was guessed from all of them"
-        )
+    if facts.value_range is not None:
+        warnings += _of_range(facts, facts.value_range, name, guessed=shape.value_range is None)
         if not isinstance(form, Preprocessing):
             shape = replace(shape, value_range=facts.value_range)
-    if facts.misfits and facts.value_range is not None:
-        warnings.append(
-            f"the values of {counted(facts.misfits, 'image')} of {name} do not fit the range "
-            f"{describe(facts.value_range)} of the network's training; they are clipped, or become nearly one colour"
-        )
     if facts.frames:
         warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
     if facts.little_kept:
@@ -136,6 +128,21 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
         file=stored.file,
         facts=facts,
     )
+
+
+def _of_range(facts: Facts, values: Range, name: str, *, guessed: bool) -> Iterator[str]:
+    """Yield what a user should know of the range of values of images deeper than 8 bits."""
+    # A folder that fills 16 bits leaves nothing to guess.
+    if guessed and values != (0, 65535):
+        yield (
+            f"{counted(facts.deep, 'image')} of {name} {'has' if facts.deep == 1 else 'have'} more than 8 bits a "
+            f"channel; the range {describe(values)} was guessed from all of them"
+        )
+    if facts.misfits:
+        yield (
+            f"the values of {counted(len(facts.misfits), 'image')} of {name} do not fit the range {describe(values)}, "
+            f"so that they are clipped or become nearly one colour: {shown(facts.misfits, 3)}"
+        )
 
 
 def read(recipe: Recipe) -> folders.Contents:

@@ -28,6 +28,7 @@ def export(
     force: bool = False,
     device: str = "auto",
     data: str | None = None,
+    skip_damaged: bool = False,
 ) -> "ExportResult":
     """Write a network to one proven ONNX file; see `cnnkit.exporting.onnx.export_onnx`.
 
@@ -51,6 +52,7 @@ def export(
         force=force,
         device=device,
         data=data,
+        skip_damaged=skip_damaged,
     )
 
 

@@ -13,6 +13,7 @@ from cnnkit.cli.common import (
     Json,
     ModelArgument,
     Shape,
+    SkipDamaged,
     TrustCode,
     complete_data,
     emit,
@@ -58,6 +59,7 @@ def command(
         ),
     ] = None,
     data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
     trust_code: TrustCode = False,
     device: Device = "auto",
     triton: Annotated[
@@ -93,10 +95,13 @@ def command(
         "trust_code": trust_code,
     }
     measured = {"accuracy_budget": accuracy_budget, "force": force, "device": device, "data": data}
+    measured["skip_damaged"] = skip_damaged
     if precision != "fp32":
         options |= {"precision": precision, **measured}
-    elif accuracy_budget != 0.5 or force or device != "auto" or data is not None:
-        raise UsageError("--accuracy-budget, --force, --device and --data are for --precision fp16 and int8.")
+    elif accuracy_budget != 0.5 or force or device != "auto" or data is not None or skip_damaged:
+        raise UsageError(
+            "--accuracy-budget, --force, --device, --data and --skip-damaged are for --precision fp16 and int8."
+        )
     if triton is None:
         if name is not None or triton_device != "auto":
             raise UsageError("--name and --triton-device are for a Triton repository; say which, by --triton DIR.")
@@ -112,10 +117,20 @@ def command(
         with progress.working(f"exporting {model}"):
             result = write(**options)
     except PrecisionError as error:
+        _warn(error.result)
         if isinstance(error.result, PrecisionReport) and not context.obj["json"]:
             report(error.result)
         raise
+    _warn(getattr(result, "precision", None))
     emit(context, result, _draw if triton is None else tables.triton)
+
+
+def _warn(report: object) -> None:
+    from cnnkit.render import console
+    from cnnkit.results import PrecisionReport
+
+    for text in report.warnings if isinstance(report, PrecisionReport) else ():
+        console.warning(text)
 
 
 def _draw(result: "ExportResult") -> None:

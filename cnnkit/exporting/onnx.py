@@ -62,6 +62,7 @@ def export_onnx(
     force: bool = False,
     device: str = "auto",
     data: str | None = None,
+    skip_damaged: bool = False,
 ) -> ExportResult:
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
 
@@ -81,6 +82,7 @@ def export_onnx(
         force: write it even where it costs more or is not faster.
         device: that a reduced precision is measured on.
         data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
+        skip_damaged: leave out files of that folder that cannot be decoded.
 
     Raises:
         ParityError: they disagree; nothing is written.
@@ -98,7 +100,9 @@ def export_onnx(
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     if size > MAX_WEIGHT_BYTES:
         raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
-    samples = None if precision == "fp32" else load_samples(ref, card, precision, data=data, data_dir=data_dir)
+    samples = None
+    if precision != "fp32":
+        samples = load_samples(ref, card, precision, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
     form = card.preprocessing
     normalise = Normalise(form.mean, form.std).eval()
     pixels, source = _comparison_images(card, data_dir)

@@ -42,6 +42,7 @@ class Samples:
         trained_on: whether the network was trained on this data set.
         validation: images that decide whether the file is accepted.
         test: images for the report only; None where the data set has no test split.
+        warnings: what a user should know of these images.
         calibration: some of the training split, uint8 [N, H, W, C]; None where nothing is calibrated.
     """
 
@@ -50,6 +51,7 @@ class Samples:
     validation: Split
     test: Split | None
     calibration: Tensor | None
+    warnings: tuple[str, ...] = ()
 
 
 def check_precision(precision: str, accuracy_budget: float) -> None:
@@ -65,7 +67,13 @@ def check_precision(precision: str, accuracy_budget: float) -> None:
 
 
 def load_samples(
-    ref: str, card: ModelCard, precision: Precision, *, data: str | None, data_dir: Path | None
+    ref: str,
+    card: ModelCard,
+    precision: Precision,
+    *,
+    data: str | None,
+    data_dir: Path | None,
+    skip_damaged: bool = False,
 ) -> Samples:
     """Load the validation and test images of a network, and for int8 some training images.
 
@@ -83,7 +91,9 @@ def load_samples(
 
     needed: tuple[Part, ...] = ("validation", "test") if precision == "fp16" else PARTS
     try:
-        loaded = result_of(take(result_of(catalogue_for(card, data=data, data_dir=data_dir)), needed))
+        loaded = result_of(
+            take(result_of(catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)), needed)
+        )
         samples = Samples(
             data=loaded.name,
             # A folder of the same name may have had images added since.
@@ -91,6 +101,7 @@ def load_samples(
             validation=loaded.filled("validation"),
             test=loaded.test if len(loaded.test) else None,
             calibration=None,
+            warnings=loaded.warnings,
         )
         if precision == "fp16":
             return samples
@@ -188,6 +199,7 @@ def reduce_precision(
         speed_up_interval=(low, high),
         layers=layers,
         objections=(),
+        warnings=samples.warnings,
     )
     report = replace(report, objections=_objections(report, certificate, overflow))
     # After the decision, so that the test images have no part in it.

@@ -124,6 +124,7 @@ def verify(
         stored=not obstacle,
         not_stored_because=obstacle,
         seconds=time.monotonic() - started,
+        warnings=loaded.warnings,
     )
 
 

@@ -74,7 +74,7 @@ def find_mistakes(
     training, reason, space = None, "", ""
     similar: dict[int, TrainingImage] = {}
     if len(shown):
-        training, reason = yield from _training_images(network.card, loaded, data, data_dir)
+        training, reason = yield from _training_images(network.card, loaded, data, data_dir, skip_damaged=skip_damaged)
     if training is not None:
         own = _own_positions(loaded, used, shown, training)
         found = yield from nearest(network, chosen.take(shown).numpy(), training.train, own=own, batch_size=batch_size)
@@ -171,7 +171,7 @@ def _probabilities(network: Network, name: str, split: Split, batch_size: int) -
 
 
 def _training_images(
-    card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None
+    card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None, *, skip_damaged: bool
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
     """Load what the network was trained on, or say why that cannot be had."""
     if card.recipe is None or card.fingerprint is None:
@@ -179,7 +179,7 @@ def _training_images(
     # A folder may have been moved since; the one at hand is recognised by its files.
     place = data if loaded.fingerprint == card.fingerprint else None
     try:
-        known = yield from catalogue_for(card, data=place, data_dir=data_dir)
+        known = yield from catalogue_for(card, data=place, data_dir=data_dir, skip_damaged=skip_damaged)
         training = yield from take(known, ("train",))
     except (DataError, UnknownNameError) as error:
         # What to do about it, which follows, is meant for whoever asked for these images.

@@ -16,6 +16,7 @@ from cnnkit.results import (
     EpochRecord,
     LoadNote,
     LoadProgress,
+    SkippedFiles,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
@@ -68,7 +69,7 @@ def show(
     if quiet or finished is None:
         return stopped
     if as_json:
-        about = {"classes": display.classes, "preparation": display.preparation}
+        about = {"classes": display.classes, "preparation": display.preparation, "skipped": display.skipped}
         envelope.write("train", {"recipe": recipe, "data": about, "epochs": records, "result": finished})
         return None
     out, images = console.out(), display.images
@@ -165,6 +166,7 @@ class _Display:
         self.run = ""
         self.classes: tuple[ClassCount, ...] = ()
         self.preparation = ""
+        self.skipped: tuple[SkippedFiles, ...] = ()
 
     def draw(self, event: TrainingEvent) -> None:
         match event:
@@ -207,7 +209,7 @@ class _Display:
                 f", {counted(event.processes, 'process', 'processes')}" if event.processes > 1 else "",
             ),
         )
-        self.classes, self.preparation = event.classes, event.preparation
+        self.classes, self.preparation, self.skipped = event.classes, event.preparation, event.skipped
         if event.classes:
             console.say(self.console, Text(console.printable(_classes(event.classes)), "dim"))
         if event.preparation:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.results.data import Duplicates as Duplicates
     from cnnkit.results.data import Exposure as Exposure
     from cnnkit.results.data import Pretraining as Pretraining
+    from cnnkit.results.data import SkippedFiles as SkippedFiles
     from cnnkit.results.data import SplitRecord as SplitRecord
     from cnnkit.results.evaluation import CalibrationBin as CalibrationBin
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
@@ -106,6 +107,7 @@ _HOMES = {
     "Duplicates": "data",
     "Exposure": "data",
     "Pretraining": "data",
+    "SkippedFiles": "data",
     "SplitRecord": "data",
     "CalibrationBin": "evaluation",
     "ClassMetrics": "evaluation",

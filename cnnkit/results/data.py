@@ -15,13 +15,22 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
+class SkippedFiles:
+    """Files of a folder that are not read: why, their ending, and how many there are."""
+
+    reason: str
+    ending: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Duplicates:
     """Images of the same content, byte for byte (of arrays: pixel for pixel); each group by the names of its images.
 
     Attributes:
         across_splits: groups that stand in more than one split.
         across_classes: groups that stand in more than one class.
-        copies: images beyond the first one of each content, wherever they stand.
+        copies: images that are identical to another one of the same class and split, beyond the first of each.
     """
 
     across_splits: tuple[tuple[str, ...], ...] = ()
@@ -51,6 +60,8 @@ class Exposure:
 
     Attributes:
         known: it is known which images it was trained on; otherwise the numbers say nothing.
+        exact: they are known by their contents; in runs of versions before 0.2 only by names and sizes of the files.
+        changed: images with the name of one that it was trained or validated on, and another content.
         trained: images that its weights were trained on, those of earlier trainings included.
         validated: images that chose its best epoch, and that it was not trained on.
         pretraining: whether the images that its starting weights were trained on are known; `none` without such.
@@ -60,11 +71,14 @@ class Exposure:
     trained: int = 0
     validated: int = 0
     pretraining: Literal["none", "known", "unknown"] = "none"
+    exact: bool = True
+    changed: int = 0
 
     @property
     def unseen(self) -> bool:
         """Whether it is proven that it has seen none of them."""
-        return self.known and not self.trained and not self.validated and self.pretraining != "unknown"
+        seen = self.trained + self.validated + self.changed
+        return self.known and self.exact and not seen and self.pretraining != "unknown"
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class PrecisionReport:
         speed_up_interval: 95% confidence interval of that.
         layers: with weights, those with the largest errors of their own first; none for fp16.
         objections: why it should not take the place of the float32 file; none where it may.
+        warnings: what a user should know of the images.
     """
 
     precision: Literal["fp16", "int8"]
@@ -76,3 +77,4 @@ class PrecisionReport:
     speed_up_interval: tuple[float, float]
     layers: tuple[LayerError, ...]
     objections: tuple[str, ...]
+    warnings: tuple[str, ...] = ()

@@ -156,6 +156,7 @@ class Robustness:
         corruptions, attacks, flips, fooling: what was asked for; empty, or None, otherwise.
         notes: what was left out and why, as sentences without their full stop.
         folder: that the images are in; None where none was named.
+        warnings: what a user should know of the images.
     """
 
     model: str
@@ -172,3 +173,4 @@ class Robustness:
     notes: tuple[str, ...]
     folder: Path | None
     seconds: float
+    warnings: tuple[str, ...] = ()

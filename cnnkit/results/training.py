@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cnnkit.results.data import ClassCount
+from cnnkit.results.data import ClassCount, SkippedFiles
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TrainingStarted:
         train_images, validation_images, test_images: of the splits.
         classes: with their numbers of images.
         preparation: what happens to an image, such as `32×32 RGB to 28×28 grey`.
+        skipped: files of the folder that are not read.
         dry_run: images that a dry run uses of each split, whose figures do not count; None for a whole run.
         steps_per_epoch: batches, each over all processes.
         resumed_at: epochs, and steps of the next one, that earlier parts of the run did; None for a new run.
@@ -64,6 +65,7 @@ class TrainingStarted:
     earlier: "tuple[EpochRecord, ...]" = ()
     classes: tuple[ClassCount, ...] = ()
     preparation: str = ""
+    skipped: tuple[SkippedFiles, ...] = ()
     dry_run: tuple[int, int, int] | None = None
 
 

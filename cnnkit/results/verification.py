@@ -104,6 +104,7 @@ class Verification:
         graph_changed: the graph is not the one that was exported; None where the file does not say which that was.
         stored: the certificate is in the file's card now.
         not_stored_because: empty where it is.
+        warnings: what a user should know of the images.
     """
 
     file: str
@@ -119,6 +120,7 @@ class Verification:
     stored: bool
     not_stored_because: str
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -189,6 +189,7 @@ def attack_network(
         notes=notes,
         folder=options.output,
         seconds=time.monotonic() - started,
+        warnings=found.warnings,
     )
 
 
@@ -203,6 +204,7 @@ class _Found:
     subject: Subject | None = None
     data: str | None = None
     split: str | None = None
+    warnings: tuple[str, ...] = ()
     corruptions: list[CorruptionCurve] = field(default_factory=list)
     attacks: list[GradientAttack] = field(default_factory=list)
     flips: list[FlipSearch] = field(default_factory=list)
@@ -223,7 +225,9 @@ def _attack(
     if isinstance(network, TorchNetwork):
         pixels = PixelNetwork(network.module, form, network.device)
     if set(options.only) - {"fooling"}:
-        subject, found.data, found.split = yield from _subject(classifier, options, images)
+        loaded, used = yield from load_for(classifier.card, classifier.name, **images)
+        found.data, found.split, found.warnings = loaded.name, used, loaded.warnings
+        subject = yield from _subject(classifier, options, loaded.filled(used))
         found.subject = subject
         yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:
@@ -263,33 +267,25 @@ def _attack_images(
         found.flips.append(search)
 
 
-def _subject(
-    classifier: Classifier, options: AttackOptions, images: Mapping[str, Any]
-) -> Generator[Progress, None, tuple[Subject, str, str]]:
-    """Load the images, choose among them, and see which ones the network gets right."""
-    loaded, used = yield from load_for(classifier.card, classifier.name, **images)
-    chosen = loaded.filled(used)
+def _subject(classifier: Classifier, options: AttackOptions, chosen: Split) -> Generator[Progress, None, Subject]:
+    """Choose among the images of a split, and see which ones the network gets right."""
     numbers = np.arange(len(chosen))
     if 0 < options.images < len(chosen):
         numbers = np.sort(np.random.default_rng(options.seed).permutation(len(chosen))[: options.images])
-    rows = torch.from_numpy(numbers)
-    looked_at = Split(chosen.take(rows), chosen.targets[rows])
+    looked_at = chosen.some(torch.from_numpy(numbers))
+    pixels = looked_at.take(torch.arange(len(numbers)))
     answers = list[Tensor]()
     for logits in logits_by_batch(classifier.network, classifier.name, looked_at, options.batch_size):
         answers.append(logits.argmax(1))
         yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
-    return (
-        Subject(
-            classifier.network,
-            classifier.card.labels,
-            looked_at.images.numpy(),
-            looked_at.targets.numpy(),
-            numbers,
-            (torch.cat(answers) == looked_at.targets).numpy(),
-            options.batch_size,
-            options.seed,
-            options.output,
-        ),
-        loaded.name,
-        used,
+    return Subject(
+        classifier.network,
+        classifier.card.labels,
+        pixels.numpy(),
+        looked_at.targets.numpy(),
+        numbers,
+        (torch.cat(answers) == looked_at.targets).numpy(),
+        options.batch_size,
+        options.seed,
+        options.output,
     )

@@ -18,19 +18,22 @@ import PIL
 import psutil  # type: ignore[import-untyped]
 from PIL import features
 
-from cnnkit import depth, images, ink, pictures
+from cnnkit import depth, formats, images, ink, modes, pictures, sixteen
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.folders import Stat, stat
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.training import decoding
 from cnnkit.training.decoding import Facts, decode
 
 LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""
 
 _LIMIT_GB = 20.0
+_DECODING = (pictures, images, ink, depth, modes, sixteen, formats, decoding)
+_LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif")
 _A_DAY = 24 * 60 * 60
 
 
@@ -57,10 +60,10 @@ def limit() -> int:
 
 @cache
 def decoder() -> str:
-    """Return a hash of all that decides which pixels a file gives: the code, Pillow, and its JPEG decoder."""
-    code = [Path(module.__file__ or "").read_bytes() for module in (pictures, images, ink, depth)]
-    versions = f"{PIL.__version__} {features.version('jpg')} {features.version('libjpeg_turbo')}"
-    return sha256(b"".join(code) + versions.encode())
+    """Return a hash of all that decides which pixels a file gives: the code, Pillow, and the libraries that it uses."""
+    code = [Path(module.__file__ or "").read_bytes() for module in _DECODING]
+    versions = [PIL.__version__, *(str(features.version(name)) for name in _LIBRARIES)]
+    return sha256(b"".join(code) + " ".join(versions).encode())
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -125,7 +128,12 @@ def _make_room(place: Path, size: int) -> None:
     """
     if size > limit():
         raise OSError(errno.ENOSPC, f"they take more than the {limit() / 1e9:g} GB that ${LIMIT_VARIABLE} allows")
-    arrays = sorted((stat(path)[1], stat(path)[0], path) for path in place.glob("*.npy"))
+    arrays = []
+    for path in place.glob("*.npy"):
+        with suppress(FileNotFoundError):  # another process may make room, too
+            taken, used = stat(path)
+            arrays.append((used, taken, path))
+    arrays.sort()
     excess = sum(taken for _, taken, _ in arrays) + size - limit()
     for _, taken, path in arrays:
         if excess <= 0:

@@ -24,7 +24,7 @@ from cnnkit.folders import Stat
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training.arrays import decoder, made_of, make_array, open_array, remove_array
+from cnnkit.training.arrays import decoder, limit, made_of, make_array, open_array, remove_array
 from cnnkit.training.decoding import Facts
 
 _CHUNK = 64
@@ -77,6 +77,7 @@ def load(
     Raises:
         DataError: a file changed while it was read, or the images are too many for memory and cannot be cached.
     """
+    limit()  # a wrong setting is told also where nothing has to be made
     now = time.time_ns()
     place = platformdirs.user_cache_path("cnnkit") / "images"
     index_path = place / f"{sha256(os.fsencode(folder.resolve()))}.json"

@@ -14,7 +14,7 @@ from cnnkit.errors import DataError, UsageError
 from cnnkit.images import Fit, Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
-from cnnkit.results import Duplicates, SplitRecord
+from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.splits import Part, Positions
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
@@ -45,6 +45,7 @@ class Catalogue:
         pixels: uint8 [N, H, W] or [N, H, W, C]; those of a folder are in the form already.
         file: what the pixels are mapped from; None where they are in memory.
         facts: what was found while a folder was decoded.
+        skipped: files of a folder that are not read.
         duplicates: images of the same content.
         warnings: what a user should know, as sentences without their full stop.
     """
@@ -55,12 +56,13 @@ class Catalogue:
     contents: Sequence[str]
     targets: Positions
     parts: Mapping[Part, Positions]
-    record: SplitRecord
+    record: SkippedFiles, SplitRecord
     fingerprint: str
     preprocessing: Preprocessing
     pixels: Pixels
     file: Path | None
     facts: Facts
+    skipped: tuple[SkippedFiles, ...]
     duplicates: Duplicates
     warnings: tuple[str, ...]
 
@@ -85,7 +87,8 @@ class Catalogue:
                 f"{shown(strange)}. It knows {shown(labels)}. Rename the folders, or leave them out."
             )
         places = np.array([known[_nfc(label)] for label in self.classes], np.int64)
-        missing = [label for index, label in enumerate(labels) if index not in set(places.tolist())]
+        there = set(places.tolist())
+        missing = [label for index, label in enumerate(labels) if index not in there]
         warnings = self.warnings
         if missing:
             warnings += (f"there are no images of {shown(missing)} in {self.name}; the other classes are measured",)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from cnnkit.errors import OutputError
-from cnnkit.files import write_atomic
+from cnnkit.files import sha256, write_atomic
 from cnnkit.results import DamagedFiles
 from cnnkit.words import counted
 
@@ -27,7 +28,9 @@ def damaged_list(files: Mapping[str, str]) -> bytes:
 
 def listed(found: DamagedFiles) -> DamagedFiles:
     """Write the damaged files to a CSV file in the cache folder, where that can be done."""
-    path = platformdirs.user_cache_path("cnnkit") / "damaged" / f"{Path(found.folder).name}.csv"
+    folder = Path(found.folder).resolve()
+    name = f"{folder.name}-{sha256(os.fsencode(folder))[:8]}.csv"
+    path = platformdirs.user_cache_path("cnnkit") / "damaged" / name
     with suppress(OutputError):
         write_atomic(path, damaged_list(found.files))
         return replace(found, listed_in=str(path))

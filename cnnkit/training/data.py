@@ -63,7 +63,7 @@ class Split:
         if count >= len(self):
             return self
         by_class = torch.argsort(self.targets, stable=True)
-        chosen = by_class[torch.linspace(0, len(self) - 1, count).round().long()]
+        chosen = by_class[torch.arange(count) * len(self) // count]
         return self.some(chosen.sort().values)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -174,7 +174,8 @@ def load(
     known = yield from open_catalogue(recipe, form, data_dir=data_dir)
     data = yield from take(known, only)
     if isinstance(form, Preprocessing):
-        return data
+        # The range of deep images is found where the starting weights were not trained on such images.
+        return replace(data, preprocessing=replace(form, value_range=form.value_range or known.facts.value_range))
     return replace(data, preprocessing=_normalisation(data, recipe))
 
 

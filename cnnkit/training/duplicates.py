@@ -36,7 +36,9 @@ def find_duplicates(
     def named(chosen: list[list[int]]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(origins[position] for position in group) for group in chosen)
 
-    return Duplicates(named(across), named(mixed), images - len(groups))
+    special = {id(group) for group in (*across, *mixed)}
+    copies = sum(len(group) - 1 for group in several if id(group) not in special)
+    return Duplicates(named(across), named(mixed), copies)
 
 
 def duplicate_warnings(found: Duplicates) -> Iterator[str]:
@@ -51,7 +53,7 @@ def duplicate_warnings(found: Duplicates) -> Iterator[str]:
             f"{counted(len(found.across_classes), 'identical image')} {_stand(found.across_classes)} in more than one "
             f"class, so that some labels must be wrong: {_named(found.across_classes)}"
         )
-    if found.copies and not (found.across_splits or found.across_classes):
+    if found.copies:
         verb = "is" if found.copies == 1 else "are"
         yield f"{counted(found.copies, 'image')} {verb} identical to another one of the same class and split"
 

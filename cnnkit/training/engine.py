@@ -100,6 +100,7 @@ class Engine:
                 test_images=len(self.data.test),
                 classes=class_counts(self.data),
                 preparation=preparation(self.data),
+                skipped=self.data.catalogue.skipped,
                 dry_run=(min(len(self.data.train), limit), len(self.validation), len(self.test)) if limit else None,
                 steps_per_epoch=self.batches.steps,
                 resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,

@@ -20,7 +20,7 @@ from cnnkit.runtime.classifier import Network
 from cnnkit.splits import PARTS, SplitName
 from cnnkit.training.catalogue import Catalogue
 from cnnkit.training.data import ImageData, Split, take
-from cnnkit.training.membership import Membership, contents_of, membership_of
+from cnnkit.training.membership import Membership, membership_of, positions_of
 from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted
 
@@ -178,8 +178,9 @@ def catalogue_for(
     if not data and not card.recipe:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
     recipe = Recipe.recorded(card.recipe or {})
+    own = data is None or Path(data).expanduser().resolve().name == card.dataset
     changes = {"data": data or datasets.find_own(recipe.data, card.labels, data_dir)}
-    recipe = recipe.override({**changes, "skip_damaged": skip_damaged or recipe.skip_damaged})
+    recipe = recipe.override({**changes, "skip_damaged": skip_damaged or (own and recipe.skip_damaged)})
     known = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir)
     return known.relabelled(card.labels)
 
@@ -188,12 +189,11 @@ def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, g
     """Return `all` only for an image folder that the network cannot have been trained on."""
     has_test = len(known.parts["test"]) > 0
     if known.is_folder and given and "test" not in known.record.given:
-        if seen is not None and seen.hashes == known.record.hashes:
-            exposed = seen.exposure(known, "all")
-            own = exposed.trained + exposed.validated > 0
-        else:
-            # A folder of the same name may be the one of the training, moved or with images added since.
-            own = known.fingerprint == card.fingerprint or known.name == card.dataset
+        exposed = seen.exposure(known, "all") if seen is not None else Exposure()
+        same_name = known.name == card.dataset
+        # A folder of the same name may be the one of the training, with images that were added or saved anew since.
+        own = exposed.trained + exposed.validated > 0 or known.fingerprint == card.fingerprint
+        own = own or (same_name and (not exposed.known or exposed.changed > 0))
         if not own:
             return "all"
     return "test" if has_test else "validation"
@@ -205,22 +205,33 @@ def _pretraining(card: ModelCard) -> Literal["none", "known", "unknown"]:
 
 def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
-    count = len(contents_of(known, used))
+    count = len(positions_of(known, used))
+    if not count:
+        return
     if used == "validation" and not chosen:
         yield f"there is no test set in {known.name}; these are validation figures: the images chose the best epoch"
-    elif exposure.trained:
-        yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
     elif exposure.validated:
         yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
-    if card.pretraining is not None and not card.pretraining.known:
-        yield f"pretraining data unknown: the weights of {card.pretraining.weights} may have seen these images"
+    if exposure.trained:
+        yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
+    if exposure.changed and known.name == card.dataset:
+        yield (
+            f"{counted(exposure.changed, 'image')} of {known.name} {_have(exposure.changed)} the name of one that the "
+            "network was trained on, and another content: where it was only saved anew, the network has seen it"
+        )
+    started = card.pretraining
+    if started is not None and started.overlap:
+        parts = " and ".join(counted(number, f"{part} image") for part, number in started.overlap.items())
+        yield f"the starting weights, {started.weights}, had seen {parts} of the training's data set (--allow-overlap)"
+    if started is not None and not started.known:
+        yield f"pretraining data unknown: the weights of {started.weights} may have seen these images"
     if card.recipe and card.recipe.get("limit_batches"):
         batches = counted(card.recipe["limit_batches"], "batch", "batches")
         yield f"the weights are those of a dry run, of {batches} an epoch"
-    if len(known.classes) > 1 and used != "all":
-        missing = len(known.missing(used))
-        if missing:
-            yield f"{counted(missing, 'class', 'classes')} of {len(known.classes):,} {_have(missing)} no {used} images"
+    # Of a split that the folder gives, its reader has said it.
+    if used != "all" and used not in known.record.given and (missing := known.missing(used)):
+        missed = counted(len(missing), "class", "classes")
+        yield f"{missed} of {len(known.classes):,} {_have(len(missing))} no {used} images"
 
 
 def _of(number: int, count: int) -> str:

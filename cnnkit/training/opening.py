@@ -12,7 +12,7 @@ from cnnkit.depth import Range, describe
 from cnnkit.errors import DamagedFilesError, UnknownNameError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.results import DamagedFiles, LoadNote, LoadProgress
+from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, SkippedFiles
 from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, damaged, named
 from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, completed, derived, shown
@@ -70,6 +70,7 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
         pixels=pixels,
         file=None,
         facts=Facts(),
+        skipped=(),
     )
 
 
@@ -127,6 +128,7 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
         pixels=stored.images,
         file=stored.file,
         facts=facts,
+        skipped=tuple(SkippedFiles(each.reason, each.ending, each.count) for each in found.skipped),
     )
 
 
@@ -183,7 +185,7 @@ def _divided(
         divided = splits.divide_by_path(names, labels, seed=recipe.split_seed, **shares)
     else:
         if "validation" in given:
-            shares["test"] = 0.0  # whoever made a validation folder and no test folder wants no test set
+            shares["test"] = 0.0  # a validation folder without a test folder means that there is no test set
         hashes = [contents[position] for position in rest.tolist()]
         divided = splits.divide(hashes, labels, seed=recipe.split_seed, **shares)
     return given, parts | {part: rest[where] for part, where in divided.items() if part not in given}

@@ -1,14 +1,16 @@
 """What the weights that a run starts from have seen of the images that it holds out."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cnnkit import datasets
 from cnnkit.card import SPLIT_SETTINGS, ModelCard
 from cnnkit.errors import CnnkitError, OverlapError
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress, Pretraining
+from cnnkit.results import Exposure, LoadNote, LoadProgress, Pretraining
 from cnnkit.splits import Part
+from cnnkit.training.catalogue import HELD_OUT, Catalogue
 from cnnkit.training.data import ImageData
 from cnnkit.training.finetuning import Source
 from cnnkit.training.membership import Membership, membership_of
@@ -20,76 +22,81 @@ _NAMED = 3
 
 def examine(
     source: Source, recipe: Recipe, data: ImageData, *, data_dir: Path | None
-) -> Generator[LoadProgress | LoadNote, None, tuple[Pretraining, frozenset[str]]]:
+) -> Generator[LoadProgress | LoadNote, None, tuple[Pretraining, Membership | None]]:
     """Find the held-out images that starting weights have seen; yields progress and notes.
 
     Returns:
-        What the card says of these weights, and the contents that they were trained on, as far as they are known.
+        What the card says of these weights, and what they have seen, None where that is not known.
 
     Raises:
         OverlapError: there are such images, and the recipe does not allow them.
     """
     card = source.card
     if card is None:
-        yield LoadNote(f"pretraining data unknown: {source.name} may have seen the images that are held out here")
-        return Pretraining(source.name), frozenset()
-    if card.split_settings == {name: getattr(recipe, name) for name in SPLIT_SETTINGS}:
+        note = f"pretraining data unknown: {source.name} may have seen the images that are held out here"
+        yield LoadNote(note, warning=True)
+        return Pretraining(source.name), None
+    if data.name == card.dataset and card.split_settings == {name: getattr(recipe, name) for name in SPLIT_SETTINGS}:
         yield LoadNote(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
-    seen = yield from _seen(source, card, data, data_dir)
-    if seen is None or seen.hashes != data.catalogue.record.hashes:
+    seen = yield from _seen(source, card, recipe, data_dir)
+    exposure = seen.exposure(data.catalogue, "all") if seen is not None else Exposure()
+    if seen is None or not exposure.known or (exposure.changed and data.name == card.dataset):
         yield LoadNote(
-            f"it is not known which images {source.name} was trained on, so that it may have seen those that are held "
-            "out here",
+            f"pretraining data unknown: nothing says which images {source.name} was trained on, and it may have seen "
+            "those that are held out here",
             warning=True,
         )
-        return Pretraining(source.name, card.weights_sha256), frozenset()
+        return Pretraining(source.name, card.weights_sha256), None
     # What chose the best epoch of those weights is no fair test of these.
-    found: dict[Part, list[str]] = {
-        "validation": _names(data, "validation", seen.trained),
-        "test": _names(data, "test", seen.trained | seen.validated),
-    }
-    overlap: dict[str, int] = {part: len(names) for part, names in found.items() if names}
+    known = data.catalogue
+    trained = {part: _names(known, part, seen.trained) for part in HELD_OUT}
+    chosen = _names(known, "test", seen.validated - seen.trained)
+    counts = {part: len(names) + len(chosen) * (part == "test") for part, names in trained.items()}
+    overlap: dict[str, int] = {part: number for part, number in counts.items() if number}
     if overlap and not recipe.allow_overlap:
-        raise OverlapError(_refusal(source, data, found), result=found)
+        raise OverlapError(_refusal(source, card, recipe, trained, chosen), result={**trained, "chosen_on": chosen})
     if overlap:
-        parts = " and ".join(f"{number:,} {part} images" for part, number in overlap.items())
+        parts = " and ".join(counted(number, f"{part} image") for part, number in overlap.items())
         yield LoadNote(f"{source.name} has seen {parts}, so that results look better than they are", warning=True)
-    known = seen.pretraining != "unknown"
-    if not known:
-        yield LoadNote(f"pretraining data unknown: {source.name} began with weights whose images are not known")
-    return Pretraining(source.name, card.weights_sha256, known, overlap), seen.trained
+    if seen.pretraining == "unknown":
+        note = f"pretraining data unknown: {source.name} began with weights whose images are not known"
+        yield LoadNote(note, warning=True)
+    return Pretraining(source.name, card.weights_sha256, seen.pretraining != "unknown", overlap), seen
 
 
 def _seen(
-    source: Source, card: ModelCard, data: ImageData, data_dir: Path | None
+    source: Source, card: ModelCard, recipe: Recipe, data_dir: Path | None
 ) -> Generator[LoadProgress | LoadNote, None, Membership | None]:
     """Return the images that weights have seen: by their list, by this run's data, or by their own, if at hand."""
-    seen = membership_of(card, source.name, data.catalogue)
+    seen = membership_of(card, source.name)
     if seen is not None or card.recipe is None:
         return seen
-    try:
-        recipe = Recipe.recorded(card.recipe)
-        recipe = recipe.override({"data": datasets.find_own(recipe.data, card.labels, data_dir)})
-        own = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir)
-    except CnnkitError:
-        return None
-    return membership_of(card, source.name, own)
+    with suppress(CnnkitError):
+        own = Recipe.recorded(card.recipe)
+        places = [recipe.data, datasets.find_own(own.data, card.labels, data_dir)]
+        for place in dict.fromkeys(places):
+            known = yield from open_catalogue(own.override({"data": place}), card.preprocessing, data_dir=data_dir)
+            seen = membership_of(card, source.name, known)
+            if seen is not None:
+                return seen
+    return None
 
 
-def _names(data: ImageData, part: Part, seen: frozenset[str]) -> list[str]:
-    known = data.catalogue
+def _names(known: Catalogue, part: Part, seen: frozenset[str]) -> list[str]:
     return [known.origins[at] for at in known.parts[part].tolist() if known.contents[at] in seen]
 
 
-def _refusal(source: Source, data: ImageData, found: dict[Part, list[str]]) -> str:
-    parts = " and ".join(
-        f"{len(names):,} of {counted(len(data.split(part)), f'{part} image')} ({_listed(names)})"
-        for part, names in found.items()
-        if names
-    )
+def _refusal(
+    source: Source, card: ModelCard, recipe: Recipe, trained: Mapping[Part, Sequence[str]], chosen: Sequence[str]
+) -> str:
+    found = [f"was trained on {counted(len(n), f'{p} image')} ({_listed(n)})" for p, n in trained.items() if n]
+    found += [f"had its best epoch chosen on {counted(len(chosen), 'test image')} ({_listed(chosen)})"] * bool(chosen)
+    other = [name for name, value in card.split_settings.items() if getattr(recipe, name) != value]
+    options = ", ".join(f"--{name.replace('_', '-')} {card.split_settings[name]}" for name in other)
+    advice = f"Split as for those weights: {options}. Or add" if other else "Add"
     return (
-        f"{source.name} was trained on {parts}, so that this run would look better than it is. Split as those weights "
-        "were: leave out --split-seed and the fractions. Or add --allow-overlap, which the card and reports then say."
+        f"{source.name} {' and '.join(found)}, so that this run would look better than it is. {advice} "
+        "--allow-overlap, which the card and reports then say."
     )
 
 

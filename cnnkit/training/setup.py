@@ -77,11 +77,11 @@ def prepare(
     with group.first_goes_first():
         data = yield from data_module.load(recipe, form, data_dir=data_dir)
     yield from _warnings(data)
-    pretraining, pretrained = None, frozenset[str]()
+    pretraining, seen = None, None
     if state:
         pretraining = resuming.pretraining_from_facts(state[1])
     elif source is not None:
-        pretraining, pretrained = yield from origins.examine(source, recipe, data, data_dir=data_dir)
+        pretraining, seen = yield from origins.examine(source, recipe, data, data_dir=data_dir)
     torch.manual_seed(recipe.seed)
     network = create_model(recipe.model, len(data.classes))
     initialise(network, recipe.initialisation)
@@ -94,7 +94,7 @@ def prepare(
     if state:
         resuming.check_same_data(data, state[1])
         yield from resuming.notes(state[1], group)
-    files = {LIST: write_list(data.catalogue, pretrained)}
+    files = {LIST: write_list(data.catalogue, seen)}
     if data.catalogue.facts.damaged:
         files["damaged.csv"] = damaged_list(data.catalogue.facts.damaged)
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
@@ -127,6 +127,8 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
         if missing and part not in known.record.given and len(known.parts[part]):
             few = f"there are too few different images of {shown(missing)} for the {part} split to have any"
             yield LoadNote(few, warning=True)
+    if "test" in known.record.given:
+        yield LoadNote(f"the test split is that of {data.name}; the test fraction does not apply")
     if not len(data.test):
         yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 

@@ -56,7 +56,7 @@ class Catalogue:
     contents: Sequence[str]
     targets: Positions
     parts: Mapping[Part, Positions]
-    record: SkippedFiles, SplitRecord
+    record: SplitRecord
     fingerprint: str
     preprocessing: Preprocessing
     pixels: Pixels

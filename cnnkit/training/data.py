@@ -174,8 +174,10 @@ def load(
     known = yield from open_catalogue(recipe, form, data_dir=data_dir)
     data = yield from take(known, only)
     if isinstance(form, Preprocessing):
-        # The range of deep images is found where the starting weights were not trained on such images.
-        return replace(data, preprocessing=replace(form, value_range=form.value_range or known.facts.value_range))
+        if form.value_range is not None or known.facts.value_range is None:
+            return data
+        # The starting weights were not trained on images deeper than 8 bits.
+        return replace(data, preprocessing=replace(form, value_range=known.facts.value_range))
     return replace(data, preprocessing=_normalisation(data, recipe))
 
 

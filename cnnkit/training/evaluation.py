@@ -190,10 +190,9 @@ def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, g
     has_test = len(known.parts["test"]) > 0
     if known.is_folder and given and "test" not in known.record.given:
         exposed = seen.exposure(known, "all") if seen is not None else Exposure()
-        same_name = known.name == card.dataset
-        # A folder of the same name may be the one of the training, with images that were added or saved anew since.
-        own = exposed.trained + exposed.validated > 0 or known.fingerprint == card.fingerprint
-        own = own or (same_name and (not exposed.known or exposed.changed > 0))
+        own = exposed.trained + exposed.validated + exposed.changed > 0 or known.fingerprint == card.fingerprint
+        # A folder of the same name may be the one of the training, moved or with images added since.
+        own = own or (not exposed.known and known.name == card.dataset)
         if not own:
             return "all"
     return "test" if has_test else "validation"
@@ -214,7 +213,7 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if exposure.trained:
         yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
-    if exposure.changed and known.name == card.dataset:
+    if exposure.changed:
         yield (
             f"{counted(exposure.changed, 'image')} of {known.name} {_have(exposure.changed)} the name of one that the "
             "network was trained on, and another content: where it was only saved anew, the network has seen it"

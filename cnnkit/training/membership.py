@@ -32,7 +32,8 @@ class Membership:
         hashes: what the content of an image is, as of `SplitRecord`.
         trained: contents that its weights were trained on, those of earlier trainings included.
         validated: contents that chose its best epoch, or that of an earlier training.
-        names: of the images that it was trained and validated on, as far as they are listed.
+        dataset: name of the data set that it was trained on.
+        names: of the images of it that it was trained and validated on.
         pretraining: whether the images that its starting weights were trained on are known.
         exact: it is known by the contents of the images, not by names and sizes of files.
     """
@@ -40,6 +41,7 @@ class Membership:
     hashes: Literal["file", "pixels"]
     trained: frozenset[str]
     validated: frozenset[str]
+    dataset: str | None = None
     names: frozenset[str] = frozenset()
     pretraining: Literal["none", "known", "unknown"] = "none"
     exact: bool = True
@@ -56,7 +58,7 @@ class Membership:
             elif content in self.validated:
                 validated += 1
             # Saved anew, an image is the same to the network, and another file.
-            elif known.is_folder and known.origins[position] in self.names:
+            elif known.is_folder and known.name == self.dataset and known.origins[position] in self.names:
                 changed += 1
         return Exposure(True, trained, validated, self.pretraining, self.exact, changed)
 
@@ -107,13 +109,14 @@ def membership_of(card: ModelCard, reference: str, known: Catalogue | None = Non
     listed = _read_list(path if path.is_dir() else path.parent) if record is not None else None
     if record is not None and listed is not None and listed[0] == record.digest:
         _, trained, validated, names = listed
-        return Membership(record.hashes, trained, validated, names, earlier)
+        return Membership(record.hashes, trained, validated, card.dataset, names, earlier)
     if known is None or not _is_of_training(card, known):
         return None
     return Membership(
         known.record.hashes,
         frozenset(contents_of(known, "train")),
         frozenset(contents_of(known, "validation")),
+        card.dataset,
         frozenset(known.origins[at] for part in _SEEN for at in positions_of(known, part)),
         "none" if pretraining is None else "unknown",  # the list of the earlier trainings is not at hand
         exact=record is not None,

@@ -40,7 +40,7 @@ def examine(
         yield LoadNote(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
     seen = yield from _seen(source, card, recipe, data_dir)
     exposure = seen.exposure(data.catalogue, "all") if seen is not None else Exposure()
-    if seen is None or not exposure.known or (exposure.changed and data.name == card.dataset):
+    if seen is None or not exposure.known or exposure.changed:
         yield LoadNote(
             f"pretraining data unknown: nothing says which images {source.name} was trained on, and it may have seen "
             "those that are held out here",
@@ -49,12 +49,13 @@ def examine(
         return Pretraining(source.name, card.weights_sha256), None
     # What chose the best epoch of those weights is no fair test of these.
     known = data.catalogue
-    trained = {part: _names(known, part, seen.trained) for part in HELD_OUT}
+    trained: dict[Part, list[str]] = {part: _names(known, part, seen.trained) for part in HELD_OUT}
     chosen = _names(known, "test", seen.validated - seen.trained)
     counts = {part: len(names) + len(chosen) * (part == "test") for part, names in trained.items()}
     overlap: dict[str, int] = {part: number for part, number in counts.items() if number}
     if overlap and not recipe.allow_overlap:
-        raise OverlapError(_refusal(source, card, recipe, trained, chosen), result={**trained, "chosen_on": chosen})
+        result = {**trained, "test": [*trained["test"], *chosen]}
+        raise OverlapError(_refusal(source, card, recipe, data, trained, chosen), result=result)
     if overlap:
         parts = " and ".join(counted(number, f"{part} image") for part, number in overlap.items())
         yield LoadNote(f"{source.name} has seen {parts}, so that results look better than they are", warning=True)
@@ -71,10 +72,10 @@ def _seen(
     seen = membership_of(card, source.name)
     if seen is not None or card.recipe is None:
         return seen
-    with suppress(CnnkitError):
-        own = Recipe.recorded(card.recipe)
-        places = [recipe.data, datasets.find_own(own.data, card.labels, data_dir)]
-        for place in dict.fromkeys(places):
+    own = Recipe.recorded(card.recipe)
+    for given in (recipe.data, None):
+        with suppress(CnnkitError):
+            place = given or datasets.find_own(own.data, card.labels, data_dir)
             known = yield from open_catalogue(own.override({"data": place}), card.preprocessing, data_dir=data_dir)
             seen = membership_of(card, source.name, known)
             if seen is not None:
@@ -87,15 +88,23 @@ def _names(known: Catalogue, part: Part, seen: frozenset[str]) -> list[str]:
 
 
 def _refusal(
-    source: Source, card: ModelCard, recipe: Recipe, trained: Mapping[Part, Sequence[str]], chosen: Sequence[str]
+    source: Source,
+    card: ModelCard,
+    recipe: Recipe,
+    data: ImageData,
+    trained: Mapping[Part, Sequence[str]],
+    chosen: Sequence[str],
 ) -> str:
-    found = [f"was trained on {counted(len(n), f'{p} image')} ({_listed(n)})" for p, n in trained.items() if n]
-    found += [f"had its best epoch chosen on {counted(len(chosen), 'test image')} ({_listed(chosen)})"] * bool(chosen)
+    def share(part: Part, names: Sequence[str]) -> str:
+        return f"{len(names):,} of {counted(len(data.catalogue.parts[part]), f'{part} image')} ({_listed(names)})"
+
+    said = [f"was trained on {share(part, names)}" for part, names in trained.items() if names]
+    said += [f"had its best epoch chosen on {share('test', chosen)}"] * bool(chosen)
     other = [name for name, value in card.split_settings.items() if getattr(recipe, name) != value]
     options = ", ".join(f"--{name.replace('_', '-')} {card.split_settings[name]}" for name in other)
     advice = f"Split as for those weights: {options}. Or add" if other else "Add"
     return (
-        f"{source.name} {' and '.join(found)}, so that this run would look better than it is. {advice} "
+        f"{source.name} {' and '.join(said)}, so that this run would look better than it is. {advice} "
         "--allow-overlap, which the card and reports then say."
     )
 

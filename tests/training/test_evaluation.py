@@ -310,28 +310,30 @@ def names_of(run: Path, part: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("split", "trained", "validated", "warning"),
+    ("split", "trained", "validated", "said"),
     [
-        (None, 0, 0, ""),
-        ("test", 0, 0, ""),
-        ("validation", 0, 4, "the network's best epoch was chosen on all of these 4 images"),
-        (
-            "train",
-            12,
-            0,
-            "the network was trained on all of these 12 images, so it does better on them than on new ones",
-        ),
-        ("all", 12, 4, "the network was trained on 12 of these 20 images, so it does better on them than on new ones"),
+        (None, 0, 0, ()),
+        ("test", 0, 0, ()),
+        ("validation", 0, 4, ("chosen on all of these 4 images",)),
+        ("train", 12, 0, ("trained on all of these 12 images",)),
+        ("all", 12, 4, ("chosen on 4 of these 20 images", "trained on 12 of these 20 images")),
     ],
 )
 def test_what_the_network_has_seen_of_its_own_data_is_known(
-    split: str | None, trained: int, validated: int, warning: str, photos_run: Path, photos_onnx: Path, photos: Path
+    split: str | None,
+    trained: int,
+    validated: int,
+    said: tuple[str, ...],
+    photos_run: Path,
+    photos_onnx: Path,
+    photos: Path,
 ) -> None:
     for reference, data in ((photos_run, None), (photos_run, str(photos)), (photos_onnx, None)):
         found = api.evaluate(reference, data=data, split=split)
         assert found.exposure == Exposure(True, trained, validated, "none")
         assert found.exposure.unseen == (not trained and not validated)
-        assert found.warnings == ((warning,) if warning else ())
+        assert len(found.warnings) == len(said)
+        assert all(words in warning for words, warning in zip(said, found.warnings, strict=True))
 
 
 def test_a_folder_without_any_of_its_images_is_proven_to_be_unseen(photos_run: Path, tmp_path: Path) -> None:

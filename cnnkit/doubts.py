@@ -46,8 +46,8 @@ def question_names(tree: Tree, place: Folder) -> list[str]:
         if train := [name for name, split in splits.items() if split == "train"]:
             raise DataError(f"{what}, and no class folders with images in {named(train)}. {EXPECTED}.")
         raise DataError(f"{what} and no train folder. {EXPECTED}.")
-    within = {name: {*full_folders(folder)} for name, folder in inside.items()}
-    if same := [name for name in splits if within[name] and within[name] <= set(others)]:
+    within = {name: {n for n, f in tree.folders(inside[name]).items() if has_pictures(f)} for name in splits}
+    if same := [name for name, names in within.items() if names and names <= set(others)]:
         train_folder = quoted(str(tree.root / place.prefix / "train"))
         raise DataError(
             f"{where} has the class folders {named(others)}, and {named(same)} with classes of the same "
@@ -130,13 +130,18 @@ def _refuse_copies(tree: Tree, place: Folder, full: dict[str, Folder]) -> None:
 
 
 def _question_versions(tree: Tree, place: Folder, inside: dict[str, Folder]) -> list[str]:
-    """Refuse two or three folders with the same class folders inside; say it of more."""
+    """Refuse two or three folders with the same class folders inside, or a split and others that share some."""
     full = {name: folder for name, folder in inside.items() if has_pictures(folder)}
-    classes = [{*full_folders(end_of(folder))} for folder in full.values()]
-    if len(full) < 2 or len(classes[0]) < 2 or any(c != classes[0] for c in classes) or masks_beside_images(classes[0]):
+    if len(full) < 2:
         return []
-    shown = named(sorted(classes[0]))
-    if len(full) > _VERSIONS:
+    classes = [{*full_folders(end_of(folder))} for folder in full.values()]
+    shared = set.intersection(*classes)
+    equal = all(c == shared for c in classes)
+    few = len(full) <= _VERSIONS
+    if len(shared) < 2 or masks_beside_images(shared) or not (equal or (few and named_as_splits(full))):
+        return []
+    shown = named(sorted(shared))
+    if not few:
         return [f"the classes are {named(full)}, and each of them has the folders {shown}"]
     example = quoted(str(tree.root / Path(place.prefix) / next(iter(full))))
     raise DataError(

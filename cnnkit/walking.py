@@ -207,7 +207,9 @@ def tallied(left: Iterable[tuple[str, str]]) -> tuple[Skipped, ...]:
 def _ending(name: str) -> str:
     # "img.0001" and "Dr. Who" have no ending that says what kind of file it is; "1.jpg?raw=true" has.
     ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
-    return ending if ending.startswith(_ENDINGS) or re.fullmatch(r"\.(?=.*[a-z])[a-z0-9_~]{1,12}", ending) else ""
+    if re.fullmatch(r"\.(?=.*[a-z])[a-z0-9_~]{1,12}", ending):
+        return ending
+    return re.sub(r"(?<=[^\w.]).*", "…", ending) if ending.startswith(_ENDINGS) else ""
 
 
 def left_out(skipped: Iterable[Skipped]) -> str:

@@ -207,6 +207,7 @@ def splits_in(folder: str, *splits: str) -> list[str]:
         (("fold1/{cat,dog}/1.png", "fold2/{cat,dog}/1.png"),
          "folders fold1 and fold2, and each of them has the folders cat and dog: they look like splits .* Rename them"),
         (("train/{day,night}/1.png", "bus/{day,night}/1.png"), "folders bus and train, .* they look like splits"),
+        (("train/{a,b}/1.png", "more/{a,b,c}/1.png"), "folders more and train, .* folders a and b: they look like sp"),
         (("train/{cat,dog}/1.png", "test/emu/1.png"), "test has the class emu, which .*train lacks"),
         (("train/{cat,dog}/1.png", "val/emu/1.png", "test/1.png"), "val has the class emu, which .*train lacks"),
         (("train/{0,1}/1.png", "test/2/1.png"), "test has the class 2, which .*train lacks"),
@@ -269,7 +270,7 @@ def test_files_that_are_no_pictures_need_no_warning(file: str, tmp_path: Path) -
     [
         ("cat/2.HEIC", "1 .heic file is left out: cat/2.HEIC"),
         ("cat/my phone.heic", "1 .heic file is left out: 'cat/my phone.heic'"),
-        ("cat/2.jpg?raw=true", "1 .jpg?raw=true file is left out: cat/2.jpg?raw=true"),
+        ("cat/2.jpg?raw=true", "1 .jpg?… file is left out: cat/2.jpg?raw=true"),
         ("2.png", "1 image outside the class folders is left out: 2.png"),
     ],
 )

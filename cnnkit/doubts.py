@@ -70,10 +70,13 @@ def _refuse_masks(tree: Tree, place: Folder, inside: dict[str, Folder], full: di
     images = full.keys() - masks
     if masks and len(images) == 1:
         (name,) = images
-        hint = f" If the folders in {tree.path(full[name])} are the classes, give it with --data."
+        within = full_folders(full[name])
+        hint = ""
+        if len(within.keys() - named_as_splits(within)) > 1:
+            hint = f" If the folders in {tree.path(full[name])} are the classes, give it with --data."
         raise DataError(
             f"{tree.path(place)} has the folders {named([name, *masks])}: it looks like a segmentation or detection "
-            f"data set. cnnkit needs one folder a class.{hint if len(full_folders(full[name])) > 1 else ''}"
+            f"data set. cnnkit needs one folder a class.{hint}"
         )
 
 
@@ -119,10 +122,10 @@ def _splits_inside(folder: Folder) -> dict[str, Folder]:
 def _refuse_copies(tree: Tree, place: Folder, full: dict[str, Folder]) -> None:
     """Refuse a folder that holds folders of the same names as those beside it."""
     labels = {label_of(name).casefold() for name in full}
-    for name, folder in full.items():
+    for folder in full.values():
         copy = end_of(folder)
         again = [inner for inner in full_folders(copy) if label_of(inner).casefold() in labels]
-        if len(again) > 1 and name not in named_as_splits(full):
+        if len(again) > 1:
             raise DataError(
                 f"{tree.path(place)} seems to hold the data set again, in {tree.path(copy)}: both have the folders "
                 f"{named(sorted(again))}. Give {tree.path(copy)} with --data, or move it out of {tree.path(place)}."

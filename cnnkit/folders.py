@@ -203,9 +203,9 @@ class _Reader:
 
     @staticmethod
     def _is_unlabelled(labels: set[str], known: _Classes) -> bool:
-        """Whether the class folders of a split are one folder, whose name says nothing of what its images show."""
-        (label, *others) = labels
-        return not others and (is_neutral(label) or (is_numbered(label) and not any(map(is_numbered, known))))
+        """Whether the names of the folders of a split say nothing of what their images show."""
+        lone = len(labels) == 1 and all(map(is_numbered, labels)) and not any(map(is_numbered, known))
+        return lone or all(map(is_neutral, labels))
 
     def _all_classes(self, chain: list[Folder]) -> _Classes:
         """Return the images of each class folder at the end of a chain, where all classes of the folder must be."""

@@ -26,15 +26,16 @@ _NOISE = (
     "daten", "datensatz", "bilder", "donnees", "datos", "imagenes", "dati", "immagini", "dados", "imagens",
     "数据", "集", "图片", _plain("データ"), "セット", "画像",
 )  # fmt: skip
-# A lone folder of such a name is no class of its own in an unlabelled test folder.
+_ARTICLES = frozenset({"de", "des", "jeu"})  # as in `jeu de test`
+# A folder of such a name is no class of its own in a test folder.
 _NEUTRAL = frozenset(
     {"unknown", "unlabeled", "unlabelled", "all", "none", "raw", "public", "private", "default", "misc", "files",
      "part", "input"}
 )  # fmt: skip
-_IMAGES = frozenset({"images", "image", "imgs", "img"})
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 _MASKS = frozenset(
     {"masks", "mask", "labels", "label", "annotations", "annotation", "anns", "ann", "gt", "ground_truth",
-     "groundtruth", "segmentations", "segmentation"}
+     "groundtruth", "segmentations", "segmentation", "segmentationclass", "segmentationobject"}
 )  # fmt: skip
 # What lies beside splits, and is neither a split nor a class.
 _EXTRAS = frozenset(
@@ -61,9 +62,9 @@ def parsed(name: str) -> tuple[str | None, str]:
     splits, rest = set(), []
     for word in _tokens(name):
         found = _TOKEN.fullmatch(word)
-        if found is None:
+        if found is None and word not in _ARTICLES:
             rest.append(word)
-        elif found[1]:
+        elif found and found[1]:
             splits.add(_SPLITS[found[1]])
     if splits == {"train", "validation"}:  # `train_val`: what is left when the test images are taken away
         splits = {"train"}
@@ -122,7 +123,7 @@ def named_as_splits(names: Iterable[str]) -> dict[str, str]:
 def _tokens(name: str) -> list[str]:
     """Split a name at everything but letters, and at capitals inside words that are not known as a whole."""
     tokens = []
-    name = re.sub(r"(?i)(hold|held)[\W_]+out", "holdout", _plain(name))
+    name = re.sub(r"(?i)(hold|held)[\W_]+out", "holdout", re.sub(r"(?i)\bd['\u2019]", "", _plain(name)))
     for run in re.findall(r"[^\W\d_]+", name):
         if _TOKEN.fullmatch(run.lower()):
             tokens.append(run.lower())

@@ -3,8 +3,6 @@
 No PyTorch.
 """
 
-from pathlib import Path
-
 from cnnkit.errors import DataError
 from cnnkit.layouts import Tree, end_of, full_folders, has_pictures, label_of
 from cnnkit.splitnames import is_extra, masks_beside_images, named_as_splits
@@ -146,7 +144,7 @@ def _question_versions(tree: Tree, place: Folder, inside: dict[str, Folder]) -> 
     shown = named(sorted(shared))
     if not few:
         return [f"the classes are {named(full)}, and each of them has the folders {shown}"]
-    example = quoted(str(tree.root / Path(place.prefix) / next(iter(full))))
+    example = tree.path(next(iter(full.values())))
     raise DataError(
         f"{tree.path(place)} has the folders {named(full)}, and each of them has the folders {shown}: they look like "
         f"splits or versions of a data set. Rename them train and test, or give one of them with --data, such as "

@@ -8,6 +8,8 @@ from functools import cache
 
 def _plain(text: str) -> str:
     """Take the accents away, so that `entraînement` and `entrainement` are one word."""
+    if text.isascii():
+        return text
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
@@ -40,10 +42,9 @@ _MASKS = frozenset(
 # What lies beside splits, and is neither a split nor a class.
 _EXTRAS = frozenset(
     {"annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "unlabeled",
-     "unlabelled", "sample", "samples",
-     "prediction", "predictions", "pred", "predict", "submission", "submissions", "metadata", "meta", "docs", "scripts",
-     "notebooks", "output", "outputs", "results", "logs", "runs", "checkpoints", "weights", "demo", "extra", "extras",
-     "inference"}
+     "unlabelled", "sample", "samples", "prediction", "predictions", "pred", "predict", "submission", "submissions",
+     "metadata", "meta", "docs", "scripts", "notebooks", "output", "outputs", "results", "logs", "runs", "checkpoints",
+     "weights", "demo", "extra", "extras", "inference"}
 )  # fmt: skip
 _TOKEN = re.compile(
     "(?:{noise})*({split})?(?:{noise})*".format(

@@ -159,10 +159,9 @@ class _Reader:
             found = splits.get(split, [])
             full = [f for f in found if self.tree.holds_folders(f)]
             if len(full) > 1:
-                names = named(folder.name for folder in full)
                 raise DataError(
-                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {names}; expected one. "
-                    "Move the others out of it."
+                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, "
+                    f"{named(folder.name for folder in full)}; expected one. Move the others out of it."
                 )
             for other in found:
                 if other not in full:

@@ -121,7 +121,7 @@ class Tree:
 
 def has_pictures(folder: Folder) -> bool:
     """Whether there are images below a folder, or pictures that can be made into such."""
-    return any(
+    return bool(folder.images) or any(
         inner.images or any(reason == NOT_DOWNLOADED or name.lower().endswith(_PICTURES) for reason, name in inner.left)
         for inner in folder.below()
     )

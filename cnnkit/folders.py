@@ -3,22 +3,37 @@
 A split folder holds class folders, and a class folder holds images. Names count only where that leaves it open.
 """
 
+import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from cnnkit.doubts import EXPECTED, question_classes, question_names
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
 from cnnkit.layouts import Tree, has_pictures
 from cnnkit.pictures import how_to_convert
-from cnnkit.splitnames import is_extra, named_as_splits, split_of
-from cnnkit.walking import Folder, Skipped, Stat, gathered, in_order, left_out, listed, stat, tallied, walk
+from cnnkit.splitnames import is_neutral, is_numbered, split_of
+from cnnkit.walking import (
+    NOT_DOWNLOADED,
+    Folder,
+    Skipped,
+    Stat,
+    gathered,
+    in_order,
+    left_out,
+    listed,
+    named,
+    quoted,
+    stat,
+    tallied,
+    walk,
+)
 from cnnkit.words import sentence
 
 __all__ = ["Contents", "Skipped", "Stat", "read_folder", "stat", "walk"]
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")
-_EXPECTED = "Expected DIR/<class>/…, or DIR/train/<class>/… and DIR/test/<class>/…"
 _Classes = dict[str, dict[str, Stat]]  # the files of each class
 
 
@@ -60,9 +75,10 @@ def read_folder(folder: Path) -> Contents:
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
     if not there:
+        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
         raise DataError(
-            f"there is no image folder {folder}{'' if folder.is_absolute() else f' in {Path.cwd()}'}. Expected "
-            "DIR/<class>/…, named by its path with --data."
+            f"there is no image folder {quoted(str(folder))}{where}. Expected DIR/<class>/…, named by its path with "
+            "--data."
         )
     return _Reader(folder).contents()
 
@@ -80,7 +96,7 @@ class _Reader:
         if splits:
             by_split = self._splits(place, splits)
         else:
-            self._question_names(place)
+            self.warnings += question_names(self.tree, place)
             by_split = {"": self._all_classes([place])}
         classes = tuple(sorted(next(iter(by_split.values()))))
         indices = {label: index for index, label in enumerate(classes)}
@@ -122,7 +138,8 @@ class _Reader:
             for inner in chain[1:]:
                 if split := split_of(inner.name):
                     raise DataError(
-                        f"{self.tree.root} has the {split} folder {inner.name} and no train folder. {_EXPECTED}; "
+                        f"{quoted(str(self.tree.root))} has the {split} folder {quoted(inner.name)} and no train "
+                        f"folder. {EXPECTED}; "
                         f"or give {self.tree.path(inner)} itself."
                     )
         return chain[depth], found[depth]
@@ -133,18 +150,18 @@ class _Reader:
         used = {f.name for found in splits.values() for f in found}
         extras = [f for name, f in self.tree.folders(place).items() if name not in used]
         self._leave_extras(extras)
-        if extras:
-            names = listed(folder.name for folder in extras)
-            self.warnings.append(f"folders beside {listed(sorted(used))} that are no splits are left out: {names}")
+        if full_extras := [folder.name for folder in extras if has_pictures(folder)]:
+            self.warnings.append(
+                f"folders beside {named(sorted(used))} that are no splits are left out: {named(full_extras)}"
+            )
         chosen = {}
         for split in ("train", "validation", "test"):
             found = splits.get(split, [])
             full = [f for f in found if self.tree.holds_folders(f)]
             if len(full) > 1:
-                names = listed(folder.name for folder in full)
                 raise DataError(
-                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, {names}; expected one. "
-                    "Move the others out of it."
+                    f"{self.tree.path(place)} has {len(full)} folders of {split} images, "
+                    f"{named(folder.name for folder in full)}; expected one. Move the others out of it."
                 )
             for other in found:
                 if other not in full:
@@ -152,7 +169,9 @@ class _Reader:
             if full:
                 chosen[split] = full[0]
         train = chosen.pop("train")
-        by_split = {"train": self._all_classes(self.tree.chain(train))}
+        chain = self.tree.chain(train)
+        question_classes(self.tree, chain[-1])
+        by_split = {"train": self._all_classes(chain)}
         for split, folder in chosen.items():
             if given := self._given(folder, train, by_split["train"]):
                 by_split[split] = given
@@ -166,20 +185,26 @@ class _Reader:
         unknown = sorted(full - set(known))
         spellings = {label.casefold().strip(): label for label in known}
         close = {label: spellings[slip] for label in unknown if (slip := label.casefold().strip()) in spellings}
-        if len(full) < 2 and full.isdisjoint(known) and not close:
+        if full.isdisjoint(known) and not close and (not full or self._is_unlabelled(full, known)):
             self._leave_unlabelled(folder)
             return {}
         if unknown:
             hint = "".join(f" {label!r} may be {meant!r}." for label, meant in list(close.items())[:3])
             raise DataError(
                 f"{self.tree.path(folder)} has the {_class_list(unknown)}, which {self.tree.path(train)} lacks: "
-                f"it has {listed(sorted(known), 10)}.{hint} Rename or move the folders."
+                f"it has {named(sorted(known), 10)}.{hint} Rename or move the folders."
             )
         self._enter(chain)
         found = self._classes(chain[-1])
         if missing := sorted(known.keys() - labels.keys()):  # empty class folders have a warning of their own
             self.warnings.append(f"{self.tree.path(folder)} has no images of the {_class_list(missing)}")
         return found
+
+    @staticmethod
+    def _is_unlabelled(labels: set[str], known: _Classes) -> bool:
+        """Whether the names of the folders of a split say nothing of what their images show."""
+        lone = len(labels) == 1 and all(map(is_numbered, labels)) and not any(map(is_numbered, known))
+        return lone or all(map(is_neutral, labels))
 
     def _all_classes(self, chain: list[Folder]) -> _Classes:
         """Return the images of each class folder at the end of a chain, where all classes of the folder must be."""
@@ -189,12 +214,10 @@ class _Reader:
             return found
         skipped = tallied(self.left)
         endings = sorted(s.ending for s in skipped if s.convertible)
-        what = f"one class folder with images, {next(iter(found))}" if found else "no class folders with images"
+        what = f"one class folder with images, {quoted(next(iter(found)))}" if found else "no class folders with images"
         said = [sentence(s) for s in (*self.warnings, left_out(skipped)) if s]
-        raise DataError(
-            f"{self.tree.path(chain[-1])} has {what}; expected at least two, one folder a class. "
-            + " ".join([*said, *([how_to_convert(endings)] if endings else [])])
-        )
+        reason = f"{self.tree.path(chain[-1])} has {what}; expected at least two, one folder a class."
+        raise DataError(" ".join([reason, *said, *([how_to_convert(endings)] if endings else [])]))
 
     def _classes(self, place: Folder) -> _Classes:
         """Return the images of each class folder of a place."""
@@ -213,14 +236,21 @@ class _Reader:
             if files:
                 found[label] = files
                 continue
-            pictures = [s for s in tallied(left) if s.convertible]
+            tally = tallied(left)
+            pictures = [s for s in tally if s.convertible]
+            if absent := sum(s.count for s in tally if s.reason == NOT_DOWNLOADED):
+                raise DataError(
+                    f"the class folder {self.tree.path(parts[0])} has no images but {absent} that "
+                    f"{'are' if absent > 1 else 'is'} {NOT_DOWNLOADED}. Download the folder in Finder."
+                )
             if pictures:
                 raise DataError(
                     f"the class folder {self.tree.path(parts[0])} has only pictures that cannot be read: "
                     f"{listed(f'{s.count} {s.ending}' for s in pictures)}. "
                     f"{how_to_convert(s.ending for s in pictures)}"
                 )
-            empty.append(label)
+            bare = any(s.reason == "not an image" and not s.ending for s in tally)
+            empty.append(f"{quoted(label)} (files without an ending)" if bare else quoted(label))
         if empty:
             where = self.tree.path(place)
             self.warnings.append(f"class folders without images are left out of {where}: {listed(empty)}")
@@ -230,7 +260,12 @@ class _Reader:
         """Leave out what lies beside each folder of a chain."""
         for place, inner in pairwise(chain):
             self._stray(place)
-            self._leave_extras([f for f in self.tree.folders(place).values() if f is not inner])
+            if extras := [f for f in self.tree.folders(place).values() if f is not inner]:
+                self._leave_extras(extras)
+                self.warnings.append(
+                    f"{self.tree.path(inner)} is read, and not {named(f.name for f in extras)} beside it: only "
+                    f"{quoted(inner.name)} has images"
+                )
 
     def _stray(self, place: Folder) -> None:
         """Leave out what lies directly in a place that holds class or split folders."""
@@ -252,48 +287,14 @@ class _Reader:
         self.left += [*left, *(("unlabelled", name) for name in images)]
         path = self.tree.path(folder)
         if images:
+            command = shlex.quote(str(self.tree.root / folder.prefix))
             those = f"{len(images)} images are" if len(images) > 1 else "only image is"
             self.warnings.append(
-                f"{path} is left out, because its {those} in no class folder; to classify: cnnkit predict {path}"
+                f"{path} is left out, because its {those} in no class folder; to classify: cnnkit predict {command}"
             )
         else:
             self.warnings.append(f"{path} is left out: it has no images")
 
-    def _question_names(self, place: Folder) -> None:
-        """Refuse folders whose names are all those of splits: read on, they would be the classes. Say what is odd."""
-        inside = {name: f for name, f in self.tree.folders(place).items() if not is_extra(name)}
-        named = named_as_splits(inside)
-        others = sorted(inside.keys() - named)
-        where, shown = self.tree.path(place), listed(sorted(named))
-        within = {
-            name: {n for n, i in (self.tree.folders(f) if name in named else f.folders).items() if has_pictures(i)}
-            for name, f in inside.items()
-        }
-        if named and others:
-            if same := [name for name in named if within[name] and within[name] <= set(others)]:
-                raise DataError(
-                    f"{where} has the class folders {listed(others)}, and {listed(same)} with classes of the same "
-                    f"names. Move the class folders into {Path(where) / 'train'}, or {listed(same)} out of {where}."
-                )
-            if len(named) > 1 or any(within[name] for name in named):
-                verb = "is read as a class" if len(named) == 1 else "are read as classes"
-                self.warnings.append(f"{shown} {verb}, not as splits, beside {listed(others)}")
-        elif named:
-            for name in named:
-                self.tree.require_readable(inside[name])
-            what = f"{where} has the split folder{'s' * (len(named) > 1)} {shown}"
-            if train := [name for name, split in named.items() if split == "train"]:
-                raise DataError(f"{what}, and no class folders with images in {listed(train)}. {_EXPECTED}.")
-            raise DataError(f"{what} and no train folder. {_EXPECTED}.")
-        elif (
-            len(inside) > 1
-            and len(first := next(iter(within.values()))) > 1
-            and all(w == first for w in within.values())
-        ):
-            self.warnings.append(
-                f"the classes are {listed(inside)}, and each of them has the folders {listed(sorted(first))}"
-            )
-
 
 def _class_list(labels: list[str]) -> str:
-    return f"{'class' if len(labels) == 1 else 'classes'} {listed(labels)}"
+    return f"{'class' if len(labels) == 1 else 'classes'} {named(labels)}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.pictures import CONVERTIBLE
-from cnnkit.splitnames import is_extra, named_as_splits
-from cnnkit.walking import Folder, scanned
+from cnnkit.splitnames import is_extra, is_neutral, named_as_splits, split_of
+from cnnkit.walking import NOT_DOWNLOADED, Folder, quoted, scanned
 
 _PICTURES = tuple(CONVERTIBLE)
 
@@ -47,7 +47,9 @@ class Tree:
             try:
                 name.encode()
             except UnicodeEncodeError as error:
-                raise DataError(f"the name of the folder {self.path(folder)!r} is not UTF-8. Rename it.") from error
+                raise DataError(
+                    f"the name of the folder {str(self.root / folder.prefix)!r} is not UTF-8. Rename it."
+                ) from error
             labels.setdefault(label_of(name), []).append(folder)
         return labels
 
@@ -56,13 +58,27 @@ class Tree:
         return any(has_pictures(inner) for inner in self.folders(folder).values())
 
     def chain(self, place: Folder, known: Iterable[str] = ()) -> list[Folder]:
-        """Return a place, the only folder in it, the only one in that, and so on down to class or split folders."""
+        """Return a place, the only folder in it, the only one in that, and so on down to class or split folders.
+
+        The only folder with pictures is such a folder too, if it leads to class folders.
+        """
         chain = [place]
         while True:
             inside = [f for f in self.folders(chain[-1]).values() if has_pictures(f) or not is_extra(f.name)]
-            if len(inside) != 1 or label_of(inside[0].name) in known or not self.holds_folders(inside[0]):
+            full = [f for f in inside if has_pictures(f)]
+            if len(full) != 1 or label_of(full[0].name) in known or not self.holds_folders(full[0]):
                 return chain
-            chain += inside
+            if len(inside) > 1 and (self.splits(chain[-1]) or not self._round_classes(full[0], inside)):
+                return chain
+            chain += full
+
+    def _round_classes(self, folder: Folder, inside: list[Folder]) -> bool:
+        """Whether one folder of several is round the class folders, and no class beside others that are empty yet."""
+        others = [f for f in inside if f is not folder]
+        neutral = is_neutral(folder.name) and not split_of(folder.name)
+        if not neutral and not all(any(f.left for f in other.below()) for other in others):
+            return False
+        return len(full_folders(end_of(folder))) > 1
 
     def splits(self, place: Folder) -> dict[str, list[Folder]]:
         """Return the split folders of a place; none where its folders are classes, or there are no training images."""
@@ -74,8 +90,12 @@ class Tree:
         with_classes = {s for s, found in splits.items() if any(self.holds_folders(f) for f in found)}
         if "train" not in with_classes:
             return {}
-        # A class called train, with its images in folders, lies beside others that hold their images directly.
-        rivals = [f for name, f in inside.items() if f.images and name not in names and not is_extra(name)]
+        # A class called train, with its images in folders, lies beside other classes.
+        rivals = [
+            f
+            for name, f in inside.items()
+            if name not in names and not is_extra(name) and (f.images or len(full_folders(f)) > 1)
+        ]
         if rivals and len(with_classes) == 1 and len(names) <= len(rivals):
             return {}
         return splits
@@ -95,15 +115,32 @@ class Tree:
                 raise DataError(f"{other} and {name} in {self.root} are one folder, by a link. Remove the link.")
 
     def path(self, folder: Folder) -> str:
-        """Return where a folder is, beginning as the user wrote it."""
-        return str(self.root / folder.prefix)
+        """Return where a folder is, beginning as the user wrote it; a path with blanks is quoted."""
+        return quoted(str(self.root / folder.prefix))
 
 
 def has_pictures(folder: Folder) -> bool:
     """Whether there are images below a folder, or pictures that can be made into such."""
-    return any(
-        inner.images or any(name.lower().endswith(_PICTURES) for _, name in inner.left) for inner in folder.below()
+    return bool(folder.images) or any(
+        inner.images or any(reason == NOT_DOWNLOADED or name.lower().endswith(_PICTURES) for reason, name in inner.left)
+        for inner in folder.below()
     )
+
+
+def full_folders(folder: Folder) -> dict[str, Folder]:
+    """Return the folders directly in a folder that hold pictures, without following links."""
+    return {name: inner for name, inner in folder.folders.items() if has_pictures(inner)}
+
+
+def end_of(folder: Folder) -> Folder:
+    """Follow the only folder with pictures, the only one in that, and so on; links are not followed."""
+    while not folder.images:
+        inside = folder.folders if len(folder.folders) == 1 else full_folders(folder)
+        if len(inside) != 1:
+            break
+        (inner,) = inside.values()
+        folder = inner
+    return folder
 
 
 def label_of(name: str) -> str:

@@ -1,27 +1,50 @@
-"""Which folders are named as splits: `Train` and `Testing`, `seg_train`, and `birds_train` beside `birds_test`."""
+"""What the names of folders say: `Train`, `seg_test` and `Validierung` are splits, `images` and `masks` are parts."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
+
+def _plain(text: str) -> str:
+    """Take the accents away, so that `entraînement` and `entrainement` are one word."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
 _WORDS = {
-    "train": ("trainval", "train", "training", "trn"),
-    "validation": ("validation", "validate", "valid", "val", "devel", "development", "dev"),
+    "train": "trainval train training trn"
+    " trainings entrainement apprentissage entrenamiento addestramento treino treinamento 训练 訓練",
+    "validation": "validation validate valid val devel development dev"
+    " validierung validierungs validacion validazione validacao 验证 驗證 検証",
     # Food-11 and others call their test images evaluation.
-    "test": ("testing", "tests", "test", "tst", "holdout", "heldout", "evaluation", "eval"),
+    "test": "testing tests test tst holdout heldout evaluation eval essai prueba pruebas teste testes 测试 測試 テスト",
 }
-_SPLITS = {word: split for split, words in _WORDS.items() for word in words}
+_SPLITS = {_plain(word): split for split, words in _WORDS.items() for word in words.split()}
 _NOISE = (
     "datasets", "dataset", "data", "sets", "set", "images", "image", "imgs", "img", "pictures", "picture", "pics",
     "pic", "photos", "photo", "splits", "split", "seg", "digits", "digit", "folder", "dir", "jpeg", "jpg", "png",
+    "daten", "datensatz", "bilder", "donnees", "datos", "imagenes", "dati", "immagini", "dados", "imagens",
+    "数据", "集", "图片", _plain("データ"), "セット", "画像",
+)  # fmt: skip
+_ARTICLES = frozenset({"de", "des", "jeu"})  # as in `jeu de test`
+# A folder of such a name is no class of its own in a test folder.
+_NEUTRAL = frozenset(
+    {"unknown", "unlabeled", "unlabelled", "all", "none", "raw", "public", "private", "default", "misc", "files",
+     "part", "input"}
+)  # fmt: skip
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_MASKS = frozenset(
+    {"masks", "mask", "labels", "label", "annotations", "annotation", "anns", "ann", "gt", "ground_truth",
+     "groundtruth", "segmentations", "segmentation", "segmentationclass", "segmentationobject"}
 )  # fmt: skip
 # What lies beside splits, and is neither a split nor a class.
 _EXTRAS = frozenset(
-    {"annotation", "annotations", "label", "labels", "mask", "masks", "unlabeled", "unlabelled", "sample", "samples",
-     "prediction", "predictions", "pred", "predict", "submission", "submissions", "metadata", "meta", "docs", "scripts",
-     "notebooks", "output", "outputs", "results", "logs", "runs", "checkpoints", "weights", "demo", "extra", "extras",
-     "inference"}
+    {"annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "unlabeled",
+     "unlabelled", "sample", "samples", "prediction", "predictions", "pred", "predict", "submission", "submissions",
+     "metadata", "meta", "docs", "scripts", "notebooks", "output", "outputs", "results", "logs", "runs", "checkpoints",
+     "weights", "demo", "extra", "extras", "inference"}
 )  # fmt: skip
 _TOKEN = re.compile(
     "(?:{noise})*({split})?(?:{noise})*".format(
@@ -40,9 +63,9 @@ def parsed(name: str) -> tuple[str | None, str]:
     splits, rest = set(), []
     for word in _tokens(name):
         found = _TOKEN.fullmatch(word)
-        if found is None:
+        if found is None and word not in _ARTICLES:
             rest.append(word)
-        elif found[1]:
+        elif found and found[1]:
             splits.add(_SPLITS[found[1]])
     if splits == {"train", "validation"}:  # `train_val`: what is left when the test images are taken away
         splits = {"train"}
@@ -58,6 +81,25 @@ def split_of(name: str) -> str | None:
 def is_extra(name: str) -> bool:
     """Whether a folder's name is one of those that often lie beside splits, such as `annotations`."""
     return not _EXTRAS.isdisjoint(_tokens(name))
+
+
+def is_neutral(name: str) -> bool:
+    """Whether a folder's name says nothing of what its images show, such as `images`, `unknown` or `test_set`."""
+    words = _tokens(name)
+    return bool(words) and (bool(parsed(name)[0]) or all(w in _NEUTRAL or _TOKEN.fullmatch(w) for w in words))
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a folder's name has no letters."""
+    return not _tokens(name)
+
+
+def masks_beside_images(names: Iterable[str]) -> list[str]:
+    """Return the names of folders of masks or labels, if there is a folder of their images among them."""
+    by_lower = {name.lower(): name for name in names}
+    if _IMAGES.isdisjoint(by_lower):
+        return []
+    return [name for lower, name in by_lower.items() if lower in _MASKS]
 
 
 def named_as_splits(names: Iterable[str]) -> dict[str, str]:
@@ -82,7 +124,7 @@ def named_as_splits(names: Iterable[str]) -> dict[str, str]:
 def _tokens(name: str) -> list[str]:
     """Split a name at everything but letters, and at capitals inside words that are not known as a whole."""
     tokens = []
-    name = re.sub(r"(?i)(hold|held)[\W_]+out", "holdout", unicodedata.normalize("NFC", name))
+    name = re.sub(r"(?i)(hold|held)[\W_]+out", "holdout", re.sub(r"(?i)\bd['\u2019]", "", _plain(name)))
     for run in re.findall(r"[^\W\d_]+", name):
         if _TOKEN.fullmatch(run.lower()):
             tokens.append(run.lower())

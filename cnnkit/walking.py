@@ -2,11 +2,13 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.pictures import CONVERTIBLE, SUFFIXES
+from cnnkit.splitnames import masks_beside_images
 
 Stat = tuple[int, int]
 """A file's size in bytes, and when it was last changed in nanoseconds."""
@@ -25,10 +27,13 @@ _DOCUMENTS = frozenset(
     {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".md", ".rst",
      ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".py", ".pyc", ".ipynb", ".sh", ".bat", ".m",
      ".db", ".sqlite", ".pkl", ".pt", ".pth", ".onnx", ".safetensors", ".h5", ".zip", ".tar", ".gz", ".tgz", ".bz2",
-     ".xz", ".7z", ".rar", ".url", ".lnk", ".sha256", ".md5", ".names", ".data", ".parquet", ".lock"}
+     ".xz", ".7z", ".rar", ".url", ".lnk", ".sha256", ".md5", ".names", ".data", ".parquet", ".lock", ".cache", ".mat",
+     ".npy", ".npz", ""}
 )  # fmt: skip
 _QUIET = frozenset({"hidden", "system folder", "system file", "unlabelled", "unused folder"})
 _SHOWN = 3
+NOT_DOWNLOADED = "not downloaded from iCloud"
+_PLACEHOLDERS = tuple(f"{ending}.icloud" for ending in SUFFIXES | CONVERTIBLE)  # macOS writes .1.jpg.icloud for 1.jpg
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Skipped:
     """Files that are not read. A folder that is not entered counts as one.
 
     Attributes:
-        reason: "hidden", "system folder", "system file", "thumbnail folder", "not an image", "not a file",
-            "broken link", "link to a folder", "cannot be read", "outside the class folders", "unlabelled" or
-            "unused folder".
+        reason: "hidden", "system folder", "system file", "thumbnail folder", "mask", "not an image", "not a file",
+            "not downloaded from iCloud", "broken link", "link to a folder", "cannot be read",
+            "outside the class folders", "unlabelled" or "unused folder".
         ending: of the names, in lower case, such as ".heic"; empty where it does not matter.
         count: how many they are.
         examples: a few names inside the folder, with forward slashes; those of folders end in one.
@@ -138,7 +143,9 @@ def _sort_out(entries: list["os.DirEntry[str]"], folder: Folder) -> None:
         name = entry.name
         inside = prefix + name
         try:
-            if name.startswith("."):
+            if name.startswith(".") and name.lower().endswith(_PLACEHOLDERS):
+                left.append((NOT_DOWNLOADED, inside))
+            elif name.startswith("."):
                 left.append(("hidden", f"{inside}/" if entry.is_dir(follow_symlinks=False) else inside))
             elif entry.is_dir():
                 if name.lower() in _SYSTEM_FOLDERS:
@@ -167,8 +174,12 @@ def gathered(top: Folder) -> tuple[dict[str, Stat], list[tuple[str, str]]]:
         images |= folder.images
         left += folder.left
         left += [("link to a folder", f"{folder.prefix}{name}/") for name in folder.links]
+        masks = masks_beside_images(folder.folders) if len(folder.folders) > 1 else ()
         for name, inner in folder.folders.items():
-            if folder.images and name.lower() in _THUMBNAILS:
+            if name in masks:
+                for below in inner.below():
+                    left += [*below.left, *(("mask", image) for image in below.images)]
+            elif folder.images and name.lower() in _THUMBNAILS:
                 left.append(("thumbnail folder", inner.prefix))
             else:
                 todo.append(inner)
@@ -194,9 +205,11 @@ def tallied(left: Iterable[tuple[str, str]]) -> tuple[Skipped, ...]:
 
 
 def _ending(name: str) -> str:
-    # "img.0001" and "Dr. Who" have no ending that says what kind of file it is.
-    found = re.fullmatch(r"\.(?=.*[a-z])[a-z0-9_~]{1,12}", os.path.splitext(name)[1].lower())  # noqa: PTH122
-    return found[0] if found else ""
+    # "img.0001" and "Dr. Who" have no ending that says what kind of file it is; "1.jpg?raw=true" has.
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    if re.fullmatch(r"\.(?=.*[a-z])[a-z0-9_~]{1,12}", ending):
+        return ending
+    return re.sub(r"(?<=[^\w.]).*", "…", ending) if ending.startswith(_ENDINGS) else ""
 
 
 def left_out(skipped: Iterable[Skipped]) -> str:
@@ -214,11 +227,16 @@ def left_out(skipped: Iterable[Skipped]) -> str:
         words = _words(part)
         counts[words] = counts.get(words, 0) + part.count
     total = sum(counts.values())
+    example = quoted(meant[0].examples[0])
     said = listed((f"{count} {words[count > 1]}" for words, count in counts.items()), 6)
     folders = any(name.endswith("/") for part in told for name in part.examples)
     if total == 1:
-        return f"one {'folder' if folders else 'file'} is left out: {said}, {meant[0].examples[0]}"
-    return f"{total} files{' and folders' * folders} are left out: {said}, such as {meant[0].examples[0]}"
+        kind = meant[0].ending if meant[0].reason == "not an image" else ""
+        noun = "folder" if folders else "file"
+        if meant[0].reason == "cannot be read":
+            said = f"1 {noun} that cannot be read"
+        return f"{said}{f' {noun}' * bool(kind)} is left out: {example}"
+    return f"{total} files{' and folders' * folders} are left out: {said}, such as {example}"
 
 
 def _words(part: Skipped) -> tuple[str, str]:
@@ -230,6 +248,8 @@ def _words(part: Skipped) -> tuple[str, str]:
         return "that cannot be read", "that cannot be read"
     if part.reason == "outside the class folders":
         return "image outside the class folders", "images outside the class folders"
+    if part.reason == NOT_DOWNLOADED:
+        return f"picture {NOT_DOWNLOADED}", f"pictures {NOT_DOWNLOADED}"
     if part.reason == "not a file":
         return "special file", "special files"
     first, space, rest = part.reason.partition(" ")
@@ -247,3 +267,17 @@ def listed(names: Iterable[str], most: int = _SHOWN) -> str:
     if len(names) > most + 1:  # "and 1 other" would be no shorter than its name
         names = [*names[:most], f"{len(names) - most} others"]
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def quoted(name: str) -> str:
+    """Put a name or path with blanks in quotes, as a shell wants it.
+
+    >>> quoted("cat"), quoted("my cat")
+    ('cat', "'my cat'")
+    """
+    return shlex.quote(name) if re.search(r"\s", name) else name
+
+
+def named(names: Iterable[str], most: int = _SHOWN) -> str:
+    """Name a few of many folders or classes; those with blanks are quoted."""
+    return listed(map(quoted, names), most)

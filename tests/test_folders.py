@@ -79,6 +79,19 @@ ANIMALS, CAT = {"cat": 1, "dog": 1}, {"cat": 1}
         ("training", "validation", "evaluation"),
         ("train_val", "valid", "eval"),
         ("1. train", "2. val", "3. test"),
+        ("entra\u00eenement", "validation", "essai"),
+        ("apprentissage", "validation", "test"),
+        ("Donn\u00e9es d'entra\u00eenement", "Donn\u00e9es de validation", "Jeu de test"),
+        ("Entra\u0301inement_images", "valid", "test"),
+        ("Trainingsdaten", "Validierungsdaten", "Testdaten"),
+        ("Training", "Validierung", "Test"),
+        ("entrenamiento", "validaci\u00f3n", "pruebas"),
+        ("addestramento", "validazione", "test"),
+        ("treino", "validac\u0327a\u0303o", "teste"),
+        ("treinamento", "validacao", "testes"),
+        ("\u8bad\u7ec3\u96c6", "\u9a8c\u8bc1\u96c6", "\u6d4b\u8bd5\u96c6"),
+        ("\u8bad\u7ec3\u6570\u636e", "\u9a8c\u8bc1", "\u6d4b\u8bd5"),
+        ("\u8a13\u7df4\u30c7\u30fc\u30bf", "\u691c\u8a3c", "\u30c6\u30b9\u30c8"),
     ],
 )
 def test_split_folders_are_known_by_their_names(train: str, validation: str, test: str, tmp_path: Path) -> None:
@@ -105,6 +118,7 @@ def test_other_names_are_no_splits(name: str) -> None:
         (("{car,plane,train}/{1,2}.png",), ("car", "plane", "train")),
         (("{car,plane}/1.png", "train/{steam,electric}/1.png"), ("car", "plane", "train")),
         (("car/1.png", "train/{steam,electric}/1.png"), ("car", "train")),
+        (("train/{steam,diesel}/1.png", "bus/{red,blue}/1.png"), ("bus", "train")),
         (("{valid,invalid}/1.png",), ("invalid", "valid")),
         (("{dev,prod,test}/1.png",), ("dev", "prod", "test")),
         (("{test_tube,train_station}/1.png",), ("test_tube", "train_station")),
@@ -119,9 +133,16 @@ def test_a_class_may_have_the_name_of_a_split(files: tuple[str, ...], classes: t
 
 def test_a_guess_between_class_and_split_is_said(tmp_path: Path) -> None:
     make(tmp_path, "{car,plane}/1.png", "train/{steam,electric}/1.png")
-    assert said(read_folder(tmp_path)) == "train is read as a class, not as splits, beside car and plane"
-    folds = read_folder(make(tmp_path / "D", "fold1/{cat,dog}/1.png", "fold2/{cat,dog}/1.png"))
-    assert said(folds) == "the classes are fold1 and fold2, and each of them has the folders cat and dog"
+    assert said(read_folder(tmp_path)) == "train is read as a class, not as a split, beside car and plane"
+    make(tmp_path / "D", *(f"{patient}/{{ill,well}}/1.png" for patient in "ABCD"))
+    assert said(read_folder(tmp_path / "D")) == (
+        "the classes are A, B, C and D, and each of them has the folders ill and well"
+    )
+    make(tmp_path / "E", "test/1.png", "{cat,dog}/1.png", "unlabeled/1.png")
+    assert read_folder(tmp_path / "E").warnings == (
+        "unlabeled is read as a class",
+        "test is read as a class, not as a split, beside cat and dog",
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,6 +186,114 @@ def test_a_folder_that_is_no_good_is_refused_with_the_reason(
         read_folder(make(tmp_path / "D", "./", *files))
 
 
+def splits_in(folder: str, *splits: str) -> list[str]:
+    return [f"{folder}/{split}/{{cat,dog}}/1.png" for split in splits]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("{cat,dog}/1.png", "D/{cat,dog}/1.png"), "D seems to hold the data set again, in .*D/D: .* cat and dog. "),
+        (("{a,b,c}/1.png", "x/y/{a,b}/1.png"), "D seems to hold the data set again, in .*D/x/y: .* a and b. Give"),
+        (("D/{a,b}/1.png", "D/D/{a,b,c}/1.png"), "D/D seems to hold the data set again, in .*D/D/D: "),
+        (("train/{a,b}/1.png", "train/old/{a,b}/1.png"), "train seems to hold the data set again, in .*old: "),
+        ((*splits_in("ds", "train", "val"), "runs/classify/{train,val}/1.jpg"),
+         "ds has the split folders train and val, so .* a data set and not like a class. Give it with --data"),
+        ((*splits_in("a", "train", "test"), *splits_in("b", "train", "test")), "Give one of .*D/a and .*D/b with"),
+        ((*splits_in("a/b", "Training"), *splits_in("c/d", "Training", "Test")), "D/a has the split folder Training, "),
+        ((*splits_in("New/New", "train", "valid"), "test/test/1.jpg"), "D/New has the split folders train and valid"),
+        (("{cat,dog}/1.png", *splits_in("old", "train", "test")), "D/old has the split folders test and train"),
+        (("{cat,dog}/train/1.png", "{cat,dog}/test/1.png", "cat/test/2.png", "dog/train/2.png", "dog/test/1.png",
+          "cat/train/2.png"), "have split folders inside, test and train. cnnkit expects .* 'train/cat'"),
+        (("fold1/{cat,dog}/1.png", "fold2/{cat,dog}/1.png"),
+         "folders fold1 and fold2, and each of them has the folders cat and dog: they look like splits .* Rename them"),
+        (("train/{day,night}/1.png", "bus/{day,night}/1.png"), "folders bus and train, .* they look like splits"),
+        (("train/{a,b}/1.png", "train/train/{a,b}/1.png"), "train seems to hold the data set again, in .*train/train"),
+        (("train/{a,b}/1.png", "test/{0,1}/1.png"), "test has the classes 0 and 1, which .*train lacks"),
+        (("train/{a,b}/1.png", "more/{a,b,c}/1.png"), "folders more and train, .* folders a and b: they look like sp"),
+        (("train/{cat,dog}/1.png", "test/emu/1.png"), "test has the class emu, which .*train lacks"),
+        (("train/{cat,dog}/1.png", "val/emu/1.png", "test/1.png"), "val has the class emu, which .*train lacks"),
+        (("train/{0,1}/1.png", "test/2/1.png"), "test has the class 2, which .*train lacks"),
+        (("train/{images,masks}/1.png",), "train has the folders images and masks: it looks like a segmentation"),
+        (("{images,labels}/1.png",), "D has the folders images and labels: it looks like a segmentation or detection"),
+        (("VOC/{JPEGImages,SegmentationClass}/1.jpg",), "the folders JPEGImages and SegmentationClass: it looks like"),
+        (("train/images/1.png", "train/labels/1.txt"), "train has the folders images and labels: it looks like"),
+        (("images/{a,b}/1.png", "masks/{a,b}/1.png"), "If the folders in .*images are the classes, give it"),
+        (("dog/1.png", "cat/.{1,2}.jpg.icloud"), "class folder .*cat has no images but 2 that are not downloaded"),
+        (("dog/1.png", "cat/{1,2}"), "left out of .*D: cat .files without an ending."),
+    ],
+)  # fmt: skip
+def test_what_looks_like_something_else_than_classes_is_refused(
+    files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        read_folder(make(tmp_path / "D", *files))
+
+
+@pytest.mark.parametrize(
+    ("files", "entered", "beside"),
+    [
+        (("dtd/images/{cat,dog}/1.png", "dtd/imdb/imdb.mat", "dtd/labels/1.txt"), "dtd/images", "imdb and labels"),
+        (("D/Data/CLS/train/{cat,dog}/1.png", "D/Annotations/CLS/1.xml", "D/ImageSets/1.txt"), "D/Data",
+         "Annotations and ImageSets"),
+        (("data/{cat,dog}/1.png", "src/1.py", "notebooks/1.ipynb", "my models/"), "data",
+         "'my models', notebooks and src"),
+    ],
+)  # fmt: skip
+def test_the_only_folder_with_pictures_is_entered_and_said(
+    files: tuple[str, ...], entered: str, beside: str, tmp_path: Path
+) -> None:
+    contents = read_folder(make(tmp_path, *files))
+    assert contents.classes == ("cat", "dog")
+    assert said(contents) == (
+        f"{tmp_path / entered} is read, and not {beside} beside it: only {Path(entered).name} has images"
+    )
+
+
+def test_masks_beside_the_images_of_a_class_are_left_out_and_counted(tmp_path: Path) -> None:
+    make(tmp_path, "{ill,well}/images/1.png", "ill/masks/{1,2}.png", "well/masks/1.png", "well/masks/1.txt")
+    contents = read_folder(tmp_path)
+    assert list(contents.files) == ["ill/images/1.png", "well/images/1.png"]
+    assert said(contents) == "4 files are left out: 3 masks and 1 .txt, such as ill/masks/1.png"
+    assert skipped(contents)["mask", ""] == 3
+
+
+def test_pictures_that_icloud_holds_are_counted(tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path, *TWO, "cat/.2.JPG.icloud", "dog/.notes.txt.icloud"))
+    assert said(contents) == "1 picture not downloaded from iCloud is left out: cat/.2.JPG.icloud"
+    assert skipped(contents) == {("not downloaded from iCloud", ""): 1, ("hidden", ""): 1}
+
+
+@pytest.mark.parametrize("file", ["model.cache", "x.mat", "x.npy", "x.npz", "LICENSE", "img1"])
+def test_files_that_are_no_pictures_need_no_warning(file: str, tmp_path: Path) -> None:
+    assert read_folder(make(tmp_path, *TWO, f"cat/{file}")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("cat/2.HEIC", "1 .heic file is left out: cat/2.HEIC"),
+        ("cat/my phone.heic", "1 .heic file is left out: 'cat/my phone.heic'"),
+        ("cat/2.jpg?raw=true", "1 .jpg?… file is left out: cat/2.jpg?raw=true"),
+        ("2.png", "1 image outside the class folders is left out: 2.png"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_one_file_that_is_left_out_is_named(file: str, message: str, tmp_path: Path) -> None:
+    assert said(read_folder(make(tmp_path, *TWO, file))) == message
+
+
+def test_names_with_blanks_are_quoted(tmp_path: Path) -> None:
+    contents = read_folder(make(tmp_path / "my data", "train/{cat,dog}/1.png", "test/1.png"))
+    path = f"'{tmp_path}/my data/test'"
+    assert said(contents).startswith(f"{path} is left out, ")
+    assert said(contents).endswith(f"cnnkit predict {path}")
+    with pytest.raises(DataError, match=r"my data/no' has no class .*, one folder a class\.$"):
+        read_folder(make(tmp_path / "my data" / "no", "./"))
+    with pytest.raises(DataError, match=r"has the class 'cat ', which .* 'cat ' may be 'cat'"):
+        read_folder(make(tmp_path / "D", "train/{cat,dog}/1.png", "test/{cat ,dog}/1.png"))
+
+
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no image folder .*gone"):
         read_folder(tmp_path / "gone")
@@ -174,11 +303,10 @@ def test_no_folder_is_an_error(tmp_path: Path) -> None:
     ("files", "names"),
     [
         (("single_prediction/1.jpg",), "single_prediction"),
-        (("annotations/1.xml",), "annotations"),
         (("unlabeled/{1,2}.jpg", "sample/cat/1.jpg"), "sample and unlabeled"),
         (("seg_pred/seg_pred/1.jpg",), "seg_pred"),
         (("original/{cat,dog}/1.jpg",), "original"),
-        (("notes/",), "notes"),
+        (("train - Copy/{cat,dog}/1.jpg",), "'train - Copy'"),
     ],
 )
 def test_an_extra_folder_beside_splits_is_left_out_and_said(files: tuple[str, ...], names: str, tmp_path: Path) -> None:
@@ -187,6 +315,13 @@ def test_an_extra_folder_beside_splits_is_left_out_and_said(files: tuple[str, ..
     assert counts(contents) == {"train": ANIMALS, "test": ANIMALS}
     assert contents.warnings == (f"folders beside test and train that are no splits are left out: {names}",)
     assert {s.reason for s in contents.skipped} == {"unused folder"}
+
+
+def test_an_extra_folder_without_pictures_needs_no_warning(tmp_path: Path) -> None:
+    make(tmp_path, "{train,test}/cat/1.png", "{train,test}/dog/1.png", "annotations/1.xml", "notes/", "LICENSE")
+    contents = read_folder(tmp_path)
+    assert contents.warnings == ()
+    assert skipped(contents) == {("unused folder", ""): 2, ("not an image", ""): 1}
 
 
 def test_an_extra_folder_beside_train_alone_is_left_out(tmp_path: Path) -> None:
@@ -224,7 +359,17 @@ def test_a_class_is_not_entered_because_the_other_is_empty(tmp_path: Path) -> No
         read_folder(make(tmp_path, "cat/{near,far}/1.png", "dog/"))
 
 
-@pytest.mark.parametrize("files", [("test/{1,2,3}.jpg",), ("test/unknown/{1,2,3}.jpg",), ("test/test/{1,2,3}.jpg",)])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("test/{1,2,3}.jpg",),
+        ("test/public/{1,2}.jpg", "test/private/1.jpg"),
+        ("test/unknown/{1,2,3}.jpg",),
+        ("test/0/{1,2,3}.jpg",),
+        ("test/unlabeled images/{1,2,3}.jpg",),
+        ("test/test/{1,2,3}.jpg",),
+    ],
+)
 def test_an_unlabelled_test_folder_stops_nothing(files: tuple[str, ...], tmp_path: Path) -> None:
     contents = read_folder(make(tmp_path, "train/{cat,dog}/1.png", *files))
     assert counts(contents) == {"train": ANIMALS}
@@ -293,8 +438,8 @@ def test_what_could_be_meant_as_an_image_is_said(tmp_path: Path) -> None:
         (tmp_path / "cat" / f"{name}.jpg").symlink_to("nowhere.jpg")
     contents = read_folder(tmp_path)
     assert said(contents) == (
-        "10 files are left out: 3 .heic, 2 broken links, 1 without an ending, 1 image outside the class folders and "
-        "3 .txt, such as cat/a.heic"
+        "10 files are left out: 3 .heic, 2 broken links, 1 image outside the class folders, 3 .txt and 1 without an "
+        "ending, such as cat/a.heic"
     )
     assert skipped(contents) == {
         ("not an image", ".heic"): 3, ("not an image", ".txt"): 3, ("broken link", ".jpg"): 2,
@@ -433,9 +578,9 @@ def test_a_walk_finds_the_images_of_every_layout(tmp_path: Path) -> None:
 
 PARTS = st.sampled_from(
     ["train", "Test", "val", "valid", "cat", "Cat", "dog", NFC, NFD, "data", "seg_train", "birds_test", "thumbs",
-     "__MACOSX", ".git", "annotations", "x.png"]
+     "__MACOSX", ".git", "annotations", "images", "masks", "validaci\u00f3n", "my cat", "x.png"]
 )  # fmt: skip
-FILES = st.sampled_from(["1.png", "2.JPG", "a.heic", "a.txt", ".b.png", "none", ""])
+FILES = st.sampled_from(["1.png", "2.JPG", "a.heic", "a.txt", ".c.png.icloud", ".b.png", "none", ""])
 LINKS = st.tuples(st.lists(PARTS, min_size=1, max_size=3), st.lists(PARTS, max_size=2))
 
 

@@ -85,7 +85,7 @@ def test_what_a_folder_holds_and_cannot_be_read_is_said(predict: Cli, own_photos
     (own_photos / "dark" / "phone.heic").rename(own_photos / "only" / "phone.heic")
     result = predict(own_photos / "only")
     assert result.exit_code == 1
-    assert "; one file is left out: 1 .heic, phone.heic" in result.stderr
+    assert "; 1 .heic file is left out: phone.heic" in result.stderr
     assert "onvert" in result.stderr
 
 

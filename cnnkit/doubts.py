@@ -131,7 +131,7 @@ def _refuse_copies(tree: Tree, place: Folder, full: dict[str, Folder]) -> None:
 
 
 def _question_versions(tree: Tree, place: Folder, inside: dict[str, Folder]) -> list[str]:
-    """Refuse two or three folders with the same class folders inside, or a split and others that share some."""
+    """Refuse a split and others that share class folders; return a warning of other folders that do."""
     full = {name: folder for name, folder in inside.items() if has_pictures(folder)}
     if len(full) < 2:
         return []
@@ -142,11 +142,12 @@ def _question_versions(tree: Tree, place: Folder, inside: dict[str, Folder]) -> 
     if len(shared) < 2 or masks_beside_images(shared) or not (equal or (few and named_as_splits(full))):
         return []
     shown = named(sorted(shared))
-    if not few:
-        return [f"the classes are {named(full)}, and each of them has the folders {shown}"]
+    if not (few and named_as_splits(full)):  # classes may well have the same folders inside, such as years
+        advice = "; if these are splits of a data set, rename them train and test" if few else ""
+        return [f"the classes are {named(full)}, and each of them has the folders {shown}{advice}"]
     example = tree.path(next(iter(full.values())))
     raise DataError(
         f"{tree.path(place)} has the folders {named(full)}, and each of them has the folders {shown}: they look like "
-        f"splits or versions of a data set. Rename them train and test, or give one of them with --data, such as "
-        f"{example}. If they are classes, put their images directly into them."
+        f"splits of a data set. Rename them train and test, or give one of them with --data, such as {example}. If "
+        "they are classes, put their images directly into them."
     )

@@ -205,8 +205,6 @@ def splits_in(folder: str, *splits: str) -> list[str]:
         (("{cat,dog}/1.png", *splits_in("old", "train", "test")), "D/old has the split folders test and train"),
         (("{cat,dog}/train/1.png", "{cat,dog}/test/1.png", "cat/test/2.png", "dog/train/2.png", "dog/test/1.png",
           "cat/train/2.png"), "have split folders inside, test and train. cnnkit expects .* 'train/cat'"),
-        (("fold1/{cat,dog}/1.png", "fold2/{cat,dog}/1.png"),
-         "folders fold1 and fold2, and each of them has the folders cat and dog: they look like splits .* Rename them"),
         (("train/{day,night}/1.png", "bus/{day,night}/1.png"), "folders bus and train, .* they look like splits"),
         (("train/{a,b}/1.png", "train/train/{a,b}/1.png"), "train seems to hold the data set again, in .*train/train"),
         (("train/{a,b}/1.png", "test/{0,1}/1.png"), "test has the classes 0 and 1, which .*train lacks"),

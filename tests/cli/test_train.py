@@ -63,6 +63,7 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
             {"label": "light", "train": 6, "validation": 2, "test": 2},
         ],
         "preparation": "12×10 RGB to 28×28 grey, contain",
+        "skipped": [],
     }
     assert [epoch["epoch"] for epoch in found["data"]["epochs"]] == [1, 2]
     assert set(found["data"]["epochs"][0]) == {

@@ -209,10 +209,10 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         return
     if used == "validation" and not chosen:
         yield f"there is no test set in {known.name}; these are validation figures: the images chose the best epoch"
-    elif exposure.validated:
-        yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if exposure.trained:
         yield f"the network was trained on {_of(exposure.trained, count)}, so it does better on them than on new ones"
+    if exposure.validated and (chosen or used != "validation"):
+        yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if exposure.changed:
         yield (
             f"{counted(exposure.changed, 'image')} of {known.name} {_have(exposure.changed)} the name of one that the "

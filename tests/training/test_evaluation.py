@@ -316,7 +316,7 @@ def names_of(run: Path, part: str) -> list[str]:
         ("test", 0, 0, ()),
         ("validation", 0, 4, ("chosen on all of these 4 images",)),
         ("train", 12, 0, ("trained on all of these 12 images",)),
-        ("all", 12, 4, ("chosen on 4 of these 20 images", "trained on 12 of these 20 images")),
+        ("all", 12, 4, ("trained on 12 of these 20 images", "chosen on 4 of these 20 images")),
     ],
 )
 def test_what_the_network_has_seen_of_its_own_data_is_known(

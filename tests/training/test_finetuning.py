@@ -95,8 +95,8 @@ def test_for_other_classes_the_head_is_new_and_the_rest_is_not(tiny_run: Path, p
     # Its list has hashes of pixels, and a folder's are of files.
     assert notes[:-1] == [
         LoadNote(
-            f"pretraining data unknown: nothing says which images {tiny_run} was trained on, and it may have seen those "
-            "that are held out here",
+            f"pretraining data unknown: nothing says which images {tiny_run} was trained on, and it may have seen "
+            "those that are held out here",
             warning=True,
         )
     ]

@@ -18,6 +18,7 @@ from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, without_frames
 from cnnkit.modes import Picture
 from cnnkit.pictures import FORMATS, ImageSource, Pixels, opened
+from cnnkit.resampling import Box, resized
 from cnnkit.words import counted
 
 MAX_SIDE = 4096
@@ -213,10 +214,8 @@ def _without_extremes(image: Image.Image) -> Image.Image:
     return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
 
 
-def _resized(
-    image: Image.Image, size: tuple[int, int], to: Preprocessing, box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
-    return image.resize(size, _RESAMPLING[to.interpolation], box=box)
+def _resized(image: Image.Image, size: tuple[int, int], to: Preprocessing, box: Box | None = None) -> Image.Image:
+    return resized(image, size, _RESAMPLING[to.interpolation], box)
 
 
 def _stretch(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:

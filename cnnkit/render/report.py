@@ -68,7 +68,7 @@ def show(found: Report) -> None:
     for warning in warnings(found):
         if warning not in said:
             console.say(out, Text(console.printable(warning), "yellow"))
-    for text in texts(found):
+    for text in sentences(found):
         console.say(out, Text(console.printable(text)))
     for reason in dict.fromkeys(missing.reason for missing in found.left_out if missing.reason != _NOT_ASKED):
         names = ", ".join(missing.section for missing in found.left_out if missing.reason == reason)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from cnnkit import ink
+from cnnkit.cautions import Caution
 from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, without_frames
 from cnnkit.modes import Picture
@@ -175,8 +176,11 @@ def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
     size = image.size
     image, kept = _FITS[preprocessing.fit](_without_extremes(image), preprocessing)
     if image.size != size or kept < 1:
-        little = f", {f'{kept:.0%}' if kept >= 0.01 else 'less than 1%'} of the picture kept" if kept < 0.5 else ""
-        steps.append(f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}{little}")
+        fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}"
+        if kept < 0.5:
+            share = f"{kept:.0%}" if kept >= 0.01 else "less than 1%"
+            fitted = Caution(f"{fitted}, {share} of the picture kept", "less than half of the picture is kept")
+        steps.append(fitted)
     pixels = np.asarray(image, np.uint8).reshape(preprocessing.shape)
     return Prepared(pixels, tuple(steps), _original(picture, kept))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from cnnkit.cautions import Caution
 from cnnkit.resampling import resized
 
 SHAPE = (28, 28)
@@ -92,7 +93,7 @@ def box_all(images: Sequence[Grey], *, recolour: bool) -> list[tuple[Grey, list[
 def _box(image: Grey, recolour: bool, steps: list[str]) -> tuple[Grey, list[str]]:
     drawing, stroke = _find_ink(image, recolour)
     if drawing is None:
-        return np.zeros(SHAPE, np.uint8), ["blank: nothing is drawn on it"]
+        return np.zeros(SHAPE, np.uint8), [Caution("blank: nothing is drawn on it", "the picture is blank")]
     if stroke < _MIN_STROKE:
         drawing = _thicken(drawing, stroke)
         steps.append("thin strokes thickened")

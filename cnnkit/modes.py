@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import sixteen
+from cnnkit.cautions import Caution
 from cnnkit.depth import DEPTHS, Range, Span, ends, misfit, scaled, value_range
 
 _UPRIGHT = {
@@ -127,9 +128,13 @@ def _eight_bits(
     used = value_range(span) if values_range is None else values_range
     # A file of 16 bits that fills them leaves nothing to guess.
     guessed = values_range is None and not (kind.startswith("16-bit") and used == (0, 65535))
-    steps.append(f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}")
+    step = f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}"
+    kinds = ["only the upper 8 of 16 bits are read"] * bool(how)
+    kinds += ["the range of values is guessed from each image by itself"] * guessed
+    steps.append(Caution(step, *kinds) if kinds else step)
     if values_range is not None and (problem := misfit(span, values_range)):
-        steps.append(f"does not fit that range: {problem}")
+        kind = f"the values do not fit the range {ends(values_range)} of the training"
+        steps.append(Caution(f"does not fit that range: {problem}", kind))
     return scaled(values, used), span
 
 

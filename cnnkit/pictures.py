@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnnkit import sixteen
+from cnnkit.cautions import Caution
 from cnnkit.depth import Range
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
 from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, how_to_convert, is_heic
@@ -136,7 +137,7 @@ def _decoded(
                 f"{name} has {image.width}×{image.height} pixels, more than {max_pixels:,}. Make it smaller."
             )
         frames = _frames(image, data)
-        steps = [frames] if frames else []
+        steps: list[str] = [Caution(frames, "only the first of several frames or pages is used")] if frames else []
         if sixteen.is_sixteen_bit(image):
             again = Image.open(io.BytesIO(data), formats=formats)
             return from_sixteen_bits(image, again, values_range, steps, frames=bool(frames))

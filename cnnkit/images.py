@@ -88,6 +88,7 @@ class Original:
         span: of its values, where they are deeper than 8 bits.
         first_of_frames: the file has more frames or pages, which were left out.
         kept: share of the picture's area that the fit keeps.
+        coarse: only the upper 8 of its 16 bits could be read.
     """
 
     width: int
@@ -96,6 +97,7 @@ class Original:
     span: Span | None = None
     first_of_frames: bool = False
     kept: float = 1.0
+    coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def prepare_all(
 
 def _original(picture: Picture, kept: float = 1.0) -> Original:
     width, height = picture.image.size
-    return Original(width, height, picture.mode, picture.span, picture.first_of_frames, kept)
+    return Original(width, height, picture.mode, picture.span, picture.first_of_frames, kept, picture.coarse)
 
 
 def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:

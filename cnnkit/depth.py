@@ -31,7 +31,11 @@ _DARK, _FLAT = 1 / 12, 1 / 100
 """Shares of a range that the values of an image hardly stay below, or span, unless they are of another depth."""
 
 _BLOCK = 1 << 20
-"""Values that are scaled together, as float64."""
+"""Values that are worked on together."""
+
+
+class PixelError(ValueError):
+    """Pixels that make no picture. The message goes on after the name of the image, and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +63,23 @@ class Span:
         """Sum up the values of one image, integer or floating-point, of any shape.
 
         Raises:
-            ValueError: there are none, or some are not finite.
+            PixelError: there are none, or some are not finite.
         """
         flat = values.reshape(-1)
         if not flat.size:
-            raise ValueError("it has no pixels")
+            raise PixelError("has no pixels")
         floating = flat.dtype.kind == "f"
         if floating and not np.isfinite(flat).all():
-            raise ValueError("it has pixels that are not finite numbers")
+            raise PixelError("has pixels that are not numbers (NaN or infinity); replace them, for example by 0")
         # An eighth at most: where there are hardly any values, each one counts.
         outside = min(max(_FEWEST, int(flat.size * _TRIMMED)), flat.size // 8)
-        ordered = np.partition(flat, (outside, flat.size - 1 - outside))
+        ranks = (0, outside, flat.size - 1 - outside, flat.size - 1)
+        least, low, high, most = map(float, _at_ranks(flat, ranks))
         return cls(
-            least=float(flat.min()),
-            most=float(flat.max()),
-            low=float(ordered[outside]),
-            high=float(ordered[-1 - outside]),
+            least=least,
+            most=most,
+            low=low,
+            high=high,
             whole=not floating or bool((np.floor(flat) == flat).all()),
             floating=floating,
             count=flat.size,
@@ -103,6 +108,17 @@ class Span:
         if not spans:
             raise ValueError("there are no spans to join")
         return reduce(Span.merge, spans)
+
+
+def _at_ranks(values: NDArray[Any], ranks: tuple[int, ...]) -> NDArray[Any]:
+    """Return the values, of [N], that would be at these places in their order."""
+    if values.dtype == np.uint16:
+        # By their histogram, which takes a copy of a block in place of one of the whole image.
+        counts = sum(
+            np.bincount(values[start : start + _BLOCK], minlength=1 << 16) for start in range(0, values.size, _BLOCK)
+        )
+        return np.searchsorted(np.cumsum(counts), ranks, side="right")
+    return np.asarray(np.partition(values, ranks)[list(ranks)])
 
 
 def value_range(span: Span) -> Range:

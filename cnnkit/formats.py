@@ -1,15 +1,17 @@
 """Which image files are read, and how to convert those that are not."""
 
+import re
 from collections.abc import Iterable
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "DIB")
 """The formats that are read, by Pillow's names."""
 
 _SUFFIXES = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
     "WEBP": (".webp",),
-    "BMP": (".bmp", ".dib"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
@@ -24,6 +26,19 @@ _OTHERS = """
 """
 CONVERTIBLE = frozenset(_OTHERS.split())
 """Endings of pictures that are not read, but that can be converted."""
+
+_MAGIC: dict[str, tuple[str, str]] = {
+    "PNG": ("PNG", r"\x89PNG"),
+    "JPEG": ("JPEG", r"\xff\xd8\xff"),
+    "WebP": ("WEBP", r"RIFF....WEBP"),
+    "BMP": ("BMP", r"BM....\0\0\0\0"),
+    "GIF": ("GIF", r"GIF8"),
+    "TIFF": ("TIFF", r"II[*+]\0|MM\0[*+]"),
+    "PNM": ("PPM", r"P[1-7]\s"),
+    "PFM": ("PPM", r"P[Ff]\s"),
+    "AVIF": ("AVIF", r"....ftypavi[fs]"),
+}
+"""By the usual name of a format: Pillow's name, and a pattern of the first bytes."""
 
 _HEIC = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
 
@@ -42,6 +57,14 @@ def how_to_convert(endings: Iterable[str]) -> str:
         f"cnnkit does not read {named} files. Convert them to JPEG first, for example with ImageMagick: "
         f"magick mogrify -format jpg {files}"
     )
+
+
+def format_of(data: bytes, formats: Iterable[str]) -> str:
+    """Return the usual name of the format that the first bytes of a file show, empty where it is none of these."""
+    for name, (pillows, pattern) in _MAGIC.items():
+        if pillows in formats and re.match(pattern.encode("latin-1"), data, re.DOTALL):
+            return name
+    return ""
 
 
 def is_heic(data: bytes) -> bool:

@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from cnnkit import ink
+from cnnkit.cautions import Caution
 from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, without_frames
 from cnnkit.modes import Picture
 from cnnkit.pictures import FORMATS, ImageSource, Pixels, opened
+from cnnkit.resampling import Box, resized
 from cnnkit.words import counted
 
 MAX_SIDE = 4096
@@ -86,6 +88,7 @@ class Original:
         span: of its values, where they are deeper than 8 bits.
         first_of_frames: the file has more frames or pages, which were left out.
         kept: share of the picture's area that the fit keeps.
+        coarse: only the upper 8 of its 16 bits could be read.
     """
 
     width: int
@@ -94,6 +97,7 @@ class Original:
     span: Span | None = None
     first_of_frames: bool = False
     kept: float = 1.0
+    coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ def prepare_all(
 
 def _original(picture: Picture, kept: float = 1.0) -> Original:
     width, height = picture.image.size
-    return Original(width, height, picture.mode, picture.span, picture.first_of_frames, kept)
+    return Original(width, height, picture.mode, picture.span, picture.first_of_frames, kept, picture.coarse)
 
 
 def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
@@ -174,8 +178,11 @@ def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
     size = image.size
     image, kept = _FITS[preprocessing.fit](_without_extremes(image), preprocessing)
     if image.size != size or kept < 1:
-        little = f", {f'{kept:.0%}' if kept >= 0.01 else 'less than 1%'} of the picture kept" if kept < 0.5 else ""
-        steps.append(f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}{little}")
+        fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}"
+        if kept < 0.5:
+            share = f"{kept:.0%}" if kept >= 0.01 else "less than 1%"
+            fitted = Caution(f"{fitted}, {share} of the picture kept", "less than half of the picture is kept")
+        steps.append(fitted)
     pixels = np.asarray(image, np.uint8).reshape(preprocessing.shape)
     return Prepared(pixels, tuple(steps), _original(picture, kept))
 
@@ -213,10 +220,8 @@ def _without_extremes(image: Image.Image) -> Image.Image:
     return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
 
 
-def _resized(
-    image: Image.Image, size: tuple[int, int], to: Preprocessing, box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
-    return image.resize(size, _RESAMPLING[to.interpolation], box=box)
+def _resized(image: Image.Image, size: tuple[int, int], to: Preprocessing, box: Box | None = None) -> Image.Image:
+    return resized(image, size, _RESAMPLING[to.interpolation], box)
 
 
 def _stretch(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:

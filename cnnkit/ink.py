@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from cnnkit.cautions import Caution
+from cnnkit.resampling import resized
+
 SHAPE = (28, 28)
 """Height and width of a boxed symbol in pixels."""
 
@@ -90,7 +93,7 @@ def box_all(images: Sequence[Grey], *, recolour: bool) -> list[tuple[Grey, list[
 def _box(image: Grey, recolour: bool, steps: list[str]) -> tuple[Grey, list[str]]:
     drawing, stroke = _find_ink(image, recolour)
     if drawing is None:
-        return np.zeros(SHAPE, np.uint8), ["blank: nothing is drawn on it"]
+        return np.zeros(SHAPE, np.uint8), [Caution("blank: nothing is drawn on it", "the picture is blank")]
     if stroke < _MIN_STROKE:
         drawing = _thicken(drawing, stroke)
         steps.append("thin strokes thickened")
@@ -171,7 +174,7 @@ def _thicken(ink: Ink, stroke: float) -> Ink:
     # Below 80 pixels a dilation by whole pixels would be too coarse.
     factor = max(1.0, 80 / side)
     size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
-    picture = Image.fromarray((ink * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    picture = resized(Image.fromarray((ink * 255).astype(np.uint8)), size, Image.Resampling.BILINEAR)
     grow = max(1, round((_MIN_STROKE - stroke) * max(size) / 2))
     wide = Image.new("L", (size[0] + 2 * grow, size[1] + 2 * grow))
     wide.paste(picture, (grow, grow))
@@ -184,7 +187,7 @@ def _scale(ink: Ink) -> Ink:
     height, width = ink.shape
     factor = _BOX / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = np.asarray(Image.fromarray(ink, "F").resize(size, Image.Resampling.BOX if factor < 1 else _SMOOTH))
+    small = np.asarray(resized(Image.fromarray(ink, "F"), size, Image.Resampling.BOX if factor < 1 else _SMOOTH))
     top = float(np.partition(small, -4, axis=None)[-4]) if small.size > 100 else float(small.max())
     return np.asarray(np.clip(small / max(top, 1e-6), 0, 1), np.float32)
 

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from cnnkit import sixteen
-from cnnkit.depth import DEPTHS, Range, Span, ends, misfit, scaled, value_range
+from cnnkit.cautions import Caution
+from cnnkit.depth import DEPTHS, PixelError, Range, Span, ends, misfit, scaled, value_range
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,6 +22,7 @@ _UPRIGHT = {
 """How to turn an image by its EXIF orientation."""
 
 _WORDS = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette", "PA": "palette with alpha"}
+_SIGNED = 2
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 
 
@@ -33,6 +35,7 @@ class Picture(NamedTuple):
         mode: of the original, in words.
         span: of its values, where they are deeper than 8 bits.
         first_of_frames: others were left out.
+        coarse: the upper 8 of 16 bits were read.
     """
 
     image: Image.Image
@@ -40,17 +43,37 @@ class Picture(NamedTuple):
     mode: str
     span: Span | None = None
     first_of_frames: bool = False
+    coarse: bool = False
 
 
 def to_grey_or_rgb(image: Image.Image, values_range: Range | None, steps: list[str], *, frames: bool) -> Picture:
-    """Convert a loaded image of 8 bits, or of the modes `I` and `F`, whose values of the range are scaled to 8 bits."""
+    """Convert a loaded image of 8 bits, or of the modes `I` and `F`, whose values of the range are scaled to 8 bits.
+
+    Raises:
+        PixelError: the pixels make no picture.
+    """
+    bits, form = (sixteen.tag(image, number) or () for number in (sixteen.BITS_PER_SAMPLE, sixteen.SAMPLE_FORMAT))
+    if _SIGNED in form and 8 in bits:
+        raise PixelError("has signed pixels of 8 bits, which cnnkit does not read; save it with unsigned ones")
+    # Pillow has one mode for whole numbers of 32 bits, with a sign and without; a TIFF that does not say has none.
+    unsigned = image.mode == "I" and 32 in bits and _SIGNED not in form
+    white_is_zero = sixteen.tag(image, sixteen.PHOTOMETRIC) == 0
     turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
     if turn is not None:
         image = image.transpose(turn)
         steps.append("turned upright by its EXIF orientation")
     mode = image.mode
     if mode[0] == "I" or mode == "F":
-        grey, kind, span = _deep_grey(np.asarray(image), values_range, steps)
+        values = np.asarray(image)
+        grey, kind, span = _deep_grey(values.view(np.uint32) if unsigned else values, values_range, steps)
+        if white_is_zero:  # which Pillow sees to for 8 bits only
+            grey = ImageChops.invert(grey)
+            steps.append("inverted: it stores white as 0")
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey = grey.convert("RGBA")
+            grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+            grey = _flatten(grey, steps)
         return Picture(grey, steps, f"{kind} grey", span, frames)
     words = _WORDS.get(mode, mode)
     if mode in _ALPHA or "transparency" in image.info:
@@ -73,6 +96,9 @@ def from_sixteen_bits(
         values_range: that becomes 0 to 255, None to guess it.
         steps: what was done so far.
         frames: others were left out.
+
+    Raises:
+        PixelError: only the upper 8 bits can be read, and they hold too little.
     """
     values = None
     if again is None:
@@ -80,7 +106,9 @@ def from_sixteen_bits(
     else:
         values = sixteen.values(image, again)
     kind, how = "16-bit colour", ""
+    coarse = values is None
     if values is None:
+        _require_depth(image, is_file=again is not None)
         # Twice the upper 8 bits: the brightness is right, in fewer levels.
         values = np.asarray(image.convert("RGB") if image.mode == "CMYK" else image).astype(np.uint16) * np.uint16(257)
         how = " by its upper 8 bits"
@@ -104,7 +132,25 @@ def from_sixteen_bits(
     if alpha is not None:
         small = _flatten(small, steps)
     words = "RGB" if alpha is None else "grey with alpha" if values.shape[2] == 1 else "RGBA"
-    return Picture(small, steps, f"16-bit {words}", span, frames)
+    return Picture(small, steps, f"16-bit {words}", span, frames, coarse)
+
+
+def _require_depth(image: Image.Image, *, is_file: bool) -> None:
+    """Refuse an image whose upper 8 bits are hardly used, as of 12 bits in 16: a few levels would be left of it."""
+    most = np.asarray(image).max((0, 1)).tolist()
+    # Where colours were multiplied by the transparency, Pillow has divided them by it.
+    colours, alpha = (most[:3], most[3]) if image.mode == "RGBA" else (most, 0)
+    if max(colours) >= 256 / 4 and not 0 < alpha < 256 / 4:
+        return
+    to_do = (
+        "Convert it to an uncompressed TIFF with contiguous channels, or to 8 bits"
+        if is_file
+        else "Give the path or the content of its file"
+    )
+    raise PixelError(
+        "has colours of 16 bits of which Pillow reads only the upper 8, and those hold nearly nothing, as where 12 "
+        f"bits are stored in 16. {to_do}"
+    )
 
 
 def _deep_grey(
@@ -127,9 +173,13 @@ def _eight_bits(
     used = value_range(span) if values_range is None else values_range
     # A file of 16 bits that fills them leaves nothing to guess.
     guessed = values_range is None and not (kind.startswith("16-bit") and used == (0, 65535))
-    steps.append(f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}")
+    step = f"{kind} to 8-bit{how}, range {ends(used)}{' guessed from this image' if guessed else ''}"
+    kinds = ["only the upper 8 of 16 bits are read"] * bool(how)
+    kinds += ["the range of values is guessed from each image by itself"] * guessed
+    steps.append(Caution(step, *kinds) if kinds else step)
     if values_range is not None and (problem := misfit(span, values_range)):
-        steps.append(f"does not fit that range: {problem}")
+        kind = f"the values do not fit the range {ends(values_range)} of the training"
+        steps.append(Caution(f"does not fit that range: {problem}", kind))
     return scaled(values, used), span
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cnnkit import sixteen
-from cnnkit.depth import Range
+from cnnkit.cautions import Caution
+from cnnkit.depth import PixelError, Range
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
-from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, how_to_convert, is_heic
+from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, format_of, how_to_convert, is_heic
 from cnnkit.modes import Picture, from_sixteen_bits, to_grey_or_rgb
 
 __all__ = [
@@ -136,7 +137,7 @@ def _decoded(
                 f"{name} has {image.width}×{image.height} pixels, more than {max_pixels:,}. Make it smaller."
             )
         frames = _frames(image, data)
-        steps = [frames] if frames else []
+        steps: list[str] = [Caution(frames, "only the first of several frames or pages is used")] if frames else []
         if sixteen.is_sixteen_bit(image):
             again = Image.open(io.BytesIO(data), formats=formats)
             return from_sixteen_bits(image, again, values_range, steps, frames=bool(frames))
@@ -144,7 +145,14 @@ def _decoded(
         return to_grey_or_rgb(image, values_range, steps, frames=bool(frames))
     except ImageTooLargeError:
         raise
+    except PixelError as error:
+        raise ImageError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
+        if known := format_of(data, formats):
+            raise ImageFormatError(
+                f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
+                "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
+            ) from error
         what = name if isinstance(source, Path) else "what came"
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -177,6 +185,8 @@ def _from_pillow(image: Image.Image, values_range: Range | None) -> Picture:
             return from_sixteen_bits(image, None, values_range, [], frames=False)
         image.load()
         return to_grey_or_rgb(image, values_range, [], frames=False)
+    except PixelError as error:
+        raise ImageError(f"the image {error}.") from error
     except Exception as error:  # a file that is read only now, or a mode that Pillow does not convert
         raise ImageError(f"the image is damaged: {error}.") from error
 

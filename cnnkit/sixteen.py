@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_BITS_PER_SAMPLE, _PLANAR = 258, 284
+BITS_PER_SAMPLE, PHOTOMETRIC, _PLANAR, SAMPLE_FORMAT = 258, 262, 284, 339
 """Tags of TIFF."""
 
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -23,7 +23,7 @@ def is_sixteen_bit(image: Image.Image) -> bool:
     if image.mode not in {"RGB", "RGBA", "CMYK"}:
         return False
     if image.format == "TIFF":
-        bits = _tag(image, _BITS_PER_SAMPLE)
+        bits = tag(image, BITS_PER_SAMPLE)
         return bits is not None and 16 in bits
     return image.format == "PNG" and any(";16" in _raw_mode(tile) for tile in _tiles(image))
 
@@ -52,7 +52,7 @@ def values(image: Image.Image, again: Image.Image) -> NDArray[np.uint16] | None:
         content = np.asarray(image)
         return _together(content[..., ::2], content[..., 1::2])
     load_upper(image)
-    planes_by_libtiff = _tag(image, _PLANAR) == 2 and any(tile.codec_name == "libtiff" for tile in _tiles(again))
+    planes_by_libtiff = tag(image, _PLANAR) == 2 and any(tile.codec_name == "libtiff" for tile in _tiles(again))
     if not raw or planes_by_libtiff or not all(mode.startswith(_READ) for mode in raw):
         return None
     _set(again, [mode[:-1] + _OTHER_BYTE[mode[-1]] for mode in raw])
@@ -70,7 +70,8 @@ def _tiles(image: Image.Image) -> list[Any]:
     return getattr(image, "tile", [])
 
 
-def _tag(image: Image.Image, number: int) -> Any:
+def tag(image: Image.Image, number: int) -> Any:
+    """Return what a tag of TIFF holds; None where there is none, or no TIFF."""
     return image.tag_v2.get(number) if hasattr(image, "tag_v2") else None
 
 

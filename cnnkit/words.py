@@ -46,8 +46,10 @@ def percent(fraction: float | None, *, of: int) -> str:
 
 def share(fraction: float | None, *, of: int) -> str:
     """Write a share of images as `percent` does; of fewer than 100 with the count, as 31 of 36 (86%)."""
-    written = percent(fraction, of=of)
-    return written if fraction is None or not 0 < of < 100 else f"{round(fraction * of)} of {of} ({written})"
+    if fraction is None or not 0 < of < 100:
+        return percent(fraction, of=of)
+    count = round(fraction * of)
+    return f"{count} of {of} ({percent(count / of, of=of)})"
 
 
 def points(difference: float, *, of: int) -> str:
@@ -57,6 +59,11 @@ def points(difference: float, *, of: int) -> str:
     ('1.1', '0.03')
     """
     return f"{difference:.{min(2, _decimals(of) + 1)}f}"
+
+
+def megabytes(size: float) -> str:
+    """Write a size that is given in MB as 4.20 MB, and a small one as 88 kB."""
+    return f"{size * 1000:,.3g} kB" if size < 0.1 else f"{size:,.2f} MB"
 
 
 def probability(fraction: float) -> str:

@@ -20,7 +20,7 @@ import onnxruntime as ort
 from cnnkit import api, zoo
 from cnnkit.errors import PrecisionError
 from cnnkit.results import PrecisionReport
-from cnnkit.words import percent
+from cnnkit.words import megabytes, percent
 
 HEADER = """\
 | entry | precision | size | validation accuracy | test accuracy | latency p50 | speed-up (95%) | worst layer | |
@@ -60,7 +60,7 @@ def row(entry: str, found: PrecisionReport) -> str:
     cells = (
         entry,
         found.precision,
-        f"{plain.size_mb:.2f} → {reduced.size_mb:.2f} MB",
+        f"{megabytes(plain.size_mb)} → {megabytes(reduced.size_mb)}",
         f"{percent(plain.accuracy, of=found.images)} → {percent(reduced.accuracy, of=found.images)}",
         tested,
         f"{plain.latency_p50_ms:.3g} → {reduced.latency_p50_ms:.3g} ms",

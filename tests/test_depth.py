@@ -1,5 +1,7 @@
 """The range of pixel values: one rule for a data set, whatever the order of its images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,9 +120,15 @@ def test_a_few_bright_pixels_on_a_constant_ground_are_no_outliers():
     assert value_range(Span.join([span, Span.of(ramp(900))])) == (0, 1023), "but among others they are"
 
 
+@SETTINGS
+@given(INTEGERS)
+def test_whole_numbers_of_any_type_have_the_same_span(image):
+    assert Span.of(image) == Span.of(image.astype(np.int32)) == replace(Span.of(image.astype(float)), floating=False)
+
+
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_an_error(odd):
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="not numbers"):
         Span.of(np.array([[0.5, odd]], np.float32))
     with pytest.raises(ValueError, match="no pixels"):
         Span.of(np.empty((0, 3)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cnnkit.errors import ImageError
 from cnnkit.images import Preprocessing, prepare, prepare_arrays
@@ -156,35 +156,6 @@ def test_every_size_gives_the_size_of_the_network(size, fit, target, crop, polar
     pixels = prepare(image, wanted).pixels
     assert pixels.shape == wanted.shape
     assert pixels.dtype == np.uint8
-
-
-RESAMPLING = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos", "box")}
-
-
-@pytest.mark.parametrize("interpolation", RESAMPLING)
-@pytest.mark.parametrize("size", [(320, 240), (61, 200), (28, 40), (17, 13), (500, 100)])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_ordinary_images_are_fitted_as_pillow_fits_them(mode, size, interpolation):
-    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    image, way = Image.fromarray(noise).convert(mode), RESAMPLING[interpolation]
-    channels = len(image.getbands())
-    for target in [(28, 28), (40, 24)]:
-
-        def found(fit, crop=1.0, height=target[1], width=target[0]):
-            wanted = Preprocessing(
-                channels, height, width, (0,) * channels, (1,) * channels, fit, "as-is", crop, interpolation
-            )
-            return prepare(image, wanted).pixels.squeeze()
-
-        assert (found("stretch") == np.asarray(image.resize(target, way))).all()
-        for crop in (1.0, 0.875):
-            expected = ImageOps.fit(image, target, way, bleed=(1 - crop) / 2)
-            assert (found("cover", crop) == np.asarray(expected)).all()
-        pixels = np.asarray(image)
-        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        colour = tuple(int(value) for value in np.atleast_1d(np.quantile(border, 0.5, axis=0)))
-        expected = ImageOps.pad(image, target, way, color=colour if channels == 3 else colour[0])
-        assert (found("contain") == np.asarray(expected)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 100), (100, 1), (1, 4000), (4000, 1), (1, 70_000), (2, 5000)])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, features
 
 from cnnkit.depth import Span, value_range
-from cnnkit.errors import ImageFormatError
+from cnnkit.errors import ImageError, ImageFormatError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.pictures import CONVERTIBLE, FORMATS, SUFFIXES, decode, how_to_convert
 
@@ -49,11 +49,12 @@ def png(values, transparent=b""):
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def tiff(values, order="<", *, planes=False, deflated=False):
-    """Write uint16 [H, W, C] as TIFF, which Pillow cannot."""
+def tiff(values, order="<", *, planes=False, deflated=False, bits=16, photometric=None, tags=()):
+    """Write unsigned [H, W, C] as TIFF, which Pillow cannot do with colours of 16 bits."""
     height, width, channels = values.shape
+    photometric = (2 if channels > 1 else 1) if photometric is None else photometric
     content = [values[..., c] for c in range(channels)] if planes else [values]
-    strips = [part.astype(f"{order}u2").tobytes() for part in content]
+    strips = [part.astype(f"{order}u{bits // 8}").tobytes() for part in content]
     strips = [zlib.compress(strip) for strip in strips] if deflated else strips
     extra = [(338, 3, [2])] if channels == 4 else []
 
@@ -65,15 +66,16 @@ def tiff(values, order="<", *, planes=False, deflated=False):
         return [
             (256, 3, [width]),
             (257, 3, [height]),
-            (258, 3, [16] * channels),
+            (258, 3, [bits] * channels),
             (259, 3, [8 if deflated else 1]),
-            (262, 3, [2]),
+            (262, 3, [photometric]),
             (273, 4, offsets),
             (277, 3, [channels]),
             (278, 3, [height]),
             (279, 4, [len(strip) for strip in strips]),
             (284, 3, [2 if planes else 1]),
             *extra,
+            *tags,
         ]
 
     def written(start):
@@ -145,14 +147,106 @@ def test_colours_of_sixteen_bits_keep_all_of_them(kind, channels, bits):
     assert prepared.original.mode == {2: "16-bit grey with alpha", 3: "16-bit RGB", 4: "16-bit RGBA"}[channels]
 
 
-@pytest.mark.parametrize("bits", [12, 16])
-def test_where_pillow_gives_the_upper_bits_only_the_brightness_is_right_and_it_is_said(bits):
-    values = random(bits, 3)
-    expected = values / (2**bits - 1) * 255
-    for source in (tiff(values, planes=True, deflated=True), Image.open(io.BytesIO(png(values)))):
+def upper_only(values):
+    """Return sources of which Pillow gives the upper 8 bits only."""
+    return tiff(values, planes=True, deflated=True), Image.open(io.BytesIO(png(values)))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_where_pillow_gives_the_upper_bits_only_the_brightness_is_right_and_it_is_said(channels):
+    values = random(16, channels)
+    for source in upper_only(values):
         prepared = prepare(source, form(3))
-        assert np.abs(prepared.pixels - expected).max() <= (1 if bits == 16 else 17)
+        assert np.abs(prepared.pixels - values[..., :3] / 65535 * 255).max() <= 1
         assert "by its upper 8 bits" in prepared.steps[0]
+        assert prepared.steps[0].kinds == ("only the upper 8 of 16 bits are read",)
+        assert prepared.original.coarse
+    assert not prepare(tiff(values), form(3)).original.coarse
+
+
+@pytest.mark.parametrize("bits", [8, 12, 14])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_where_the_upper_bits_hold_nearly_nothing_the_image_is_refused(bits, channels):
+    file, image = upper_only(random(bits, channels))
+    with pytest.raises(ImageError, match=r"^the image has colours of 16 bits.* Convert it to an uncompressed TIFF"):
+        prepare(file, form(3))
+    with pytest.raises(ImageError, match=r"^the image has colours of 16 bits.* Give the path or the content"):
+        prepare(image, form(3))
+
+
+RAMP = np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+STEPS = np.round(RAMP * 255)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_whole_numbers_of_32_bits_have_a_sign_where_the_file_says_so(order):
+    values = (RAMP * 4e9).astype(np.uint32)
+    for tags in ([(339, 3, [1])], []) if order == "<" else ():  # Pillow reads them of this order only
+        prepared = prepare(tiff(values[..., None], order, bits=32, tags=tags), form())
+        assert prepared.steps == ("32-bit to 8-bit, range 0–4e+09 guessed from this image",)
+        assert np.abs(prepared.pixels[..., 0] - STEPS).max() <= 1
+    signed = tiff(
+        (values // 2 - 10**9).astype(np.int32).view(np.uint32)[..., None], order, bits=32, tags=[(339, 3, [2])]
+    )
+    prepared = prepare(signed, form())
+    assert (prepared.original.span.least, prepared.original.mode) == (-(10**9), "32-bit grey")
+    assert np.abs(prepared.pixels[..., 0] - STEPS).max() <= 1
+
+
+def test_signed_pixels_of_8_bits_are_refused():
+    content = tiff(np.full((HEIGHT, WIDTH, 1), 200, np.uint8), bits=8, tags=[(339, 3, [2])])
+    with pytest.raises(
+        ImageError, match=r"^the image has signed pixels of 8 bits, which cnnkit does not read; save it"
+    ):
+        prepare(content, form())
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "tags"),
+    [
+        ((STEPS * 257).astype(np.uint16), 16, []),
+        ((RAMP * 4095).astype(np.uint16), 16, []),
+        (RAMP.astype(np.float32).view(np.uint32), 32, [(339, 3, [3])]),
+    ],
+)
+def test_where_white_is_stored_as_0_the_image_is_inverted(values, bits, tags):
+    prepared = prepare(tiff(values[..., None], bits=bits, tags=tags, photometric=0), form())
+    assert np.abs(prepared.pixels[..., 0] - (255 - STEPS)).max() <= 1
+    assert prepared.steps[-1] == "inverted: it stores white as 0"
+    eight = prepare(tiff(STEPS.astype(np.uint8)[..., None], bits=8, photometric=0), form())
+    assert (eight.pixels[..., 0] == 255 - STEPS).all(), "as Pillow does"
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_transparent_grey_of_sixteen_bits_is_transparent(bits):
+    values = random(bits, 1)
+    values[5:9, 7:12] = 1000
+    prepared = prepare(png(values, struct.pack(">H", 1000)), form(3))
+    opaque = values[..., 0] != 1000
+    assert (prepared.pixels[~opaque] == 255).all()
+    assert (prepared.pixels[opaque] == np.round(values / (2**bits - 1) * 255)[opaque]).all()
+    assert prepared.steps[-1] == "transparency over white"
+    without = prepare(png(values, struct.pack(">H", 65535 if bits == 12 else 2)), form(3))
+    assert not any("transparency" in step for step in without.steps) or bits == 16
+
+
+def test_a_file_of_a_kind_that_pillow_does_not_read_is_named_by_its_format(tmp_path):
+    double = tiff(RAMP.astype(np.float64).view(np.uint64)[..., None], bits=64, tags=[(339, 3, [3])])
+    many = tiff(random(16, 5), photometric=1)
+    colour = b"PF\n30 20\n-1.0\n" + np.stack([RAMP] * 3, -1).astype("<f4").tobytes()
+    for content, kind in ((double, "TIFF"), (many, "TIFF"), (colour, "PFM")):
+        path = tmp_path / "odd.img"
+        path.write_bytes(content)
+        with pytest.raises(ImageFormatError, match=rf"odd\.img is a {kind} file of a kind that cnnkit does not read"):
+            decode(path)
+    with pytest.raises(ImageFormatError, match="is not an image in one of the formats PNG"):
+        decode(double, formats=("PNG",))
+
+
+def test_a_bitmap_without_a_header_and_a_grey_map_of_floats_are_read():
+    assert (prepare(encode(FRAMES[0], "DIB"), form(3)).pixels == np.asarray(FRAMES[0])).all()
+    grey = b"Pf\n30 20\n-1.0\n" + np.ascontiguousarray(RAMP[::-1]).astype("<f4").tobytes()
+    assert np.abs(prepare(grey, form()).pixels[..., 0] - STEPS).max() <= 1
 
 
 def test_a_transparent_colour_of_sixteen_bits_is_transparent():

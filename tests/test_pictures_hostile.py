@@ -34,7 +34,7 @@ PNG, JPEG, GIF = (encode(PAPER, form) for form in ("PNG", "JPEG", "GIF"))
 WEBP = encode(PAPER, "WEBP", lossless=True)
 SEEDS = [
     *(PNG, JPEG, GIF, WEBP),
-    *(encode(PAPER, form) for form in ("BMP", "PPM")),
+    *(encode(PAPER, form) for form in ("BMP", "PPM", "DIB")),
     *(encode(PAPER.convert("P"), "PNG", transparency=0), encode(PAPER.convert("CMYK"), "JPEG")),
     encode(Image.fromarray(np.asarray(PAPER).astype(np.uint16) * 257), "PNG"),
     encode(PAPER, "TIFF", compression="tiff_lzw"),
@@ -69,7 +69,10 @@ NO_IMAGE = {
     "JPEG cut in the middle": (JPEG[: len(JPEG) // 2], "is damaged"),
     "GIF cut in the middle": (GIF[: len(GIF) // 2], "GIF|is damaged"),
     "WebP cut in the middle": (WEBP[: len(WEBP) // 2], "WEBP|is damaged"),
-    "TIFF with a NaN": (encode(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "not finite"),
+    "TIFF with a NaN": (
+        encode(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"),
+        r"pixels that are not numbers .NaN or infinity.; replace them, for example by 0",
+    ),
 }
 TOO_LARGE = {
     "a decompression bomb": bomb(100_000, 100_000),

@@ -93,6 +93,20 @@ def test_few_images_are_counted(count: tuple[int, int]) -> None:
     assert text.startswith(f"{right} of {total} (") == (total < 100)
 
 
+def test_the_percentage_is_of_the_count_that_is_shown() -> None:
+    assert words.share(0.999, of=36) == "36 of 36 (100%)"
+    assert words.share(0.01, of=36) == "0 of 36 (0%)"
+    assert words.share(0.5, of=25) == "12 of 25 (48%)"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0.0004, "0.4 kB"), (0.0044, "4.4 kB"), (0.0996, "99.6 kB"), (0.1, "0.10 MB"), (4.196, "4.20 MB")],
+)
+def test_small_sizes_are_in_kilobytes(size: float, text: str) -> None:
+    assert words.megabytes(size) == text
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1_200, "1,200 images"), (1.0, "1 image"), (0.5, "0.5 images")],

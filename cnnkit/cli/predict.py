@@ -1,12 +1,14 @@
 """`cnnkit predict`."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnkit.cautions import Tally
 from cnnkit.cli.common import (
     BatchSize,
     Device,
@@ -22,6 +24,9 @@ from cnnkit.cli.common import (
 )
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.results import Prediction
 
 
 def command(
@@ -83,7 +88,8 @@ def command(
         preprocess=preprocess,
         **(on_ray if engine == "ray" else {"trust_code": trust_code}),
     )
-    results = classifier.stream(sources, top=top, batch_size=batch_size)
+    tally = Tally()
+    results = _tallied(classifier.stream(sources, top=top, batch_size=batch_size), tally)
     found: Any
     # Ray prints what it has to say of lost workers to standard output, which is for results; the error says it too.
     with StopRequest(), redirect_stdout(sys.stderr) if engine == "ray" else nullcontext():
@@ -93,6 +99,8 @@ def command(
             names = [f"image {index + 1}" if path is None else str(path) for index, path in enumerate(paths)]
             classes = min(top, len(classifier.card.labels))
             found, bad = records.save(predictions.with_bar(results, len(names)), names, output, classes=classes)
+    for line in tally.summed_up():
+        console.warning(line)
     origin = classifier.name, classifier.engine, classifier.assumptions
     if context.obj["json"]:
         data = dict(zip(("model", "engine", "assumptions"), origin, strict=True))
@@ -105,6 +113,13 @@ def command(
             console.error(str(error))
     if bad:
         raise typer.Exit(ImageError.exit_code)
+
+
+def _tallied(results: Iterable["Prediction | ImageError"], tally: Tally) -> Iterator["Prediction | ImageError"]:
+    for result in results:
+        if not isinstance(result, ImageError):
+            tally.add(result.steps)
+        yield result
 
 
 def _standard_input() -> bytes:

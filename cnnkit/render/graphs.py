@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cnnkit.render import console, summaries, tables
 from cnnkit.results import ComparedRow, GraphComparison, GraphProfile, GraphSummary, LayerRow
-from cnnkit.words import counted
+from cnnkit.words import counted, megabytes
 
 
 def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) -> None:
@@ -21,7 +21,7 @@ def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) ->
         _comparison(title, result, result.comparison)
     written = f", by {console.printable(result.producer)}" if result.producer else ""
     out.print(
-        f"{counted(len(result.layers), 'node')}, {result.size_mb:.2f} MB of weights; "
+        f"{counted(len(result.layers), 'node')}, {megabytes(result.size_mb)} of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
     if result.profile is not None:

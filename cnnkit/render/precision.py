@@ -4,7 +4,7 @@ from rich.text import Text
 
 from cnnkit.render import console
 from cnnkit.results import PrecisionReport
-from cnnkit.words import counted, percent
+from cnnkit.words import counted, megabytes, percent
 
 _LAYERS = 5
 """Layers shown; `--json` has them all."""
@@ -25,7 +25,7 @@ def report(found: PrecisionReport) -> None:
         if measured is found.reduced:
             ratio.stylize("green" if low > 1 else "yellow")
         latency = f"{measured.latency_p50_ms:.3g} ms"
-        table.add_row(name, f"{measured.size_mb:.2f} MB", percent(measured.accuracy, of=found.images), latency, ratio)
+        table.add_row(name, megabytes(measured.size_mb), percent(measured.accuracy, of=found.images), latency, ratio)
     images = counted(found.images, f"{found.split} image")
     console.titled(out, f"Against fp32: {images} of {found.data}, batch {found.batch}, {found.engine}", table)
     shown = found.layers[:_LAYERS]

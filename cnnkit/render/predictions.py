@@ -1,11 +1,13 @@
 """Predictions as they come: one table for one image, a row an image for many."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.render import console
 from cnnkit.results import Prediction
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from cnnkit.results import PredictionFile
 
 _BAR = 24
+_WAYS = 10
+"""Ways in which images were seen that are written out."""
+
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -116,19 +121,20 @@ def _many(found: Sequence[Prediction]) -> None:
     out = console.out()
     console.titled(out, counted(len(found), "image"), table)
     shown = {prediction.steps: prediction for prediction in reversed(found)}
-    for steps, number in ways.items():
+    for steps, number in islice(ways.items(), _WAYS):
         if len(ways) > 1:
             console.say(out, _seen_as(f"seen {number}", shown[steps]))
         elif steps:
             console.say(out, _seen_as("all seen as", shown[steps]))
+    if len(ways) > _WAYS:
+        console.say(out, Text(f"and {counted(len(ways) - _WAYS, 'more way')} (--json has all)", "dim"))
 
 
 def _seen_as(start: str, prediction: Prediction) -> Text:
     """Write what was done to an image, with what may have made the prediction wrong in yellow."""
     text = Text(f"{start}: ", "dim")
-    warnings = prediction.warnings
     for index, step in enumerate(prediction.steps):
-        text.append("; " if index else "", "dim").append(step, "not dim yellow" if step in warnings else "dim")
+        text.append("; " if index else "", "dim").append(step, "not dim yellow" if isinstance(step, Caution) else "dim")
     return text if prediction.steps else text.append("as it is", "dim")
 
 

@@ -7,6 +7,7 @@
 | scores | JSON lines and Parquet: label and probability of the most probable classes |
 | label_2, probability_2, … | CSV: the same, from the second on |
 | steps | what preprocessing did; in CSV separated by "; " |
+| warnings | those of the steps that may make the prediction wrong |
 | error | why there is no prediction; empty for a good image |
 
 Each row is written when it comes, and the file takes its place after the last one.
@@ -73,9 +74,10 @@ def save(
 def _row(source: str, result: Prediction | ImageError) -> dict[str, Any]:
     row: dict[str, Any] = {"source": _text(source), "label": None, "probability": None}
     if isinstance(result, ImageError):
-        return {**row, "scores": [], "steps": [], "error": _text(str(result))}
+        return {**row, "scores": [], "steps": [], "warnings": [], "error": _text(str(result))}
     scores = [{"label": score.label, "probability": score.probability} for score in result.scores]
-    return {**row, **scores[0], "scores": scores, "steps": list(result.steps), "error": None}
+    done = {"steps": list(result.steps), "warnings": list(result.warnings)}
+    return {**row, **scores[0], "scores": scores, **done, "error": None}
 
 
 def _text(name: str) -> str:
@@ -95,10 +97,11 @@ def _csv(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
     def write(row: dict[str, Any]) -> None:
         rest = [value for score in row["scores"][1:classes] for value in score.values()]
         rest += [None] * (len(more) - len(rest))
-        write_line([row["source"], row["label"], row["probability"], *rest, "; ".join(row["steps"]), row["error"]])
+        done = ["; ".join(row[what]) for what in ("steps", "warnings")]
+        write_line([row["source"], row["label"], row["probability"], *rest, *done, row["error"]])
 
     with writing(path):
-        write_line(["source", "label", "probability", *more, "steps", "error"])
+        write_line(["source", "label", "probability", *more, "steps", "warnings", "error"])
     yield write
 
 
@@ -121,6 +124,7 @@ def _parquet_rows(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
             "probability": number,
             "scores": pa.list_(pa.struct({"label": text, "probability": number})),
             "steps": pa.list_(text),
+            "warnings": pa.list_(text),
             "error": text,
         }
     )

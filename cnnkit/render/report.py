@@ -12,10 +12,10 @@ from cnnkit.render import console, html, notices
 from cnnkit.render.html import Content
 from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
 from cnnkit.render.report_origin import curves, training, usage
-from cnnkit.render.report_words import megabytes, reference, sentences, title, warnings
+from cnnkit.render.report_words import reference, sentences, title, warnings
 from cnnkit.results import Report
 from cnnkit.results.report import SectionName
-from cnnkit.words import counted, sentence, share
+from cnnkit.words import counted, megabytes, sentence, share
 
 Section = tuple[SectionName, str, Callable[[Report], Iterable[Content]]]
 

@@ -8,10 +8,10 @@ from cnnkit.render import charts, html
 from cnnkit.render import mistakes as mistake_pages
 from cnnkit.render.benchmarks import milliseconds
 from cnnkit.render.html import Content
-from cnnkit.render.report_words import confidence, megabytes
+from cnnkit.render.report_words import confidence
 from cnnkit.render.tables import by_class, shape
 from cnnkit.results import CorruptionCurve, Evaluation, GradientAttack, LayerRow, ModelSummary, Report, Robustness
-from cnnkit.words import counted, percent, share
+from cnnkit.words import counted, megabytes, percent, share
 
 _ALL_LAYERS = 60
 """Rows up to which every layer is listed; of more, the outermost ones."""

@@ -59,11 +59,6 @@ def duration(seconds: float) -> str:
     return counted(round(seconds), "second") if seconds >= 1 else "less than a second"
 
 
-def megabytes(size: float) -> str:
-    """Write a size as 88 kB or 12.3 MB."""
-    return f"{size * 1000:.0f} kB" if size < 1 else f"{size:,.1f} MB"
-
-
 def _training(found: Report) -> Iterable[str]:
     origin = found.origin
     size = f" with {counted(found.parameters, 'parameter')}" if found.parameters else ""

@@ -15,7 +15,7 @@ from cnnkit.errors import UsageError, guess
 from cnnkit.render import console
 from cnnkit.render.tables import shape
 from cnnkit.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
-from cnnkit.words import counted
+from cnnkit.words import counted, megabytes
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _notes(result: ModelSummary) -> list[str]:
     frozen = result.parameters - result.trainable_parameters
     lines = [
         f"{_are(result.trainable_parameters)} trainable{f', {frozen:,} {_verb(frozen)} not' if frozen else ''}; "
-        f"{result.size_mb:.2f} MB of weights."
+        f"{megabytes(result.size_mb)} of weights."
     ]
     if result.own_parameters:
         lines.append(f"{_are(result.own_parameters)} the network's own, outside these layers.")

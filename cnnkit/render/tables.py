@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cnnkit.render import console
 from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, Exposure, ModelInfo, TritonModel
-from cnnkit.words import counted, percent, plain_percent, share
+from cnnkit.words import counted, megabytes, percent, plain_percent, share
 
 
 def shape(dimensions: Sequence[int]) -> str:
@@ -142,7 +142,7 @@ def export(result: ExportResult) -> None:
     table.show_header = False
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
-    table.add_row("size", f"{result.size_mb:.2f} MB, opset {result.opset}")
+    table.add_row("size", f"{megabytes(result.size_mb)}, opset {result.opset}")
     table.add_row("weights", result.weights)
     table.add_row("input", f"image: {result.input_type}")
     table.add_row("compared on", f"{found.images}, in batches of {', '.join(map(str, found.batch_sizes))}")

@@ -1,16 +1,8 @@
 """What a network says about an image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-_WARNINGS = (
-    "guessed from this image",
-    "of the picture kept",
-    "by its upper 8 bits",
-    "first of ",
-    "blank: ",
-    "does not fit that range",
-)
-"""Parts of steps that may make a prediction wrong."""
+from cnnkit.cautions import Caution, cautions
 
 
 @dataclass(frozen=True)
@@ -25,12 +17,17 @@ class ClassScore:
 class Prediction:
     """What a network says about one image: the classes with the highest probability first.
 
-    `steps` is what preprocessing did to the image.
+    `steps` is what preprocessing did to the image; `warnings` are those steps that may make the prediction wrong, since
+    something was guessed, or left out.
     """
 
     source: str
     scores: tuple[ClassScore, ...]
     steps: tuple[str, ...]
+    warnings: tuple[Caution, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "warnings", cautions(self.steps))
 
     @property
     def label(self) -> str:
@@ -41,8 +38,3 @@ class Prediction:
     def probability(self) -> float:
         """Its probability."""
         return self.scores[0].probability
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Those steps that may make it wrong: something was guessed, or left out."""
-        return tuple(step for step in self.steps if any(part in step for part in _WARNINGS))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cnnkit.cautions import Caution
 from cnnkit.errors import (
     ClusterError,
     CnnkitError,
@@ -216,6 +217,7 @@ class Worker:
                 "labels": texts,
                 "probabilities": pa.list_(pa.float64()),
                 "steps": texts,
+                "kinds": pa.list_(texts),  # of those steps that are cautions
                 "code": pa.string(),
                 "error": pa.binary(),
                 "engine": pa.string(),
@@ -230,7 +232,8 @@ def _row(path: Path, result: Prediction | CnnkitError, engine: str) -> dict[str,
         return {**row, "code": result.code, "error": os.fsencode(str(result))}
     labels = [score.label for score in result.scores]
     probabilities = [score.probability for score in result.scores]
-    return {**row, "labels": labels, "probabilities": probabilities, "steps": list(result.steps)}
+    kinds = [list(step.kinds) if isinstance(step, Caution) else None for step in result.steps]
+    return {**row, "labels": labels, "probabilities": probabilities, "steps": list(result.steps), "kinds": kinds}
 
 
 def _result(row: dict[str, Any]) -> Prediction | ImageError:
@@ -240,4 +243,7 @@ def _result(row: dict[str, Any]) -> Prediction | ImageError:
             return error
         raise error
     scores = zip(row["labels"], row["probabilities"], strict=True)
-    return Prediction(os.fsdecode(row["path"]), tuple(ClassScore(*score) for score in scores), tuple(row["steps"]))
+    steps = (
+        step if kinds is None else Caution(step, *kinds) for step, kinds in zip(row["steps"], row["kinds"], strict=True)
+    )
+    return Prediction(os.fsdecode(row["path"]), tuple(ClassScore(*score) for score in scores), tuple(steps))

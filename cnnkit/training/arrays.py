@@ -18,7 +18,7 @@ import PIL
 import psutil  # type: ignore[import-untyped]
 from PIL import features
 
-from cnnkit import depth, formats, images, ink, modes, pictures, sixteen
+from cnnkit import depth, formats, images, ink, modes, pictures, resampling, sixteen
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.folders import Stat, stat
@@ -32,7 +32,7 @@ LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""
 
 _LIMIT_GB = 20.0
-_DECODING = (pictures, images, ink, depth, modes, sixteen, formats, decoding)
+_DECODING = (pictures, images, ink, depth, modes, sixteen, formats, resampling, decoding)
 _LIBRARIES = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif")
 _A_DAY = 24 * 60 * 60
 

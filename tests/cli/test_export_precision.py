@@ -58,7 +58,7 @@ def test_a_refusal_shows_what_was_measured_and_exits_3(as_json: bool, ruined: Pa
         assert set(found["data"]) == {
             "precision", "data", "trained_on", "split", "images", "test_images", "calibration", "engine", "batch",
             "fp32", "reduced", "top1_agreement", "in_range", "accuracy_budget_points", "speed_up", "speed_up_interval",
-            "layers", "objections",
+            "layers", "objections", "warnings",
         }  # fmt: skip
         assert found["data"]["layers"][0]["name"] == "middle"
         assert set(found["data"]["layers"][0]) == {"name", "operator", "alone_snr_db", "together_snr_db"}
@@ -88,8 +88,8 @@ def test_force_writes_it_beside_the_other_and_says_why_not(ruined: Path, cli: Cl
         (["shapes-cnn", "--precision", "int8", "--accuracy-budget", "-1"], 2, "--accuracy-budget -1: expected percent"),
         (["tinynets:Linear", "--precision", "int8"], 2, "tinynets:Linear has random weights"),
         (["shapes-cnn", "--precision", "int8", "--data", "./nowhere"], 1, "there is no image folder"),
-        (["shapes-cnn", "--device", "cuda"], 2, "--device and --data are for --precision fp16 and int8"),
-        (["shapes-cnn", "--force"], 2, "--device and --data are for --precision fp16 and int8"),
+        (["shapes-cnn", "--device", "cuda"], 2, "--data and --skip-damaged are for --precision fp16 and int8"),
+        (["shapes-cnn", "--force"], 2, "--data and --skip-damaged are for --precision fp16 and int8"),
         (["shapes-cnn", "--precision", "fp16", "--data", "shapes", "--device", "tpu"], 2, "there is no device 'tpu'"),
     ],
 )

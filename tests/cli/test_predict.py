@@ -54,7 +54,7 @@ def test_json_has_every_score_and_step(predict: Cli, photos: Path, photos_onnx: 
     assert set(found["data"]) == {"model", "engine", "assumptions", "predictions"}
     assert (found["data"]["model"], found["data"]["assumptions"]) == (str(photos_onnx), [])
     (prediction,) = found["data"]["predictions"]
-    assert set(prediction) == {"source", "scores", "steps"}
+    assert set(prediction) == {"source", "scores", "steps", "warnings"}
     assert [score["label"] for score in prediction["scores"]] == ["light", "dark"]
     assert sum(score["probability"] for score in prediction["scores"]) == pytest.approx(1)
 
@@ -287,6 +287,37 @@ def test_a_file_has_every_image_and_the_terminal_a_line(
     assert [row["label"] or None for row in rows] == ["dark"] * 10 + [None] + ["light"] * 10
     assert [Path(row["source"]).name for row in rows[9:12]] == ["09.png", "bad.png", "00.png"]
     assert "is not an image" in rows[10]["error"]
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A folder of two 12-bit images, one of 8 bits, and one of several frames."""
+    ramp = np.linspace(0, 4095, 28 * 28).reshape(28, 28).astype(np.uint16)
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(ramp).save(tmp_path / "deep" / f"{name}.png")
+    plain = Image.fromarray((ramp >> 4).astype(np.uint8))
+    plain.save(tmp_path / "deep" / "c.png")
+    plain.save(tmp_path / "deep" / "d.tif", save_all=True, append_images=[plain])
+    return tmp_path / "deep"
+
+
+SUMMED_UP = [
+    "2 of 4 images: the range of values is guessed from each image by itself",
+    "1 of 4 images: only the first of several frames or pages is used",
+]
+
+
+def test_what_may_make_predictions_wrong_is_summed_up(predict: Cli, deep: Path, tmp_path: Path) -> None:
+    for arguments in ([], ["-o", tmp_path / "a.jsonl"]):
+        assert predict(deep, *arguments).stderr.splitlines() == [f"warning: {line}." for line in SUMMED_UP]
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()]
+    guessed = ["16-bit to 8-bit, range 0–4095 guessed from this image"]
+    assert [row["warnings"] for row in rows] == [guessed, guessed, [], ["first of several pages"]]
+    found = json.loads(predict(deep, "--json").stdout)
+    assert found["warnings"] == SUMMED_UP
+    assert [each["warnings"] for each in found["data"]["predictions"]] == [row["warnings"] for row in rows]
+    assert predict(deep / "a.png").stderr == "warning: the range of values is guessed from each image by itself.\n"
 
 
 def test_json_names_the_file_in_place_of_predictions(predict: Cli, photos: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_json_has_the_certificate(file: Path, cli: Cli) -> None:
     assert (found["command"], found["status"]) == ("verify", "ok")
     assert set(found["data"]) == {
         "file", "reference", "data", "split", "engines", "batches", "certificate", "run_error", "divergence",
-        "graph_changed", "stored", "not_stored_because", "seconds",
+        "graph_changed", "stored", "not_stored_because", "seconds", "warnings",
     }  # fmt: skip
     assert found["data"]["certificate"]["images_count"] == 90
     assert found["data"]["stored"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.render import predictions
 from cnnkit.results import Prediction
@@ -39,7 +40,7 @@ def test_many_images(golden: Golden, capsys: Captured, make_prediction: Make) ->
 
 
 SMALL = ("contain from 40×40 to 28×28",)
-GUESSED = ("16-bit to 8-bit, range 0–4095 guessed from this image", *SMALL)
+GUESSED = (Caution("16-bit to 8-bit, range 0–4095 guessed from this image", "guessed"), *SMALL)
 
 
 def test_what_was_done_to_all_images_alike_is_said_once(capsys: Captured, make_prediction: Make) -> None:
@@ -54,7 +55,7 @@ def test_what_was_done_to_images_is_said_for_each_where_it_differs(
     width: int, golden: Golden, capsys: Captured, make_prediction: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    steps = [SMALL, GUESSED, SMALL, (), ("first of 3 frames", "palette to RGB")]
+    steps = [SMALL, GUESSED, SMALL, (), (Caution("first of 3 frames", "frames"), "palette to RGB")]
     scores = ("circles", 0.8), ("squares", 0.15), ("triangles", 0.05)
     found = [make_prediction(f"{index}.png", *scores, steps=each) for index, each in enumerate(steps)]
     predictions.show(found, "net", "PyTorch", [])
@@ -70,6 +71,16 @@ def test_what_may_make_a_prediction_wrong_is_yellow(
     for shown in (found[:1], found):
         predictions.show(shown, "net", "PyTorch", [])
         assert "\x1b[33m16-bit to 8-bit, range 0–4095 guessed from this image\x1b[0m" in capsys.readouterr().out
+
+
+def test_at_most_ten_ways_are_written_out(capsys: Captured, make_prediction: Make) -> None:
+    for count, last in ((10, "seen 10: contain from 9×9"), (11, "and 1 more way ("), (24, "and 14 more ways (")):
+        steps = [(f"contain from {side}×{side} to 28×28",) for side in range(count)]
+        found = [make_prediction(f"{index}.png", ("a", 1.0), steps=each) for index, each in enumerate(steps)]
+        predictions.show(found, "net", "PyTorch", [])
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("seen ") for line in lines) == min(count, 10)
+        assert lines[-2].startswith(last)
 
 
 def test_one_class_an_image_needs_no_second_column(capsys: Captured, make_prediction: Make) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError, MissingDependencyError, OutputError, UsageError
 from cnnkit.render import records
 from cnnkit.results import Prediction, PredictionFile
@@ -25,7 +26,7 @@ def results(make_prediction: Make) -> list[Prediction | ImageError]:
     scores = (("a, b", 0.75), ('say "c"', 0.125), ("東京", 0.0625))
     good = make_prediction("one.png", *scores, steps=("colour to grey", "inverted"))
     bad = ImageError(f"{os.fsdecode(b'bad-ff-')}: is empty\nand more")
-    return [good, bad, make_prediction("two.png", ("x", 1.0))]
+    return [good, bad, make_prediction("two.png", ("x", 1.0), steps=(Caution("blank", "blank"),))]
 
 
 SOURCES = ["one.png", os.fsdecode(b"\xff.png"), "=two.png"]
@@ -46,13 +47,14 @@ def test_csv_has_a_column_for_each_class(results: list[Any], tmp_path: Path) -> 
     assert bad == [results[1]]
     good, error, few = read(tmp_path / "a.csv")
     assert list(good) == [
-        "source", "label", "probability", "label_2", "probability_2", "label_3", "probability_3", "steps", "error",
+        "source", "label", "probability", "label_2", "probability_2", "label_3", "probability_3", "steps", "warnings",
+        "error",
     ]  # fmt: skip
     assert list(good.values()) == [
-        "one.png", "a, b", "0.75", 'say "c"', "0.125", "東京", "0.0625", "colour to grey; inverted", "",
+        "one.png", "a, b", "0.75", 'say "c"', "0.125", "東京", "0.0625", "colour to grey; inverted", "", "",
     ]  # fmt: skip
-    assert list(error.values()) == ["\\udcff.png", "", "", "", "", "", "", "", "bad-ff-: is empty\nand more"]
-    assert list(few.values()) == ["=two.png", "x", "1.0", "", "", "", "", "", ""]
+    assert list(error.values()) == ["\\udcff.png", "", "", "", "", "", "", "", "", "bad-ff-: is empty\nand more"]
+    assert list(few.values()) == ["=two.png", "x", "1.0", "", "", "", "", "blank", "blank", ""]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -65,6 +67,7 @@ def test_lists_stay_lists_where_the_format_has_them(suffix: str, results: list[A
             "probability": 0.75,
             "scores": [{"label": "a, b", "probability": 0.75}, {"label": 'say "c"', "probability": 0.125}],
             "steps": ["colour to grey", "inverted"],
+            "warnings": [],
             "error": None,
         },
         {
@@ -73,6 +76,7 @@ def test_lists_stay_lists_where_the_format_has_them(suffix: str, results: list[A
             "probability": None,
             "scores": [],
             "steps": [],
+            "warnings": [],
             "error": "bad-ff-: is empty\nand more",
         },
         {
@@ -80,7 +84,8 @@ def test_lists_stay_lists_where_the_format_has_them(suffix: str, results: list[A
             "label": "x",
             "probability": 1.0,
             "scores": [{"label": "x", "probability": 1.0}],
-            "steps": [],
+            "steps": ["blank"],
+            "warnings": ["blank"],
             "error": None,
         },
     ]

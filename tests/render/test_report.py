@@ -13,7 +13,7 @@ import pytest
 from cnnkit.errors import OutputError
 from cnnkit.pictures import encoded
 from cnnkit.render import report
-from cnnkit.render.report_words import duration, megabytes, sentences, warnings
+from cnnkit.render.report_words import duration, sentences, warnings
 from cnnkit.results import (
     Benchmark,
     CalibrationBin,
@@ -357,10 +357,6 @@ def test_where_the_page_goes(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
-
-
-def test_sizes() -> None:
-    assert [megabytes(size) for size in (0.0876, 12.34)] == ["88 kB", "12.3 MB"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from cnnkit import api
 from cnnkit.errors import (
@@ -45,13 +46,14 @@ def cluster(patient):
 
 @pytest.fixture
 def hostile(own_photos):
-    """The 20 photographs and, among them, what is no image, what is too large, what is not there, and an odd name."""
+    """The 20 photographs and, among them, what is no image, too large, not there, of an odd name, or of 16 bits."""
     (own_photos / "dark" / "03.png").write_bytes(b"no image")
     (own_photos / "light" / "00.png").write_bytes(bytes(65 * 2**20))
     paths = sorted(own_photos.rglob("*.png"))
     odd = own_photos / os.fsdecode(b"\xff odd.png")
     odd.write_bytes(paths[0].read_bytes())
-    return [*paths[:7], own_photos / "absent.png", *paths[7:], odd]
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(own_photos / "deep.png")
+    return [*paths[:7], own_photos / "absent.png", *paths[7:], odd, own_photos / "deep.png"]
 
 
 def told(results):
@@ -71,6 +73,8 @@ def test_results_are_those_of_the_local_engine_in_their_order(
     here = api.load(photos_onnx, device="cpu")
     assert told(found) == told(here.stream(paths, top=2, batch_size=3))
     assert [type(found[index]) for index in (3, 7, 11)] == [ImageFormatError, ImageError, ImageTooLargeError]
+    (guessed,) = found[-1].warnings
+    assert guessed.kinds == ("the range of values is guessed from each image by itself",)
     assert classifier.engine == "onnxruntime CPU on 2 Ray workers"
     assert classifier.card == here.card
     assert cluster.is_initialized()

@@ -107,8 +107,8 @@ _OWN = (
     ),
     _spec(
         "shapes-cnn", "shapes:shapes_cnn", (3, 28, 28), 174_243, "article, with another recipe", 0.878, 3,
-        data="shapes", optimizer="adam", learning_rate=2e-3, schedule="one-cycle", batch_size=16, epochs=160,
-        initialisation="xavier", normalisation="standard", augmentation="drawings", test_fraction=0.3,
+        data="shapes", optimizer="adam", learning_rate=1e-3, batch_size=16, epochs=80,
+        initialisation="xavier", normalisation="standard", test_fraction=0.3,
     ),
     _spec(
         "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 60_322, "cnnkit", None,

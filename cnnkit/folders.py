@@ -63,8 +63,12 @@ class Contents:
     photos: bool
 
 
-def read_folder(folder: Path) -> Contents:
+def read_folder(folder: Path, *, fewest: int = 2) -> Contents:
     """Find the classes, the images and, if there are split folders, the splits of an image folder.
+
+    Args:
+        folder: where it is.
+        fewest: classes that there must be: a network is trained on two or more, and measured on any.
 
     Raises:
         DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
@@ -80,14 +84,14 @@ def read_folder(folder: Path) -> Contents:
             f"there is no image folder {quoted(str(folder))}{where}. Expected DIR/<class>/…, named by its path with "
             "--data."
         )
-    return _Reader(folder).contents()
+    return _Reader(folder, fewest).contents()
 
 
 class _Reader:
     """Reads one folder, and remembers what it left out on the way."""
 
-    def __init__(self, folder: Path) -> None:
-        self.tree = Tree(folder)
+    def __init__(self, folder: Path, fewest: int) -> None:
+        self.tree, self.fewest = Tree(folder), fewest
         self.left: list[tuple[str, str]] = []
         self.warnings: list[str] = []
 
@@ -115,7 +119,7 @@ class _Reader:
         if said := left_out(skipped):
             self.warnings.append(said)
         # Names and sizes: enough to recognise a folder that was moved, without reading it.
-        lines = "\n".join(f"{name} {size}" for name, (size, _) in files.items())
+        lines = "\n".join(f"{name} {size}" for name, (size, *_) in files.items())
         photographs = sum(name.lower().endswith(_PHOTOGRAPHS) for name in files)
         return Contents(
             self.tree.root,
@@ -210,13 +214,14 @@ class _Reader:
         """Return the images of each class folder at the end of a chain, where all classes of the folder must be."""
         self._enter(chain)
         found = self._classes(chain[-1])
-        if len(found) > 1:
+        if len(found) >= self.fewest:
             return found
         skipped = tallied(self.left)
         endings = sorted(s.ending for s in skipped if s.convertible)
         what = f"one class folder with images, {quoted(next(iter(found)))}" if found else "no class folders with images"
         said = [sentence(s) for s in (*self.warnings, left_out(skipped)) if s]
-        reason = f"{self.tree.path(chain[-1])} has {what}; expected at least two, one folder a class."
+        wanted = "two, " if self.fewest > 1 else ""
+        reason = f"{self.tree.path(chain[-1])} has {what}; expected at least {wanted}one folder a class."
         raise DataError(" ".join([reason, *said, *([how_to_convert(endings)] if endings else [])]))
 
     def _classes(self, place: Folder) -> _Classes:

@@ -10,8 +10,11 @@ from pathlib import Path
 from cnnkit.pictures import CONVERTIBLE, SUFFIXES
 from cnnkit.splitnames import masks_beside_images
 
-Stat = tuple[int, int]
-"""A file's size in bytes, and when it was last changed in nanoseconds."""
+Stat = tuple[int, int, int]
+"""A file's size in bytes, when it was last changed in nanoseconds, and its number on the disk.
+
+Two files of one size may change places, and keep their times.
+"""
 
 _ENDINGS = tuple(SUFFIXES)
 # No class has such a name. A name that a class may have is no part of this list.
@@ -119,7 +122,7 @@ def walk(folder: Path) -> tuple[dict[str, Stat], tuple[Skipped, ...]]:
 def stat(file: str | Path) -> Stat:
     """Return what tells whether a file changed."""
     status = os.stat(file)  # noqa: PTH116 - making a path of each of many names takes longer than this
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def scanned(path: str, prefix: str = "") -> Folder:

@@ -98,8 +98,8 @@ def table(ranked: list[list[Result]]) -> str:
             f"{changes['optimizer']} {changes['learning_rate']:g} {changes['schedule']}, {changes['initialisation']}",
             changes["augmentation"],
             changes["epochs"],
-            f"{mean(rows, 'validation_accuracy'):.2%}",
-            ", ".join(f"{row['validation_accuracy']:.2%}" for row in rows),
+            f"{mean(rows, 'validation_accuracy'):.0%}",
+            ", ".join(f"{row['validation_accuracy']:.0%}" for row in rows),
             f"{mean(rows, 'validation_loss'):.4f}",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -131,7 +131,7 @@ def _make_room(place: Path, size: int) -> None:
     arrays = []
     for path in place.glob("*.npy"):
         with suppress(FileNotFoundError):  # another process may make room, too
-            taken, used = stat(path)
+            taken, used, _ = stat(path)
             arrays.append((used, taken, path))
     arrays.sort()
     excess = sum(taken for _, taken, _ in arrays) + size - limit()

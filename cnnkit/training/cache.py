@@ -133,11 +133,12 @@ def _read_index(path: Path) -> _Index | None:
     """
     try:
         found = json.loads(path.read_bytes())
-        stats = zip(found["sizes"], found["times"], strict=True)
+        if "forms" in found:  # of a version before 0.2, whose arrays go by their age
+            return None
+        stats = zip(found["sizes"], found["times"], found["numbers"], strict=True)
         known = zip(stats, map(str, found["digests"]), strict=True)
-        # An index of versions before 0.2 names no arrays; theirs go by their age.
-        arrays = list(map(str, found.get("arrays", [])))
-        return _Index(str(found["content"]), arrays, dict(zip(found["names"], known, strict=True)))
+        known_by_name = dict(zip(found["names"], known, strict=True))
+        return _Index(str(found["content"]), list(map(str, found["arrays"])), known_by_name)
     except OSError:
         return None
     except (TypeError, KeyError, AttributeError) as error:
@@ -151,8 +152,9 @@ def _remember(path: Path, old: _Index | None, new: _Index) -> None:
     # Column by column, it is read in a tenth of the time that a list for each file takes.
     columns = {
         "names": list(new.files),
-        "sizes": [size for (size, _), _ in new.files.values()],
-        "times": [changed for (_, changed), _ in new.files.values()],
+        "sizes": [size for (size, _, _), _ in new.files.values()],
+        "times": [changed for (_, changed, _), _ in new.files.values()],
+        "numbers": [number for (_, _, number), _ in new.files.values()],
         "digests": [digest for _, digest in new.files.values()],
     }
     # Without it, the next load hashes the files again, and is right all the same.

@@ -44,6 +44,7 @@ class Facts:
         deep: images of more than 8 bits a channel.
         value_range: the values of deep images that became black and white; None where there are none.
         misfits: names of deep images that the range hardly fits.
+        coarse: 16-bit images of which only the upper 8 bits can be read.
         frames: images of which only the first of several frames is used.
         little_kept: images of which the fit keeps less than half of the area.
     """
@@ -53,6 +54,7 @@ class Facts:
     deep: int = 0
     value_range: tuple[float, float] | None = None
     misfits: list[str] = field(default_factory=list)
+    coarse: int = 0
     frames: int = 0
     little_kept: int = 0
 
@@ -84,7 +86,7 @@ def _pass(
 ) -> Generator[LoadProgress, None, tuple[Facts, dict[int, Span]]]:
     """Decode files once; returns what was found, and the values of deep images by their places."""
     count = len(files)
-    few = count <= _FEW_FILES and sum(size for _, (size, _) in files) <= _FEW_BYTES
+    few = count <= _FEW_FILES and sum(size for _, (size, *_) in files) <= _FEW_BYTES
     workers = 0 if few else processors()
     # A few large photos, too, are shared out among all.
     share = math.ceil(count / (4 * max(1, workers)))
@@ -101,7 +103,7 @@ def _pass(
     changed: list[str] = []
     originals = Counter[str]()
     spans: dict[int, Span] = {}
-    frames = little = done = 0
+    coarse = frames = little = done = 0
     for pixels, chunk in loader:
         keep(done, pixels)
         for place, (found, problem) in enumerate(chunk, done):
@@ -113,6 +115,7 @@ def _pass(
             originals[f"{found.width}×{found.height} {found.mode}"] += 1
             if found.span is not None:
                 spans[place] = found.span
+            coarse += found.coarse
             frames += found.first_of_frames
             little += found.kept < _LITTLE
         done += len(pixels)
@@ -123,7 +126,7 @@ def _pass(
         )
     given = form.value_range
     misfits = _misfits(files, spans, given) if given is not None else []
-    facts = Facts(damaged, dict(originals), len(spans), given if spans else None, misfits, frames, little)
+    facts = Facts(damaged, dict(originals), len(spans), given if spans else None, misfits, coarse, frames, little)
     return facts, spans
 
 

@@ -21,9 +21,11 @@ from cnnkit.words import counted
 
 
 def open_catalogue(
-    recipe: Recipe, form: Form, *, data_dir: Path | None = None
+    recipe: Recipe, form: Form, *, data_dir: Path | None = None, fewest: int = 2
 ) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
     """Find the images of the recipe's data set and divide them; those of a folder are decoded. Yields progress.
+
+    A folder has `fewest` classes at least.
 
     Raises:
         UnknownNameError: no such data set.
@@ -32,7 +34,7 @@ def open_catalogue(
     """
     if recipe.data in datasets.DATASETS:
         return _of_arrays(recipe, form, data_dir)
-    return (yield from _of_folder(recipe, form))
+    return (yield from _of_folder(recipe, form, fewest))
 
 
 def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
@@ -74,8 +76,8 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
     )
 
 
-def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
-    found = read(recipe)
+def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+    found = read(recipe, fewest=fewest)
     shape = derived(form, recipe, "cover" if found.photos else "contain", None)
     stored = yield from cache.load(found.folder, found.files, shape)
     facts = stored.facts
@@ -93,6 +95,8 @@ def _of_folder(recipe: Recipe, form: Form) -> Generator[LoadProgress | LoadNote,
         warnings += _of_range(facts, facts.value_range, name, guessed=shape.value_range is None)
         if not isinstance(form, Preprocessing):
             shape = replace(shape, value_range=facts.value_range)
+    if facts.coarse:
+        warnings.append(f"of {counted(facts.coarse, '16-bit image')} only the upper 8 bits can be read")
     if facts.frames:
         warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
     if facts.little_kept:
@@ -147,7 +151,7 @@ def _of_range(facts: Facts, values: Range, name: str, *, guessed: bool) -> Itera
         )
 
 
-def read(recipe: Recipe) -> folders.Contents:
+def read(recipe: Recipe, *, fewest: int = 2) -> folders.Contents:
     """Read the image folder that a recipe names.
 
     Raises:
@@ -159,7 +163,7 @@ def read(recipe: Recipe) -> folders.Contents:
         raise UnknownNameError(
             "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
         )
-    return folders.read_folder(folder)
+    return folders.read_folder(folder, fewest=fewest)
 
 
 def _divided(

@@ -452,3 +452,27 @@ def test_a_class_without_images_in_the_split_has_no_recall(tmp_path: Path) -> No
         (1, 1, 1, 1),
     ]
     assert (found[9].precision, found[9].recall, found[9].f1, found[9].support) == (0, None, None, 0)
+
+
+def test_images_that_were_saved_anew_are_not_said_to_be_unseen(own_photos: Path, tmp_path: Path) -> None:
+    recipe = api.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
+    list(api.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
+    run = tmp_path / "runs" / "softmax-regression-photos-1"
+    assert api.evaluate(run).exposure.unseen
+    for file in own_photos.rglob("*.png"):
+        with Image.open(file) as image:
+            image.load()
+        image.save(file, compress_level=0)
+    for found in (api.evaluate(run), api.evaluate(run, data=str(own_photos))):
+        # Another split than that of the training: what it holds may have been trained on.
+        assert (found.split, found.images) == ("test", 4)
+        assert not found.exposure.unseen
+    everything = api.evaluate(run, data=str(own_photos), split="all")
+    assert (everything.exposure.trained, everything.exposure.changed) == (0, 16)
+    assert any("saved anew" in warning for warning in everything.warnings)
+
+
+def test_a_folder_of_one_class_is_measured(photos_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(draw(tmp_path / "both", 4) / "light", tmp_path / "one" / "light")
+    found = api.evaluate(photos_run, data=str(tmp_path / "one"))
+    assert (found.images, [row.support for row in found.classes]) == (4, [0, 4])

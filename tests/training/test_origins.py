@@ -266,3 +266,15 @@ def test_images_of_arrays_are_known_by_their_pixels(tiny_run: Path, tmp_path: Pa
     other = run_of(events_of(tmp_path / "other", model="shapes-cnn", data="shapes", split_seed=OTHER_SEED))
     assert set(found["validation"]) == listed(other, "validation") & listed(tiny_run, "train")
     assert all(name.startswith("train[") for name in found["validation"])
+
+
+def test_the_range_of_deep_images_is_kept_where_the_weights_knew_none(first: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 2048)):
+        (tmp_path / "deep" / label).mkdir(parents=True)
+        for index in range(6):
+            pixels = rng.integers(low, low + 2048, (10, 12), np.uint16)
+            Image.fromarray(pixels).save(tmp_path / "deep" / label / f"{index}.png")
+    run = run_of(events_of(tmp_path / "runs", data=str(tmp_path / "deep"), weights=str(first)))
+    assert card_of(first).preprocessing.value_range is None
+    assert card_of(run).preprocessing.value_range == (0, 4095)

@@ -98,7 +98,7 @@ def table(ranked: list[list[Result]]) -> str:
             f"{changes['optimizer']} {changes['learning_rate']:g} {changes['schedule']}, {changes['initialisation']}",
             changes["augmentation"],
             changes["epochs"],
-            f"{mean(rows, 'validation_accuracy'):.0%}",
+            f"{mean(rows, 'validation_accuracy'):.1%}",
             ", ".join(f"{row['validation_accuracy']:.0%}" for row in rows),
             f"{mean(rows, 'validation_loss'):.4f}",
         )

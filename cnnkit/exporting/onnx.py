@@ -3,20 +3,19 @@
 import contextlib
 import io
 import logging
-import math
 import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
 from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import CnnkitError, DataError, ImageError, OnnxError, OutputError, ParityError, UsageError
+from cnnkit.errors import OnnxError, OutputError, ParityError, UsageError
+from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.exporting.precision import (
@@ -28,25 +27,20 @@ from cnnkit.exporting.precision import (
     refuse,
 )
 from cnnkit.files import require_writable, write_atomic
-from cnnkit.images import Preprocessing, prepare, prepare_arrays
+from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Deployed, Normalise
-from cnnkit.pictures import Pixels
-from cnnkit.recipe import Recipe
-from cnnkit.results import Divergence, ExportResult, ParityCertificate, result_of
+from cnnkit.results import Divergence, ExportResult, ParityCertificate
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import networks, opening, shapes
-from cnnkit.training.evaluation import load_for
+from cnnkit.training import networks
 from cnnkit.training.runs import versions
-from cnnkit.words import counted, percent
+from cnnkit.words import percent
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
 MAX_WEIGHT_BYTES = 1_500_000_000
-_COMPARED = 10
-"""Images that PyTorch and onnxruntime are compared on."""
 
 
 def export_onnx(
@@ -105,7 +99,7 @@ def export_onnx(
         samples = load_samples(ref, card, precision, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
     form = card.preprocessing
     normalise = Normalise(form.mean, form.std).eval()
-    pixels, source = _comparison_images(card, data_dir)
+    pixels, source = comparison_images(card, data_dir)
     batches = draw_batches(pixels)
     deployed = Deployed(network, nn.Identity() if raw_input else normalise).eval()
     if raw_input:
@@ -232,37 +226,6 @@ def _form(ref: str, shape: tuple[int, int, int]) -> Preprocessing:
     if ref.startswith("torchvision/") and channels == 3:
         return Preprocessing(3, height, width, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
     return Preprocessing(3 if channels == 3 else 1, height, width, (0.0,) * channels, (1.0,) * channels)
-
-
-def _comparison_images(card: ModelCard, data_dir: Path | None) -> tuple[Pixels, str]:
-    """Return uint8 images [N, H, W, C] for the comparison: of the network's own data if at hand, else drawn ones."""
-    spec = datasets.DATASETS.get(card.recipe["data"]) if card.recipe else None
-    if card.recipe and (spec is None or datasets.locate(spec, data_dir).present):
-        with contextlib.suppress(CnnkitError):
-            if spec is None:
-                own = datasets.find_own(card.recipe["data"], card.labels, data_dir)
-                return _folder_images(card, Recipe.recorded({**card.recipe, "data": own}))
-            data, used = result_of(load_for(card, data=None, split=None, data_dir=data_dir))
-            images = data.filled(used).take(torch.arange(min(10, len(data.split(used)))))
-            return images.numpy(), f"{counted(len(images), 'image')} of {data.name}"
-    drawn, _ = shapes.draw_shapes(4, seed=2)
-    return prepare_arrays(drawn[:10], card.preprocessing), "10 drawn shapes"
-
-
-def _folder_images(card: ModelCard, recipe: Recipe) -> tuple[Pixels, str]:
-    """Decode some images of a folder, of all its classes, which need not be cached for them."""
-    found = opening.read(recipe)
-    names, step = list(found.files), math.ceil(len(found.files) / _COMPARED)
-    images: list[Pixels] = []
-    # Spread over the folder; where one of them is damaged, the next ones do.
-    for name in (name for start in range(step) for name in names[start::step]):
-        with contextlib.suppress(ImageError):
-            images.append(prepare(found.folder / name, card.preprocessing).pixels)
-        if len(images) == _COMPARED:
-            break
-    if not images:
-        raise DataError(f"no file of {found.folder} can be decoded.")
-    return np.stack(images), f"{counted(len(images), 'image')} of {found.folder.resolve().name}"
 
 
 def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:

@@ -36,9 +36,8 @@ def find_duplicates(
     def named(chosen: list[list[int]]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(origins[position] for position in group) for group in chosen)
 
-    special = {id(group) for group in (*across, *mixed)}
-    copies = sum(len(group) - 1 for group in several if id(group) not in special)
-    return Duplicates(named(across), named(mixed), copies)
+    places = {(contents[at], targets[at], part) for part, where in parts.items() for at in where.tolist()}
+    return Duplicates(named(across), named(mixed), images - len(places))
 
 
 def duplicate_warnings(found: Duplicates) -> Iterator[str]:

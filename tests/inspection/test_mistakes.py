@@ -238,7 +238,7 @@ def test_scores_that_are_no_numbers_are_an_error(nets: None, flipped: Path) -> N
 
 
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="has no class folders with images; expected at least two"):
+    with pytest.raises(DataError, match="has no class folders with images; expected at least one"):
         cnnkit.find_mistakes(photos_run, data=str(photos / "dark"))
 
 

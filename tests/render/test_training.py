@@ -134,6 +134,7 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
             {"label": "dogs", "train": 24_000, "validation": 6_000, "test": 5_000},
         ],
         "preparation": "32×24 to 640×480 RGB in 1,204 sizes to 8×8 RGB, cover",
+        "skipped": [],
     }
     assert found["data"]["recipe"]["input_shape"] == [3, 8, 8]
     assert [record["epoch"] for record in found["data"]["epochs"]] == [1, 2]

@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(photos_run: Pa
 
 
 def test_a_data_set_without_labels_is_refused(photos_run: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="has no class folders with images; expected at least two"):
+    with pytest.raises(DataError, match="has no class folders with images; expected at least one"):
         attack(photos_run, "flip", data=str(photos / "dark"))
 
 

@@ -300,7 +300,7 @@ def test_one_request_at_a_time_and_the_last_drawing_wins(open_page, gated, gate)
 def test_a_refusal_is_said_in_the_words_of_the_server(page):
     page.set_input_files("#file", {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG broken"})
     problem = page.get_by_role("alert")
-    expect(problem).to_contain_text("What came is not an image")
+    expect(problem).to_contain_text("that cnnkit does not read, or a damaged one")
     expect(page.locator("#invitation")).to_have_text("This browser cannot show broken.png.")
     expect(page.locator("#again")).to_be_hidden()
     draw(page, SEVEN)

@@ -24,6 +24,9 @@ _TRIMMED, _FEWEST = 0.001, 3
 _SQUEEZED = 4
 """Outliers are clipped where they would make the range more than this many times as wide."""
 
+_FILLED = 1 / 16
+"""Share of a depth that whole numbers span at least: a narrower band would become a few levels of it."""
+
 _TOLERATED = 0.02
 """Share of a range by which values may leave it without a word."""
 
@@ -124,8 +127,9 @@ def _at_ranks(values: NDArray[Any], ranks: tuple[int, ...]) -> NDArray[Any]:
 def value_range(span: Span) -> Range:
     """Return the values that become black and white.
 
-    Whole numbers from 0 on have the fewest of 8, 10, 12, 14 and 16 bits that hold them; floating-point numbers go from
-    0 to 1 or, where they fill a good part of it, from 0 to 255. Other values go from their smallest to their largest.
+    Whole numbers from 0 on have the fewest of 8, 10, 12, 14 and 16 bits that hold them, unless they are a narrow band
+    far from 0; floating-point numbers go from 0 to 1 or, where they fill a good part of it, from 0 to 255. Other values
+    go from their smallest to their largest.
     Outliers count only where the rest is constant, or where they would not squeeze it.
     """
     low, high = span.low, span.high
@@ -135,9 +139,9 @@ def value_range(span: Span) -> Range:
         if span.floating and high <= 1 and (high > 1 / 16 or not high):
             return 0.0, 1.0
         if span.whole and (not span.floating or high > 255 / 16):
-            for bits in DEPTHS:
-                if high < 2**bits:
-                    return 0.0, 2.0**bits - 1
+            bits = next((bits for bits in DEPTHS if high < 2**bits), None)
+            if bits is not None and (low == high or low < high / 2 or high - low >= 2**bits * _FILLED):
+                return 0.0, 2.0**bits - 1
         if span.floating and 255 / 4 < high <= 255:
             return 0.0, 255.0
     if low == high:

@@ -171,3 +171,10 @@ def test_ranges_in_words(given, short, described):
 def test_a_range_of_other_images_may_not_fit(values: tuple[int, int], used: tuple[float, float], fits: bool) -> None:
     pixels = np.linspace(*values, 784).reshape(28, 28).astype(np.float32)
     assert (misfit(Span.of(pixels), used) == "") == fits
+
+
+def test_a_narrow_band_of_a_depth_is_spread_over_all_levels() -> None:
+    values = np.linspace(30_000, 30_400, 784).reshape(28, 28).astype(np.uint16)
+    low, high = value_range(Span.of(values))
+    assert 29_900 < low < 30_010
+    assert 30_390 < high < 30_500

@@ -28,7 +28,7 @@ def warnings(found: Report) -> Iterable[str]:
     results = [result for result in (found.evaluation, found.mistakes) if result is not None]
     if not origin.trained:
         yield "The weights are random: this network was never trained."
-    if origin.pretraining is not None and origin.pretraining.overlap:
+    if origin.pretraining is not None and origin.pretraining.overlap and not results:
         parts = " and ".join(counted(number, f"{part} image") for part, number in origin.pretraining.overlap.items())
         yield f"Its starting weights, {origin.pretraining.weights}, had seen {parts} (--allow-overlap)."
     if not results:  # which say it themselves

@@ -126,7 +126,7 @@ def _details(recipe: Recipe) -> str:
 
 def _classes(found: Sequence[ClassCount]) -> str:
     """Name the classes with their numbers of images, over all splits."""
-    listed = [f"{c.label} {c.train + c.validation + c.test:,}" for c in found[:_LISTED]]
+    listed = [f"{c.label} ({c.train + c.validation + c.test:,})" for c in found[:_LISTED]]
     more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
     return f"{counted(len(found), 'class', 'classes')}: {', '.join(listed)}{more}"
 

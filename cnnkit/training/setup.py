@@ -127,8 +127,6 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
         if missing and part not in known.record.given and len(known.parts[part]):
             few = f"there are too few different images of {shown(missing)} for the {part} split to have any"
             yield LoadNote(few, warning=True)
-    if "test" in known.record.given and known.is_folder:
-        yield LoadNote(f"the test split is that of {data.name}; the test fraction does not apply")
     if not len(data.test):
         yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 

@@ -99,9 +99,7 @@ def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, tmp_
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("mistakes", photos_run, "--data", photos / "dark", "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "has no class folders with images; expected at least one folder a class" in " ".join(
-        result.stderr.split()
-    )
+    assert "has no class folders with images; expected at least one folder a class" in " ".join(result.stderr.split())
 
 
 def test_an_option_for_foreign_files_is_not_ignored(tmp_path: Path, cli: Cli) -> None:

@@ -39,7 +39,7 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     rows = result.stderr.splitlines()
     assert rows[0].startswith("softmax-regression (1,570 parameters) on ")
     assert rows[0].endswith(": 12 images to train, 4 to validate, 4 to test; cpu")
-    assert rows[1] == "2 classes: dark 10, light 10"
+    assert rows[1] == "2 classes: dark (10), light (10)"
     assert rows[2] == "images: 12×10 RGB to 28×28 grey, contain"
     assert rows[3].startswith("sgd, learning rate 0.05, batch 60")
     assert rows[4] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"

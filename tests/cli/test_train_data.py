@@ -51,7 +51,7 @@ def warnings_of(result: Any) -> list[str]:
 def test_the_classes_of_a_data_set_and_its_images_are_said(cli: Cli, tmp_path: Path) -> None:
     result = cli("train", "shapes-cnn", "--epochs", "1", "--runs-dir", tmp_path, "--device", "cpu")
     assert result.stderr.splitlines()[1:3] == [
-        "3 classes: circles 30, squares 30, triangles 30", "images: 28×28 RGB, as they are",
+        "3 classes: circles (30), squares (30), triangles (30)", "images: 28×28 RGB, as they are",
     ]  # fmt: skip
 
 
@@ -62,8 +62,8 @@ def test_of_many_classes_the_first_ones_are_named(tmp_path: Path, train: Cli) ->
         for index in range(3):
             Image.fromarray(rng.integers(0, 256, (4, 4), np.uint8)).save(tmp_path / f"many/c{label:02}/{index}.png")
     classes = train("--data", tmp_path / "many").stderr.splitlines()[1]
-    assert classes.startswith("25 classes: c00 3, c01 3, ")
-    assert classes.endswith(", c19 3 and 5 more")
+    assert classes.startswith("25 classes: c00 (3), c01 (3), ")
+    assert classes.endswith(", c19 (3) and 5 more")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_class_without_images_is_left_out_and_that_is_said(own_photos: Path, t
     result = train("--data", own_photos)
     (warning,) = warnings_of(result)
     assert "empty" in warning
-    assert "2 classes: dark 10, light 10" in result.stderr
+    assert "2 classes: dark (10), light (10)" in result.stderr
     assert run_of(result).is_dir()
 
 
@@ -155,7 +155,7 @@ def test_damaged_files_are_left_out_where_that_is_wanted(damaged: Path, train: C
     (warning,) = warnings_of(result)
     assert warning.startswith(f"warning: 5 of 20 files of {damaged} cannot be decoded: ")
     assert warning.endswith("; they are left out.")
-    assert "2 classes: dark 6, light 9" in result.stderr
+    assert "2 classes: dark (6), light (9)" in result.stderr
     with (run / "damaged.csv").open(encoding="utf-8", newline="") as file:
         assert [row["file"] for row in csv.DictReader(file)] == [
             *(f"dark/{index:02}.png" for index in range(4)), "light/01.png",

@@ -98,7 +98,7 @@ def test_torchrun_makes_one_folder_and_one_process_speaks(
     assert [line.partition(" ")[0] for line in ended.stdout.splitlines()] == ["best", str(run / "best.safetensors")]
     lines = ended.stderr.splitlines()
     assert lines[0].endswith(", 2 processes")
-    assert lines[1] == "2 classes: dark 10, light 10"
+    assert lines[1] == "2 classes: dark (10), light (10)"
     assert lines[2] == "images: 12×10 RGB to 8×8 RGB, contain"
     assert lines[3].endswith(f" → {run}")
     assert [line.split()[0] for line in lines[4:]] == ["epoch", "1", "2", "3", "4"]

@@ -112,7 +112,8 @@ def _subtitle(found: Report) -> Iterable[str]:
 def _short(found: Report) -> Iterable[Content]:
     numbers: dict[str, Content] = {}
     if found.evaluation is not None:
-        numbers["Accuracy"] = share(found.evaluation.accuracy, of=found.evaluation.images)
+        dry = " (dry run)" if found.origin.recipe.get("limit_batches") else ""
+        numbers[f"Accuracy{dry}"] = share(found.evaluation.accuracy, of=found.evaluation.images)
         numbers["Measured on"] = f"{counted(found.evaluation.images, 'image')}, {found.evaluation.split}"
     if found.parameters:
         numbers["Parameters"] = f"{found.parameters:,}"

@@ -34,7 +34,7 @@ def warnings(found: Report) -> Iterable[str]:
     if not results:  # which say it themselves
         if origin.recipe.get("limit_batches"):
             batches = counted(origin.recipe["limit_batches"], "batch", "batches")
-            yield f"The weights are those of a dry run, of {batches} an epoch."
+            yield f"The weights are those of a dry run, of {batches} an epoch, so no figure of them counts."
         if origin.pretraining is not None and not origin.pretraining.known:
             yield f"Pretraining data unknown: it began with the weights of {origin.pretraining.weights}."
     yield from map(sentence, dict.fromkeys(text for result in results for text in result.warnings))

@@ -226,7 +226,7 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         yield f"pretraining data unknown: the weights of {started.weights} may have seen these images"
     if card.recipe and card.recipe.get("limit_batches"):
         batches = counted(card.recipe["limit_batches"], "batch", "batches")
-        yield f"the weights are those of a dry run, of {batches} an epoch"
+        yield f"the weights are those of a dry run, of {batches} an epoch, so no figure of them counts"
     # Of a split that the folder gives, its reader has said it.
     if used != "all" and used not in known.record.given and (missing := known.missing(used)):
         missed = counted(len(missing), "class", "classes")

@@ -324,7 +324,7 @@ def test_what_two_sections_warn_of_is_said_once(make: Make) -> None:
     assert "There is no test set" not in report.page(found)
     # Without these sections, it is said all the same.
     (said,) = warnings(replace(found, evaluation=None, mistakes=None))
-    assert said == "The weights are those of a dry run, of 2 batches an epoch."
+    assert said == "The weights are those of a dry run, of 2 batches an epoch, so no figure of them counts."
 
 
 @pytest.mark.parametrize(

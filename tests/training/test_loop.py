@@ -424,7 +424,7 @@ def test_figures_of_a_dry_run_are_marked_and_no_card_has_them(tmp_path: Path) ->
     assert card.recipe["limit_batches"] == 1
     found = api.evaluate(finished.run)
     assert found.images == 30
-    assert found.warnings == ("the weights are those of a dry run, of 1 batch an epoch",)
+    assert found.warnings == ("the weights are those of a dry run, of 1 batch an epoch, so no figure of them counts",)
     assert api.evaluate(finished.run, split="validation").images == 12
 
 

@@ -116,7 +116,8 @@ def _many(found: Sequence[Prediction]) -> None:
             probability(prediction.probability),
             bar(prediction.probability, 10),
         ]
-        seen = Text(str(ways[prediction.steps]), "yellow" if prediction.warnings else "dim")
+        number = ways[prediction.steps]
+        seen = Text(str(number) if number <= _WAYS else "…", "yellow" if prediction.warnings else "dim")
         table.add_row(*cells, *([seen] if len(ways) > 1 else []), *([rest] if len(prediction.scores) > 1 else []))
     out = console.out()
     console.titled(out, counted(len(found), "image"), table)

@@ -174,7 +174,9 @@ def test_the_command_is_quiet_and_stops_what_it_started(photos, photos_onnx, tmp
     done = subprocess.run(
         [sys.executable, "-m", "cnnkit", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # Where Ray takes longer than ten seconds to start, the command's own progress is a line.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("predicting: ")]
+    assert (done.returncode, said) == (0, [])
     assert done.stdout.splitlines() == [
         f"{tmp_path / 'found.csv'}: 20 images",
         f"model {photos_onnx}, onnxruntime CPU on 2 Ray workers",

@@ -99,7 +99,7 @@ def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgres
         warnings.append(f"of {counted(facts.coarse, '16-bit image')} only the upper 8 bits can be read")
     if facts.frames:
         warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
-    if facts.little_kept and not isinstance(form, Preprocessing):
+    if facts.little_kept:
         warnings.append(
             f"{counted(facts.little_kept, 'image')} of {name} {'loses' if facts.little_kept == 1 else 'lose'} more "
             f"than half of the picture by fit {shape.fit}; --fit contain keeps all of it"

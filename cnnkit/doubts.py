@@ -6,7 +6,8 @@ No PyTorch.
 from cnnkit.errors import DataError
 from cnnkit.layouts import Tree, end_of, full_folders, has_pictures, label_of
 from cnnkit.splitnames import is_extra, masks_beside_images, named_as_splits
-from cnnkit.walking import Folder, listed, named, quoted
+from cnnkit.walking import Folder, named, quoted
+from cnnkit.words import agree, listed
 
 __all__ = ["EXPECTED", "question_classes", "question_names"]
 
@@ -55,10 +56,10 @@ def question_names(tree: Tree, place: Folder) -> list[str]:
     warnings = _question_versions(tree, place, inside)
     extras = [n for n, folder in tree.folders(place).items() if n not in inside and has_pictures(folder)]
     if others and extras:
-        warnings.append(f"{named(extras)} {'is read as a class' if len(extras) == 1 else 'are read as classes'}")
+        warnings.append(f"{named(extras)} {agree(len(extras), 'is read as a class', 'are read as classes')}")
     read = [name for name in sorted(splits) if has_pictures(inside[name])]
     if read:
-        verb = "is read as a class, not as a split" if len(read) == 1 else "are read as classes, not as splits"
+        verb = agree(len(read), "is read as a class, not as a split", "are read as classes, not as splits")
         warnings.append(f"{named(read)} {verb}, beside {named(others)}")
     return warnings
 
@@ -95,7 +96,7 @@ def _refuse_data_sets(tree: Tree, place: Folder, full: dict[str, Folder]) -> Non
         )
     first_class = next(iter(found))
     raise DataError(
-        f"{named(found)} in {where} {'has' if len(found) == 1 else 'have'} split folders inside, "
+        f"{named(found)} in {where} {agree(len(found), 'has', 'have')} split folders inside, "
         f"{named(found[first_class])}. cnnkit expects the classes inside the splits, as in "
         f"{'train/' + first_class!r}. Move the folders."
     )

@@ -22,14 +22,13 @@ from cnnkit.walking import (
     gathered,
     in_order,
     left_out,
-    listed,
     named,
     quoted,
     stat,
     tallied,
     walk,
 )
-from cnnkit.words import sentence
+from cnnkit.words import agree, listed, sentence
 
 __all__ = ["Contents", "Skipped", "Stat", "read_folder", "stat", "walk"]
 
@@ -246,7 +245,7 @@ class _Reader:
             if absent := sum(s.count for s in tally if s.reason == NOT_DOWNLOADED):
                 raise DataError(
                     f"the class folder {self.tree.path(parts[0])} has no images but {absent} that "
-                    f"{'are' if absent > 1 else 'is'} {NOT_DOWNLOADED}. Download the folder in Finder."
+                    f"{agree(absent, 'is', 'are')} {NOT_DOWNLOADED}. Download the folder in Finder."
                 )
             if pictures:
                 raise DataError(
@@ -302,4 +301,4 @@ class _Reader:
 
 
 def _class_list(labels: list[str]) -> str:
-    return f"{'class' if len(labels) == 1 else 'classes'} {named(labels)}"
+    return f"{agree(len(labels), 'class', 'classes')} {named(labels)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cnnkit.pictures import CONVERTIBLE, SUFFIXES
 from cnnkit.splitnames import masks_beside_images
+from cnnkit.words import listed
 
 Stat = tuple[int, int, int]
 """A file's size in bytes, when it was last changed in nanoseconds, and its number on the disk.
@@ -258,18 +259,6 @@ def _words(part: Skipped) -> tuple[str, str]:
     first, space, rest = part.reason.partition(" ")
     many = f"{first}s{space}{rest}" if rest.startswith("to") else f"{part.reason}s"
     return part.reason, many
-
-
-def listed(names: Iterable[str], most: int = _SHOWN) -> str:
-    """Name a few of many.
-
-    >>> listed(["cat", "dog"]), listed(["cat", "cow", "dog", "emu", "fox"])
-    ('cat and dog', 'cat, cow, dog and 2 others')
-    """
-    names = list(names)
-    if len(names) > most + 1:  # "and 1 other" would be no shorter than its name
-        names = [*names[:most], f"{len(names) - most} others"]
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def quoted(name: str) -> str:

@@ -1,4 +1,9 @@
-"""How numbers are written in messages, tables and pages: with no more digits than the images behind them give."""
+"""How numbers and names are written in messages, tables and pages.
+
+A number has no more digits than the images behind it give.
+"""
+
+from collections.abc import Iterable
 
 
 def counted(number: float, one: str, many: str = "") -> str:
@@ -10,7 +15,24 @@ def counted(number: float, one: str, many: str = "") -> str:
         many: its plural, where that is not `one` with an s.
     """
     written = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{written} {one if number == 1 else many or f'{one}s'}"
+    return f"{written} {agree(number, one, many or f'{one}s')}"
+
+
+def agree(number: float, one: str, many: str) -> str:
+    """Choose the form of a word that agrees with a number of things, as has and have."""
+    return one if number == 1 else many
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """Name a few of many.
+
+    >>> listed(["cat", "dog"]), listed(["cat", "cow", "dog", "emu", "fox"])
+    ('cat and dog', 'cat, cow, dog and 2 others')
+    """
+    names = list(names)
+    if len(names) > most + 1:  # "and 1 other" would be no shorter than its name
+        names = [*names[:most], f"{len(names) - most:,} others"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def sentence(text: str) -> str:

@@ -70,6 +70,13 @@ class ModelCard:
             raise ValueError("labels must not have control characters")
 
     @property
+    def known_pretraining(self) -> Literal["none", "known", "unknown"]:
+        """Whether the images that the starting weights were trained on are known; `none` without such weights."""
+        if self.pretraining is None:
+            return "none"
+        return "known" if self.pretraining.known else "unknown"
+
+    @property
     def split_settings(self) -> dict[str, Any]:
         """How the images of its training were divided, as fields of a recipe; none where that is not known."""
         if not self.recipe:

@@ -1,11 +1,11 @@
 """What a data set holds and how it is divided, before the images of its splits come into memory."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,14 +18,12 @@ from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.splits import Part, Positions
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
-from cnnkit.words import counted
+from cnnkit.words import counted, listed
 
 Form = Preprocessing | tuple[int, int, int]
 """The preprocessing of a model card, or channels, height and width to derive one for the images of a data set."""
 
 HELD_OUT: tuple[Part, ...] = ("validation", "test")
-_NAMED = 3
-"""Files that a message names."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Catalogue:
         file: what the pixels are mapped from; None where they are in memory.
         facts: what was found while a folder was decoded.
         skipped: files of a folder that are not read.
-        duplicates: images of the same content.
-        warnings: what a user should know, as sentences without their full stop.
+        notes: what a user should know of its files, as sentences without their full stop.
     """
 
     name: str
@@ -63,8 +60,17 @@ class Catalogue:
     file: Path | None
     facts: Facts
     skipped: tuple[SkippedFiles, ...]
-    duplicates: Duplicates
-    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """The images that have the content of another one."""
+        return find_duplicates(self.origins, self.contents, self.targets.tolist(), self.parts)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of it, as sentences without their full stop."""
+        return (*self.notes, *duplicate_warnings(self.duplicates))
 
     @property
     def is_folder(self) -> bool:
@@ -84,41 +90,36 @@ class Catalogue:
         if strange:
             raise DataError(
                 f"{self.name} has {counted(len(strange), 'class', 'classes')} that the network does not know: "
-                f"{shown(strange)}. It knows {shown(labels)}. Rename the folders, or leave them out."
+                f"{listed(strange, 10)}. It knows {listed(labels, 10)}. Rename the folders, or leave them out."
             )
         places = np.array([known[_nfc(label)] for label in self.classes], np.int64)
         there = set(places.tolist())
         missing = [label for index, label in enumerate(labels) if index not in there]
-        warnings = self.warnings
+        notes = self.notes
         if missing:
-            warnings += (f"there are no images of {shown(missing)} in {self.name}; the other classes are measured",)
-        return replace(self, classes=labels, targets=places[self.targets], warnings=warnings)
+            notes += (f"there are no images of {listed(missing, 10)} in {self.name}; the other classes are measured",)
+        return replace(self, classes=labels, targets=places[self.targets], notes=notes)
 
     def missing(self, part: Part) -> list[str]:
         """Return the classes that have no image in a split."""
         there = set(self.targets[self.parts[part]].tolist())
         return [label for index, label in enumerate(self.classes) if index not in there]
 
-    def names(self, part: Part) -> list[str]:
-        """Return what the images of a split are called."""
-        return [self.origins[position] for position in self.parts[part].tolist()]
+    def names(self, part: Part, among: Collection[str] | None = None) -> list[str]:
+        """Return what the images of a split are called; only those with some contents, if any are given."""
+        places = self.parts[part].tolist()
+        return [self.origins[at] for at in places if among is None or self.contents[at] in among]
 
 
-def completed(
+def record_of(
     recipe: Recipe,
-    name: str,
-    classes: tuple[str, ...],
-    origins: Sequence[str],
     contents: Sequence[str],
-    targets: Positions,
-    parts: dict[Part, Positions],
+    parts: Mapping[Part, Positions],
     given: tuple[Part, ...],
     hashes: Literal["file", "pixels"],
-    warnings: list[str],
-    **rest: Any,
-) -> Catalogue:
-    """Add what follows from the split: its record, duplicates, and classes that are too small for it."""
-    record = SplitRecord(
+) -> SplitRecord:
+    """Return how images were divided; see `SplitRecord`."""
+    return SplitRecord(
         by=recipe.split_by,
         seed=recipe.split_seed,
         validation_fraction=recipe.validation_fraction,
@@ -127,21 +128,6 @@ def completed(
         images={part: len(where) for part, where in parts.items()},
         hashes=hashes,
         digest=splits.digest(contents, parts),
-    )
-    labels = targets.tolist()
-    duplicates = find_duplicates(origins, contents, labels, parts)
-    warnings += duplicate_warnings(duplicates)
-    return Catalogue(
-        name=name,
-        classes=classes,
-        origins=origins,
-        contents=contents,
-        targets=targets,
-        parts=parts,
-        record=record,
-        duplicates=duplicates,
-        warnings=tuple(warnings),
-        **rest,
     )
 
 
@@ -170,11 +156,6 @@ def derived(form: Form, recipe: Recipe, fit: Fit, spec: datasets.DatasetSpec | N
         crop=1.0 if recipe.crop_fraction is None else recipe.crop_fraction,
         interpolation="bilinear" if recipe.interpolation == "auto" else recipe.interpolation,
     )
-
-
-def shown(labels: Sequence[str], most: int = 10) -> str:
-    """Name the first ones of some classes, and say how many more there are."""
-    return ", ".join(labels[:most]) + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
 
 
 _nfc = partial(unicodedata.normalize, "NFC")

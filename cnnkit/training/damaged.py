@@ -26,7 +26,7 @@ def damaged_list(files: Mapping[str, str]) -> bytes:
     return text.getvalue().encode(errors="surrogateescape")
 
 
-def listed(found: DamagedFiles) -> DamagedFiles:
+def with_list(found: DamagedFiles) -> DamagedFiles:
     """Write the damaged files to a CSV file in the cache folder, where that can be done."""
     folder = Path(found.folder).resolve()
     name = f"{folder.name}-{sha256(os.fsencode(folder))[:8]}.csv"

@@ -46,7 +46,7 @@ class Facts:
         misfits: names of deep images that the range hardly fits.
         coarse: 16-bit images of which only the upper 8 bits can be read.
         frames: images of which only the first of several frames is used.
-        little_kept: images of which the fit keeps less than half of the area.
+        little_kept: names of images of which the fit keeps less than half of the area.
     """
 
     damaged: dict[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Facts:
     misfits: list[str] = field(default_factory=list)
     coarse: int = 0
     frames: int = 0
-    little_kept: int = 0
+    little_kept: list[str] = field(default_factory=list)
 
 
 def decode(folder: Path, files: Files, form: Preprocessing, keep: Keep) -> Generator[LoadProgress, None, Facts]:
@@ -103,7 +103,8 @@ def _pass(
     changed: list[str] = []
     originals = Counter[str]()
     spans: dict[int, Span] = {}
-    coarse = frames = little = done = 0
+    little: list[str] = []
+    coarse = frames = done = 0
     for pixels, chunk in loader:
         keep(done, pixels)
         for place, (found, problem) in enumerate(chunk, done):
@@ -117,7 +118,7 @@ def _pass(
                 spans[place] = found.span
             coarse += found.coarse
             frames += found.first_of_frames
-            little += found.kept < _LITTLE
+            little += [files[place][0]] if found.kept < _LITTLE else []
         done += len(pixels)
         yield LoadProgress("images", done, count)
     if changed:

@@ -9,7 +9,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.results import ClassCount
 from cnnkit.splits import PARTS
 from cnnkit.training.data import ImageData
-from cnnkit.words import counted
+from cnnkit.words import counted, listed
 
 
 def class_counts(data: ImageData) -> tuple[ClassCount, ...]:
@@ -59,8 +59,7 @@ def _originals(found: dict[str, int]) -> str:
         modes[mode] += count
     sides = {tuple(map(int, size.split("×"))) for size, _, _ in split}
     areas = sorted(sides, key=lambda size: size[0] * size[1])
-    listed = [mode for mode, _ in modes.most_common()]
-    kinds = listed[0] if len(listed) == 1 else " and ".join([", ".join(listed[:-1]), listed[-1]])
+    kinds = listed((mode for mode, _ in modes.most_common()), len(modes))
     if len(sides) == 1:
         return f"{areas[0][0]}×{areas[0][1]} {kinds}"
     ends = [f"{width}×{height}" for width, height in (areas[0], areas[-1])]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cnnkit.results import Duplicates
 from cnnkit.splits import PARTS, Part, Positions
-from cnnkit.words import counted
+from cnnkit.words import agree, counted
 
 _NAMED = 3
 """Groups that a warning names."""
@@ -44,21 +44,23 @@ def duplicate_warnings(found: Duplicates) -> Iterator[str]:
     """Yield what a user should know of duplicates, as sentences without their full stop."""
     if found.across_splits:
         yield (
-            f"{counted(len(found.across_splits), 'identical image')} {_stand(found.across_splits)} in more than one "
-            f"split, which makes results look better than they are: {_named(found.across_splits)}"
+            f"{_standing(found.across_splits)} in more than one split, which makes results look better than "
+            f"they are: {_named(found.across_splits)}"
         )
     if found.across_classes:
         yield (
-            f"{counted(len(found.across_classes), 'identical image')} {_stand(found.across_classes)} in more than one "
-            f"class, so that some labels must be wrong: {_named(found.across_classes)}"
+            f"{_standing(found.across_classes)} in more than one class, so that some labels must be wrong: "
+            f"{_named(found.across_classes)}"
         )
     if found.copies:
-        verb = "is" if found.copies == 1 else "are"
-        yield f"{counted(found.copies, 'image')} {verb} identical to another one of the same class and split"
+        yield (
+            f"{counted(found.copies, 'image')} {agree(found.copies, 'is', 'are')} identical to another one of the same "
+            "class and split"
+        )
 
 
-def _stand(groups: Sequence[object]) -> str:
-    return "stands" if len(groups) == 1 else "stand"
+def _standing(groups: Sequence[object]) -> str:
+    return f"{counted(len(groups), 'identical image')} {agree(len(groups), 'stands', 'stand')}"
 
 
 def _named(groups: Sequence[tuple[str, ...]]) -> str:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,9 +19,9 @@ from cnnkit.runtime.classifier import Network
 from cnnkit.splits import PARTS, SplitName
 from cnnkit.training.catalogue import Catalogue
 from cnnkit.training.data import ImageData, Split, take
-from cnnkit.training.membership import Membership, membership_of, positions_of
+from cnnkit.training.membership import LIST, Membership, membership_of, positions_of
 from cnnkit.training.opening import open_catalogue
-from cnnkit.words import counted
+from cnnkit.words import agree, counted
 
 CALIBRATION_BINS = 15
 
@@ -159,7 +158,7 @@ def load_for(
     known = yield from catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
     seen = membership_of(card, reference, known)
     used = split or _fair_split(card, known, seen, given=data is not None)
-    exposure = seen.exposure(known, used) if seen else Exposure(pretraining=_pretraining(card))
+    exposure = seen.exposure(known, used) if seen else Exposure(pretraining=card.known_pretraining)
     warnings = known.warnings + tuple(_warnings(card, known, used, exposure, chosen=split is not None))
     for warning in warnings:
         yield LoadNote(warning, warning=True)
@@ -198,10 +197,6 @@ def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, g
     return "test" if has_test else "validation"
 
 
-def _pretraining(card: ModelCard) -> Literal["none", "known", "unknown"]:
-    return "none" if card.pretraining is None else "known" if card.pretraining.known else "unknown"
-
-
 def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
     count = len(positions_of(known, used))
@@ -215,9 +210,15 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
         yield f"the network's best epoch was chosen on {_of(exposure.validated, count)}"
     if exposure.changed:
         yield (
-            f"{counted(exposure.changed, 'image')} of {known.name} {_have(exposure.changed)} the name of one that the "
-            "network was trained on, and another content: where it was only saved anew, the network has seen it"
+            f"{counted(exposure.changed, 'image')} of {known.name} {agree(exposure.changed, 'has', 'have')} the name "
+            "of one that the network was trained on, and another content: where it was only saved anew, the network "
+            "has seen it"
         )
+    if not exposure.known and card.recipe and (known.is_folder or known.name == card.dataset):
+        arrays = card.split is not None and card.split.hashes == "pixels" and known.is_folder
+        listless = f"it has no {LIST} beside it"
+        why = f"it was trained on {card.dataset}, whose images are no files" if arrays else listless
+        yield f"it is not known whether the network was trained on some of these images, because {why}"
     started = card.pretraining
     if started is not None and started.overlap:
         parts = " and ".join(counted(number, f"{part} image") for part, number in started.overlap.items())
@@ -230,12 +231,8 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
     # Of a split that the folder gives, its reader has said it.
     if used != "all" and used not in known.record.given and (missing := known.missing(used)):
         missed = counted(len(missing), "class", "classes")
-        yield f"{missed} of {len(known.classes):,} {_have(len(missing))} no {used} images"
+        yield f"{missed} of {len(known.classes):,} {agree(len(missing), 'has', 'have')} no {used} images"
 
 
 def _of(number: int, count: int) -> str:
     return f"all of these {counted(count, 'image')}" if number == count else f"{number:,} of these {count:,} images"
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"

@@ -58,7 +58,7 @@ class Membership:
             elif content in self.validated:
                 validated += 1
             # Saved anew, an image is the same to the network, and another file.
-            elif known.is_folder and known.name == self.dataset and known.origins[position] in self.names:
+            elif known.name == self.dataset and known.origins[position] in self.names:
                 changed += 1
         return Exposure(True, trained, validated, self.pretraining, self.exact, changed)
 
@@ -101,15 +101,11 @@ def membership_of(card: ModelCard, reference: str, known: Catalogue | None = Non
         None where neither says it.
     """
     record = card.split
-    pretraining = card.pretraining
-    earlier: Literal["none", "known", "unknown"] = (
-        "none" if pretraining is None else "known" if pretraining.known else "unknown"
-    )
     path = Path(reference)
     listed = _read_list(path if path.is_dir() else path.parent) if record is not None else None
     if record is not None and listed is not None and listed[0] == record.digest:
         _, trained, validated, names = listed
-        return Membership(record.hashes, trained, validated, card.dataset, names, earlier)
+        return Membership(record.hashes, trained, validated, card.dataset, names, card.known_pretraining)
     if known is None or not _is_of_training(card, known):
         return None
     return Membership(
@@ -118,7 +114,7 @@ def membership_of(card: ModelCard, reference: str, known: Catalogue | None = Non
         frozenset(contents_of(known, "validation")),
         card.dataset,
         frozenset(known.origins[at] for part in _SEEN for at in positions_of(known, part)),
-        "none" if pretraining is None else "unknown",  # the list of the earlier trainings is not at hand
+        "none" if card.pretraining is None else "unknown",  # the list of the earlier trainings is not at hand
         exact=record is not None,
     )
 

@@ -15,9 +15,9 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, SkippedFiles
 from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, damaged, named
-from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, completed, derived, shown
+from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, derived, record_of
 from cnnkit.training.decoding import Facts
-from cnnkit.words import counted
+from cnnkit.words import agree, counted, listed
 
 
 def open_catalogue(
@@ -56,23 +56,21 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
         )
     parts["test"] = np.arange(count, len(targets))
     origins = [f"train[{i}]" for i in range(count)] + [f"test[{i}]" for i in range(len(test[1]))]
-    return completed(
-        recipe,
-        spec.name,
-        spec.classes,
-        origins,
-        contents,
-        targets,
-        parts,
-        ("test",),
-        "pixels",
-        [],
+    return Catalogue(
+        name=spec.name,
+        classes=spec.classes,
+        origins=origins,
+        contents=contents,
+        targets=targets,
+        parts=parts,
+        record=record_of(recipe, contents, parts, ("test",), "pixels"),
         fingerprint=spec.name,
         preprocessing=derived(form, recipe, spec.fit, spec),
         pixels=pixels,
         file=None,
         facts=Facts(),
         skipped=(),
+        notes=(),
     )
 
 
@@ -82,27 +80,27 @@ def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgres
     stored = yield from cache.load(found.folder, found.files, shape)
     facts = stored.facts
     name = found.folder.resolve().name
-    warnings = list(found.warnings)
+    notes = list(found.warnings)
     if facts.damaged:
-        report = damaged.listed(DamagedFiles(str(found.folder), facts.damaged, len(found.files), ""))
+        report = damaged.with_list(DamagedFiles(str(found.folder), facts.damaged, len(found.files), ""))
         if not recipe.skip_damaged:
             raise DamagedFilesError(
                 f"{damaged.described(report)}. Repair or remove them, or leave them out with --skip-damaged.",
                 result=report,
             )
-        warnings.append(f"{damaged.described(report)}; they are left out")
+        notes.append(f"{damaged.described(report)}; they are left out")
     if facts.value_range is not None:
-        warnings += _of_range(facts, facts.value_range, name, guessed=shape.value_range is None)
+        notes += _of_range(facts, facts.value_range, name, guessed=shape.value_range is None)
         if not isinstance(form, Preprocessing):
             shape = replace(shape, value_range=facts.value_range)
     if facts.coarse:
-        warnings.append(f"of {counted(facts.coarse, '16-bit image')} only the upper 8 bits can be read")
+        notes.append(f"of {counted(facts.coarse, '16-bit image')} only the upper 8 bits can be read")
     if facts.frames:
-        warnings.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
-    if facts.little_kept:
-        warnings.append(
-            f"{counted(facts.little_kept, 'image')} of {name} {'loses' if facts.little_kept == 1 else 'lose'} more "
-            f"than half of the picture by fit {shape.fit}; --fit contain keeps all of it"
+        notes.append(f"of {counted(facts.frames, 'image')} with several frames only the first one is used")
+    if little := len(facts.little_kept):
+        notes.append(
+            f"{counted(little, 'image')} of {name} {agree(little, 'loses', 'lose')} more than half of the picture by "
+            f"fit {shape.fit}: {listed(facts.little_kept)}; a training with --fit contain keeps all of it"
         )
     origins = list(found.files)
     row = {origin: position for position, origin in enumerate(origins)}
@@ -116,23 +114,21 @@ def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgres
         for part, pairs in found.images.items()
     }
     given, parts = _divided(recipe, origins, contents, targets, places)
-    return completed(
-        recipe,
-        name,
-        found.classes,
-        origins,
-        contents,
-        targets,
-        parts,
-        given,
-        "file",
-        warnings,
+    return Catalogue(
+        name=name,
+        classes=found.classes,
+        origins=origins,
+        contents=contents,
+        targets=targets,
+        parts=parts,
+        record=record_of(recipe, contents, parts, given, "file"),
         fingerprint=found.fingerprint,
         preprocessing=shape,
         pixels=stored.images,
         file=stored.file,
         facts=facts,
         skipped=tuple(SkippedFiles(each.reason, each.ending, each.count) for each in found.skipped),
+        notes=tuple(notes),
     )
 
 
@@ -141,13 +137,13 @@ def _of_range(facts: Facts, values: Range, name: str, *, guessed: bool) -> Itera
     # A folder that fills 16 bits leaves nothing to guess.
     if guessed and values != (0, 65535):
         yield (
-            f"{counted(facts.deep, 'image')} of {name} {'has' if facts.deep == 1 else 'have'} more than 8 bits a "
+            f"{counted(facts.deep, 'image')} of {name} {agree(facts.deep, 'has', 'have')} more than 8 bits a "
             f"channel; the range {describe(values)} was guessed from all of them"
         )
     if facts.misfits:
         yield (
             f"the values of {counted(len(facts.misfits), 'image')} of {name} do not fit the range {describe(values)}, "
-            f"so that they are clipped or become nearly one colour: {shown(facts.misfits, 3)}"
+            f"so that they are clipped or become nearly one colour: {listed(facts.misfits)}"
         )
 
 

@@ -10,14 +10,12 @@ from cnnkit.errors import CnnkitError, OverlapError
 from cnnkit.recipe import Recipe
 from cnnkit.results import Exposure, LoadNote, LoadProgress, Pretraining
 from cnnkit.splits import Part
-from cnnkit.training.catalogue import HELD_OUT, Catalogue
+from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.data import ImageData
 from cnnkit.training.finetuning import Source
 from cnnkit.training.membership import Membership, membership_of
 from cnnkit.training.opening import open_catalogue
-from cnnkit.words import counted
-
-_NAMED = 3
+from cnnkit.words import counted, listed
 
 
 def examine(
@@ -49,8 +47,8 @@ def examine(
         return Pretraining(source.name, card.weights_sha256), None
     # What chose the best epoch of those weights is no fair test of these.
     known = data.catalogue
-    trained: dict[Part, list[str]] = {part: _names(known, part, seen.trained) for part in HELD_OUT}
-    chosen = _names(known, "test", seen.validated - seen.trained)
+    trained: dict[Part, list[str]] = {part: known.names(part, seen.trained) for part in HELD_OUT}
+    chosen = known.names("test", seen.validated - seen.trained)
     counts = {part: len(names) + len(chosen) * (part == "test") for part, names in trained.items()}
     overlap: dict[str, int] = {part: number for part, number in counts.items() if number}
     if overlap and not recipe.allow_overlap:
@@ -62,7 +60,10 @@ def examine(
     if seen.pretraining == "unknown":
         note = f"pretraining data unknown: {source.name} began with weights whose images are not known"
         yield LoadNote(note, warning=True)
-    return Pretraining(source.name, card.weights_sha256, seen.pretraining != "unknown", overlap), seen
+    elif not seen.exact:
+        note = f"the images of {source.name}, of a version before 0.2, are known by the names and sizes of files only"
+        yield LoadNote(note)
+    return Pretraining(source.name, card.weights_sha256, seen.pretraining != "unknown" and seen.exact, overlap), seen
 
 
 def _seen(
@@ -83,10 +84,6 @@ def _seen(
     return None
 
 
-def _names(known: Catalogue, part: Part, seen: frozenset[str]) -> list[str]:
-    return [known.origins[at] for at in known.parts[part].tolist() if known.contents[at] in seen]
-
-
 def _refusal(
     source: Source,
     card: ModelCard,
@@ -96,7 +93,7 @@ def _refusal(
     chosen: Sequence[str],
 ) -> str:
     def share(part: Part, names: Sequence[str]) -> str:
-        return f"{len(names):,} of {counted(len(data.catalogue.parts[part]), f'{part} image')} ({_listed(names)})"
+        return f"{len(names):,} of {counted(len(data.catalogue.parts[part]), f'{part} image')} ({listed(names)})"
 
     said = [f"was trained on {share(part, names)}" for part, names in trained.items() if names]
     said += [f"had its best epoch chosen on {share('test', chosen)}"] * bool(chosen)
@@ -107,7 +104,3 @@ def _refusal(
         f"{source.name} {' and '.join(said)}, so that this run would look better than it is. {advice} "
         "--allow-overlap, which the card and reports then say."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -14,7 +14,7 @@ from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.board import require_tensorboard
-from cnnkit.training.catalogue import HELD_OUT, shown
+from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
@@ -23,6 +23,7 @@ from cnnkit.training.networks import create_model, input_shape
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
+from cnnkit.words import listed
 
 if TYPE_CHECKING:
     from cnnkit.images import Preprocessing
@@ -112,7 +113,7 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     empty = known.missing("train")
     if empty and known.facts.damaged:
         raise DataError(
-            f"{data.name} has no image of {shown(empty)} that can be decoded, so that there is nothing to train "
+            f"{data.name} has no image of {listed(empty, 10)} that can be decoded, so that there is nothing to train "
             "on. Repair the files, or take the folders of these classes away."
         )
     if not len(data.validation):
@@ -125,7 +126,7 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
     for part in HELD_OUT:
         missing = known.missing(part)
         if missing and part not in known.record.given and len(known.parts[part]):
-            few = f"there are too few different images of {shown(missing)} for the {part} split to have any"
+            few = f"there are too few different images of {listed(missing, 10)} for the {part} split to have any"
             yield LoadNote(few, warning=True)
     if not len(data.test):
         yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)

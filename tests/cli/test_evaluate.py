@@ -115,8 +115,8 @@ def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, cli:
     result = cli("evaluate", tiny_onnx, "--data", photos)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "error: photos has 2 classes that the network does not know: dark, light. It knows circles, squares, "
-        "triangles. Rename the folders, or leave them out.\n"
+        "error: photos has 2 classes that the network does not know: dark and light. It knows circles, squares "
+        "and triangles. Rename the folders, or leave them out.\n"
     )
 
 

@@ -90,7 +90,7 @@ def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, tmp_
     result = cli("mistakes", tiny_onnx, "--data", photos, "-o", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
     assert (
-        "photos has 2 classes that the network does not know: dark, light. It knows circles, squares, triangles."
+        "photos has 2 classes that the network does not know: dark and light. It knows circles, squares and triangles."
         in result.stderr
     )
     assert not (tmp_path / "out").exists()

@@ -171,6 +171,7 @@ def test_nothing_is_said_to_be_unseen_without_the_list_of_the_training(
     (other / "dark" / "00.png").unlink()
     result = cli("evaluate", alone, "--data", other)
     assert UNSEEN not in title_of(result)
+    assert "split.csv" in " ".join(warnings_of(result))
     # Beside the very images of the training, the list can be made again.
     assert UNSEEN in title_of(cli("evaluate", alone))
 

@@ -244,7 +244,7 @@ def test_images_without_labels_are_an_error(photos_run: Path, photos: Path) -> N
 
 def test_classes_that_do_not_match_are_an_error(tiny_run: Path, photos: Path) -> None:
     with pytest.raises(
-        DataError, match=r"photos has 2 classes that the network does not know: dark, light\. It knows circles"
+        DataError, match=r"photos has 2 classes that the network does not know: dark and light\. It knows circles"
     ):
         cnnkit.find_mistakes(tiny_run, data=str(photos))
 

@@ -132,7 +132,7 @@ def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -
     assert any("they are left out" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize(("spoiled", "named"), [(["dark"], "dark"), (["dark", "light"], "dark, light")])
+@pytest.mark.parametrize(("spoiled", "named"), [(["dark"], "dark"), (["dark", "light"], "dark and light")])
 def test_a_class_of_which_every_file_is_damaged_is_not_trained_on(
     spoiled: list[str], named: str, own_photos: Path, tmp_path: Path
 ) -> None:

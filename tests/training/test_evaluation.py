@@ -232,10 +232,10 @@ def test_a_checkpoint_and_its_onnx_file_score_the_same(tiny_run: Path, tiny_onnx
     [
         (
             ("a", "b", "c"),
-            r"greys has 1 class that the network does not know: d\. It knows a, b, c\. Rename the folders, or leave",
+            r"greys has 1 class that the network does not know: d\. It knows a, b and c\. Rename the folders, or leave",
         ),
-        (tuple("aBcD"), r"greys has 2 classes that the network does not know: b, d\. It knows a, B, c, D\."),
-        (tuple(map(str, range(30))), r"has 4 classes .* not know: a, b, c, d\. It knows 0, 1, .*8, 9 and 20 more\."),
+        (tuple("aBcD"), r"greys has 2 classes that the network does not know: b and d\. It knows a, B, c and D\."),
+        (tuple(map(str, range(30))), r"has 4 classes .* not know: a, b, c and d\. It knows 0, 1, .*9 and 20 others\."),
     ],
 )
 def test_classes_that_the_network_does_not_know_are_refused(labels: tuple[str, ...], message: str, greys: Path) -> None:
@@ -283,7 +283,7 @@ def test_of_a_folder_with_some_of_the_classes_these_are_measured(greys: Path, tm
     for label in ("c", "a"):
         shutil.copytree(greys / label, tmp_path / "some" / label)
     found, plain = evaluate(Scales(), data=str(tmp_path / "some")), evaluate(Scales(), data=str(greys))
-    assert "there are no images of b, d in some; the other classes are measured" in found.warnings
+    assert "there are no images of b and d in some; the other classes are measured" in found.warnings
     assert found.confusion == (plain.confusion[0], (0, 0, 0, 0), plain.confusion[2], (0, 0, 0, 0))
     assert [c.support for c in found.classes] == [4, 0, 3, 0]
     assert [c.recall for c in found.classes] == [plain.classes[0].recall, None, plain.classes[2].recall, None]
@@ -370,9 +370,11 @@ def test_images_that_chose_the_best_epoch_are_no_fair_test(photos_run: Path, pho
 def test_of_a_file_without_its_list_and_its_data_nothing_is_known(photos_onnx: Path, tmp_path: Path) -> None:
     found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "strange", 4)))
     assert (found.split, found.exposure.known, found.exposure.unseen) == ("all", False, False)
+    assert [warning for warning in found.warnings if "split.csv" in warning]
     # A folder of the same name may be the one of the training, with images added since.
     found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "photos", 10)))
     assert (found.split, found.images, found.exposure.known) == ("test", 4, False)
+    assert [warning for warning in found.warnings if "split.csv" in warning]
 
 
 @pytest.mark.usefixtures("few_shapes")
@@ -387,6 +389,7 @@ def test_pixels_and_files_cannot_be_compared(tiny_run: Path, tmp_path: Path) -> 
     found = api.evaluate(tiny_run, data=str(tmp_path / "drawn"))
     assert (found.split, found.images) == ("all", 60)
     assert (found.exposure.known, found.exposure.unseen) == (False, False)
+    assert [warning for warning in found.warnings if "trained on shapes" in warning]
 
 
 def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: Path, tmp_path: Path) -> None:

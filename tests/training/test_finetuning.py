@@ -408,7 +408,8 @@ def test_torchvisions_weights_are_taken_over(
     assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
     assert not evaluation.exposure.unseen
     assert evaluation.warnings == (
-        "20 images of photos lose more than half of the picture by fit cover; --fit contain keeps all of it",
+        "20 images of photos lose more than half of the picture by fit cover: dark/00.png, dark/01.png, dark/02.png "
+        "and 17 others; a training with --fit contain keeps all of it",
         "pretraining data unknown: the weights of torchvision/squeezenet1_1 may have seen these images",
     )
     # What these images were stays unknown in what starts from that run.

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from cnnkit.words import listed
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "DIB")
 """The formats that are read, by Pillow's names."""
 
@@ -50,12 +52,10 @@ def how_to_convert(endings: Iterable[str]) -> str:
     'cnnkit does not read .heic files. Convert them to JPEG first, ...: magick mogrify -format jpg DIR/*.heic'
     """
     endings = sorted(set(endings))
-    *others, last = endings
-    named = f"{', '.join(others)} and {last}" if others else last
     files = " ".join(f"DIR/*{ending}" for ending in endings)
     return (
-        f"cnnkit does not read {named} files. Convert them to JPEG first, for example with ImageMagick: "
-        f"magick mogrify -format jpg {files}"
+        f"cnnkit does not read {listed(endings, len(endings))} files. Convert them to JPEG first, for example with "
+        f"ImageMagick: magick mogrify -format jpg {files}"
     )
 
 

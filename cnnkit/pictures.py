@@ -153,7 +153,7 @@ def _decoded(
                 f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
                 "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
             ) from error
-        what = name if isinstance(source, Path) else "what came"
+        what = name if isinstance(source, Path) else "the data"
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error

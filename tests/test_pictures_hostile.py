@@ -87,7 +87,7 @@ def test_what_is_no_image_is_refused_with_the_name_and_the_reason(tmp_path, name
     data, said = NO_IMAGE[name]
     path = tmp_path / "digit.png"
     path.write_bytes(data)
-    for source, called in ((data, ("the image ", "what came ")), (path, (str(path),))):
+    for source, called in ((data, ("the image ", "the data ")), (path, (str(path),))):
         with pytest.raises(ImageError, match=said) as caught:
             decode(source)
         assert str(caught.value).startswith(called)

@@ -15,7 +15,7 @@ from cnnkit.errors import UsageError, guess
 from cnnkit.render import console
 from cnnkit.render.tables import shape
 from cnnkit.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
-from cnnkit.words import counted, megabytes
+from cnnkit.words import agree, counted, megabytes
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,13 @@ def draw_rows(
 
 
 def _are(parameters: int) -> str:
-    return f"{counted(parameters, 'parameter')} {_verb(parameters)}"
-
-
-def _verb(number: int) -> str:
-    return "is" if number == 1 else "are"
+    return f"{counted(parameters, 'parameter')} {agree(parameters, 'is', 'are')}"
 
 
 def _notes(result: ModelSummary) -> list[str]:
     frozen = result.parameters - result.trainable_parameters
-    lines = [
-        f"{_are(result.trainable_parameters)} trainable{f', {frozen:,} {_verb(frozen)} not' if frozen else ''}; "
-        f"{megabytes(result.size_mb)} of weights."
-    ]
+    others = f", {frozen:,} {agree(frozen, 'is', 'are')} not" if frozen else ""
+    lines = [f"{_are(result.trainable_parameters)} trainable{others}; {megabytes(result.size_mb)} of weights."]
     if result.own_parameters:
         lines.append(f"{_are(result.own_parameters)} the network's own, outside these layers.")
     if result.idle_parameters:

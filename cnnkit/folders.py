@@ -24,13 +24,9 @@ from cnnkit.walking import (
     left_out,
     named,
     quoted,
-    stat,
     tallied,
-    walk,
 )
 from cnnkit.words import agree, listed, sentence
-
-__all__ = ["Contents", "Skipped", "Stat", "read_folder", "stat", "walk"]
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")
 _Classes = dict[str, dict[str, Stat]]  # the files of each class
@@ -142,8 +138,7 @@ class _Reader:
                 if split := split_of(inner.name):
                     raise DataError(
                         f"{quoted(str(self.tree.root))} has the {split} folder {quoted(inner.name)} and no train "
-                        f"folder. {EXPECTED}; "
-                        f"or give {self.tree.path(inner)} itself."
+                        f"folder. {EXPECTED}; or give {self.tree.path(inner)} itself."
                     )
         return chain[depth], found[depth]
 

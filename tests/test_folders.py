@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
-from cnnkit.folders import Contents, read_folder, stat, walk
+from cnnkit.folders import Contents, read_folder
 from cnnkit.splitnames import split_of
+from cnnkit.walking import stat, walk
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

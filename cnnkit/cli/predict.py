@@ -136,10 +136,9 @@ def find_images(arguments: list[str]) -> list[Path | None]:
         UsageError: `-` more than once, or a model.
         ImageError: a folder or glob without images. A single file is not looked at yet.
     """
-    from cnnkit import folders
     from cnnkit.pictures import SUFFIXES, how_to_convert
     from cnnkit.render import console
-    from cnnkit.walking import left_out
+    from cnnkit.walking import left_out, walk
 
     if arguments.count("-") > 1:
         raise UsageError("standard input can be read once only; give - once.")
@@ -151,7 +150,7 @@ def find_images(arguments: list[str]) -> list[Path | None]:
             continue
         refuse_model(argument, "cnnkit predict")
         if path.is_dir():
-            inside, skipped = folders.walk(path)
+            inside, skipped = walk(path)
             said = left_out(skipped)
             convertible = sorted(s.ending for s in skipped if s.convertible)
             hint = f" {how_to_convert(convertible)}" if convertible else ""

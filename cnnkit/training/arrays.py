@@ -21,12 +21,12 @@ from PIL import features
 from cnnkit import depth, formats, images, ink, modes, pictures, resampling, sixteen
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
-from cnnkit.folders import Stat, stat
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import decoding
 from cnnkit.training.decoding import Facts, decode
+from cnnkit.walking import Stat, stat
 
 LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""

@@ -20,12 +20,12 @@ import platformdirs
 
 from cnnkit.errors import OutputError
 from cnnkit.files import sha256, write_atomic
-from cnnkit.folders import Stat
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.arrays import decoder, limit, made_of, make_array, open_array, remove_array
 from cnnkit.training.decoding import Facts
+from cnnkit.walking import Stat
 
 _CHUNK = 64
 """Files that one task of a thread hashes."""

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from cnnkit.depth import Range, Span, misfit, value_range
 from cnnkit.errors import DataError, ImageError
-from cnnkit.folders import Stat, stat
 from cnnkit.images import Original, Preprocessing, prepare
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadProgress
+from cnnkit.walking import Stat, stat
 
 _CHUNK, _CHUNK_BYTES = 64, 16 * 2**20
 """Files that are decoded together, and what they decode to, at most."""

@@ -7,7 +7,7 @@ caller; `as_picture` and `encoded` are the way back. `cnnkit.images` brings pict
 import io
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,13 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "SUFFIXES",
+    "Header",
     "ImageSource",
     "Pixels",
     "as_picture",
     "decode",
     "encoded",
+    "header",
     "how_to_convert",
     "is_image_file",
     "opened",
@@ -91,6 +93,32 @@ def opened(
         image = _from_array(source)
         return Picture(image, [], "grey" if image.mode == "L" else "RGB")
     raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
+
+
+class Header(NamedTuple):
+    """What a file says of its image before it is decoded: upright height and width, and whether it is grey."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def header(path: Path) -> Header | None:
+    """Read the header of an image file; None where it has none that can be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+            return Header(width, height, _is_grey(image)) if turned else Header(height, width, _is_grey(image))
+    except Exception:  # a parser fed with hostile bytes may raise anything; decoding the file says what is wrong
+        return None
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in {"P", "PA"}:
+        palette = np.array(image.getpalette("RGB") or []).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return image.mode[0] in "1LIF" and image.mode != "LAB"
 
 
 def as_picture(pixels: Pixels) -> Image.Image:

@@ -1,12 +1,14 @@
 """A training recipe as data: everything that decides what a run does."""
 
 import tomllib
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cnnkit.datasets import DATASETS
 from cnnkit.errors import UsageError, close_matches
 from cnnkit.files import write_atomic
 from cnnkit.words import counted
@@ -30,11 +32,15 @@ class Recipe(BaseModel):
 
     model: str = Field("", description="the network, as `cnnkit train` takes it")
     data: str = Field("mnist", description="data set or image folder")
-    input_shape: Shape | None = Field(None, description="channels, height, width; None: the model's own")
+    input_shape: Shape | None = Field(
+        None, description="channels, height, width; None: from the data and the model; a run's run.toml says which"
+    )
     weights: str = Field("", description="model reference to start from; the head is new where the classes differ")
     freeze: bool = Field(False, description="train the head only")
 
-    epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
+    epochs: int = Field(
+        10, ge=0, le=100_000, description="passes over the training images; 0: the first weights are measured and kept"
+    )
     batch_size: int = Field(64, ge=1, le=1_000_000, description="images in a step, over all processes together")
     max_seconds: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="of training, resumed parts included; 0: no limit"
@@ -73,10 +79,12 @@ class Recipe(BaseModel):
     )
 
     initialisation: Literal["default", "xavier"] = Field(
-        "default", description="default: PyTorch's; xavier: Glorot and Bengio, 2010"
+        "default", description="of random weights; default: PyTorch's; xavier: Glorot and Bengio, 2010"
     )
-    normalisation: Literal["unit", "standard"] = Field(
-        "unit", description="unit: pixels in [0, 1]; standard: then zero mean and unit variance of the training split"
+    normalisation: Literal["unit", "standard", "weights"] = Field(
+        "unit",
+        description="unit: pixels in [0, 1]; standard: then zero mean and unit variance of the training split; "
+        "weights: as the starting weights were trained, and nothing else goes with them",
     )
     augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = Field(
         "none", description="how the training images are varied in each epoch"
@@ -110,16 +118,22 @@ class Recipe(BaseModel):
     compile: bool = Field(False, description="run the network through torch.compile")
     tensorboard: bool = Field(False, description="write the curves for TensorBoard too")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scaled_as_the_weights(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("weights") and "normalisation" not in fields:
+            return {**fields, "normalisation": "weights"}
+        return fields
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
-            raise ValueError("nesterov needs sgd with a momentum")
-        if self.schedule == "one-cycle" and self.warmup_epochs:
-            raise ValueError("one-cycle has a rise of its own; warmup_epochs goes with the other schedules")
-        if self.warmup_epochs >= self.epochs:
+        if self.normalisation == "weights" and not self.weights:
+            raise ValueError("normalisation weights is for a run that starts from weights; say unit or standard")
+        for name, (needs, has_effect) in CONDITIONAL.items():
+            if getattr(self, name) != _idle(name, self.weights) and not has_effect(self):
+                raise ValueError(f"{name} {getattr(self, name)} has no effect {needs}")
+        if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {counted(self.epochs, 'epoch')}")
-        if self.freeze and not self.weights:
-            raise ValueError("freeze keeps weights as they are; name the ones to start from with weights")
         return self
 
     @property
@@ -128,14 +142,42 @@ class Recipe(BaseModel):
         longest = self.adversarial_training * (1.25 if self.adversarial_steps == 1 else 2.5)
         return self.adversarial_step_size or longest / self.adversarial_steps
 
-    def override(self, changes: dict[str, Any]) -> Self:
+    def override(self, changes: Mapping[str, Any], *, strict: bool = True) -> "Recipe":
         """Return a copy with `changes` applied and checked; a `None` changes nothing.
 
+        Fields that lose their effect by the changes, as `momentum` does with another optimizer, get their default. The
+        `model_fields_set` of the copy are the changes.
+
+        Args:
+            changes: values by field.
+            strict: a change that has no effect is an error; else it gets its default, too.
+
         Raises:
-            UsageError: a field that does not exist, or a value outside its range.
+            UsageError: a field that does not exist, or a value outside its range or without effect.
         """
         given = {name: value for name, value in changes.items() if value is not None}
-        return self._checked({**self.model_dump(), **given})
+        return self.layered(self.model_dump(), given, strict=given if strict else ())
+
+    @classmethod
+    def layered(cls, *layers: Mapping[str, Any], strict: Collection[str] = ()) -> "Recipe":
+        """Return the recipe of several sets of fields, of which the later ones win, over the defaults.
+
+        Fields that have no effect beside the others get their defaults; those that `strict` names must have one. They
+        are the `model_fields_set` of the recipe.
+
+        Raises:
+            UsageError: a field that does not exist, or a value outside its range or without effect.
+        """
+        fields: dict[str, Any] = {name: field.default for name, field in cls.model_fields.items()}
+        for layer in layers:
+            fields |= {name: value for name, value in layer.items() if value is not None}
+        # An invalid value decides nothing about the others; it is told when everything is checked.
+        known = cls.model_construct(**{name: fields[name] for name in cls.model_fields})
+        for name, (_, has_effect) in CONDITIONAL.items():
+            if name not in strict and not has_effect(known):
+                fields[name] = _idle(name, known.weights)
+        checked = cls._checked(fields)
+        return cls.model_construct(set(strict), **dict(checked))
 
     @classmethod
     def _checked(cls, fields: dict[str, Any]) -> Self:
@@ -146,27 +188,28 @@ class Recipe(BaseModel):
             raise UsageError(f"the recipe is not valid: {problems}.") from error
 
     @classmethod
-    def recorded(cls, fields: dict[str, Any]) -> Self:
+    def recorded(cls, fields: dict[str, Any]) -> "Recipe":
         """Return the recipe that a card, a state or a run folder holds, which may be of an earlier version.
 
-        Before 0.2 there was no split seed: the seed of the training decided by the paths of the files.
+        Before 0.2 there was no split seed: the seed of the training decided by the paths of the files. Fields without
+        effect were kept as they were given; they get their defaults.
 
         Raises:
             UsageError: a field that does not exist, or a value outside its range.
         """
-        given = {name: value for name, value in fields.items() if value is not None}
-        if given and "split_by" not in given:
-            given |= {"split_by": "path", "split_seed": given.get("seed", 0)}
-        return cls._checked({**cls().model_dump(), **given})
+        old = {"split_by": "path", "split_seed": fields.get("seed", 0)} if fields and "split_by" not in fields else {}
+        return cls.layered(fields, old)
 
     @classmethod
-    def from_toml(cls, path: Path) -> Self:
+    def from_toml(cls, path: Path) -> "Recipe":
         """Read a recipe from the `[recipe]` table of a TOML file such as a run's `run.toml`.
 
         Raises:
             UsageError: no such file, not TOML, no such table, or an invalid field.
         """
-        return cls._checked(read_recipe_table(path))
+        table = read_recipe_table(path)
+        # A whole one of an earlier version may hold fields that have no effect.
+        return cls.layered(table, strict=() if is_whole(table) else table)
 
     def to_toml(self) -> str:
         """Return the recipe as TOML, the fields that are unset left out."""
@@ -175,6 +218,42 @@ class Recipe(BaseModel):
     def write(self, path: Path) -> None:
         """Write `to_toml()` to `path` atomically."""
         write_atomic(path, self.to_toml().encode())
+
+
+def _idle(name: str, weights: str) -> Any:
+    """Return the value of a field that has no effect."""
+    return "weights" if name == "normalisation" and weights else Recipe.model_fields[name].default
+
+
+CONDITIONAL: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
+    "normalisation": (
+        "with weights, whose images are scaled as they were trained",
+        lambda recipe: not recipe.weights and recipe.normalisation != "weights",
+    ),
+    "initialisation": ("with weights; a new head gets PyTorch's own", lambda recipe: not recipe.weights),
+    "freeze": ("without weights to start from", lambda recipe: bool(recipe.weights)),
+    "allow_overlap": ("without weights to start from", lambda recipe: bool(recipe.weights)),
+    "momentum": (
+        "with this optimizer; it is for sgd and rmsprop",
+        lambda recipe: recipe.optimizer in ("sgd", "rmsprop"),
+    ),
+    "nesterov": ("without sgd and a momentum", lambda recipe: recipe.optimizer == "sgd" and bool(recipe.momentum)),
+    "warmup_epochs": (
+        "with the one-cycle schedule, which has its own rise",
+        lambda recipe: recipe.schedule != "one-cycle",
+    ),
+    "decay_epochs": ("without the step schedule", lambda recipe: recipe.schedule == "step"),
+    "decay_factor": ("without the step schedule", lambda recipe: recipe.schedule == "step"),
+    "adversarial_steps": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
+    "adversarial_step_size": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
+    "test_fraction": ("on a data set that has a test set of its own", lambda recipe: str(recipe.data) not in DATASETS),
+}
+"""Fields that have an effect beside certain others only: when they have none, in words, and whether they have one."""
+
+
+def is_whole(table: Mapping[str, Any]) -> bool:
+    """Whether a recipe table has all fields, as the `run.toml` of a run has."""
+    return {"seed", "limit_batches", "tensorboard"} <= table.keys()
 
 
 def read_recipe_table(path: Path) -> dict[str, Any]:
@@ -195,7 +274,7 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
 
 def is_of_earlier_version(table: dict[str, Any]) -> bool:
     """Whether a recipe table is a whole one that a version before 0.2 wrote, in which the seed divides the images."""
-    return "split_by" not in table and {"seed", "limit_batches", "tensorboard"} <= table.keys()
+    return "split_by" not in table and is_whole(table)
 
 
 def _said(problem: "ErrorDetails") -> str:

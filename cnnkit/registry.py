@@ -30,13 +30,14 @@ class ModelSpec:
 
     Attributes:
         name: as written on the command line.
-        factory: `module:function`; called with `num_classes`.
-        input_shape: channels, height, width.
+        factory: `module:function`; called with `num_classes`, and with `input_shape` where it takes that.
+        input_shape: channels, height, width of the reference.
         num_classes: of the reference.
         parameters: exact count with `num_classes` outputs.
         recipe_fields: fields of the recipe of the course or paper that it comes from.
         source: where the network and its recipe come from.
         reference_accuracy: what the source reports on the test set of the recipe's data.
+        smallest_side: height and width of the smallest images that the network can be built for.
     """
 
     name: str
@@ -47,13 +48,14 @@ class ModelSpec:
     recipe_fields: Mapping[str, Any]
     source: str
     reference_accuracy: float | None = None
+    smallest_side: int = 1
 
     @property
     def recipe(self) -> "Recipe":
         """The recipe, checked; made on demand because naming a model must not pay for pydantic."""
         from cnnkit.recipe import Recipe
 
-        return Recipe(model=self.name).override(dict(self.recipe_fields))
+        return Recipe.layered({"model": self.name}, self.recipe_fields)
 
 
 def _spec(
@@ -64,6 +66,7 @@ def _spec(
     source: str,
     reference_accuracy: float | None,
     num_classes: int = 10,
+    smallest_side: int = 1,
     **recipe: Any,
 ) -> ModelSpec:
     return ModelSpec(
@@ -75,6 +78,7 @@ def _spec(
         recipe_fields=recipe,
         source=source,
         reference_accuracy=reference_accuracy,
+        smallest_side=smallest_side,
     )
 
 
@@ -88,36 +92,39 @@ _OWN = (
         data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=15, validation_fraction=0.1,
     ),
     _spec(
-        "mnist-cnn", "mnist:mnist_cnn", (1, 28, 28), 21_578, "notebook", 0.9864,
+        "mnist-cnn", "mnist:mnist_cnn", (1, 28, 28), 21_578, "notebook", 0.9864, smallest_side=4,
         data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=5, validation_fraction=0.2,
     ),
     _spec(
-        "dropout-cnn", "mnist:dropout_cnn", (1, 28, 28), 1_199_882, "lecture", 0.98,
+        "dropout-cnn", "mnist:dropout_cnn", (1, 28, 28), 1_199_882, "lecture", 0.98, smallest_side=6,
         data="mnist", optimizer="adam", learning_rate=1e-3, batch_size=64, epochs=2, validation_fraction=0.1,
     ),
     _spec(
         "lenet", "lenet:lenet", (1, 28, 28), 61_706, "notebook; LeCun, Bottou, Bengio, Haffner 1998", None,
+        smallest_side=12,
         data="fashion-mnist", optimizer="sgd", learning_rate=0.15, batch_size=256, epochs=100,
         initialisation="xavier", validation_fraction=0.1,
     ),
     _spec(
         "alexnet", "alexnet:alexnet", (1, 224, 224), 46_764_746, "notebook; Krizhevsky, Sutskever, Hinton 2012", None,
+        smallest_side=65,
         data="fashion-mnist", optimizer="sgd", learning_rate=0.01, batch_size=128, epochs=10,
         initialisation="xavier", validation_fraction=0.1,
     ),
     _spec(
         "shapes-cnn", "shapes:shapes_cnn", (3, 28, 28), 174_243, "article, with another recipe", 0.878, 3,
+        smallest_side=22,
         data="shapes", optimizer="adam", learning_rate=1e-3, batch_size=16, epochs=80,
         initialisation="xavier", normalisation="standard", test_fraction=0.3,
     ),
     _spec(
-        "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 60_322, "cnnkit", None,
+        "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 60_322, "cnnkit", None, smallest_side=4,
         data="mnist", optimizer="adamw", learning_rate=3e-3, schedule="one-cycle", weight_decay=0.01, batch_size=128,
         epochs=12, validation_fraction=0.1, normalisation="standard", augmentation="digits",
     ),
     _spec(
         "cifar-resnet", "residual:cifar_resnet", (3, 32, 32), 651_866, "cnnkit; He, Zhang, Ren, Sun 2015; Jordan 2024",
-        None,
+        None, smallest_side=25,
         data="cifar10", optimizer="sgd", learning_rate=0.15, momentum=0.9, nesterov=True, weight_decay=5e-4,
         schedule="one-cycle", batch_size=256, epochs=6, label_smoothing=0.1, validation_fraction=0.05,
         normalisation="standard", augmentation="crops",

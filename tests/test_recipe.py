@@ -16,15 +16,21 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def fitting(changes):
-    """Mend what does not go together; everything else stays as it is drawn."""
-    if changes.get("nesterov"):
-        changes |= {"optimizer": "sgd", "momentum": changes.get("momentum") or 0.5}
-    if changes.get("schedule") == "one-cycle":
-        changes.pop("warmup_epochs", None)
-    if changes.get("warmup_epochs", 0) >= changes.get("epochs", 10):
-        changes["warmup_epochs"] = changes.get("epochs", 10) / 2
-    if changes.get("freeze") and not changes.get("weights"):
-        changes["weights"] = "digits"
+    """Leave out what has no effect beside the rest; everything else stays as it is drawn."""
+    weights, optimizer = changes.get("weights"), changes.get("optimizer", "adam")
+    idle = {
+        *(["normalisation", "initialisation"] if weights else ["freeze", "allow_overlap"]),
+        *(["momentum"] if optimizer not in {"sgd", "rmsprop"} else []),
+        *(["nesterov"] if optimizer != "sgd" or not changes.get("momentum") else []),
+        *(["warmup_epochs"] if changes.get("schedule") == "one-cycle" else []),
+        *(["decay_epochs", "decay_factor"] if changes.get("schedule") != "step" else []),
+        *(["adversarial_steps", "adversarial_step_size"] if not changes.get("adversarial_training") else []),
+        *(["test_fraction"] if changes.get("data", "mnist") == "mnist" else []),
+    }
+    changes = {name: value for name, value in changes.items() if name not in idle}
+    epochs = changes.get("epochs", 10)
+    if changes.get("warmup_epochs", 0) >= epochs > 0:
+        changes["warmup_epochs"] = epochs / 2
     return changes
 
 
@@ -34,7 +40,7 @@ FIELDS = {
     "input_shape": st.tuples(st.integers(1, 3), st.integers(1, 4096), st.integers(1, 4096)),
     "weights": text,
     "freeze": st.booleans(),
-    "epochs": st.integers(1, 100_000),
+    "epochs": st.integers(0, 100_000),
     "batch_size": st.integers(1, 1_000_000),
     "max_seconds": amount,
     "patience": st.integers(0, 10**9),
@@ -107,7 +113,7 @@ def test_overriding_leaves_the_original_as_it_was():
 
 
 WRONG = [
-    ("epochs", 0),
+    ("epochs", -1),
     ("epochs", 2.5),
     ("epochs", "many"),
     ("batch_size", 0),
@@ -189,13 +195,24 @@ def test_a_wrong_field_or_value_is_refused_by_its_name(field, value):
 
 
 TOGETHER = [
-    ({"nesterov": True}, "nesterov needs sgd with a momentum"),
-    ({"nesterov": True, "optimizer": "sgd"}, "nesterov needs sgd with a momentum"),
-    ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov needs sgd with a momentum"),
-    ({"schedule": "one-cycle", "warmup_epochs": 1}, "one-cycle has a rise of its own"),
+    ({"nesterov": True}, "nesterov True has no effect"),
+    ({"nesterov": True, "optimizer": "sgd"}, "nesterov True has no effect"),
+    ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov True has no effect"),
+    ({"schedule": "one-cycle", "warmup_epochs": 1}, r"warmup_epochs 1\.0 has no effect"),
+    ({"momentum": 0.9}, r"momentum 0\.9 has no effect"),
+    ({"decay_epochs": 3}, "decay_epochs 3 has no effect"),
+    ({"schedule": "cosine", "decay_factor": 0.5}, r"decay_factor 0\.5 has no effect"),
+    ({"adversarial_steps": 3}, "adversarial_steps 3 has no effect"),
+    ({"adversarial_step_size": 0.1}, r"adversarial_step_size 0\.1 has no effect"),
+    ({"weights": "digits", "normalisation": "unit"}, "normalisation unit has no effect with weights"),
+    ({"weights": "digits", "normalisation": "standard"}, "normalisation standard has no effect with weights"),
+    ({"weights": "digits", "initialisation": "xavier"}, "initialisation xavier has no effect with weights"),
+    ({"normalisation": "weights"}, "normalisation weights is for a run that starts from weights"),
+    ({"allow_overlap": True}, "allow_overlap True has no effect"),
+    ({"data": "mnist", "test_fraction": 0.1}, r"test_fraction 0\.1 has no effect"),
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
     ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch\."),
-    ({"freeze": True}, "freeze keeps weights as they are; name the ones to start from with weights"),
+    ({"freeze": True}, "freeze True has no effect without weights"),
 ]
 
 
@@ -216,12 +233,33 @@ def test_fields_that_do_not_go_together_are_refused_with_the_reason(fields, said
         {"schedule": "cosine", "epochs": 5, "warmup_epochs": 4.99},
         {"freeze": True, "weights": "digits"},
         {"weights": "digits"},
+        {"weights": "digits", "normalisation": "weights"},
+        {"optimizer": "rmsprop", "momentum": 0.9},
+        {"schedule": "step", "decay_epochs": 2, "decay_factor": 0.5},
+        {"data": "photos", "test_fraction": 0.0},
+        {"epochs": 0},
     ],
     ids=str,
 )
 def test_fields_that_go_together_are_taken(fields):
     recipe = Recipe().override(fields)
     assert {name: getattr(recipe, name) for name in fields} == fields
+
+
+def test_a_field_loses_its_value_with_its_effect():
+    sgd = Recipe(optimizer="sgd", momentum=0.9, nesterov=True)
+    assert sgd.override({"optimizer": "adam"}) == Recipe()
+    standard = Recipe(normalisation="standard", initialisation="xavier")
+    started = standard.override({"weights": "digits"})
+    assert (started.normalisation, started.initialisation) == ("weights", "default")
+    assert started.override({"weights": ""}).normalisation == "unit"
+
+
+def test_which_fields_were_given_is_known():
+    given = Recipe.layered({"epochs": 3}, {"data": "photos", "test_fraction": 0.2}, strict={"test_fraction"})
+    assert given.model_fields_set == {"test_fraction"}
+    assert given.override({"epochs": 4}).model_fields_set == {"epochs"}
+    assert given == given.override({"epochs": 3})
 
 
 def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
@@ -261,7 +299,7 @@ def test_a_recipe_that_a_user_writes_is_not_taken_for_one_of_an_earlier_version(
 
 def test_every_wrong_field_is_named_at_once():
     with pytest.raises(UsageError) as caught:
-        Recipe().override({"epochs": 0, "batch_size": 0, "colour": "red"})
+        Recipe().override({"epochs": -1, "batch_size": 0, "colour": "red"})
     assert all(name in str(caught.value) for name in ("epochs", "batch_size", "colour"))
 
 
@@ -274,7 +312,7 @@ def test_every_wrong_field_is_named_at_once():
         (b"[training]\nepochs = 3\n", r"no \[recipe\] table"),
         (b"[recipe]\nepochs = \n", "Invalid value"),
         (b"[recipe]\nmodel = '\xff'\n", "decode"),
-        (b"[recipe]\nepochs = 0\n", "epochs"),
+        (b"[recipe]\nepochs = -1\n", "epochs"),
         (b"[recipe]\nepoch = 5\n", "epoch: there is no such field .did you mean epochs"),
     ],
     ids=["missing", "empty", "no table", "other table", "no toml", "no utf-8", "out of range", "unknown field"],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnnkit.api.measuring import evaluation_steps as evaluation_steps
     from cnnkit.api.measuring import summarize as summarize
     from cnnkit.api.measuring import tune as tune
+    from cnnkit.api.measuring import untrained_evaluation_steps as untrained_evaluation_steps
     from cnnkit.api.proving import export as export
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
@@ -40,7 +41,15 @@ _HOMES = {
     "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
     "explaining": ("explain", "explanation_steps"),
     "inspecting": ("find_mistakes", "mistakes_steps"),
-    "measuring": ("benchmark", "benchmark_steps", "evaluate", "evaluation_steps", "summarize", "tune"),
+    "measuring": (
+        "benchmark",
+        "benchmark_steps",
+        "evaluate",
+        "evaluation_steps",
+        "summarize",
+        "tune",
+        "untrained_evaluation_steps",
+    ),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
     "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),

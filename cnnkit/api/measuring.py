@@ -36,24 +36,45 @@ def evaluate(
     skip_damaged: bool = False,
     device: str = "auto",
     trust_code: bool = False,
+    untrained: bool = False,
+    seed: int = 0,
+    input_shape: "tuple[int, int, int] | None" = None,
 ) -> "Evaluation":
-    """Measure a trained network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
+    """Measure a network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
+
+    With `untrained`, the reference is an architecture, which gets random weights by `seed` and the `input_shape` that
+    training would give it; see `cnnkit.training.untrained.untrained_network`.
 
     >>> import cnnkit
     >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
     300
     """
-    return result_of(
-        evaluation_steps(
-            load(ref, device=device, trust_code=trust_code),
-            data=data,
-            split=split,
-            data_dir=expanded(data_dir),
-            batch_size=batch_size,
-            top_k=top_k,
-            skip_damaged=skip_damaged,
-        )
-    )
+    options: dict[str, Any] = {"data": data, "data_dir": expanded(data_dir), "skip_damaged": skip_damaged}
+    measured = {"split": split, "batch_size": batch_size, "top_k": top_k}
+    if untrained:
+        built = {"input_shape": input_shape, "seed": seed, "device": device}
+        return result_of(untrained_evaluation_steps(str(ref), options, built, **measured))
+    if seed or input_shape is not None:
+        raise UsageError("seed and input_shape have no effect without untrained: they are for random weights.")
+    return result_of(evaluation_steps(load(ref, device=device, trust_code=trust_code), **options, **measured))
+
+
+def untrained_evaluation_steps(
+    ref: str, images: dict[str, Any], built: dict[str, Any], **options: Any
+) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":
+    """Do what `evaluate` does with random weights, and yield how far the loading of the images is.
+
+    Args:
+        ref: an architecture.
+        images: `data`, `data_dir` and `skip_damaged` of `evaluate`.
+        built: its `input_shape`, `seed` and `device`.
+        options: its others.
+    """
+    from cnnkit.training.evaluation import evaluate_network
+    from cnnkit.training.untrained import untrained_network
+
+    network = yield from untrained_network(ref, **images, **built)
+    return (yield from evaluate_network(network, ref, **{**images, "data": None}, **options))
 
 
 def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":

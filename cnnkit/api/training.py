@@ -9,13 +9,13 @@ from cnnkit.errors import CnnkitError, OutputError, UsageError
 from cnnkit.files import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
 
     from cnnkit.recipe import Recipe
     from cnnkit.results import EpochRecord, TrainingEvent
 
 
-def create_model(name: str, num_classes: int | None = None) -> Any:
+def create_model(name: str, num_classes: int | None = None, input_shape: tuple[int, int, int] | None = None) -> Any:
     """Build a network, an `nn.Module`, with random weights; see `cnnkit.training.networks.create_model`.
 
     >>> import cnnkit
@@ -24,7 +24,7 @@ def create_model(name: str, num_classes: int | None = None) -> Any:
     """
     from cnnkit.training import networks
 
-    return networks.create_model(name, num_classes)
+    return networks.create_model(name, num_classes, input_shape)
 
 
 def train_events(
@@ -139,34 +139,42 @@ def run_recipe(run: str | Path) -> "Recipe":
     return recipe_of(Path(run).expanduser())
 
 
-def default_recipe(model: str, /, **changes: Any) -> "Recipe":
+def default_recipe(model: str, base: "Mapping[str, Any] | None" = None, /, **changes: Any) -> "Recipe":
     """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
+
+    Fields that lose their effect by the changes get their defaults; a change without effect is an error.
 
     With `weights` of a run, the split is theirs, except for what `changes` says of it: so no image that they were
     trained on is held out. With weights of the zoo, or of a version before 0.2, so it is for their own data set.
 
+    Args:
+        model: a registered network, `torchvision/NAME` or `package.module:factory`.
+        base: fields that come between the network's own recipe and the changes, as from a `run.toml`.
+        changes: values by field; None changes nothing.
+
     Raises:
         UnknownNameError: no such network.
-        UsageError: it names weights, or a change is not valid.
+        UsageError: it names weights, or a change is not valid or without effect.
 
     >>> import cnnkit
     >>> cnnkit.default_recipe("mnist-cnn", epochs=2).learning_rate
     0.001
     """
+    from cnnkit.recipe import Recipe, is_whole
+
     reference = registry.resolve(model)
     if reference.kind == "architecture":
-        own = registry.model(model).recipe
+        own = {"model": model, **registry.model(model).recipe_fields}
     elif reference.is_architecture:
-        from cnnkit.recipe import Recipe
-
-        own = Recipe(model=model, normalisation="standard")
+        own = {"model": model, "normalisation": "standard"}
     else:
         raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
-    recipe = own.override(changes)
-    if not recipe.weights:
-        return recipe
+    base = base or {}
+    if not is_whole(base):
+        Recipe.layered(own, base, strict=base)  # what is written by hand has an effect, or is refused
     given = {name: value for name, value in changes.items() if value is not None}
-    return own.override(_split_of(recipe) | given)
+    recipe = Recipe.layered(own, base, given, strict=given)
+    return Recipe.layered(own, _split_of(recipe), base, given, strict=given) if recipe.weights else recipe
 
 
 def _split_of(recipe: "Recipe") -> dict[str, Any]:

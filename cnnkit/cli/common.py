@@ -1,6 +1,6 @@
 """What commands share: the options that mean the same everywhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -156,6 +156,18 @@ def require_preprocess(given: str | None) -> 'Literal["imagenet"] | None':
     if given in {None, "imagenet"}:
         return given  # type: ignore[return-value]
     raise UsageError(f"--preprocess {given!r}: expected imagenet.")
+
+
+def require_effect(options: Mapping[str, object], when: str) -> None:
+    """Make sure that none of some options was given, which have no effect now; `when` says why.
+
+    Raises:
+        UsageError: one was.
+    """
+    for name, value in options.items():
+        if value not in {None, False}:
+            option = name.removesuffix("_shape").replace("_", "-")
+            raise UsageError(f"--{option} has no effect {when}.")
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:

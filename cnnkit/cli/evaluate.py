@@ -1,7 +1,7 @@
 """`cnnkit evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +15,16 @@ from cnnkit.cli.common import (
     Mean,
     ModelArgument,
     Preprocess,
+    Shape,
     SkipDamaged,
     Split,
     Std,
     TrustCode,
     emit,
     load_classifier,
+    require_effect,
     require_suffix,
+    shape_of,
 )
 from cnnkit.errors import AccuracyError
 from cnnkit.files import require_writable
@@ -48,26 +51,35 @@ def command(
     mean: Mean = None,
     std: Std = None,
     preprocess: Preprocess = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Give MODEL, an architecture, random weights.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random weights. Default: 0.", min=0)] = None,
+    input: Shape = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure a trained network: accuracy, loss, per-class scores, confusion matrix, calibration."""
+    """Measure a network: accuracy, loss, per-class scores, confusion matrix, calibration."""
     from cnnkit import api
     from cnnkit.render import console, plots, progress, tables
 
-    classifier = load_classifier(
-        model, device=device, labels=labels, mean=mean, std=std, preprocess=preprocess, trust_code=trust_code
-    )
-    steps = api.evaluation_steps(
-        classifier,
-        data=data,
-        split=split,
-        data_dir=data_dir,
-        skip_damaged=skip_damaged,
-        batch_size=batch_size,
-        top_k=top_k,
-    )
+    images = {"data": data, "data_dir": data_dir, "skip_damaged": skip_damaged}
+    measured = {"split": split, "batch_size": batch_size, "top_k": top_k}
+    opened: dict[str, Any] = {
+        "labels": labels,
+        "mean": mean,
+        "std": std,
+        "preprocess": preprocess,
+        "trust_code": trust_code,
+    }
+    built: dict[str, Any] = {"seed": seed, "input_shape": shape_of(input)}
+    require_effect(opened if untrained else built, "with --untrained" if untrained else "without --untrained")
+    if untrained:
+        built |= {"seed": seed or 0, "device": device}
+        steps = api.untrained_evaluation_steps(model, images, built, **measured)
+    else:
+        steps = api.evaluation_steps(load_classifier(model, device=device, **opened), **images, **measured)
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
         require_writable(plot.parent)

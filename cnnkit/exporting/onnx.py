@@ -37,6 +37,7 @@ from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
 from cnnkit.training import networks
 from cnnkit.training.runs import versions
+from cnnkit.training.trial import require_classifier
 from cnnkit.words import percent
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
@@ -177,7 +178,11 @@ def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> 
     if not reference.is_architecture or (reference.kind == "architecture" and zoo.has(ref)):
         if shape is not None:
             raise UsageError(f"{ref} has trained weights, whose input is fixed; leave out --input.")
-        return networks.load_network(ref, trust_code=trust_code)
+        network, card = networks.load_network(ref, trust_code=trust_code)
+        form = card.preprocessing
+        # What trained it may be of a version that took probabilities for logits.
+        require_classifier(network, ref, (form.channels, form.height, form.width), len(card.labels))
+        return network, card
     shape = shape or networks.input_shape(ref)
     if shape is None:
         raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
@@ -196,12 +201,8 @@ def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, M
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = networks.create_model(ref).eval()
-    with torch.inference_mode():
-        try:
-            classes = network(torch.zeros(1, *shape)).shape[1]
-        except (RuntimeError, ValueError, AttributeError, IndexError) as error:
-            raise UsageError(f"{ref} cannot take images of {shape}: {' '.join(str(error).split())}.") from error
+        network = networks.create_model(ref, input_shape=shape).eval()
+    classes = require_classifier(network, ref, shape)
     card = ModelCard(
         model=ref,
         labels=_labels(ref, classes),

@@ -21,11 +21,14 @@ Shape = tuple[int, ...]
 META = torch.device("meta")
 
 
-def build(ref: str, *, trust_code: bool = False) -> tuple[nn.Module, tuple[Shape, ...] | None]:
+def build(
+    ref: str, shapes: tuple[Shape, ...] | None = None, *, trust_code: bool = False
+) -> tuple[nn.Module, tuple[Shape, ...] | None]:
     """Build the network behind a reference on the meta device.
 
     Args:
         ref: an architecture, a zoo entry, a run or a checkpoint; of a file only the header is read.
+        shapes: of its inputs, for an architecture that is built for any; None for its own.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Returns:
@@ -39,11 +42,12 @@ def build(ref: str, *, trust_code: bool = False) -> tuple[nn.Module, tuple[Shape
     reference = registry.resolve(ref)
     if reference.is_architecture:
         own = networks.input_shape(ref)
-        return without_weights(lambda: networks.create_model(ref)), None if own is None else shapes_of(own)
+        network = without_weights(lambda: networks.construct(ref, input_shape=image_shape(shapes)))
+        return network, None if own is None else shapes_of(own)
     if reference.kind == "checkpoint" and reference.path is not None:
         name = str(reference.path)
         stored, card = _header(reference.path, name)
-        network = without_weights(lambda: networks.build_for(card, name, trust_code=trust_code))
+        network = without_weights(lambda: networks.build_for(card, name, trust_code=trust_code, lazy=True))
         built = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if not is_lazy(tensor)}
         different = sorted(key for key in built.keys() | stored.keys() if built.get(key) != stored.get(key))
         if different:
@@ -58,10 +62,18 @@ def build(ref: str, *, trust_code: bool = False) -> tuple[nn.Module, tuple[Shape
     return network, ((form.channels, form.height, form.width),)
 
 
-def build_with_weights(ref: str, *, trust_code: bool = False) -> nn.Module:
+def image_shape(shapes: tuple[Shape, ...] | None) -> networks.Shape | None:
+    """Return the one shape of channels, height and width; None for anything else."""
+    if shapes is None or len(shapes) != 1 or len(shapes[0]) != 3:
+        return None
+    channels, height, width = shapes[0]
+    return channels, height, width
+
+
+def build_with_weights(ref: str, shapes: tuple[Shape, ...], *, trust_code: bool = False) -> nn.Module:
     """Build the network behind a reference on the CPU: trained where it is, else with random weights."""
     if registry.resolve(ref).is_architecture:
-        return networks.create_model(ref)
+        return networks.construct(ref, input_shape=image_shape(shapes))
     return networks.load_network(ref, trust_code=trust_code)[0]
 
 

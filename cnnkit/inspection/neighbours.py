@@ -14,7 +14,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.data import Split
-from cnnkit.training.finetuning import head_of
+from cnnkit.training.heads import head_of
 from cnnkit.training.networks import TorchNetwork
 
 
@@ -35,7 +35,7 @@ def nearest(
 ) -> Generator[WorkProgress, None, Neighbours]:
     """Find for each image the one of a split with the smallest angle between their features; yields progress.
 
-    The features of a PyTorch network are what its last layer with weights is given (averaged over height and width
+    The features of a PyTorch network are what its head is given (averaged over height and width
     where that is maps); those of an ONNX file its logits, less their mean, which changes no probability. Batch after
     batch of the split is compared in one matrix product and forgotten: memory does not grow with the split.
 
@@ -97,14 +97,15 @@ def _extractor(network: Network, image: Pixels) -> Iterator[tuple[Extractor, str
 
 
 def _head(network: Network) -> tuple[str, nn.Module] | None:
-    """Return the name and module of the last layer, None where the network has none that can be looked into."""
+    """Return the name and module of the layer that produces the logits, None where none can be looked into."""
     if not isinstance(network, TorchNetwork):
         return None
+    form = network.card.preprocessing
     try:
-        name, module = head_of(network.module)
-    except UsageError:  # nothing in it has weights
+        name = head_of(network.module, (form.channels, form.height, form.width)).name
+    except UsageError:  # no weights lead to its logits
         return None
-    return (name, module) if name else None
+    return (name, network.module.get_submodule(name)) if name else None
 
 
 def _parts(images: Pixels, size: int) -> Iterator[Pixels]:

@@ -49,8 +49,9 @@ def summarize(
     """
     if registry.resolve(ref).kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
-    network, own = building.build(ref, trust_code=trust_code)
-    shapes = own if shape is None else building.shapes_of(shape)
+    given_shapes = None if shape is None else building.shapes_of(shape)
+    network, own = building.build(ref, given_shapes, trust_code=trust_code)
+    shapes = own if given_shapes is None else given_shapes
     for given, expected in zip(shapes or (), own or (), strict=False):
         if len(given) != len(expected):
             what = (
@@ -64,7 +65,7 @@ def summarize(
     trace, fits = _attempt(network, shapes, batch, device, own)
     if trace.error is not None and building.needs_values(trace.error):
         device = torch.device("cpu")
-        network = building.build_with_weights(ref, trust_code=trust_code)
+        network = building.build_with_weights(ref, shapes, trust_code=trust_code)
         trace, fits = _attempt(network, shapes, batch, device)
     return _summary(network, trace, shapes, device, name=ref, batch=batch, depth=depth, fold=fold, fits=fits)
 

@@ -82,8 +82,8 @@ def _forward(target: Target) -> nn.Module:
     if card is None:
         raise OnnxError(f"{target.name} has no model card.")
     with torch.random.fork_rng(devices=[]):
-        network = networks.create_model(card.model, len(card.labels))
-    form = card.preprocessing
+        form = card.preprocessing
+        network = networks.create_model(card.model, len(card.labels), (form.channels, form.height, form.width))
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
     return Deployed(network, normalise).eval()
 

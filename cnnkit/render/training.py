@@ -17,6 +17,7 @@ from cnnkit.results import (
     LoadNote,
     LoadProgress,
     SkippedFiles,
+    StartRecord,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
@@ -70,16 +71,19 @@ def show(
         return stopped
     if as_json:
         about = {"classes": display.classes, "preparation": display.preparation, "skipped": display.skipped}
-        envelope.write("train", {"recipe": recipe, "data": about, "epochs": records, "result": finished})
+        rows = {"start": display.start, "epochs": records}
+        envelope.write("train", {"recipe": recipe, "data": about, **rows, "result": finished})
         return None
     out, images = console.out(), display.images
+    accuracy = share(finished.validation_accuracy, of=finished.validation_images)
     line = Text.assemble(
         ("dry run: ", "bold yellow") if finished.dry_run else "",
-        "best epoch ",
-        (str(finished.best_epoch), "bold"),
-        f": validation {share(finished.validation_accuracy, of=images.validation)}",
+        *(("best epoch ", (str(finished.best_epoch), "bold")) if finished.best_epoch else ("not trained",)),
+        f": validation {accuracy}",
     )
-    if finished.test_accuracy is None:
+    if not finished.best_epoch:
+        line.append(_part_of(finished.validation_images, images.validation))
+    elif finished.test_accuracy is None:
         line.append(", no test set")
     else:
         line.append(", test ").append(share(finished.test_accuracy, of=images.test), "bold green")
@@ -131,6 +135,11 @@ def _classes(found: Sequence[ClassCount]) -> str:
     return f"{counted(len(found), 'class', 'classes')}: {', '.join(listed)}{more}"
 
 
+def _part_of(images: int, whole: int) -> str:
+    """Say how many images a figure is of, where they are not all."""
+    return f", on {images:,} of {counted(whole, 'image')}" if images < whole else ""
+
+
 def _loss(value: float) -> str:
     return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
 
@@ -166,6 +175,7 @@ class _Display:
         self.run = ""
         self.classes: tuple[ClassCount, ...] = ()
         self.preparation = ""
+        self.start: StartRecord | None = None
         self.skipped: tuple[SkippedFiles, ...] = ()
 
     def draw(self, event: TrainingEvent) -> None:
@@ -181,6 +191,8 @@ class _Display:
                     console.say(self.console, Text(console.printable(f"{text}."), "dim"))
             case TrainingStarted():
                 self._started(event)
+            case StartRecord():
+                self._start(event)
             case StepProgress():
                 self.progress.update(
                     self.task,
@@ -224,6 +236,8 @@ class _Display:
                 self.console,
             )
         self.console.print(Text(_HEADER, "bold cyan"), soft_wrap=True)
+        if event.start is not None:
+            self._start(event.start)
         for record in event.earlier:
             self._epoch(record)
         epochs, steps = event.resumed_at or (0, 0)
@@ -232,6 +246,13 @@ class _Display:
             console.say(self.console, Text(f"going on after {at}", "dim"))
         done = epochs * self.steps + steps
         self.progress.reset(self.task, total=self.steps * recipe.epochs, completed=done, numbers="", left="left")
+
+    def _start(self, event: StartRecord) -> None:
+        self.start = event
+        accuracy = percent(event.validation_accuracy, of=event.images)
+        row = f"{0:>5}  {'–':>10}  {'–':>8}  {_loss(event.validation_loss):>10}  {accuracy:>8}  "
+        about = f"before training{_part_of(event.images, self.images.validation)}"
+        self.console.print(Text.assemble(row, (about, "dim")), soft_wrap=True)
 
     def _epoch(self, event: EpochRecord) -> None:
         train = percent(event.train_accuracy, of=self.images.train)

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from cnnkit.results.training import EpochRecord as EpochRecord
     from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
+    from cnnkit.results.training import StartRecord as StartRecord
     from cnnkit.results.training import StepProgress as StepProgress
     from cnnkit.results.training import TrainingEvent as TrainingEvent
     from cnnkit.results.training import TrainingFinished as TrainingFinished
@@ -97,6 +98,7 @@ _HOMES = {
     "LoadProgress": "training",
     "WorkProgress": "training",
     "TrainingStarted": "training",
+    "StartRecord": "training",
     "StepProgress": "training",
     "EpochRecord": "training",
     "TrainingFinished": "training",

@@ -50,6 +50,7 @@ class TrainingStarted:
         steps_per_epoch: batches, each over all processes.
         resumed_at: epochs, and steps of the next one, that earlier parts of the run did; None for a new run.
         earlier: those epochs.
+        start: epoch 0 of a run that goes on; None for a new run, whose epoch 0 comes next.
     """
 
     run: Path
@@ -67,6 +68,22 @@ class TrainingStarted:
     preparation: str = ""
     skipped: tuple[SkippedFiles, ...] = ()
     dry_run: tuple[int, int, int] | None = None
+    start: "StartRecord | None" = None
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """What the network does before its first step: epoch 0.
+
+    Attributes:
+        validation_loss, validation_accuracy: of `images` of the validation split, from all classes.
+        dry_run: the figures do not count.
+    """
+
+    validation_loss: float
+    validation_accuracy: float
+    images: int
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +133,11 @@ class TrainingStopped:
 class TrainingFinished:
     """A run ended, by its last epoch, by patience or by time.
 
-    Accuracies are those of the best checkpoint, None where there is no test split. Those of a dry run do not count.
+    Accuracies are those of the best checkpoint; the test accuracy is None where there is no test split, and where
+    nothing was trained: then `best_epoch` is 0. Those of a dry run do not count.
+
+    Attributes:
+        validation_images, test_images: that the accuracies are of.
     """
 
     run: Path
@@ -132,5 +153,12 @@ class TrainingFinished:
 
 
 TrainingEvent = (
-    LoadProgress | LoadNote | TrainingStarted | StepProgress | EpochRecord | TrainingStopped | TrainingFinished
+    LoadProgress
+    | LoadNote
+    | TrainingStarted
+    | StartRecord
+    | StepProgress
+    | EpochRecord
+    | TrainingStopped
+    | TrainingFinished
 )

@@ -24,6 +24,16 @@ _CHUNK_VALUES = 1 << 19
 """Values (2 MB of float32) that are prepared together: enough to make the calls cheap, few enough for the caches."""
 
 
+def batch_sizes(images: int, recipe: Recipe, world: int) -> tuple[int, ...]:
+    """Return how many images each batch of an epoch holds over all processes, the last one last.
+
+    A left-over image alone has no batch statistics, and is left out; the next epoch leaves another one over.
+    """
+    whole, rest = divmod(images, recipe.batch_size)
+    sizes = (recipe.batch_size,) * whole + (rest,) * (rest >= 2 * world or not whole)
+    return sizes[: recipe.limit_batches] if recipe.limit_batches else sizes
+
+
 class Batches:
     """The batches of every epoch; which images they hold, and how varied, depends on the seed and the epoch only.
 
@@ -49,11 +59,7 @@ class Batches:
         self.targets = self.split.targets.to(device)
         self.normalise = Normalise(form.mean, form.std).to(device)
         self.augmentation = AUGMENTATIONS[recipe.augmentation]
-        # A left-over image alone has no batch statistics, and is left out; the next epoch leaves another one over.
-        whole, rest = divmod(len(split), recipe.batch_size)
-        self.steps = whole + (rest >= 2 * world or not whole)
-        if recipe.limit_batches:
-            self.steps = min(self.steps, recipe.limit_batches)
+        self.steps = len(batch_sizes(len(split), recipe, world))
         self._plan: list[list[int]] = []
         self._loader: DataLoader[Pixels] | None = None
         self._chunk = max(1, _CHUNK_VALUES // (recipe.batch_size * form.height * form.width * form.channels))

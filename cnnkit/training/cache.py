@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +25,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.arrays import decoder, limit, made_of, make_array, open_array, remove_array
 from cnnkit.training.decoding import Facts
+from cnnkit.training.originals import Originals, look
 from cnnkit.walking import Stat
 
 _CHUNK = 64
@@ -40,12 +41,14 @@ class Stored:
 
     Attributes:
         images: uint8 [N, H, W, C] in the order of the files.
+        form: what was made of them.
         digests: SHA-256 of each file by its name; empty for one that cannot be read.
         facts: what was found while they were decoded.
         file: what the images are mapped from; None where they are in memory only.
     """
 
     images: Pixels
+    form: Preprocessing
     digests: dict[str, str]
     facts: Facts
     file: Path | None
@@ -59,20 +62,27 @@ class _Index:
         content: hash of the names and contents of all its images.
         arrays: names of the arrays that were made of it, without their endings.
         files: stat and SHA-256 by name, as far as the one tells that the other still holds.
+        originals: what the headers of the files say; None where nobody asked.
     """
 
     content: str
     arrays: list[str]
     files: dict[str, tuple[Stat, str]]
+    originals: Originals | None = None
 
 
 def load(
-    folder: Path, files: Mapping[str, Stat], form: Preprocessing
+    folder: Path, files: Mapping[str, Stat], form: Preprocessing | Callable[[Originals], Preprocessing]
 ) -> Generator[LoadProgress | LoadNote, None, Stored]:
     """Return all images of a folder in the order of its files, mapped from the cache.
 
     Decodes them first, and yields how far that is, where the cache does not have them. Where it cannot take them
     either, they come in memory.
+
+    Args:
+        folder: where the files are.
+        files: their names inside it, and what was found of each.
+        form: of the images, or what chooses one by what their headers say.
 
     Raises:
         DataError: a file changed while it was read, or the images are too many for memory and cannot be cached.
@@ -88,6 +98,11 @@ def load(
         yield LoadNote(f"the index of the cached images of {folder} is damaged, so it is made again")
     digests = _digests(folder, files, old.files if old else {})
     content = sha256(json.dumps(digests).encode())
+    originals = old.originals if old and old.content == content else None
+    if callable(form):
+        if originals is None:
+            originals = yield from look(folder, list(files))
+        form = form(originals)
     shape = (len(digests), *form.shape)
     found = None
     # Where the range of values is known, an array may do in which it was found.
@@ -116,8 +131,8 @@ def load(
                 remove_array(place / name)
         # A file may change again within the same tick of its clock: such a young one is hashed the next time.
         settled = {name: (s, digests[name]) for name, s in files.items() if s[1] < now - _UNSETTLED}
-        _remember(index_path, old, _Index(content, sorted(arrays), settled))
-    return Stored(stored, digests, facts, base.with_suffix(".npy") if in_file else None)
+        _remember(index_path, old, _Index(content, sorted(arrays), settled, originals))
+    return Stored(stored, form, digests, facts, base.with_suffix(".npy") if in_file else None)
 
 
 def _array_name(content: str, form: Preprocessing) -> str:
@@ -138,7 +153,8 @@ def _read_index(path: Path) -> _Index | None:
         stats = zip(found["sizes"], found["times"], found["numbers"], strict=True)
         known = zip(stats, map(str, found["digests"]), strict=True)
         known_by_name = dict(zip(found["names"], known, strict=True))
-        return _Index(str(found["content"]), list(map(str, found["arrays"])), known_by_name)
+        originals = Originals.from_json(found["originals"]) if found.get("originals") else None
+        return _Index(str(found["content"]), list(map(str, found["arrays"])), known_by_name, originals)
     except OSError:
         return None
     except (TypeError, KeyError, AttributeError) as error:
@@ -159,7 +175,8 @@ def _remember(path: Path, old: _Index | None, new: _Index) -> None:
     }
     # Without it, the next load hashes the files again, and is right all the same.
     with suppress(OutputError):
-        write_atomic(path, json.dumps({"content": new.content, "arrays": new.arrays, **columns}).encode())
+        about = {"content": new.content, "arrays": new.arrays, "originals": new.originals and asdict(new.originals)}
+        write_atomic(path, json.dumps({**about, **columns}).encode())
 
 
 def _digests(folder: Path, files: Mapping[str, Stat], known: dict[str, tuple[Stat, str]]) -> dict[str, str]:

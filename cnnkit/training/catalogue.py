@@ -1,7 +1,7 @@
 """What a data set holds and how it is divided, before the images of its splits come into memory."""
 
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,10 +18,12 @@ from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.splits import Part, Positions
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
+from cnnkit.training.originals import Originals
 from cnnkit.words import counted, listed
 
-Form = Preprocessing | tuple[int, int, int]
-"""The preprocessing of a model card, or channels, height and width to derive one for the images of a data set."""
+Form = Preprocessing | tuple[int, int, int] | Callable[[Originals], tuple[int, int, int]]
+"""The preprocessing of a model card, or channels, height and width to derive one for the images of a data set, or what
+chooses these by its images."""
 
 HELD_OUT: tuple[Part, ...] = ("validation", "test")
 
@@ -131,7 +133,9 @@ def record_of(
     )
 
 
-def derived(form: Form, recipe: Recipe, fit: Fit, spec: datasets.DatasetSpec | None) -> Preprocessing:
+def derived(
+    form: Preprocessing | tuple[int, int, int], recipe: Recipe, fit: Fit, spec: datasets.DatasetSpec | None
+) -> Preprocessing:
     """Return a given form, or derive one from the recipe and what suits the images."""
     if isinstance(form, Preprocessing):
         return form

@@ -9,6 +9,7 @@ from typing import Literal
 from cnnkit.errors import OutputError, TrainingDivergedError
 from cnnkit.results import (
     EpochRecord,
+    StartRecord,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
@@ -24,7 +25,7 @@ from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
 from cnnkit.training.layout import channels_last
-from cnnkit.training.measuring import measure
+from cnnkit.training.measuring import first_images, measure
 from cnnkit.training.optimisers import class_weights, learning_rates
 from cnnkit.training.setup import Prepared
 from cnnkit.training.step import TrainingStep
@@ -53,6 +54,7 @@ class Engine:
         self.validation, self.test = (
             split.drawn(limit) if limit else split for split in (self.data.validation, self.data.test)
         )
+        self.trained = prepared.trained
         self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
         network = channels_last(prepared.network, group.device)
         classes = len(self.data.classes)
@@ -105,7 +107,10 @@ class Engine:
                 steps_per_epoch=self.batches.steps,
                 resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
                 earlier=tuple(self.at.records),
+                start=self.at.start,
             )
+            if self.at.epoch == self.at.step == 0 and self.at.start is None:
+                yield from self._look_first()
             while (ended_by := self._ended_by()) is None:
                 yield from self._epoch()
             self.over = True
@@ -126,6 +131,22 @@ class Engine:
             raise OutputError(f"{error} {what_is_left(self.run)}") from error
         finally:
             self.keeper.close()
+
+    def _look_first(self) -> Generator[TrainingEvent]:
+        """Measure the network as it is before the first step, unless somebody asks to stop."""
+        images = first_images(self.validation)
+        stop = self.stop if self.recipe.epochs else lambda: False  # without epochs, there is nothing else to keep
+        found = measure(self.train_step.kept, self.batches.normalise, images, self.recipe, self.group, stop=stop)
+        if found is None:
+            return
+        loss, accuracy = found
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(
+                f"the validation loss is {loss} before the first step: the network's own first weights, or "
+                "--weights, give no finite numbers for these images."
+            )
+        self.at.start = StartRecord(loss, accuracy, len(images), dry_run=self.recipe.limit_batches > 0)
+        yield self.at.start
 
     def _leave(self, *, numbers: bool = True) -> None:
         keep = numbers and self.at.step > 0
@@ -153,7 +174,7 @@ class Engine:
             randomness.seed_network(self.recipe.seed, at.epoch + 1, self.group.rank, self.group.device)
             totals.clear()
             at.epoch_seconds = 0.0
-        set_training_mode(self.train_step.network)
+        set_training_mode(self.train_step.network, self.trained)
         self.since = shown = time.perf_counter()
         for images, targets, together in self.batches.epoch(at.epoch + 1, at.step):
             rate = next(self.rates)
@@ -221,7 +242,7 @@ class Engine:
             self.keeper.save_best(self._metrics(record))
         at.records.append(record)
         at.epoch, at.step = at.epoch + 1, 0
-        self.keeper.add(record)
+        self.keeper.write_metrics()
         self.keeper.save_state()
         return record
 
@@ -235,7 +256,8 @@ class Engine:
     def _finished(self, ended_by: EndedBy) -> TrainingFinished:
         """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
         best = self.at.best
-        assert best is not None  # noqa: S101  # the first epoch is always best
+        if best is None:
+            return self._untrained(ended_by)
         test_accuracy = None
         if len(self.test):
             self.keeper.load_best()
@@ -253,6 +275,28 @@ class Engine:
             validation_images=len(self.validation),
             test_images=len(self.test),
             dry_run=self.recipe.limit_batches > 0,
+        )
+
+    def _untrained(self, ended_by: EndedBy) -> TrainingFinished:
+        """Keep the first weights of a run of no epochs, and the state from which it can go on."""
+        start = self.at.start
+        assert start is not None  # noqa: S101  # nothing stops its measurement
+        measured = {"validation_loss": start.validation_loss, "validation_accuracy": start.validation_accuracy}
+        counted = {"epoch": 0.0, **measured, "validation_images": float(start.images)}
+        self.keeper.save_best({"epoch": 0.0} if start.dry_run else counted)
+        self.keeper.write_metrics()
+        self.keeper.save_state()
+        return TrainingFinished(
+            run=self.run,
+            checkpoint=self.keeper.checkpoint,
+            best_epoch=0,
+            validation_accuracy=start.validation_accuracy,
+            test_accuracy=None,
+            seconds=0.0,
+            ended_by=ended_by,
+            validation_images=start.images,
+            test_images=0,
+            dry_run=start.dry_run,
         )
 
     def _require_finite(self, loss: float, which: str) -> None:

@@ -202,6 +202,8 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
     count = len(positions_of(known, used))
     if not count:
         return
+    if not card.trained:
+        yield "the weights are random: the network has not been trained"
     if used == "validation" and not chosen:
         yield f"there is no test set in {known.name}; these are validation figures: the images chose the best epoch"
     if exposure.trained:

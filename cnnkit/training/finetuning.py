@@ -11,6 +11,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Interpolation, Preprocessing
 from cnnkit.recipe import Recipe
+from cnnkit.training.heads import Head
 from cnnkit.training.networks import create_model, input_shape, load_network
 from cnnkit.words import counted
 
@@ -106,34 +107,17 @@ _INTERPOLATIONS: dict[InterpolationMode, Interpolation] = {
 }
 
 
-def head_of(network: nn.Module) -> tuple[str, nn.Module]:
-    """Return the name and module of the layer that gives the logits: the last one that has weights of its own.
-
-    Raises:
-        UsageError: the network has no weights.
-    """
-    own = [(name, m) for name, m in network.named_modules() if any(True for _ in m.parameters(recurse=False))]
-    if not own:
-        raise UsageError("the network has no weights, so there is no head to train.")
-    return own[-1]
-
-
-def start_from(network: nn.Module, source: Source, classes: tuple[str, ...]) -> bool:
-    """Copy weights into a network; where the classes differ, its head stays as it is, new.
-
-    Returns:
-        Whether the head is new.
+def start_from(network: nn.Module, source: Source, new_head: Head | None) -> None:
+    """Copy weights into a network; where the classes differ, its head is not copied, and gets PyTorch's first weights.
 
     Raises:
         CheckpointError: anything but the head differs.
     """
-    head, _ = head_of(network)
     own = network.state_dict()
-    # Other classes in the same number are still others: the old head would be confident about the wrong things.
-    new_head = source.labels != classes
-    state = {name: t for name, t in source.state.items() if not (new_head and name.startswith(f"{head}."))}
+    new = frozenset[str]() if new_head is None else new_head.tensors
+    state = {name: t for name, t in source.state.items() if name not in new}
     fitting = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
-    missing = [name for name in own if name not in fitting and not (new_head and name.startswith(f"{head}."))]
+    missing = [name for name in own if name not in fitting and name not in new]
     if missing or len(fitting) < len(state):
         strange = missing or [name for name in state if name not in fitting]
         raise CheckpointError(
@@ -141,19 +125,29 @@ def start_from(network: nn.Module, source: Source, classes: tuple[str, ...]) -> 
             f"{' and more' if len(strange) > 3 else ''} do not fit. Start from weights of the same architecture."
         )
     network.load_state_dict(fitting, strict=False)
-    return new_head
+    if new_head is not None:
+        new_head.initialise(network)
 
 
-def freeze_all_but_head(network: nn.Module) -> None:
+def freeze_all_but_head(network: nn.Module, head: Head) -> None:
     """Keep every weight but the head's as it is."""
-    _, head = head_of(network)
-    network.requires_grad_(False)
-    head.requires_grad_(True)
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        parameter.requires_grad_(name in head.parameters)
 
 
-def set_training_mode(network: nn.Module) -> None:
-    """Set training mode where something is trained; frozen layers keep their statistics and drop nothing."""
-    frozen = [p for p in network.parameters() if not p.requires_grad]
-    network.train(not frozen)
-    if frozen:
-        head_of(network)[1].train()
+def set_training_mode(network: nn.Module, trained: Head | None = None) -> None:
+    """Set training mode where something is trained; frozen layers keep their statistics.
+
+    Args:
+        network: to train.
+        trained: the only part that is trained, so that the rest drops nothing either; None for all.
+    """
+    network.train(trained is None)
+    if trained is not None:
+        for name in trained.layers:
+            network.get_submodule(name).train()
+        return
+    for module in network.modules():  # layers that the network's own code has frozen
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own) and not any(module.children()):
+            module.eval()

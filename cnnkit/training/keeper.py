@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cnnkit.card import ModelCard
 from cnnkit.registry import BEST
-from cnnkit.results import EpochRecord
+from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
@@ -30,6 +30,7 @@ class Position:
         first_rate: learning rate of the first step of the epoch.
         seconds, epoch_seconds: of training, in all and in this epoch.
         records: the epochs that are done.
+        start: what the network did before them; None for a run of a version before 0.3.
     """
 
     epoch: int = 0
@@ -38,6 +39,7 @@ class Position:
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     records: list[EpochRecord] = field(default_factory=list)
+    start: StartRecord | None = None
 
     @property
     def best(self) -> EpochRecord | None:
@@ -47,8 +49,10 @@ class Position:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Position":
         """Read what `asdict` made, among other facts."""
-        values = {f.name: facts[f.name] for f in fields(cls)}
-        return cls(**{**values, "records": [EpochRecord(**record) for record in facts["records"]]})
+        values = {f.name: facts[f.name] for f in fields(cls) if f.name != "start"}
+        start = facts.get("start")
+        records = [EpochRecord(**record) for record in facts["records"]]
+        return cls(**{**values, "records": records, "start": start and StartRecord(**start)})
 
 
 class Keeper:
@@ -82,6 +86,7 @@ class Keeper:
             versions=versions(),
             split=self.data.catalogue.record,
             pretraining=self._pretraining,
+            trained=bool(self.position.records or self.position.step or self.recipe.weights),
         )
         save_checkpoint(self.checkpoint, self.train_step.kept, card)
 
@@ -92,11 +97,12 @@ class Keeper:
             self.train_step.kept.load_state_dict(weights)
         self.group.share_weights(self.train_step.kept)
 
-    def add(self, record: EpochRecord) -> None:
-        """Write the curves with one epoch more."""
+    def write_metrics(self) -> None:
+        """Write the epochs that are done."""
         if self.group.is_first:
             write_metrics(self.run / METRICS, self.position.records)
-            self._board.add(record)
+            if self.position.records:
+                self._board.add(self.position.records[-1])
 
     def save_state(self) -> None:
         """Write all that decides how the run goes on; every process has to call it at the same step."""

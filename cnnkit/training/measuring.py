@@ -1,4 +1,4 @@
-"""Loss and accuracy on a held-back split, between epochs."""
+"""Loss and accuracy on a held-back split, before the first epoch and between epochs."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,15 @@ from cnnkit.training.step import Totals, autocast
 
 _PIXELS = 1000 * 28 * 28
 """Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
+
+_FIRST, _FEWEST = 1000, 100
+"""Images that are measured before the first epoch, at most, and of large ones at least."""
+
+
+def first_images(split: Split) -> Split:
+    """Return images of all classes to measure before the first epoch: 1,000, or fewer where they are large or few."""
+    pixels = split.images.shape[1] * split.images.shape[2]
+    return split.drawn(max(_FEWEST, min(_FIRST, _FIRST * 64 * 64 // pixels)))
 
 
 @torch.inference_mode()

@@ -101,6 +101,9 @@ def membership_of(card: ModelCard, reference: str, known: Catalogue | None = Non
         None where neither says it.
     """
     record = card.split
+    if not card.trained:
+        kind = known.record.hashes if known is not None else "file"
+        return Membership(kind, frozenset(), frozenset(), card.dataset, frozenset(), card.known_pretraining)
     path = Path(reference)
     listed = _read_list(path if path.is_dir() else path.parent) if record is not None else None
     if record is not None and listed is not None and listed[0] == record.digest:

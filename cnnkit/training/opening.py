@@ -10,13 +10,14 @@ import numpy as np
 from cnnkit import datasets, folders, splits
 from cnnkit.depth import Range, describe
 from cnnkit.errors import DamagedFilesError, UnknownNameError
-from cnnkit.images import Preprocessing
+from cnnkit.images import Fit, Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, SkippedFiles
 from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, damaged, named
 from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, derived, record_of
 from cnnkit.training.decoding import Facts
+from cnnkit.training.originals import Originals
 from cnnkit.words import agree, counted, listed
 
 
@@ -41,6 +42,9 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
     spec = datasets.dataset(recipe.data)
     train, test = named.load_arrays(spec, data_dir)
     pixels = np.concatenate([train[0], test[0]])
+    if callable(form):
+        height, width, *channels = pixels.shape[1:]
+        form = form(Originals(3 if channels else 1, (height, width)))
     targets = np.concatenate([train[1], test[1]]).astype(np.int64)
     contents = [hashlib.sha256(image.data).hexdigest() for image in pixels]
     count = len(train[1])
@@ -76,9 +80,14 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
 
 def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
     found = read(recipe, fewest=fewest)
-    shape = derived(form, recipe, "cover" if found.photos else "contain", None)
-    stored = yield from cache.load(found.folder, found.files, shape)
-    facts = stored.facts
+    fit: Fit = "cover" if found.photos else "contain"
+
+    def shape_for(originals: Originals) -> Preprocessing:
+        return derived(form(originals) if callable(form) else form, recipe, fit, None)
+
+    chosen = shape_for if callable(form) else derived(form, recipe, fit, None)
+    stored = yield from cache.load(found.folder, found.files, chosen)
+    facts, shape = stored.facts, stored.form
     name = found.folder.resolve().name
     notes = list(found.warnings)
     if facts.damaged:

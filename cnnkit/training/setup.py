@@ -13,16 +13,20 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
+from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
 from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
+from cnnkit.training.heads import Head, head_of
+from cnnkit.training.inputs import InputChoice, input_for
 from cnnkit.training.membership import LIST, write_list
-from cnnkit.training.networks import create_model, input_shape
+from cnnkit.training.networks import Shape, create_model
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
+from cnnkit.training.trial import bounded_ending, require_classifier, require_trainable
 from cnnkit.words import listed
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ class Prepared:
     """What a run needs.
 
     Attributes:
+        trained: the head, where nothing else is trained; None for the whole network.
         is_new: its folder was made for it.
         state: what an earlier part of it left, tensors and facts.
         given: the data and weights as they were first named, for the card.
@@ -42,6 +47,7 @@ class Prepared:
 
     recipe: Recipe
     network: nn.Module
+    trained: Head | None
     data: ImageData
     run: Path
     is_new: bool
@@ -63,35 +69,28 @@ def prepare(
         require_tensorboard()
     run, state = resuming.find(recipe, group, runs_dir=runs_dir, resume=resume)
     source = None
-    form: Preprocessing | tuple[int, int, int] | None
+    form: Preprocessing | Shape | InputChoice
     if state:
         form = resuming.form_from_facts(state[1])  # and what the weights began as no longer matters
     elif recipe.weights:
         source = finetuning.read_source(recipe.weights, trust_code=trust_code)
         form = source.form(recipe)
     else:
-        form = recipe.input_shape or input_shape(recipe.model)
-    if form is None:
-        raise UsageError(
-            f"{recipe.model} does not say its input; give channels × height × width, as in --input 3x32x32."
-        )
+        form = input_for(recipe)
     with group.first_goes_first():
         data = yield from data_module.load(recipe, form, data_dir=data_dir)
+    if not state:
+        _require_effect(recipe, data)
     yield from _warnings(data)
+    if isinstance(form, InputChoice) and form.note:
+        yield LoadNote(form.note)
     pretraining, seen = None, None
     if state:
         pretraining = resuming.pretraining_from_facts(state[1])
     elif source is not None:
         pretraining, seen = yield from origins.examine(source, recipe, data, data_dir=data_dir)
-    torch.manual_seed(recipe.seed)
-    network = create_model(recipe.model, len(data.classes))
-    initialise(network, recipe.initialisation)
-    if source is not None:
-        new_head = finetuning.start_from(network, source, data.classes)
-        yield LoadNote(f"starting from {source.name}{', with a new head for other classes' if new_head else ''}")
-    if recipe.freeze:
-        finetuning.freeze_all_but_head(network)
-    _check_fits(network, data, recipe)
+    recipe = recipe.override({"input_shape": _shape(data)})
+    network, trained = yield from _network(recipe, data, source, group)
     if state:
         resuming.check_same_data(data, state[1])
         yield from resuming.notes(state[1], group)
@@ -100,7 +99,54 @@ def prepare(
         files["damaged.csv"] = damaged_list(data.catalogue.facts.damaged)
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
     given = resuming.given_by(recipe, state)
-    return Prepared(recipe, network, data, folder, run is None, state, given, pretraining)
+    return Prepared(recipe, network, trained, data, folder, run is None, state, given, pretraining)
+
+
+def _shape(data: ImageData) -> Shape:
+    height, width, channels = data.preprocessing.shape
+    return channels, height, width
+
+
+def _network(
+    recipe: Recipe, data: ImageData, source: finetuning.Source | None, group: Group
+) -> Generator[LoadNote, None, tuple[nn.Module, Head | None]]:
+    """Build the network with its first weights, and try it; return it with its head, where only that is trained."""
+    name, shape, classes = recipe.model, _shape(data), len(data.classes)
+    torch.manual_seed(recipe.seed)
+    network = create_model(name, classes, shape)
+    require_classifier(network, name, shape, classes)
+    initialise(network, recipe.initialisation)
+    new_head = source is not None and source.labels != data.classes
+    head = head_of(network, shape) if recipe.freeze or new_head else None
+    if source is not None:
+        finetuning.start_from(network, source, head if new_head else None)
+        layer = f", with a new head ({head.name or 'its own weights'}) for other classes" if head and new_head else ""
+        yield LoadNote(f"starting from {source.name}{layer}")
+    trained = head if recipe.freeze else None
+    if trained is not None:
+        finetuning.freeze_all_but_head(network, trained)
+    least = min(batch_sizes(len(data.train), recipe, group.world), default=2)
+    if group.device.type == "cpu":  # on GPUs, batch normalisation sees the batch of all processes
+        least //= group.world
+    require_trainable(network, name, shape, classes, batch=min(2, max(1, least)))
+    if ending := bounded_ending(network, shape):
+        yield LoadNote(f"{name} ends in {ending}, which keeps its logits from some numbers", warning=True)
+    return network, trained
+
+
+def _require_effect(recipe: Recipe, data: ImageData) -> None:
+    """Make sure that what was said of the split has an effect on this data set.
+
+    Raises:
+        UsageError: the folder is divided already.
+    """
+    given = data.catalogue.record.given
+    idle = ["validation_fraction", "split_seed"] if "validation" in given else []
+    idle += ["test_fraction"] if given else []
+    for name in idle:
+        if name in recipe.model_fields_set:
+            option = f"--{name.replace('_', '-')} {getattr(recipe, name):g}"
+            raise UsageError(f"{option} has no effect: {data.name} has folders for its {' and '.join(given)} images.")
 
 
 def _warnings(data: ImageData) -> Iterator[LoadNote]:
@@ -144,21 +190,3 @@ def _run_folder(
         if run is not None:
             resuming.take_up(run, recipe, marks)
     return group.share(made)
-
-
-@torch.inference_mode()
-def _check_fits(network: nn.Module, data: ImageData, recipe: Recipe) -> None:
-    """Run two images of zeros through the network, so that a wrong shape fails before a run folder is made."""
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise UsageError(f"{recipe.model} has no weights, so there is nothing to train.")
-    height, width, channels = data.preprocessing.shape
-    shape, classes = (channels, height, width), len(data.classes)
-    network.eval()
-    try:
-        logits = network(torch.zeros(2, *shape))
-    except (RuntimeError, ValueError, TypeError) as error:
-        size = "×".join(map(str, shape))
-        raise UsageError(f"{recipe.model} cannot take images of {size}: {' '.join(str(error).split())}.") from error
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, classes):
-        came = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(f"{recipe.model} gives {came} for two images; expected logits [2, {classes}].")

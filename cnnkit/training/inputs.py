@@ -1,0 +1,61 @@
+"""What size of images a network is trained on, where nobody says it: that of small images, or the network's own."""
+
+from cnnkit import registry
+from cnnkit.errors import UsageError
+from cnnkit.recipe import Recipe
+from cnnkit.training.networks import Shape, input_shape, sizes, takes_shape
+from cnnkit.training.originals import LARGEST_SIDE, Originals
+
+
+def input_for(recipe: Recipe) -> "Shape | InputChoice":
+    """Return the input of a run that begins with random weights, or what chooses it by the images.
+
+    It is the recipe's; else that of the images, where all have one size of at most 64×64 and the network can be built
+    for it; else the network's own size, in the channels of the images. A network that is made for one input keeps it.
+
+    Raises:
+        UnknownNameError, UsageError: there is no such network.
+    """
+    if recipe.input_shape is not None:
+        return recipe.input_shape
+    own = input_shape(recipe.model)
+    if own is not None and not takes_shape(recipe.model):
+        return own
+    return InputChoice(recipe, own)
+
+
+class InputChoice:
+    """Chooses the input of a network by the images of a data set.
+
+    Attributes:
+        note: what a user should know of the choice, as a sentence without its full stop; None for nothing.
+    """
+
+    def __init__(self, recipe: Recipe, own: Shape | None) -> None:
+        self._model, self._data, self._own = recipe.model, recipe.data, own
+        known = registry.resolve(recipe.model).kind == "architecture"
+        self._smallest_side = registry.model(recipe.model).smallest_side if known else 1
+        self.note: str | None = None
+
+    def __call__(self, images: Originals) -> Shape:
+        """Return channels, height and width.
+
+        Raises:
+            UsageError: neither the network nor the images say a size.
+        """
+        fits = images.size is not None and min(images.size) >= self._smallest_side
+        if images.size is not None and max(images.size) <= LARGEST_SIDE and fits:
+            return images.channels, *images.size
+        if self._own is None:
+            raise UsageError(
+                f"{self._model} does not say its input, and the images of {self._data} are not all of one size of at "
+                f"most {LARGEST_SIDE}×{LARGEST_SIDE}; give channels × height × width, as in --input 3x32x32."
+            )
+        _, height, width = self._own
+        if images.size is not None and not fits:
+            least = self._smallest_side
+            self.note = (
+                f"{self._model} takes images of {least}×{least} or larger, so those of {self._data}, "
+                f"{sizes(images.size)}, are enlarged to {sizes((height, width))}"
+            )
+        return images.channels, height, width

@@ -1,0 +1,201 @@
+"""A network is tried before anything is written: what it does with a few images decides whether it can be trained."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnnkit.errors import OutOfMemoryError, UsageError
+from cnnkit.training.heads import Head, head_of
+from cnnkit.training.memory import is_about_memory
+from cnnkit.training.networks import Shape, in_one_line, sizes, smallest_input
+from cnnkit.words import counted
+
+_PROBABILITIES = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid"}
+"""Operations whose results are probabilities, by the names of their gradients."""
+_BOUNDED = {"Tanh": "tanh", "Relu": "ReLU", "Hardtanh": "hardtanh", "Elu": "ELU", "Gelu": "GELU", "Silu": "SiLU"}
+"""Operations that take a part of the numbers away, which logits need."""
+_SHAPING = {
+    "Alias", "AsStrided", "Clone", "Expand", "Permute", "ReshapeAlias", "Select", "Slice", "Squeeze", "T", "ToCopy",
+    "Transpose", "Unsqueeze", "UnsafeView", "View",
+}  # fmt: skip
+_LINEAR = {"Addmm", "Bmm", "Convolution", "LogSoftmax", "Mean", "Mm"}
+"""Operations that keep logits what they are."""
+_LARGE = 1e3
+
+
+def require_classifier(network: nn.Module, name: str, input_shape: Shape, classes: int | None = None) -> int:
+    """Make sure that a network gives a logit for each class and image; return the number of classes.
+
+    Args:
+        network: on the CPU; it is left as it is.
+        name: what to call it in errors.
+        input_shape: channels, height and width of its images.
+        classes: that it has to have; None for any number.
+
+    Raises:
+        UsageError: it refuses such images, or its output is something else, such as probabilities.
+        OutOfMemoryError: there is too little for two images.
+    """
+    tried = _shadow(network) or network
+    tried.eval()
+    for count in (2, 1, 3):
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                logits = tried(_images(count, input_shape))
+        except Exception as error:  # whatever the user's code raises
+            raise _refused(error, tried, name, input_shape) from error
+        classes = _classes_of(logits, count, name, classes)
+    assert classes is not None  # noqa: S101
+    ending = _ending(tried, input_shape)
+    if ending in _PROBABILITIES.values():
+        raise UsageError(
+            f"{name} ends in {'a ' if ending != 'softmax' else ''}{ending}, so its output is probabilities; expected "
+            "logits. Leave that layer out: the loss and the exported file compute the probabilities themselves."
+        )
+    return classes
+
+
+def bounded_ending(network: nn.Module, input_shape: Shape) -> str | None:
+    """Return the activation that a network ends in, if it keeps the logits from some numbers; None otherwise."""
+    ending = _ending((_shadow(network) or network).eval(), input_shape)
+    return ending if ending in _BOUNDED.values() else None
+
+
+def require_trainable(network: nn.Module, name: str, input_shape: Shape, classes: int, batch: int) -> None:
+    """Take a step of training with a copy of a network.
+
+    Args:
+        network: on the CPU, whose frozen parameters have `requires_grad` off.
+        name: what to call it in errors.
+        input_shape: channels, height and width of its images.
+        classes: that it has.
+        batch: images in the step: a layer may refuse a single one.
+
+    Raises:
+        UsageError: it cannot be trained so.
+        OutOfMemoryError: there is too little for that batch.
+    """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UsageError(f"{name} has no weights that can be trained.")
+    tried = _shadow(network)
+    if tried is None:
+        return
+    entered: list[tuple[str, nn.Module]] = []
+    for path, module in tried.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.InstanceNorm2d | nn.GroupNorm):
+            module.register_forward_pre_hook(lambda layer, _, path=path: entered.append((path, layer)))
+    tried.train()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            logits = tried(_images(batch, input_shape))
+            _classes_of(logits, batch, f"{name}, in training mode,", classes)
+            if not logits.requires_grad:
+                raise UsageError(f"the logits of {name} depend on none of its weights, so nothing can be trained.")
+            loss = F.cross_entropy(logits.float(), torch.zeros(batch, dtype=torch.int64))
+            loss.backward()  # type: ignore[no-untyped-call]
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        if not entered or "when training" not in str(error):
+            raise _refused(error, tried, name, input_shape, training=True) from error
+        path, layer = entered[-1]
+        larger = "a larger --input"
+        if not isinstance(layer, nn.InstanceNorm2d):
+            larger = f"a larger --batch-size, of 2 or more for each process, or {larger}"
+        raise UsageError(
+            f"the layer {path} of {name} ({type(layer).__name__}) gets a single value to normalise from a batch of "
+            f"{counted(batch, 'image')}, and one value has no variance. Give {larger}."
+        ) from error
+
+
+def _images(count: int, input_shape: Shape) -> Tensor:
+    """Return noise: on images of one colour, layers may do other things than on pictures."""
+    return torch.rand(count, *input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _classes_of(logits: object, count: int, name: str, classes: int | None) -> int:
+    wanted = "classes" if classes is None else str(classes)
+    images = counted(count, "image")
+    if not isinstance(logits, Tensor):
+        raise UsageError(f"{name} gives {type(logits).__name__} for {images}; expected logits [{count}, {wanted}].")
+    shape = tuple(logits.shape)
+    if len(shape) != 2 or shape[0] != count or (classes is not None and shape[1] != classes):
+        raise UsageError(f"{name} gives {list(shape)} for {images}; expected logits [{count}, {wanted}].")
+    if not logits.is_floating_point():
+        kind = str(logits.dtype).removeprefix("torch.")
+        raise UsageError(f"{name} gives numbers of type {kind}; expected logits, which are floating-point numbers.")
+    return shape[1]
+
+
+def _refused(
+    error: Exception, network: nn.Module, name: str, input_shape: Shape, *, training: bool = False
+) -> UsageError | OutOfMemoryError:
+    if is_about_memory(error):
+        return OutOfMemoryError(f"{name} needs more memory than there is for a few images of {sizes(input_shape)}.")
+    if training:
+        return UsageError(f"{name} cannot be trained: {in_one_line(error)}.")
+    fits = smallest_input(network, input_shape)
+    instead = f" The smallest that it takes are {sizes(fits)}: --input {sizes(fits, 'x')}." if fits else ""
+    return UsageError(f"{name} cannot take images of {sizes(input_shape)}: {in_one_line(error)}.{instead}")
+
+
+def _ending(network: nn.Module, input_shape: Shape) -> str | None:
+    """Return the activation that the logits of a copy in evaluation mode come from; None for another operation.
+
+    The graph of the gradients tells it by name. One that is written in other operations shows in its results: whatever
+    the weights of the head are, they are probabilities.
+    """
+    node = _logits(network, input_shape).grad_fn
+    while node is not None:
+        kind = node.name().rpartition("Backward")[0]
+        if kind not in _SHAPING:
+            break
+        node = node.next_functions[0][0]
+    else:
+        return None
+    if kind in _LINEAR:
+        return None
+    return (_PROBABILITIES | _BOUNDED).get(kind) or _written_out(network, input_shape)
+
+
+def _written_out(network: nn.Module, input_shape: Shape) -> str | None:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if _sums_to_one(network(_images(8, input_shape))):
+            return "softmax"
+        try:
+            head = head_of(network, input_shape)
+        except UsageError:  # no weights lead to the logits
+            return None
+        _enlarge(network, head)
+        logits = network(_images(8, input_shape))
+    if _sums_to_one(logits):
+        return "softmax"
+    return "sigmoid" if bool((logits >= 0).all() and (logits <= 1).all() and (logits > 0).any()) else None
+
+
+def _sums_to_one(logits: Tensor) -> bool:
+    return logits.shape[1] > 1 and bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-4).all())
+
+
+def _enlarge(network: nn.Module, head: Head) -> None:
+    """Give the head of a copy large random weights of both signs."""
+    source = torch.Generator().manual_seed(0)
+    for name, parameter in network.named_parameters():
+        if name in head.parameters:
+            parameter.copy_(_LARGE * torch.randn(parameter.shape, generator=source))
+
+
+def _logits(network: nn.Module, input_shape: Shape) -> Tensor:
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        logits: Tensor = network(_images(2, input_shape).requires_grad_())
+        return logits
+
+
+def _shadow(network: nn.Module) -> nn.Module | None:
+    """Return a copy to try things with; None for a network that cannot be copied."""
+    try:
+        return copy.deepcopy(network)
+    except Exception:  # whatever the user's objects raise
+        return None

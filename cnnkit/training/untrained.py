@@ -1,0 +1,76 @@
+"""Networks with random weights, measured as trained ones are: what training has to beat."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+
+from cnnkit import registry
+from cnnkit.card import ModelCard
+from cnnkit.errors import UsageError
+from cnnkit.recipe import Recipe
+from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.training.data import load
+from cnnkit.training.inputs import input_for
+from cnnkit.training.networks import Shape, TorchNetwork, create_model, weights_hash
+from cnnkit.training.optimisers import initialise
+from cnnkit.training.runs import versions
+from cnnkit.training.trial import require_classifier
+
+
+def untrained_network(
+    ref: str,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    input_shape: Shape | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    skip_damaged: bool = False,
+) -> Generator[LoadProgress | LoadNote, None, TorchNetwork]:
+    """Build a network as the first step of a training finds it: for these images, with random weights.
+
+    Args:
+        ref: a registered architecture, `torchvision/NAME` or `package.module:factory`.
+        data: a data set or image folder; None for that of the network's own recipe.
+        data_dir: where to look for data sets first.
+        input_shape: channels, height and width; None for what a training would choose.
+        seed: of the weights; a training with this seed begins with the same ones.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        skip_damaged: leave out files that cannot be decoded.
+
+    Raises:
+        UsageError: trained weights, no data for a network without a recipe, or no classifier of such images.
+        UnknownNameError, DataError, DeviceError: as in a training.
+    """
+    reference = registry.resolve(ref)
+    if not reference.is_architecture:
+        raise UsageError(f"{ref} names trained weights; --untrained is for an architecture, such as lenet.")
+    own = {"normalisation": "standard"}
+    if reference.kind == "architecture":
+        own = dict(registry.model(ref).recipe_fields)
+    elif data is None:
+        raise UsageError(f"{ref} does not say what it is trained on. Name a data set with --data.")
+    given = {"model": ref, "data": data, "input_shape": input_shape, "seed": seed, "skip_damaged": skip_damaged}
+    recipe = Recipe.layered(own, given)
+    loaded = yield from load(recipe, input_for(recipe), data_dir=data_dir, only=("train",))
+    form = loaded.preprocessing
+    shape = (form.channels, form.height, form.width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = create_model(ref, len(loaded.classes), shape)
+        require_classifier(network, ref, shape, len(loaded.classes))
+        initialise(network, recipe.initialisation)
+    card = ModelCard(
+        model=ref,
+        labels=loaded.classes,
+        preprocessing=form,
+        dataset=loaded.name,
+        fingerprint=loaded.fingerprint,
+        recipe=recipe.model_dump(mode="json"),
+        versions=versions(),
+        weights_sha256=weights_hash(network.state_dict()),
+        split=loaded.catalogue.record,
+        trained=False,
+    )
+    return TorchNetwork(network, card, device)

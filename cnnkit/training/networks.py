@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,13 +167,26 @@ def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False
     state, card = read_checkpoint(source, name)
     network = build_for(card, name, trust_code=trust_code)
     try:
-        network.load_state_dict(state)
+        load_weights(network, state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise CheckpointError(
             f"{name} does not fit the network {card.model!r} that its card names: {detail}"
         ) from error
     return network.eval(), card
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy tensors by their names, which are those of this network, into it.
+
+    Raises:
+        RuntimeError: names or shapes differ.
+    """
+    # A state also has the versions of its layers, which a file does not keep, and which MNASNet asks for.
+    whole = network.state_dict()
+    whole.clear()
+    whole.update(state)
+    network.load_state_dict(whole)
 
 
 def build_for(card: ModelCard, name: str, *, trust_code: bool = False) -> nn.Module:

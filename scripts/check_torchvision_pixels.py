@@ -107,7 +107,7 @@ def same_scale(form: Preprocessing, name: str) -> bool:
     if name in {"googlenet", "inception_v3"}:
         # Those of `transform_input`: x · std / 0.5 + (mean - 0.5) / 0.5
         mean, std = mean - std * (mean - 0.5) / 0.5 / (std / 0.5), std / (std / 0.5)
-    return np.allclose(form.mean, mean, atol=1e-9) and np.allclose(form.std, std, atol=1e-9)
+    return bool(np.allclose(form.mean, mean, atol=1e-9) and np.allclose(form.std, std, atol=1e-9))
 
 
 if __name__ == "__main__":

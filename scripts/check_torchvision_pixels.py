@@ -97,7 +97,7 @@ def levels(file: bytes, name: str) -> NDArray[np.int64]:
     transform = transforms_of(name)
     made = transform(Image.open(io.BytesIO(file)).convert("RGB")).permute(1, 2, 0).double().numpy()  # type: ignore[operator]
     scaled = (made * transform.std + transform.mean) * 255  # type: ignore[attr-defined]
-    return np.rint(scaled).astype(np.int64)
+    return np.asarray(np.rint(scaled), np.int64)
 
 
 def same_scale(form: Preprocessing, name: str) -> bool:

@@ -6,28 +6,29 @@ set that already have the network's form pass through unchanged.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 from PIL import Image, ImageChops
 
-from cnnkit import ink
+from cnnkit import fits, ink
 from cnnkit.cautions import Caution
 from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, without_frames
+from cnnkit.fits import RESAMPLING, Fit, Interpolation
 from cnnkit.modes import Picture
 from cnnkit.pictures import FORMATS, ImageSource, Pixels, opened
-from cnnkit.resampling import Box, resized
 from cnnkit.words import counted
+
+__all__ = ["MAX_SIDE", "Fit", "Interpolation", "Original", "Polarity", "Prepared", "Preprocessing", "prepare",
+    "prepare_all", "prepare_arrays"]  # fmt: skip
 
 MAX_SIDE = 4096
 """Of a network's input."""
 
-Fit = Literal["stretch", "contain", "cover", "mnist-box"]
 Polarity = Literal["as-is", "light-on-dark", "dark-on-light"]
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Preprocessing:
     `mean` and `std` have one value a channel and apply to pixels scaled to [0, 1]. `fit` says how an image of another
     size gets there: `stretch` ignores the aspect ratio, `contain` pads with the colour of the border, `cover` crops
     the centre (`crop` of the covered size), `mnist-box` treats the image as one drawn symbol (see `cnnkit.ink`).
+    `resize` stands in place of `crop`: the shorter side of the image gets this many pixels, and the centre is cut out
+    of the result at whole pixels, which are the pixels of torchvision's `Resize` and `CenterCrop`.
     `interpolation` is the filter that all but `mnist-box`, which has its own, resize by. `value_range` has the values
     that become black and white in images deeper than 8 bits; None guesses them for each image by itself.
     """
@@ -51,6 +54,7 @@ class Preprocessing:
     crop: float = 1.0
     interpolation: Interpolation = "bilinear"
     value_range: Range | None = None
+    resize: int | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
@@ -65,8 +69,13 @@ class Preprocessing:
             raise ValueError("mnist-box makes light symbols on black; polarity dark-on-light contradicts it")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be in (0, 1], got {self.crop}")
-        if self.interpolation not in _RESAMPLING:
-            raise ValueError(f"interpolation must be one of {', '.join(_RESAMPLING)}, got {self.interpolation!r}")
+        if self.resize is not None:
+            if self.fit != "cover" or self.height != self.width or self.crop != 1:
+                raise ValueError("resize is for fit cover and a square input, without crop")
+            if not self.height <= self.resize <= 4 * self.height:  # of less, a narrow image has hardly anything left
+                raise ValueError(f"resize must be from 1 to 4 times the side {self.height}, got {self.resize}")
+        if self.interpolation not in RESAMPLING:
+            raise ValueError(f"interpolation must be one of {', '.join(RESAMPLING)}, got {self.interpolation!r}")
         if self.value_range is not None:
             low, high = self.value_range
             if not (low < high and math.isfinite(high - low)):
@@ -76,6 +85,23 @@ class Preprocessing:
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels, as the pixels are laid out."""
         return self.height, self.width, self.channels
+
+    @property
+    def share(self) -> float:
+        """Of each side that `cover` keeps where the aspect ratio is right already."""
+        return self.crop if self.resize is None else self.height / self.resize
+
+    @property
+    def crops(self) -> bool:
+        """Whether an image that has the size of the input loses its margin all the same."""
+        return self.fit == "cover" and self.share < 1
+
+    def resized_to(self, height: int, width: int) -> Self:
+        """Return it for another size of the input; a crop keeps the same share of each side."""
+        if (height, width) == (self.height, self.width):
+            return self
+        fit: Fit = "contain" if self.fit == "mnist-box" else self.fit
+        return replace(self, height=height, width=width, fit=fit, crop=self.share, resize=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +202,27 @@ def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
         image = ImageChops.invert(image)
         steps.append("inverted")
     size = image.size
-    image, kept = _FITS[preprocessing.fit](_without_extremes(image), preprocessing)
+    image, kept = _resized(fits.without_extremes(image), preprocessing)
     if image.size != size or kept < 1:
-        fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}"
+        wanted = f"{image.width}×{image.height}"
+        fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {wanted}"
+        if preprocessing.resize is not None:
+            width, height = fits.size_before_crop(size, preprocessing.resize)
+            fitted = f"{preprocessing.fit} from {size[0]}×{size[1]}: resized to {width}×{height}, centre of {wanted}"
         if kept < 0.5:
             share = f"{kept:.0%}" if kept >= 0.01 else "less than 1%"
             fitted = Caution(f"{fitted}, {share} of the picture kept", "less than half of the picture is kept")
         steps.append(fitted)
     pixels = np.asarray(image, np.uint8).reshape(preprocessing.shape)
     return Prepared(pixels, tuple(steps), _original(picture, kept))
+
+
+def _resized(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
+    """Return an image at the size of the input, and the share of it that is kept."""
+    size = to.width, to.height
+    if to.fit == "cover":
+        return fits.covered(image, size, to.interpolation, to.crop, to.resize)
+    return (fits.contained if to.fit == "contain" else fits.stretched)(image, size, to.interpolation), 1.0
 
 
 def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -204,81 +242,9 @@ def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
     if images.shape[1:] == preprocessing.shape:
         if preprocessing.fit == "mnist-box":
             todo = ~ink.is_boxed(images[..., 0])
-        elif preprocessing.polarity == "as-is" and not (preprocessing.fit == "cover" and preprocessing.crop < 1):
+        elif preprocessing.polarity == "as-is" and not preprocessing.crops:
             todo[:] = False
         result[~todo] = images[~todo]
     for index in np.flatnonzero(todo):
         result[index] = prepare(images[index], preprocessing).pixels
     return result
-
-
-def _without_extremes(image: Image.Image) -> Image.Image:
-    """Average an image with a side over `_LONGEST` down to that: such narrow ones would take Pillow a gigabyte."""
-    width, height = image.size
-    if max(width, height) <= _LONGEST:
-        return image
-    return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
-
-
-def _resized(image: Image.Image, size: tuple[int, int], to: Preprocessing, box: Box | None = None) -> Image.Image:
-    return resized(image, size, _RESAMPLING[to.interpolation], box)
-
-
-def _stretch(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
-    size = to.width, to.height
-    return (image if image.size == size else _resized(image, size, to)), 1.0
-
-
-def _contain(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
-    width, height = image.size
-    if width * to.height == height * to.width:
-        return _stretch(image, to)
-    # A side of a narrow image would round to 0.
-    if width * to.height > height * to.width:
-        size = to.width, max(1, round(height / width * to.width))
-    else:
-        size = max(1, round(width / height * to.height)), to.height
-    whole = _resized(image, size, to)
-    if size == (to.width, to.height):
-        return whole, 1.0
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(int(value) for value in np.atleast_1d(np.quantile(border, 0.5, axis=0)))
-    padded = Image.new(image.mode, (to.width, to.height), colour if len(colour) > 1 else colour[0])
-    padded.paste(whole, (round((to.width - size[0]) / 2), round((to.height - size[1]) / 2)))
-    return padded, 1.0
-
-
-def _cover(image: Image.Image, to: Preprocessing) -> tuple[Image.Image, float]:
-    # The published evaluation: shorter side to size/crop, then the centre; both in one resampling.
-    margin = (1 - to.crop) / 2
-    left, top = margin * image.width, margin * image.height
-    width, height = image.width - left * 2, image.height - top * 2
-    wanted = to.width / to.height
-    ratio = width / height if height else wanted
-    if ratio > wanted:
-        left, width = left + (width - wanted * height) * 0.5, wanted * height
-    elif ratio < wanted:
-        top, height = top + (height - width / wanted) * 0.5, width / wanted
-    if min(width, height) < 1:  # as of a narrow image: one pixel at least is taken
-        left, top = min(left, (image.width - 1) / 2), min(top, (image.height - 1) / 2)
-        width, height = max(width, 1), max(height, 1)
-    kept = width * height / (image.width * image.height)
-    return _resized(image, (to.width, to.height), to, (left, top, left + width, top + height)), kept
-
-
-_LONGEST = 1 << 15
-"""Side in pixels of an image that is resized as it is."""
-
-_RESAMPLING: dict[str, Image.Resampling] = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
-_FITS: dict[Fit, Callable[[Image.Image, Preprocessing], tuple[Image.Image, float]]] = {
-    "stretch": _stretch,
-    "contain": _contain,
-    "cover": _cover,
-}

@@ -30,7 +30,7 @@ import torchvision
 from torch import nn
 
 from cnnkit.inspection import building, summary
-from cnnkit.training import networks
+from cnnkit.training.building import create_model
 
 T = TypeVar("T")
 
@@ -125,9 +125,9 @@ def _row(name: str, turn: int) -> dict[str, Any]:
 def _on_meta(ref: str) -> nn.Module:
     try:
         with torch.device("meta"):
-            return networks.create_model(ref)
+            return create_model(ref)
     except (NotImplementedError, RuntimeError):
-        return networks.create_model(ref).to("meta")
+        return create_model(ref).to("meta")
 
 
 def _close(gmac: float, reference: float) -> bool:

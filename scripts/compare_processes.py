@@ -22,9 +22,9 @@ from cnnkit import api
 from cnnkit.results import result_of
 from cnnkit.training import randomness
 from cnnkit.training.batches import Batches
+from cnnkit.training.building import create_model, input_shape
 from cnnkit.training.data import load
 from cnnkit.training.distributed import joined
-from cnnkit.training.networks import create_model, input_shape
 from cnnkit.training.optimisers import class_weights, initialise, learning_rates
 from cnnkit.training.step import TrainingStep
 

@@ -36,7 +36,12 @@ def read(text):
     return ModelCard.from_metadata({CARD_KEY: text, "other": "x"}, "lenet.onnx")
 
 
-@pytest.mark.parametrize("card", [FULL, ModelCard(model="a.b:C", labels=("x",), preprocessing=RGB)])
+RESIZED = Preprocessing(3, 224, 224, (0.5,) * 3, (0.5,) * 3, "cover", interpolation="bicubic", resize=232)
+
+
+@pytest.mark.parametrize(
+    "card", [FULL, *(ModelCard(model="a.b:C", labels=("x",), preprocessing=p) for p in (RGB, RESIZED))]
+)
 def test_a_card_survives_its_json_exactly(card):
     assert read(card.to_json()) == card
 
@@ -56,7 +61,8 @@ def test_any_labels_and_numbers_survive(labels, mean, std, accuracy):
 
 def test_a_card_of_before_interpolation_and_ranges_were_noted_is_read():
     text = json.loads(FULL.to_json())
-    del text["preprocessing"]["interpolation"], text["preprocessing"]["value_range"]
+    for later in ("interpolation", "value_range", "resize"):
+        del text["preprocessing"][later]
     for verified in (False, True):
         card = ModelCard.from_metadata({CARD_KEY: json.dumps(text)}, "lenet.onnx", verified=verified)
         assert card.preprocessing.interpolation == "bilinear"
@@ -155,6 +161,7 @@ WRONG = [
     ("preprocessing.polarity", "dark", "preprocessing.polarity"),
     ("preprocessing.crop", 0.0, "crop must be in (0, 1], got 0.0"),
     ("preprocessing.crop", 1.5, "crop must be in (0, 1], got 1.5"),
+    ("preprocessing.resize", 32, "resize is for fit cover"),
     ("preprocessing.padding", 3, "preprocessing.padding"),
 ]
 
@@ -213,6 +220,11 @@ def test_a_card_cannot_be_changed():
         ((3, 28, 28, (0.0,) * 3, (1.0,) * 3, "mnist-box"), "1×28×28"),
         ((1, 32, 32, (0.0,), (1.0,), "mnist-box"), "1×28×28"),
         ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", math.nan), "crop"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 27), "resize must be from 1 to 4 times"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 113), "got 113"),
+        ((1, 28, 20, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 30), "a square input"),
+        ((1, 28, 28, (0.0,), (1.0,), "contain", "as-is", 1.0, "bilinear", None, 30), "fit cover"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 0.9, "bilinear", None, 30), "without crop"),
     ],
 )
 def test_a_preprocessing_that_makes_no_sense_cannot_be_made(arguments, said):

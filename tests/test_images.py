@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms.functional import center_crop, resize
 
+from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.images import Preprocessing, prepare, prepare_arrays
+from cnnkit.resampling import resized
 
 DATA = Path(__file__).parent / "data"
 FITS = ("stretch", "contain", "cover")
@@ -95,6 +99,43 @@ def test_cover_is_the_published_evaluation_on_imagenet(size, crop):
     # They differ by the rounding of the crop to whole pixels.
     assert np.abs(found - expected).mean() < 2
     assert np.abs(prepare(image, form(3, 64, 64, "cover", crop=crop - 0.1)).pixels - expected).mean() > 2
+
+
+RESIZED = replace(form(3, 24, 24, "cover"), resize=27)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(width=st.integers(1, 200), height=st.integers(1, 200), margin=st.integers(0, 12), seed=st.integers(0, 99))
+def test_resize_is_torchvisions_resize_and_centre_crop(width, height, margin, seed):
+    image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+    wanted = replace(RESIZED, resize=24 + margin, interpolation="bicubic" if seed % 2 else "bilinear")
+    sides = resize(image, [wanted.resize]).size
+    # Pillow itself chooses the order of the two passes; see `cnnkit.resampling`.
+    whole = resized(image, sides, Image.Resampling[wanted.interpolation.upper()])
+    expected = np.asarray(center_crop(whole, [24]), int)
+    assert np.abs(prepare(image, wanted).pixels - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 50_000), (40_000, 3), (1, 1), (2, 33_000)])
+def test_resize_of_a_narrow_image_needs_no_memory_and_keeps_its_colour(size):
+    assert (prepare(Image.new("L", size, 77), RESIZED).pixels == 77).all()
+
+
+def test_the_steps_say_what_an_image_was_resized_to_and_what_is_left():
+    assert prepare(np.zeros((40, 60, 3), np.uint8), RESIZED).steps == (
+        "cover from 60×40: resized to 40×27, centre of 24×24",
+    )
+    prepared = prepare(np.zeros((40, 160, 3), np.uint8), RESIZED)
+    assert prepared.steps == ("cover from 160×40: resized to 108×27, centre of 24×24, 20% of the picture kept",)
+    assert isinstance(prepared.steps[0], Caution)
+    assert prepared.original.kept == pytest.approx(24 * 24 / (108 * 27))
+
+
+def test_another_size_of_the_input_keeps_the_share_of_the_crop():
+    wider = RESIZED.resized_to(24, 48)
+    assert (wider.height, wider.width, wider.resize, wider.crop) == (24, 48, None, 24 / 27)
+    assert RESIZED.resized_to(24, 24) is RESIZED
+    assert form(fit="cover").resized_to(10, 10) == form(1, 10, 10, "cover")
 
 
 def test_cover_takes_the_centre_exactly():
@@ -264,6 +305,7 @@ ARRAYS = [
     for target in [
         *(form(channels, 28, 28, fit) for channels in (1, 3) for fit in FITS),
         form(3, 28, 28, "cover", crop=0.875),
+        replace(form(3, 28, 28, "cover"), resize=30),
         form(1, 28, 28, "contain", "light-on-dark"),
         form(3, 28, 28, "contain", "dark-on-light"),
         BOX,

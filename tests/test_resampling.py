@@ -30,6 +30,10 @@ def found(size: tuple[int, int]) -> dict[str, str]:
             wanted = Preprocessing(3, 24, 40, (0.0,) * 3, (1.0,) * 3, fit, crop=crop, interpolation=way)  # type: ignore[arg-type]
             pixels = prepare(noise(*size), wanted).pixels
             hashes[f"{size[0]}×{size[1]} {fit} {crop:g} {way}"] = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
+    for way in RESAMPLING:
+        square = Preprocessing(3, 32, 32, (0.0,) * 3, (1.0,) * 3, "cover", interpolation=way, resize=37)  # type: ignore[arg-type]
+        pixels = prepare(noise(*size), square).pixels
+        hashes[f"{size[0]}×{size[1]} cover 37 {way}"] = hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
     drawing = noise(*size).convert("L")
     drawn = prepare(drawing, Preprocessing(1, 28, 28, (0.0,), (1.0,), "mnist-box", "light-on-dark")).pixels
     hashes[f"{size[0]}×{size[1]} mnist-box"] = hashlib.sha256(drawn.tobytes()).hexdigest()[:16]

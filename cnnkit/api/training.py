@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def create_model(name: str, num_classes: int | None = None, input_shape: tuple[int, int, int] | None = None) -> Any:
-    """Build a network, an `nn.Module`, with random weights; see `cnnkit.training.networks.create_model`.
+    """Build a network, an `nn.Module`, with random weights; see `cnnkit.training.building.create_model`.
 
     >>> import cnnkit
     >>> sum(p.numel() for p in cnnkit.create_model("lenet").parameters())
     61706
     """
-    from cnnkit.training import networks
+    from cnnkit.training import building
 
-    return networks.create_model(name, num_classes, input_shape)
+    return building.create_model(name, num_classes, input_shape)
 
 
 def train_events(

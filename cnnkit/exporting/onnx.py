@@ -31,11 +31,11 @@ from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import Divergence, ExportResult, ParityCertificate
 from cnnkit.runtime.classifier import OnnxNetwork
-from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import networks
+from cnnkit.training import building, networks
+from cnnkit.training.pretrained import torchvision_preprocessing
 from cnnkit.training.runs import versions
 from cnnkit.training.trial import require_classifier
 from cnnkit.words import percent
@@ -183,7 +183,7 @@ def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> 
         # What trained it may be of a version that took probabilities for logits.
         require_classifier(network, ref, (form.channels, form.height, form.width), len(card.labels))
         return network, card
-    shape = shape or networks.input_shape(ref)
+    shape = shape or building.input_shape(ref)
     if shape is None:
         raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
     return build_untrained(ref, shape)
@@ -201,7 +201,7 @@ def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, M
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = networks.create_model(ref, input_shape=shape).eval()
+        network = building.create_model(ref, input_shape=shape).eval()
     classes = require_classifier(network, ref, shape)
     card = ModelCard(
         model=ref,
@@ -224,8 +224,8 @@ def _form(ref: str, shape: tuple[int, int, int]) -> Preprocessing:
     channels, height, width = shape
     if channels not in {1, 3}:
         raise UsageError(f"images have 1 or 3 channels; got {channels}.")
-    if ref.startswith("torchvision/") and channels == 3:
-        return Preprocessing(3, height, width, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
+    if registry.resolve(ref).kind == "torchvision" and channels == 3:
+        return torchvision_preprocessing(ref.removeprefix("torchvision/")).resized_to(height, width)
     return Preprocessing(3 if channels == 3 else 1, height, width, (0.0,) * channels, (1.0,) * channels)
 
 

@@ -182,7 +182,7 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
         raise OnnxError(f"{file.name} takes images of {shapes[0]}; {reference.name} takes {shapes[1]}.")
     differing = [
         name
-        for name in ("fit", "polarity", "crop")
+        for name in ("fit", "polarity", "crop", "resize", "interpolation")
         if getattr(own.preprocessing, name) != getattr(other.preprocessing, name)
     ]
     if file.card and differing:

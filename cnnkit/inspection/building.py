@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from cnnkit import registry
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UsageError
+from cnnkit.training import building as builders
 from cnnkit.training import networks
 
 Shape = tuple[int, ...]
@@ -41,8 +42,8 @@ def build(
     """
     reference = registry.resolve(ref)
     if reference.is_architecture:
-        own = networks.input_shape(ref)
-        network = without_weights(lambda: networks.construct(ref, input_shape=image_shape(shapes)))
+        own = builders.input_shape(ref)
+        network = without_weights(lambda: builders.construct(ref, input_shape=image_shape(shapes)))
         return network, None if own is None else shapes_of(own)
     if reference.kind == "checkpoint" and reference.path is not None:
         name = str(reference.path)
@@ -62,7 +63,7 @@ def build(
     return network, ((form.channels, form.height, form.width),)
 
 
-def image_shape(shapes: tuple[Shape, ...] | None) -> networks.Shape | None:
+def image_shape(shapes: tuple[Shape, ...] | None) -> builders.Shape | None:
     """Return the one shape of channels, height and width; None for anything else."""
     if shapes is None or len(shapes) != 1 or len(shapes[0]) != 3:
         return None
@@ -73,7 +74,7 @@ def image_shape(shapes: tuple[Shape, ...] | None) -> networks.Shape | None:
 def build_with_weights(ref: str, shapes: tuple[Shape, ...], *, trust_code: bool = False) -> nn.Module:
     """Build the network behind a reference on the CPU: trained where it is, else with random weights."""
     if registry.resolve(ref).is_architecture:
-        return networks.construct(ref, input_shape=image_shape(shapes))
+        return builders.construct(ref, input_shape=image_shape(shapes))
     return networks.load_network(ref, trust_code=trust_code)[0]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.runtime.contenders import Calls, Contender, Inputs, Target
-from cnnkit.training import networks
+from cnnkit.training import building, networks
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
 
@@ -83,7 +83,7 @@ def _forward(target: Target) -> nn.Module:
         raise OnnxError(f"{target.name} has no model card.")
     with torch.random.fork_rng(devices=[]):
         form = card.preprocessing
-        network = networks.create_model(card.model, len(card.labels), (form.channels, form.height, form.width))
+        network = building.create_model(card.model, len(card.labels), (form.channels, form.height, form.width))
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
     return Deployed(network, normalise).eval()
 

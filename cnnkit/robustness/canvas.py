@@ -57,7 +57,9 @@ class Canvas:
     def framed(self, values: Values) -> Pixels:
         """Return the image to save, uint8 [H', W', C]: with a margin where the preprocessing crops one away."""
         pixels = np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
-        if self.form.fit != "cover" or self.form.crop == 1:
+        if not self.form.crops:
             return pixels
-        sides = [round((round(side / self.form.crop) - side) / 2) for side in self.shape[:2]]
-        return np.pad(pixels, [(sides[0],) * 2, (sides[1],) * 2, (0, 0)], mode="edge")
+        margins = [round(side / self.form.share) - side for side in self.shape[:2]]
+        # The first is rounded as the crop rounds where it begins.
+        edges = [(round(margin / 2), margin - round(margin / 2)) for margin in margins]
+        return np.pad(pixels, [*edges, (0, 0)], mode="edge")

@@ -1,7 +1,7 @@
 """ONNX files: reading the card of ours, and working out how to use somebody else's."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Literal
@@ -171,11 +171,13 @@ def _labels(session: ort.InferenceSession, name: str, options: ForeignOptions, a
 def _preprocessing(
     channels: int, height: int, width: int, options: ForeignOptions, assumed: list[str], kind: str
 ) -> Preprocessing:
-    mean, std, fit, crop = (0.0,) * channels, (1.0,) * channels, "contain", 1.0
+    form = Preprocessing(3 if channels == 3 else 1, height, width, (0.0,) * channels, (1.0,) * channels)
     if options.preprocess == "imagenet":
         if channels != 3:
             raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
-        mean, std, fit, crop = IMAGENET_MEAN, IMAGENET_STD, "cover", 0.875
+        form = replace(form, mean=IMAGENET_MEAN, std=IMAGENET_STD, fit="cover", crop=0.875)
+        if height == width:  # then the pixels are those of torchvision: 256 for 224
+            form = replace(form, crop=1.0, resize=round(height * 8 / 7))
         normalised = ", mean and deviation" if kind == "float32" else "; a uint8 network normalises by itself"
         assumed.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
     elif kind == "float32" and options.mean is None and options.std is None:
@@ -191,12 +193,4 @@ def _preprocessing(
             raise UsageError(f"{option} needs finite numbers; got {given}.")
     if options.std is not None and min(options.std) <= 0:
         raise UsageError("--std must be positive.")
-    return Preprocessing(
-        3 if channels == 3 else 1,
-        height,
-        width,
-        options.mean or mean,
-        options.std or std,
-        "cover" if fit == "cover" else "contain",
-        crop=crop,
-    )
+    return replace(form, mean=options.mean or form.mean, std=options.std or form.std)

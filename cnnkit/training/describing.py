@@ -27,7 +27,7 @@ def preparation(data: ImageData) -> str:
     else:
         height, width, *channels = known.pixels.shape[1:]
         before = f"{width}×{height} {_mode(channels[0] if channels else 1)}"
-    if before == f"{form.width}×{form.height} {_mode(form.channels)}" and form.fit != "mnist-box":
+    if before == f"{form.width}×{form.height} {_mode(form.channels)}" and form.fit != "mnist-box" and not form.crops:
         return f"{before}, as they are"
     return f"{before} to {described(form)}"
 
@@ -36,7 +36,9 @@ def described(form: Preprocessing) -> str:
     """Say what a network takes, and how an image gets there: `28×28 grey, contain`."""
     how = [f"{form.width}×{form.height} {_mode(form.channels)}"]
     how.append("boxed and centred as in MNIST" if form.fit == "mnist-box" else str(form.fit))
-    if form.fit == "cover" and form.crop < 1:
+    if form.resize is not None:
+        how.append(f"shorter side to {form.resize}, then the centre")
+    elif form.crops:
         how.append(f"the middle {form.crop:.1%} of each side")
     if form.interpolation != "bilinear":
         how.append(str(form.interpolation))

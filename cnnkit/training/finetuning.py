@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass, replace
 
-import torchvision
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
 
 from cnnkit import registry
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
-from cnnkit.images import Interpolation, Preprocessing
+from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training.heads import Head
-from cnnkit.training.networks import create_model, input_shape, load_network
+from cnnkit.training.networks import load_network, load_weights
+from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
 from cnnkit.words import counted
 
 
@@ -46,14 +45,13 @@ class Source:
                 raise UsageError(
                     f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}."
                 )
-            fit = "contain" if own.fit == "mnist-box" else own.fit
-            own = replace(own, height=shape[1], width=shape[2], fit=fit)
-        if recipe.fit != "auto":
-            own = replace(own, fit=recipe.fit, crop=own.crop if recipe.fit == own.fit else 1.0)
+            own = own.resized_to(*shape[1:])
+        if recipe.fit not in {"auto", own.fit}:
+            own = replace(own, fit=recipe.fit, crop=1.0, resize=None)
         if recipe.crop_fraction is not None:
             if own.fit != "cover":
                 raise UsageError(f"--crop-fraction is for --fit cover, and the fit of {self.name} is {own.fit}.")
-            own = replace(own, crop=recipe.crop_fraction)
+            own = replace(own, crop=recipe.crop_fraction, resize=None)
         if recipe.interpolation != "auto":
             own = replace(own, interpolation=recipe.interpolation)
         return own
@@ -72,39 +70,8 @@ def read_source(reference: str, *, trust_code: bool = False) -> Source:
         network, card = load_network(reference, trust_code=trust_code)
         return Source(reference, network.state_dict(), card.labels, card.preprocessing, card)
     name = reference.removeprefix("torchvision/")
-    create_model(reference, 2)  # an unknown name gets its error here
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    try:
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except Exception as error:  # whatever a download raises
-        raise CheckpointError(
-            f"the weights of {reference} could not be had from {weights.url}: {error}. Download the file elsewhere and "
-            "put it into the folder hub/checkpoints of $TORCH_HOME."
-        ) from error
-    # The auxiliary heads of GoogLeNet and Inception play no part here.
-    state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
-    transform = weights.transforms()
-    _, height, width = input_shape(reference) or (3, 224, 224)
-    form = Preprocessing(
-        channels=3,
-        height=height,
-        width=width,
-        mean=tuple(transform.mean),
-        std=tuple(transform.std),
-        fit="cover",
-        crop=min(1.0, transform.crop_size[0] / transform.resize_size[0]),
-        interpolation=_INTERPOLATIONS[transform.interpolation],
-    )
-    return Source(reference, state, tuple(weights.meta["categories"]), form)
-
-
-_INTERPOLATIONS: dict[InterpolationMode, Interpolation] = {
-    InterpolationMode.NEAREST: "nearest",
-    InterpolationMode.BILINEAR: "bilinear",
-    InterpolationMode.BICUBIC: "bicubic",
-    InterpolationMode.LANCZOS: "lanczos",
-    InterpolationMode.BOX: "box",
-}
+    state, labels = torchvision_weights(name)
+    return Source(reference, state, labels, torchvision_preprocessing(name))
 
 
 def start_from(network: nn.Module, source: Source, new_head: Head | None) -> None:
@@ -124,7 +91,7 @@ def start_from(network: nn.Module, source: Source, new_head: Head | None) -> Non
             f"{source.name} has other layers than this network: {', '.join(strange[:3])}"
             f"{' and more' if len(strange) > 3 else ''} do not fit. Start from weights of the same architecture."
         )
-    network.load_state_dict(fitting, strict=False)
+    load_weights(network, own | fitting)
     if new_head is not None:
         new_head.initialise(network)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import UsageError
-from cnnkit.training.networks import Shape, in_one_line, sizes
+from cnnkit.training.building import Shape, in_one_line, sizes
 
 _OWN = {"parametrizations"}
 """Children of a layer that are a part of it."""

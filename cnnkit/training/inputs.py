@@ -3,7 +3,7 @@
 from cnnkit import registry
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.training.networks import Shape, input_shape, sizes, takes_shape
+from cnnkit.training.building import Shape, input_shape, sizes, takes_shape
 from cnnkit.training.originals import LARGEST_SIDE, Originals
 
 

@@ -13,7 +13,7 @@ from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
-from cnnkit.training.networks import read_checkpoint, save_checkpoint
+from cnnkit.training.networks import load_weights, read_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import METRICS, versions, write_metrics
 from cnnkit.training.setup import Prepared
@@ -94,7 +94,7 @@ class Keeper:
         """Put the best weights into the network that is measured, in all processes."""
         if self.group.is_first:
             weights, _ = read_checkpoint(self.checkpoint, str(self.checkpoint))
-            self.train_step.kept.load_state_dict(weights)
+            load_weights(self.train_step.kept, weights)
         self.group.share_weights(self.train_step.kept)
 
     def write_metrics(self) -> None:

@@ -15,6 +15,7 @@ from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
+from cnnkit.training.building import Shape, create_model
 from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
@@ -22,7 +23,6 @@ from cnnkit.training.distributed import Group
 from cnnkit.training.heads import Head, head_of
 from cnnkit.training.inputs import InputChoice, input_for
 from cnnkit.training.membership import LIST, write_list
-from cnnkit.training.networks import Shape, create_model
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision

@@ -13,7 +13,7 @@ from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.recipe import Recipe
-from cnnkit.training.networks import weights_hash
+from cnnkit.training.networks import load_weights, weights_hash
 from cnnkit.training.step import TrainingStep
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -109,9 +109,9 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
         CheckpointError: the tensors are those of another network or optimizer.
     """
     try:
-        step.network.load_state_dict(_below(tensors, "model."))
+        load_weights(step.network, _below(tensors, "model."))
         if step.average is not None:
-            step.average.load_state_dict(_below(tensors, "average."))
+            load_weights(step.average, _below(tensors, "average."))
         form = step.optimizer.state_dict()
         parameters = [p for group in step.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import OutOfMemoryError, UsageError
+from cnnkit.training.building import Shape, in_one_line, sizes, smallest_input
 from cnnkit.training.heads import Head, head_of
 from cnnkit.training.memory import is_about_memory
-from cnnkit.training.networks import Shape, in_one_line, sizes, smallest_input
 from cnnkit.words import counted
 
 _PROBABILITIES = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid"}

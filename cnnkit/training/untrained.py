@@ -10,9 +10,10 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.training.building import Shape, create_model
 from cnnkit.training.data import load
 from cnnkit.training.inputs import input_for
-from cnnkit.training.networks import Shape, TorchNetwork, create_model, weights_hash
+from cnnkit.training.networks import TorchNetwork, weights_hash
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import versions
 from cnnkit.training.trial import require_classifier

@@ -18,8 +18,9 @@ from cnnkit.images import Preprocessing, prepare
 from cnnkit.inspection.mistakes import find_mistakes
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes, result_of
+from cnnkit.training.building import create_model
 from cnnkit.training.data import load
-from cnnkit.training.networks import TorchNetwork, create_model, load_network, save_checkpoint
+from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
 from cnnkit.training.shapes import draw_shapes
 
 FLIPPED = {"light/dark-00.png", "light/dark-01.png", "light/dark-02.png", "dark/light-03.png", "dark/light-04.png"}

@@ -13,8 +13,9 @@ from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
 from cnnkit.inspection.neighbours import Neighbours, nearest
 from cnnkit.results import result_of
+from cnnkit.training.building import create_model
 from cnnkit.training.data import Split
-from cnnkit.training.networks import TorchNetwork, create_model
+from cnnkit.training.networks import TorchNetwork
 
 FORM = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
 

@@ -17,6 +17,7 @@ FORMS = {
     "light": Preprocessing(1, 16, 16, **GREY, polarity="light-on-dark"),
     "dark": Preprocessing(3, 16, 16, **COLOUR, fit="stretch", polarity="dark-on-light"),
     "cropped": Preprocessing(3, 28, 28, **COLOUR, fit="cover", crop=0.875),
+    "resized": Preprocessing(3, 20, 20, **COLOUR, fit="cover", resize=23),
     "photograph": Preprocessing(3, 112, 84, **COLOUR, fit="cover", crop=0.875),
 }
 

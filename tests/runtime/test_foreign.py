@@ -215,10 +215,16 @@ def test_a_normalisation_that_is_no_number_is_a_usage_error(opened, option):
         opened(NCHW, **{option: (0.5, float("nan"), 0.5)})
 
 
+@pytest.mark.parametrize(("side", "resize"), [(20, 23), (224, 256), (299, 342)])
+def test_imagenet_of_a_square_is_torchvisions_resize_and_crop(opened, side, resize):
+    form = opened(("n", 3, side, side), preprocess="imagenet").card.preprocessing
+    assert form == Preprocessing(3, side, side, IMAGENET_MEAN, IMAGENET_STD, "cover", resize=resize)
+
+
 def test_imagenet_is_mean_deviation_and_the_centre(opened, answer):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    classifier = opened(("n", 3, 20, 20), preprocess="imagenet")
-    form = Preprocessing(3, 20, 20, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
+    classifier = opened(("n", 3, 20, 16), preprocess="imagenet")
+    form = Preprocessing(3, 20, 16, IMAGENET_MEAN, IMAGENET_STD, "cover", crop=0.875)
     assert classifier.card.preprocessing == form
     assert any(said.startswith("ImageNet preprocessing: shorter side to 8/7") for said in classifier.assumptions)
     pixels = prepare(image, form).pixels[None]

@@ -28,9 +28,9 @@ from cnnkit.results import (
     result_of,
 )
 from cnnkit.training import finetuning, loop, networks
+from cnnkit.training.building import create_model
 from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.finetuning import Source, head_of, read_source, set_training_mode, start_from
-from cnnkit.training.networks import create_model
 from cnnkit.training.runs import recipe_of
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -138,6 +138,11 @@ def test_the_recipe_says_how_images_get_there_where_it_says_anything() -> None:
     assert source.form(Recipe(fit="cover", interpolation="bicubic")) == form
     assert source.form(Recipe(crop_fraction=1.0)) == replace(form, crop=1.0)
     assert source.form(Recipe(interpolation="box")) == replace(form, interpolation="box")
+    resized = replace(source, preprocessing=replace(form, crop=1.0, resize=32))
+    assert resized.form(Recipe(fit="cover")) is resized.preprocessing
+    assert resized.form(Recipe(crop_fraction=0.5)) == replace(form, crop=0.5)
+    assert resized.form(Recipe(fit="stretch")) == replace(form, fit="stretch", crop=1.0)
+    assert resized.form(Recipe(input_shape=(3, 14, 16))) == replace(form, height=14, width=16)
     for fit in ("contain", "stretch"):
         assert source.form(Recipe(fit=fit)) == replace(form, fit=fit, crop=1.0)
         with pytest.raises(UsageError, match=f"--crop-fraction is for --fit cover, and the fit of it is {fit}"):

@@ -12,7 +12,7 @@ from torch import nn
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.training import networks
+from cnnkit.training import building, networks
 
 LABELS = tuple("0123456789")
 CARD = ModelCard(
@@ -92,7 +92,7 @@ def test_a_checkpoint_is_not_a_network_to_build(checkpoint: Path) -> None:
     ],
 )
 def test_the_input_is_the_networks_own(name: str, shape: tuple[int, int, int] | None) -> None:
-    assert networks.input_shape(name) == shape
+    assert building.input_shape(name) == shape
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

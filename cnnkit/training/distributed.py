@@ -162,13 +162,18 @@ def joined(device: str, batch_size: int) -> Iterator[Group]:
             dist.destroy_process_group()
 
 
+def is_about_others(error: Exception) -> bool:
+    """Return whether an error says that another process is gone."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
 @contextmanager
 def _without_others() -> Iterator[None]:
     """Turn what PyTorch raises where another process is gone into an error that says so."""
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        if not is_about_others(error):
             raise
         raise LostProcessError(
             "another of the processes that train together has ended, so this one ends too."

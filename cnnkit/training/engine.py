@@ -133,13 +133,9 @@ class Engine:
             self.keeper.close()
 
     def _look_first(self) -> Generator[TrainingEvent]:
-        """Measure the network as it is before the first step, unless somebody asks to stop."""
+        """Measure the network as it is before the first step."""
         images = first_images(self.validation)
-        stop = self.stop if self.recipe.epochs else lambda: False  # without epochs, there is nothing else to keep
-        found = measure(self.train_step.kept, self.batches.normalise, images, self.recipe, self.group, stop=stop)
-        if found is None:
-            return
-        loss, accuracy = found
+        loss, accuracy = self._measure(images, stop=lambda: False)  # so few that a stop can wait for the first step
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"the validation loss is {loss} before the first step: the network's own first weights, or "
@@ -246,9 +242,9 @@ class Engine:
         self.keeper.save_state()
         return record
 
-    def _measure(self, split: Split) -> tuple[float, float]:
+    def _measure(self, split: Split, stop: Callable[[], bool] | None = None) -> tuple[float, float]:
         kept, normalise = self.train_step.kept, self.batches.normalise
-        found = measure(kept, normalise, split, self.recipe, self.group, stop=self.stop)
+        found = measure(kept, normalise, split, self.recipe, self.group, stop=stop or self.stop)
         if found is None:
             raise _StopWanted
         return found

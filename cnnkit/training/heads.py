@@ -74,7 +74,8 @@ def _logits(network: nn.Module, input_shape: Shape) -> Tensor:
     parameter = next(network.parameters(), None)
     if parameter is None:
         raise UsageError("the network has no weights, so there is no head to train.")
-    training, frozen = network.training, [p for p in network.parameters() if not p.requires_grad]
+    modes = [(module, module.training) for module in network.modules()]
+    frozen = [p for p in network.parameters() if not p.requires_grad]
     network.requires_grad_(True)
     network.eval()
     try:
@@ -83,7 +84,8 @@ def _logits(network: nn.Module, input_shape: Shape) -> Tensor:
     except Exception as error:  # whatever the user's code raises
         raise UsageError(f"the network cannot take images of {sizes(input_shape)}: {in_one_line(error)}.") from error
     finally:
-        network.train(training)
+        for module, training in modes:
+            module.training = training
         for p in frozen:
             p.requires_grad_(False)
     if not isinstance(logits, Tensor):

@@ -10,7 +10,7 @@ from cnnkit.errors import CnnkitError, OutOfMemoryError
 from cnnkit.recipe import Recipe
 from cnnkit.results import TrainingEvent
 from cnnkit.training import randomness
-from cnnkit.training.distributed import Group, joined
+from cnnkit.training.distributed import Group, is_about_others, joined
 from cnnkit.training.engine import Engine
 from cnnkit.training.keeper import remove_if_empty, what_is_left
 from cnnkit.training.memory import is_about_memory, keep_freed_memory
@@ -69,6 +69,8 @@ def train_events(
                     finally:
                         randomness.restore(states, group.device)
         except Exception as error:
+            if is_about_others(error):
+                raise  # the processes that torchrun starts again go on with this run
             left = what_is_left(prepared.run)
             _give_up(prepared, group)
             if isinstance(error, CnnkitError) or not is_about_memory(error):

@@ -144,7 +144,7 @@ def _require_effect(recipe: Recipe, data: ImageData) -> None:
     idle = ["validation_fraction", "split_seed"] if "validation" in given else []
     idle += ["test_fraction"] if given else []
     for name in idle:
-        if name in recipe.model_fields_set:
+        if name in recipe.model_fields_set and getattr(recipe, name) != Recipe.model_fields[name].default:
             option = f"--{name.replace('_', '-')} {getattr(recipe, name):g}"
             raise UsageError(f"{option} has no effect: {data.name} has folders for its {' and '.join(given)} images.")
 

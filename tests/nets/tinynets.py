@@ -17,6 +17,20 @@ class Linear(nn.Module):
         return self.fc(images.flatten(1))
 
 
+class HeadFirst(nn.Module):
+    """Defines its head before its body."""
+
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, num_classes)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))
+
+
 class Regular(nn.Module):
     """A convolution with all that remembers or draws: batch statistics and dropout; the last layer is the head."""
 
@@ -75,6 +89,17 @@ class Breaking(Linear):
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images[:, self.training :])
+
+
+class BreakingLater(Linear):
+    """Has a mistake that only its second step meets; a copy has taken none."""
+
+    steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+        return super().forward(images) * (1 / (2 - self.steps) if self.steps == 2 else 1)
 
 
 class Weightless(nn.Module):

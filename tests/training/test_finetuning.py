@@ -1,17 +1,19 @@
 """Starting from trained weights: what is taken over, what is new, and what stays as it is."""
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 
-from cnnkit import registry
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
@@ -30,7 +32,8 @@ from cnnkit.results import (
 from cnnkit.training import finetuning, loop, networks
 from cnnkit.training.building import create_model
 from cnnkit.training.evaluation import evaluate_network
-from cnnkit.training.finetuning import Source, head_of, read_source, set_training_mode, start_from
+from cnnkit.training.finetuning import Source, read_source, set_training_mode, start_from
+from cnnkit.training.heads import head_of
 from cnnkit.training.runs import recipe_of
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -79,7 +82,10 @@ def regular(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_of_the_same_classes_are_taken_over_whole(tiny_run: Path, tmp_path: Path) -> None:
     recipe = Recipe(model="shapes-cnn", data="shapes", weights=str(tiny_run), **STILL)
     *first, finished = events_of(recipe, tmp_path)
-    assert [e.text for e in first if isinstance(e, LoadNote)] == [f"starting from {tiny_run}"]
+    assert [e.text for e in first if isinstance(e, LoadNote)] == [
+        f"the split is that of {tiny_run}: by content, split seed 0",
+        f"starting from {tiny_run}",
+    ]
     (state, card), (source, its_card) = opened(finished.run), opened(tiny_run)
     assert differing(state, source) == set()
     assert card.preprocessing == its_card.preprocessing
@@ -91,7 +97,7 @@ def test_for_other_classes_the_head_is_new_and_the_rest_is_not(tiny_run: Path, p
     recipe = Recipe(model="shapes-cnn", data=str(photos), weights=str(tiny_run), **STILL)
     *first, finished = events_of(recipe, tmp_path)
     notes = [event for event in first if isinstance(event, LoadNote)]
-    assert notes[-1] == LoadNote(f"starting from {tiny_run}, with a new head for other classes")
+    assert notes[-1] == LoadNote(f"starting from {tiny_run}, with a new head (fc2) for other classes")
     # Its list has hashes of pixels, and a folder's are of files.
     assert notes[:-1] == [
         LoadNote(
@@ -162,18 +168,72 @@ def classes_of(labels: str, head: int = 3) -> Source:
     return Source("it", create_model("shapes-cnn", head).state_dict(), tuple(labels), form)
 
 
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_all_but_a_new_head_is_taken_over(classes: int) -> None:
+    network = create_model("shapes-cnn", 3)
+    source = classes_of("abcd"[:classes], classes)
+    if classes == 3:
+        start_from(network, source, None)
+        assert differing(network.state_dict(), source.state) == set()
+    start_from(network, source, head_of(network, (3, 28, 28)))
+    assert differing(network.state_dict(), source.state) == {"fc2.weight", "fc2.bias"}
+
+
 @pytest.mark.parametrize(
     ("labels", "new"), [("abc", False), ("abd", True), ("acb", True), ("ab", True), ("abcd", True)]
 )
-def test_only_the_same_classes_in_the_same_order_keep_the_head(labels: str, new: bool) -> None:
-    network = create_model("shapes-cnn", 3)
-    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    source = classes_of(labels, len(labels))
-    assert start_from(network, source, tuple("abc")) == new
-    state = network.state_dict()
-    for name, before in own.items():
-        kept = new and name.startswith("fc2.")
-        assert torch.equal(state[name], before if kept else source.state[name]), name
+def test_only_the_same_classes_in_the_same_order_keep_the_head(labels: str, new: bool, tmp_path: Path) -> None:
+    def folder(name: str, classes: str) -> Path:
+        for number, label in enumerate(classes):
+            (tmp_path / name / label).mkdir(parents=True)
+            for shade in range(6):
+                grey = np.full((8, 8, 3), 40 * number + shade, np.uint8)
+                Image.fromarray(grey).save(tmp_path / name / label / f"{name}{shade}.png")
+        return tmp_path / name
+
+    fields = {"model": "tinynets:Linear", "epochs": 1, "batch_size": 4, "optimizer": "sgd", "learning_rate": 1e-30}
+    first = trained(tmp_path / "runs", data=str(folder("first", "abc")), **fields)
+    # The classes of a folder are in the order of their names, so the card of the first run gets another one.
+    network, card = networks.load_network(str(first), trust_code=True)
+    networks.save_checkpoint(first / "best.safetensors", network, replace(card, labels=tuple(labels[:3].ljust(3, "z"))))
+    weights = str(first)
+    if len(labels) != 3:
+        weights = str(trained(tmp_path / "runs", data=str(folder("other", labels)), **fields))
+    events = events_of(
+        Recipe(data=str(folder("second", "abc")), weights=weights, **fields), tmp_path / "runs", trust_code=True
+    )
+    notes = [event.text for event in events if isinstance(event, LoadNote) and event.text.startswith("starting from")]
+    assert ["new head (fc)" in note for note in notes] == [new]
+
+
+def test_a_new_head_gets_pytorchs_own_first_weights(tmp_path: Path) -> None:
+    """Not those of the network's recipe, as lenet's xavier."""
+    first = trained(tmp_path, model="lenet", data="shapes", initialisation="xavier", **STILL)
+    network, card = networks.load_network(str(first))
+    networks.save_checkpoint(first / "best.safetensors", network, replace(card, labels=tuple("abc")))
+    recipe = Recipe(model="lenet", data="shapes", weights=str(first), **STILL)
+    state, _ = opened(trained(tmp_path, **recipe.model_dump()))
+    bound = 1 / math.sqrt(84)  # nn.Linear's; xavier's is sqrt(6 / 87), more than twice as large
+    assert 0.9 * bound < state["fc3.weight"].abs().max() <= bound
+    assert not torch.equal(state["fc3.weight"], network.state_dict()["fc3.weight"])
+
+
+def test_the_head_may_be_defined_first(tmp_path: Path, photos: Path) -> None:
+    fields = {"data": str(photos), "epochs": 1, "batch_size": 4}
+    first = trained(tmp_path, model="tinynets:HeadFirst", **fields)
+    recipe = Recipe(model="tinynets:HeadFirst", weights=str(first), freeze=True, **fields)
+    events = events_of(recipe, tmp_path, trust_code=True)
+    started = next(event for event in events if isinstance(event, TrainingStarted))
+    assert started.trainable == 2 * 8 + 2
+    assert differing(opened(started.run)[0], opened(first)[0]) == {"head.weight", "head.bias"}
+
+
+def test_layers_that_a_network_froze_itself_keep_their_statistics() -> None:
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.BatchNorm2d(4), nn.Dropout())
+    network[0].requires_grad_(False)
+    set_training_mode(network)
+    modes = {name: module.training for name, module in network.named_modules() if not list(module.children())}
+    assert modes == {"0.0": False, "0.1": False, "1": True, "2": True}
 
 
 # What is refused.
@@ -203,14 +263,14 @@ def test_a_layer_too_many_is_named_too() -> None:
     source = classes_of("abc")
     more = Source("it", {**source.state, "extra.weight": torch.zeros(1)}, source.labels, source.preprocessing)
     with pytest.raises(CheckpointError, match=r"other layers than this network: extra\.weight do not fit"):
-        start_from(create_model("shapes-cnn", 3), more, tuple("abc"))
+        start_from(create_model("shapes-cnn", 3), more, None)
 
 
 def test_a_layer_of_another_size_is_named() -> None:
     source = classes_of("abc")
     source.state["fc1.bias"] = torch.zeros(7)
     with pytest.raises(CheckpointError, match=r"it has other layers than this network: fc1\.bias do not fit"):
-        start_from(create_model("shapes-cnn", 3), source, tuple("abc"))
+        start_from(create_model("shapes-cnn", 3), source, None)
 
 
 def test_another_number_of_channels_is_refused(tiny_run: Path, tmp_path: Path) -> None:
@@ -292,8 +352,9 @@ def test_frozen_layers_drop_nothing_and_take_no_statistics() -> None:
     network = create_model("shapes-cnn", 3)
     set_training_mode(network)
     assert all(module.training for module in network.modules())
-    finetuning.freeze_all_but_head(network)
-    set_training_mode(network)
+    head = head_of(network, (3, 28, 28))
+    finetuning.freeze_all_but_head(network, head)
+    set_training_mode(network, head)
     assert [name for name, module in network.named_modules() if module.training] == ["fc2"]
     assert [name for name, p in network.named_parameters() if p.requires_grad] == ["fc2.weight", "fc2.bias"]
     images = torch.randn(4, 3, 28, 28)
@@ -301,7 +362,7 @@ def test_frozen_layers_drop_nothing_and_take_no_statistics() -> None:
 
 
 def test_freezing_without_weights_makes_no_recipe() -> None:
-    with pytest.raises(UsageError, match="freeze keeps weights as they are; name the ones to start from"):
+    with pytest.raises(UsageError, match="freeze True has no effect without weights"):
         Recipe().override({"freeze": True})
 
 
@@ -339,28 +400,6 @@ def test_the_recipe_in_the_folder_finds_its_weights_from_anywhere(
     again = events_of(recipe_of(run), tmp_path / "again")[-1]
     assert isinstance(again, TrainingFinished)
     assert differing(opened(again.run)[0], opened(run)[0]) == set()
-
-
-# The head.
-
-
-@pytest.mark.parametrize("name", [*registry.models(), "torchvision/resnet18", "torchvision/squeezenet1_1",
-    "torchvision/mobilenet_v3_small", "torchvision/densenet121", "torchvision/vit_b_16", "torchvision/swin_t",
-    "torchvision/convnext_tiny", "torchvision/googlenet", "torchvision/inception_v3", "torchvision/efficientnet_b0",
-])  # fmt: skip
-def test_the_head_is_what_depends_on_the_number_of_classes(name: str) -> None:
-    with torch.device("meta"):
-        network, other = create_model(name, 7), create_model(name, 9)
-    head, module = head_of(network)
-    assert network.get_submodule(head) is module
-    shapes = ({n: t.shape for n, t in each.state_dict().items()} for each in (network, other))
-    one, another = shapes
-    assert {n for n in one if one[n] != another[n]} == {f"{head}.{n}" for n, _ in module.named_parameters()}
-
-
-def test_a_network_without_weights_has_no_head() -> None:
-    with pytest.raises(UsageError, match="no weights"):
-        head_of(nn.ReLU())
 
 
 # Torchvision's weights.

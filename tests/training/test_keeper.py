@@ -73,7 +73,7 @@ def test_the_state_is_put_back_with_the_numbers_that_come_next(keeper: Keeper, p
     expected = torch.rand(3)
     state = read_state(prepared.run)
     assert state is not None
-    step = TrainingStep(networks.create_model("softmax-regression", 3), RECIPE, CPU)
+    step = TrainingStep(networks.create_model("softmax-regression", 3, (3, 28, 28)), RECIPE, CPU)
     position = restore(state, step, GROUP)
     assert (position.epoch, position.step, step.totals.images) == (4, 2, 32)
     assert torch.equal(torch.rand(3), expected)
@@ -109,7 +109,7 @@ def test_only_the_first_process_writes(prepared: Prepared) -> None:
     other = Group(1, 2, CPU)
     keeper = Keeper(prepared, other, TrainingStep(prepared.network, RECIPE, CPU), Position())
     keeper.save_best({})
-    keeper.add(record(1, best=True))
+    keeper.write_metrics()
     keeper.leave(keep=False)
     assert sorted(path.name for path in prepared.run.iterdir()) == ["run.toml", "split.csv"]
 

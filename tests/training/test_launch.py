@@ -101,7 +101,7 @@ def test_torchrun_makes_one_folder_and_one_process_speaks(
     assert lines[1] == "2 classes: dark (10), light (10)"
     assert lines[2] == "images: 12×10 RGB to 8×8 RGB, contain"
     assert lines[3].endswith(f" → {run}")
-    assert [line.split()[0] for line in lines[4:]] == ["epoch", "1", "2", "3", "4"]
+    assert [line.split()[0] for line in lines[4:]] == ["epoch", "0", "1", "2", "3", "4"]
 
 
 def test_a_process_that_is_killed_costs_nothing(

@@ -30,6 +30,7 @@ from cnnkit.results import (
     EpochRecord,
     LoadNote,
     LoadProgress,
+    StartRecord,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
@@ -49,6 +50,14 @@ FAST = {"model": "softmax-regression", "data": "shapes", "batch_size": 16, "lear
 
 def start(runs: Path, **changes: object) -> Iterator[TrainingEvent]:
     return loop.train_events(Recipe(**{**FAST, **changes}), runs_dir=runs, device="cpu")
+
+
+def started_from(runs: Path) -> StartRecord:
+    """What the state of the only run keeps of epoch 0."""
+    (run,) = runs.iterdir()
+    state = read_state(run)
+    assert state is not None
+    return StartRecord(**state[1]["start"])
 
 
 def train(runs: Path, **changes: object) -> tuple[list[EpochRecord], TrainingFinished]:
@@ -77,6 +86,7 @@ def test_events_come_in_order(tmp_path: Path) -> None:
     ]
     assert isinstance(started, TrainingStarted)
     assert isinstance(finished, TrainingFinished)
+    assert between.pop(0) == started_from(tmp_path)
     assert {type(event) for event in between} == {StepProgress, EpochRecord}
     assert [event.epoch for event in between] == sorted(event.epoch for event in between)
     for before, after in pairwise(between):
@@ -87,7 +97,7 @@ def test_events_come_in_order(tmp_path: Path) -> None:
     assert started.run == finished.run == tmp_path / "softmax-regression-shapes-1"
     assert (started.train_images, started.validation_images, started.test_images) == (48, 12, 30)
     assert (started.steps_per_epoch, started.processes, started.device) == (3, 1, "cpu")
-    assert started.parameters == started.trainable == 785 * 3
+    assert started.parameters == started.trainable == (3 * 28 * 28 + 1) * 3
     assert (started.resumed_at, started.earlier) == (None, ())
     assert finished.ended_by == "epochs"
 
@@ -109,7 +119,7 @@ def test_the_last_step_is_shown_whatever_is_left_over(left_over: int, tmp_path: 
 
 def test_a_folder_reports_its_loading_first(photos: Path, tmp_path: Path) -> None:
     loading, others = split_off(start(tmp_path, data=str(photos), epochs=1), LoadProgress)
-    assert {(event.what, event.total) for event in loading} == {("images", 20)}
+    assert {(event.what, event.total) for event in loading} == {("headers of images", 20), ("images", 20)}
     assert loading[-1].done == 20
     assert isinstance(others[0], TrainingStarted)
 
@@ -127,7 +137,7 @@ def test_the_run_folder_has_recipe_metrics_and_checkpoint(tmp_path: Path) -> Non
     with (finished.run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{name: str(value) for name, value in asdict(record).items()} for record in records]
-    assert Recipe.from_toml(finished.run / "run.toml") == Recipe(**FAST)
+    assert Recipe.from_toml(finished.run / "run.toml") == Recipe(**FAST, input_shape=(3, 28, 28))
 
 
 def test_the_card_says_where_the_weights_come_from(tmp_path: Path) -> None:
@@ -135,7 +145,8 @@ def test_the_card_says_where_the_weights_come_from(tmp_path: Path) -> None:
     card = card_of(finished.run)
     assert (card.model, card.dataset, card.trained) == ("softmax-regression", "shapes", True)
     assert card.labels == ("circles", "squares", "triangles")
-    assert Recipe(**{k: v for k, v in card.recipe.items() if v is not None}) == Recipe(**FAST)
+    recipe = Recipe(**{k: v for k, v in card.recipe.items() if v is not None})
+    assert recipe == Recipe(**FAST, input_shape=(3, 28, 28))
     assert card.metrics == {
         "epoch": finished.best_epoch,
         "validation_accuracy": finished.validation_accuracy,
@@ -248,15 +259,15 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
 
 @pytest.mark.usefixtures("nets")
 def test_a_loss_that_was_never_a_number_leaves_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDivergedError, match="became nan in epoch 1"):
+    with pytest.raises(TrainingDivergedError, match="is nan before the first step"):
         train(tmp_path, model="tinynets:NotANumber", input_shape=(3, 8, 8))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("nets")
-def test_the_message_of_a_loss_that_was_never_a_number_reads_well(tmp_path: Path) -> None:
+def test_the_message_of_a_loss_that_becomes_infinite_in_the_first_epoch_reads_well(tmp_path: Path) -> None:
     with pytest.raises(TrainingDivergedError, match=r"in epoch 1\. Lower the learning rate"):
-        train(tmp_path, model="tinynets:NotANumber", input_shape=(3, 8, 8))
+        train(tmp_path, optimizer="sgd", learning_rate=1e30)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("nets")
@@ -305,11 +316,10 @@ def test_stopping_keeps_what_is_best(how: str, epoch: int, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": "lenet", "input_shape": (3, 28, 28)}, UsageError, "lenet cannot take images of 3×28×28"),
-        ({"model": "lenet", "input_shape": (1, 8, 8)}, UsageError, "lenet cannot take images of 1×8×8"),
-        ({"model": "tinynets:silent"}, UsageError, "does not say its input; give .* --input 3x32x32"),
-        ({"model": "tinynets:fixed"}, UsageError, r"gives \[2, 5\] for two images; expected logits \[2, 3\]"),
-        ({"model": "tinynets:two_outputs", "input_shape": (3, 8, 8)}, UsageError, "gives tuple for two images"),
+        ({"model": "lenet", "input_shape": (1, 8, 8)}, UsageError, "1×8×8; the smallest .* are 12×12"),
+        ({"model": "tinynets:silent"}, UsageError, "3×28×28: .* The smallest .* are 3×8×8: --input 3x8x8"),
+        ({"model": "tinynets:fixed"}, UsageError, r"gives \[2, 5\] for 2 images; expected logits \[2, 3\]"),
+        ({"model": "tinynets:two_outputs", "input_shape": (3, 8, 8)}, UsageError, "gives tuple for 2 images"),
         ({"model": "lenett"}, UnknownNameError, "Did you mean lenet"),
         ({"data": "shape"}, UnknownNameError, "Did you mean shapes"),
         ({"data": "./nowhere"}, DataError, "there is no image folder"),
@@ -506,11 +516,15 @@ def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_pa
 
 
 @pytest.mark.usefixtures("nets")
-@pytest.mark.parametrize("model", ["tinynets:GreedyAtOnce", "tinynets:TooLarge"])
-def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        OutOfMemoryError, match=r"for batches of 16\. Nothing was saved before\. A new run with a smaller"
-    ):
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("tinynets:GreedyAtOnce", "needs more memory than there is for a few images of 3×8×8"),
+        ("tinynets:TooLarge", r"for batches of 16\. Nothing was saved before\. A new run with a smaller"),
+    ],
+)
+def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(OutOfMemoryError, match=said):
         list(start(tmp_path, model=model, input_shape=(3, 8, 8)))
     assert list(tmp_path.iterdir()) == []
 
@@ -529,9 +543,17 @@ def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("nets")
-def test_an_error_of_the_users_network_comes_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+def test_a_mistake_that_only_training_meets_is_found_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tinynets:Breaking cannot be trained: .* cannot be multiplied"):
         list(start(tmp_path, model="tinynets:Breaking"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nets")
+def test_an_error_of_the_users_network_in_the_run_comes_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(start(tmp_path, model="tinynets:BreakingLater"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

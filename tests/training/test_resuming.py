@@ -195,7 +195,7 @@ def test_closing_at_any_event_loses_nothing_even_if_somebody_drew_numbers(
     monkeypatch.setattr(engine, "_PROGRESS_SECONDS", 0)
     kinds = [type(event) for event in begin(recipe_named("everything"), tmp_path / "all")]
     first = kinds.index(TrainingStarted) + 1
-    assert len(kinds) == first + 3 * (4 + 1) + 1
+    assert len(kinds) == first + 1 + 3 * (4 + 1) + 1
     for number in range(first, len(kinds)):
         events = begin(recipe_named("everything"), tmp_path / str(number))
         for _ in range(number + 1):
@@ -246,7 +246,7 @@ def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
         if run.is_dir():  # what a killed process leaves at this moment
             copies.append(Path(shutil.copytree(run, tmp_path / f"copy-{len(copies)}")))
             (copies[-1] / ".cnnkit.dead.tmp").write_bytes(b"half a st")
-    assert len(copies) == 1 + 3 * 5 + 1
+    assert len(copies) == 2 + 3 * 5 + 1
     for copy in copies[:: 3 if damaged else 1]:
         if damaged and (copy / STATE).exists():
             (copy / STATE).write_bytes((copy / STATE).read_bytes()[:-20])
@@ -286,6 +286,8 @@ def test_what_begins_is_said_where_a_run_goes_on(tmp_path: Path) -> None:
     events.close()
     assert started.resumed_at == (1, 3)
     assert [record.epoch for record in started.earlier] == [1]
+    assert started.start is not None
+    assert (started.start.images, started.start.dry_run) == (started.validation_images, False)
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert {name: str(value) for name, value in vars(started.earlier[0]).items()} == row
@@ -397,7 +399,7 @@ def refused(run: Path, error: type[CnnkitError], message: str, recipe: Recipe | 
         ("ema", 0.9, "ema was 0.0 and is 0.9"),
         ("limit_batches", 2, "limit_batches was 0 and is 2"),
         ("validation_fraction", 0.3, "validation_fraction was 0.2 and is 0.3"),
-        ("input_shape", (3, 28, 28), r"input_shape was None and is \(3, 28, 28\)"),
+        ("input_shape", (3, 14, 14), r"input_shape was \(3, 28, 28\) and is \(3, 14, 14\)"),
         ("compile", True, "compile was False and is True"),
     ],
 )

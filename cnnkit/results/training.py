@@ -117,6 +117,7 @@ class TrainingFinished:
     """A run ended, by its last epoch, by patience or by time.
 
     Accuracies are those of the best checkpoint, None where there is no test split. Those of a dry run do not count.
+    `notices` are what the user was told of how the steps ran, in all parts of the run.
     """
 
     run: Path
@@ -129,6 +130,7 @@ class TrainingFinished:
     validation_images: int = 0
     test_images: int = 0
     dry_run: bool = False
+    notices: tuple[str, ...] = ()
 
 
 TrainingEvent = (

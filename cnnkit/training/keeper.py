@@ -30,6 +30,7 @@ class Position:
         first_rate: learning rate of the first step of the epoch.
         seconds, epoch_seconds: of training, in all and in this epoch.
         records: the epochs that are done.
+        notices: what the user was told of how the steps run.
     """
 
     epoch: int = 0
@@ -38,6 +39,7 @@ class Position:
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     records: list[EpochRecord] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     @property
     def best(self) -> EpochRecord | None:
@@ -47,7 +49,8 @@ class Position:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Position":
         """Read what `asdict` made, among other facts."""
-        values = {f.name: facts[f.name] for f in fields(cls)}
+        # States of earlier versions have no notices.
+        values = {f.name: facts[f.name] for f in fields(cls) if f.name != "notices" or f.name in facts}
         return cls(**{**values, "records": [EpochRecord(**record) for record in facts["records"]]})
 
 

@@ -13,7 +13,7 @@ from cnnkit.training import randomness
 from cnnkit.training.distributed import Group, joined
 from cnnkit.training.engine import Engine
 from cnnkit.training.keeper import remove_if_empty, what_is_left
-from cnnkit.training.memory import keep_freed_memory
+from cnnkit.training.memory import is_out_of_memory, keep_freed_memory
 from cnnkit.training.runs import unmark_launch
 from cnnkit.training.setup import Prepared, prepare
 
@@ -72,7 +72,7 @@ def train_events(
             _give_up(prepared, group)
             raise
         except (MemoryError, RuntimeError) as error:
-            if not _is_about_memory(error):
+            if not is_out_of_memory(error):
                 raise
             left = what_is_left(prepared.run)
             _give_up(prepared, group)
@@ -89,9 +89,3 @@ def _give_up(prepared: Prepared, group: Group) -> None:
     unmark_launch(prepared.run)
     if prepared.is_new and group.is_first:
         remove_if_empty(prepared.run)
-
-
-def _is_about_memory(error: Exception) -> bool:
-    # On the CPU, PyTorch says it in words: the first ones on Linux and macOS, the others on Windows.
-    words = ("allocate memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error) for part in words)

@@ -13,6 +13,7 @@ from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.recipe import Recipe
+from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import weights_hash
 from cnnkit.training.step import TrainingStep
 
@@ -125,6 +126,8 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
             raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
     except (RuntimeError, KeyError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         detail = " ".join(str(error).split())
         raise CheckpointError(f"the state does not fit this recipe's network and optimizer: {detail}") from error
     if "scaler" in tensors:

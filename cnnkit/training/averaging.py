@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cnnkit.words import counted
 
 POWER = 2 / 3
-"""How fast the decay rises. Timm's: 0.9 after 32 steps, 0.99 after 1,000, 0.999 after 31,623, 0.9999 after a million."""
+"""How fast the decay rises, as in timm: 0.9 after 32 steps, 0.99 after 1,000, 0.999 after 31,623, 0.9999 after 10^6."""
 
 
 def decay_at(step: int, highest: float) -> float:
@@ -17,7 +17,8 @@ def decay_at(step: int, highest: float) -> float:
     It is 1 - step^(-2/3) as long as that is below `highest`: ModelEmaV3 of timm with `use_warmup`. In the first step it
     is 0, so that nothing is left of the weights that a run begins with, however short it is.
     """
-    return min(1 - step**-POWER, highest)
+    rising: float = 1 - step**-POWER
+    return min(rising, highest)
 
 
 def on_warm_up(highest: float, steps: int) -> str:

@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 
 
 _WORDS = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
-"""In errors without a type of their own: of CUDA, of the CPU on Linux and macOS, on Windows, and of CUDA's libraries."""
+"""In errors without a type of their own: of CUDA, the CPU on Linux and macOS, on Windows, and of CUDA libraries."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -48,11 +48,11 @@ class Average:
         share = 1 - self.rule(step)
         for there, here in zip(self.module.parameters(), network.parameters(), strict=True):
             there.lerp_(here, share)
-        for there, here in zip(self.module.buffers(), network.buffers(), strict=True):
-            if self.copied or not here.is_floating_point():
-                there.copy_(here)
+        for mean, now in zip(self.module.buffers(), network.buffers(), strict=True):
+            if self.copied or not now.is_floating_point():
+                mean.copy_(now)
             else:
-                there.lerp_(here, share)
+                mean.lerp_(now, share)
 
 
 def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> None:

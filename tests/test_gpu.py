@@ -208,9 +208,11 @@ def test_too_little_memory_to_record_is_said_as_that():
     from cnnkit.training.step import TrainingStep
 
     step = TrainingStep(Swelling().to(GPU), Recipe(batch_size=8), torch.device(GPU))
+    images, targets = torch.randn(8, 3, 4, 4, device=GPU), torch.arange(8, device=GPU) % 4
+    for _ in range(3):
+        step(images, targets, rate=0.1, together=8)
     with pytest.raises(RuntimeError) as caught:
-        for _ in range(8):
-            step(torch.randn(8, 3, 4, 4, device=GPU), torch.arange(8, device=GPU) % 4, rate=0.1, together=8)
+        step(images, targets, rate=0.1, together=8)
     assert is_out_of_memory(caught.value)
     assert step.notices == []
 

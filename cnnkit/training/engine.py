@@ -83,7 +83,8 @@ class Engine:
         self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
         self.keeper = Keeper(prepared, group, self.train_step, self.at)
-        done = self.train_step.steps = self.at.epoch * self.batches.steps + self.at.step
+        done = self.at.epoch * self.batches.steps + self.at.step
+        self.train_step.steps = self.train_step.steps or done  # a state of an earlier version does not have it
         self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
 
     def events(self) -> Generator[TrainingEvent]:
@@ -91,7 +92,8 @@ class Engine:
         parameters = list(self.train_step.network.parameters())
         limit = self.recipe.limit_batches * self.recipe.batch_size
         try:
-            if warm_up := on_warm_up(self.recipe.ema, self.batches.steps * self.recipe.epochs):
+            warm_up = on_warm_up(self.recipe.ema, self.batches.steps * self.recipe.epochs)
+            if warm_up and not self.resumed:
                 yield LoadNote(warm_up)
             yield TrainingStarted(
                 run=self.run,

@@ -95,6 +95,7 @@ def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
     tensors = {f"model.{name}": t for name, t in step.network.state_dict().items()}
     if step.average is not None:
         tensors |= {f"average.{name}": t for name, t in step.average.state_dict().items()}
+        tensors["steps"] = torch.tensor(step.steps)
     for index, values in step.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": t for key, t in values.items() if isinstance(t, Tensor)}
     scale = step.scaler.state_dict()
@@ -113,6 +114,7 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
         step.network.load_state_dict(_below(tensors, "model."))
         if step.average is not None:
             step.average.load_state_dict(_below(tensors, "average."))
+            step.steps = int(tensors.get("steps", 0))  # of which states of earlier versions tell nothing
         form = step.optimizer.state_dict()
         parameters = [p for group in step.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}

@@ -60,12 +60,18 @@ class Recipe(BaseModel):
     nesterov: bool = Field(False, description="for sgd (Nesterov, 1983)")
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="L2 penalty; decoupled with adamw")
     clip_norm: float = Field(0.0, ge=0, allow_inf_nan=False, description="largest norm of the gradients; 0: any")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="highest decay of the averaged weights that are kept; it warms up, as in timm; 0: none",
+    )
 
     loss: Literal["cross-entropy"] = Field("cross-entropy", description="mean over the images of a batch")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label for all classes (Szegedy, 2016)")
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: rare classes count as much as others"
+        "none",
+        description="balanced: rare classes count as much as others; an image has the weight of its own class",
     )
     mixup: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="alpha of its Beta distribution (Zhang, 2018); 0: none"

@@ -90,6 +90,7 @@ OPTIMIZERS = [
     {"optimizer": "adamw", "weight_decay": 0.1, "clip_norm": 0.3},
     {"optimizer": "rmsprop", "momentum": 0.5},
     {"optimizer": "adam", "ema": 0.8, "label_smoothing": 0.1, "clip_norm": 1.0},
+    {"optimizer": "sgd", "learning_rate": 0.1, "ema": 0.9999},
 ]
 
 
@@ -146,6 +147,74 @@ def test_replaying_takes_the_images_and_targets_of_the_call(targets):
         step(images, given, rate=0.01, together=8)
         assert step.totals.loss.item() == pytest.approx(expected, rel=1e-4), number
     assert step._recording is not None
+
+
+class Branching(nn.Module):
+    """Looks at its own results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(48, 4)
+
+    def forward(self, images):
+        logits = self.fc(images.flatten(1))
+        return logits if logits.sum().item() > 1e9 else logits * 2
+
+
+class Replacing(Branching):
+    """Puts a new tensor in the place of its buffer in each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("moving", torch.zeros(4))
+
+    def forward(self, images):
+        logits = self.fc(images.flatten(1))
+        if self.training:
+            self.moving = 0.9 * self.moving + 0.1 * logits.detach().mean(0)
+        return logits - self.moving
+
+
+class Swelling(Branching):
+    """Takes more memory than there is, in the step that is recorded."""
+
+    def forward(self, images):
+        if torch.cuda.is_current_stream_capturing():
+            torch.empty(1 << 50, device=images.device)
+        return self.fc(images.flatten(1))
+
+
+@pytest.mark.parametrize(("make", "said"), [(Branching, "captur"), (Replacing, "buffer moving")])
+def test_a_network_that_cannot_be_recorded_is_trained_as_on_the_cpu_and_said(make, said):
+    from cnnkit.training.step import TrainingStep
+
+    torch.manual_seed(0)
+    network, recipe = make(), Recipe(optimizer="sgd", batch_size=8, ema=0.9)
+    there = TrainingStep(copy.deepcopy(network).to(GPU), recipe, torch.device(GPU))
+    here = TrainingStep(network, recipe, torch.device("cpu"))
+    for _ in range(10):
+        images, targets = torch.randn(8, 3, 4, 4), torch.arange(8) % 4
+        for step in (there, here):
+            step(images.to(step.device), targets.to(step.device), rate=0.1, together=8)
+    (notice,) = there.notices
+    assert said in notice
+    for one, other in ((there.network, here.network), (there.kept, here.kept)):
+        found = {name: tensor.cpu() for name, tensor in one.state_dict().items()}
+        torch.testing.assert_close(found, other.state_dict(), rtol=0.01, atol=2e-3)
+
+
+def test_too_little_memory_to_record_is_said_as_that():
+    from cnnkit.training.memory import is_out_of_memory
+    from cnnkit.training.step import TrainingStep
+
+    step = TrainingStep(Swelling().to(GPU), Recipe(batch_size=8), torch.device(GPU))
+    images, targets = torch.randn(8, 3, 4, 4, device=GPU), torch.arange(8, device=GPU) % 4
+    for _ in range(3):
+        step(images, targets, rate=0.1, together=8)
+    with pytest.raises(RuntimeError) as caught:
+        step(images, targets, rate=0.1, together=8)
+    assert is_out_of_memory(caught.value)
+    assert step.notices == []
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -114,7 +114,9 @@ def command(
         bool | None, in_panel("Let sgd use Nesterov's momentum.", _OPTIMIZER, "--nesterov/--no-nesterov")
     ] = None,
     clip_norm: Annotated[float | None, in_panel("Largest norm of the gradients; 0: any.", _OPTIMIZER)] = None,
-    ema: Annotated[float | None, in_panel("Keep averaged weights with this decay; 0: don't.", _OPTIMIZER)] = None,
+    ema: Annotated[
+        float | None, in_panel("Keep averaged weights; their decay warms up to this; 0: don't.", _OPTIMIZER)
+    ] = None,
     loss: Annotated[str | None, in_panel("Loss to minimise: cross-entropy.", _LOSS)] = None,
     initialisation: Annotated[str | None, in_panel("First weights: default or xavier.", _LOSS)] = None,
     weight_decay: Annotated[float | None, in_panel("L2 penalty; decoupled with adamw.", _LOSS)] = None,

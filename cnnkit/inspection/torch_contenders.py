@@ -14,6 +14,7 @@ from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.runtime.contenders import Calls, Contender, Inputs, Target
 from cnnkit.training import building, networks
+from cnnkit.training.memory import is_out_of_memory
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
 
@@ -129,6 +130,7 @@ def _compile(call: Callable[[], object], name: str) -> None:
 
     Raises:
         CnnkitError: it cannot be compiled here.
+        RuntimeError: there is too little memory for it, compiled or not.
     """
     logger = logging.getLogger("torch.utils.cpp_extension")
     level = logger.level
@@ -143,6 +145,8 @@ def _compile(call: Callable[[], object], name: str) -> None:
             warnings.simplefilter("ignore")
             call()
     except Exception as error:  # the compiler raises whatever its parts raise
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise CnnkitError(
             f"{COMPILED} of {name} is left out: torch.compile cannot compile it here: {reason}"

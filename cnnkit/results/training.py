@@ -138,6 +138,7 @@ class TrainingFinished:
 
     Attributes:
         validation_images, test_images: that the accuracies are of.
+        notices: what the user was told of how the steps ran, in all parts of the run.
     """
 
     run: Path
@@ -150,6 +151,7 @@ class TrainingFinished:
     validation_images: int = 0
     test_images: int = 0
     dry_run: bool = False
+    notices: tuple[str, ...] = ()
 
 
 TrainingEvent = (

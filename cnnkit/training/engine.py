@@ -9,6 +9,7 @@ from typing import Literal
 from cnnkit.errors import OutputError, TrainingDivergedError
 from cnnkit.results import (
     EpochRecord,
+    LoadNote,
     StartRecord,
     StepProgress,
     TrainingEvent,
@@ -18,6 +19,7 @@ from cnnkit.results import (
 )
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
+from cnnkit.training.averaging import on_warm_up
 from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.describing import class_counts, preparation
@@ -84,6 +86,7 @@ class Engine:
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
         self.keeper = Keeper(prepared, group, self.train_step, self.at)
         done = self.at.epoch * self.batches.steps + self.at.step
+        self.train_step.steps = self.train_step.steps or done  # a state of an earlier version does not have it
         self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
 
     def events(self) -> Generator[TrainingEvent]:
@@ -91,6 +94,9 @@ class Engine:
         parameters = list(self.train_step.network.parameters())
         limit = self.recipe.limit_batches * self.recipe.batch_size
         try:
+            warm_up = on_warm_up(self.recipe.ema, self.batches.steps * self.recipe.epochs)
+            if warm_up and not self.resumed:
+                yield LoadNote(warm_up)
             yield TrainingStarted(
                 run=self.run,
                 device=self.device_name,
@@ -182,6 +188,7 @@ class Engine:
             self.train_step(seen, targets, rate=rate, together=together)
             at.step += 1
             self._count_time()
+            yield from self._notices()
             if self._voted(self.stop()):
                 raise _StopWanted
             if self.checkpoint_every and at.step % self.checkpoint_every == 0:
@@ -197,6 +204,14 @@ class Engine:
             if self.recipe.max_seconds and self._voted(at.seconds >= self.recipe.max_seconds):
                 break
         yield self._end_epoch()
+
+    def _notices(self) -> Generator[LoadNote]:
+        """Yield what the step has to say, once in a run; its parts share a list."""
+        while self.train_step.notices:
+            notice = self.train_step.notices.pop()
+            if notice not in self.at.notices:
+                self.at.notices.append(notice)
+            yield LoadNote(notice, warning=True)
 
     def _count_time(self) -> None:
         before, self.since = self.since, time.perf_counter()
@@ -271,6 +286,7 @@ class Engine:
             validation_images=len(self.validation),
             test_images=len(self.test),
             dry_run=self.recipe.limit_batches > 0,
+            notices=tuple(self.at.notices),
         )
 
     def _untrained(self, ended_by: EndedBy) -> TrainingFinished:

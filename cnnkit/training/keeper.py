@@ -31,6 +31,7 @@ class Position:
         seconds, epoch_seconds: of training, in all and in this epoch.
         records: the epochs that are done.
         start: what the network did before them; None for a run of a version before 0.3.
+        notices: what the user was told of how the steps run.
     """
 
     epoch: int = 0
@@ -40,6 +41,7 @@ class Position:
     epoch_seconds: float = 0.0
     records: list[EpochRecord] = field(default_factory=list)
     start: StartRecord | None = None
+    notices: list[str] = field(default_factory=list)
 
     @property
     def best(self) -> EpochRecord | None:
@@ -49,7 +51,8 @@ class Position:
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Position":
         """Read what `asdict` made, among other facts."""
-        values = {f.name: facts[f.name] for f in fields(cls) if f.name != "start"}
+        # States of earlier versions have neither notices nor a start.
+        values = {f.name: facts[f.name] for f in fields(cls) if f.name in facts}
         start = facts.get("start")
         records = [EpochRecord(**record) for record in facts["records"]]
         return cls(**{**values, "records": records, "start": start and StartRecord(**start)})

@@ -13,7 +13,7 @@ from cnnkit.training import randomness
 from cnnkit.training.distributed import Group, is_about_others, joined
 from cnnkit.training.engine import Engine
 from cnnkit.training.keeper import remove_if_empty, what_is_left
-from cnnkit.training.memory import is_about_memory, keep_freed_memory
+from cnnkit.training.memory import is_out_of_memory, keep_freed_memory
 from cnnkit.training.runs import unmark_launch
 from cnnkit.training.setup import Prepared, prepare
 
@@ -73,7 +73,7 @@ def train_events(
                 raise  # the processes that torchrun starts again go on with this run
             left = what_is_left(prepared.run)
             _give_up(prepared, group)
-            if isinstance(error, CnnkitError) or not is_about_memory(error):
+            if isinstance(error, CnnkitError) or not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
                 f"{group.device} has too little memory for batches of {recipe.batch_size}. {left} A new run with a "

@@ -1,7 +1,8 @@
-"""How this process gets its memory, and how it is told that there is too little."""
+"""How this process gets its memory, and what says that there is too little."""
 
 import ctypes
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 
 import torch
@@ -24,8 +25,22 @@ def keep_freed_memory() -> None:
             libc.mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
 
 
-def is_about_memory(error: BaseException) -> bool:
-    """Return whether an error says that there is too little memory."""
-    # On the CPU, PyTorch says it in words: the first ones on Linux and macOS, the others on Windows.
-    words = ("allocate memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error) for part in words)
+_WORDS = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
+"""In errors without a type of their own: of CUDA, the CPU on Linux and macOS, on Windows, and of CUDA libraries."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or one that led to it, says that there is too little memory."""
+    return any(
+        isinstance(found, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(found, RuntimeError) and any(words in str(found) for words in _WORDS))
+        for found in causes(error)
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, back to the first."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)

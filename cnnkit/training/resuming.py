@@ -23,6 +23,10 @@ from cnnkit.training.state import read_state
 CHANGEABLE = {"epochs", "max_seconds", "patience", "tensorboard"}
 """Recipe fields that a resumed run may have other values for: they say when it ends, not what a step does."""
 
+_STEPS = 2
+"""The kind of steps that a state comes from. Before 2, which says so, weights of classes multiplied the classes of a
+smoothed or mixed label instead of the whole loss of its image, and averages had their full decay from the start."""
+
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """What an earlier part of a run left: tensors by name, and facts as JSON."""
 
@@ -83,6 +87,7 @@ def facts_of(
         "classes": list(data.classes),
         "built_with": {**versions(), "device": group.device.type, "threads": torch.get_num_threads()},
         "processes": group.world,
+        "steps": _STEPS,
     }
 
 
@@ -144,6 +149,13 @@ def notes(facts: dict[str, Any], group: Group) -> Iterator[LoadNote]:
         return
     if "damaged" in facts:
         yield LoadNote(f"{facts['damaged']} Going on from the state before that one")
+    changed = list(_changed_since(facts))
+    if changed:
+        yield LoadNote(
+            f"the run was begun by an earlier version of cnnkit, and goes on by the rules of this one: "
+            f"{' and '.join(changed)}",
+            warning=True,
+        )
     now = {**versions(), "device": group.device.type, "threads": torch.get_num_threads(), "processes": group.world}
     before = {**facts["built_with"], "processes": facts["processes"]}
     # States of versions before 0.2 do not say all of them.
@@ -153,3 +165,14 @@ def notes(facts: dict[str, Any], group: Group) -> Iterator[LoadNote]:
             f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an "
             "uninterrupted run to the last bit"
         )
+
+
+def _changed_since(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what a step does otherwise than those that led to a state."""
+    recipe = Recipe.recorded(facts["recipe"])
+    if facts.get("steps") == _STEPS:
+        return
+    if recipe.class_weights != "none" and (recipe.label_smoothing or recipe.mixup):
+        yield "each image is weighted by its own class"
+    if recipe.ema:
+        yield "the decay of the averaged weights warms up"

@@ -13,6 +13,7 @@ from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.recipe import Recipe
+from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import load_weights, weights_hash
 from cnnkit.training.step import TrainingStep
 
@@ -94,6 +95,7 @@ def step_tensors(step: TrainingStep) -> dict[str, Tensor]:
     tensors = {f"model.{name}": t for name, t in step.network.state_dict().items()}
     if step.average is not None:
         tensors |= {f"average.{name}": t for name, t in step.average.state_dict().items()}
+        tensors["steps"] = torch.tensor(step.steps)
     for index, values in step.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": t for key, t in values.items() if isinstance(t, Tensor)}
     scale = step.scaler.state_dict()
@@ -112,6 +114,7 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
         load_weights(step.network, _below(tensors, "model."))
         if step.average is not None:
             load_weights(step.average, _below(tensors, "average."))
+            step.steps = int(tensors.get("steps", 0))  # of which states of earlier versions tell nothing
         form = step.optimizer.state_dict()
         parameters = [p for group in step.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}
@@ -125,6 +128,8 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
             raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
     except (RuntimeError, KeyError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         detail = " ".join(str(error).split())
         raise CheckpointError(f"the state does not fit this recipe's network and optimizer: {detail}") from error
     if "scaler" in tensors:

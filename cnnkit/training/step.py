@@ -1,18 +1,19 @@
 """One step of training: forward, loss, backward, update. On CUDA it is recorded once and replayed."""
 
 import contextlib
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
+from cnnkit.training.averaging import WeightAverage
+from cnnkit.training.losses import summed_loss
+from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.optimisers import make_optimizer
+from cnnkit.training.recording import try_to_record
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _EAGER_STEPS = 3
@@ -103,6 +104,10 @@ class TrainingStep:
         class_weights: float32 [classes], or None for one each.
         wrap: what makes the network's gradients those of all processes (DDP); None for one process.
         world: number of processes that share a batch.
+
+    Attributes:
+        steps: of the run, that are done; a resumed run sets it to what its earlier parts did.
+        notices: what the user should know of how the steps run, each as a sentence without its full stop.
     """
 
     def __init__(
@@ -122,12 +127,9 @@ class TrainingStep:
         self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
         self.optimizer = make_optimizer(recipe, network, captured=self._records)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.average: nn.Module | None = None
-        if recipe.ema:
-            self.average = copy.deepcopy(network).requires_grad_(False)
-            self._averaged = list(self.average.parameters()), list(network.parameters())
-            self._copied = list(self.average.buffers()), list(network.buffers())
-            self._add_to_average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+        self.steps = 0
+        self.notices: list[str] = []
+        self._averaging = WeightAverage(network, recipe.ema) if recipe.ema else None
         self.totals = Totals(device)
         self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
         if recipe.compile:
@@ -136,6 +138,11 @@ class TrainingStep:
         self._eager = 0
         self._stream: Any = torch.cuda.Stream(device) if self._records else None  # type: ignore[no-untyped-call]
         self._recording: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
+
+    @property
+    def average(self) -> nn.Module | None:
+        """The average of the network over the steps; None where the recipe asks for none."""
+        return None if self._averaging is None else self._averaging.module
 
     @property
     def kept(self) -> nn.Module:
@@ -156,6 +163,9 @@ class TrainingStep:
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
+        self.steps += 1
+        if self._averaging is not None:
+            self._averaging.begin(self.steps)
         if self._records:
             self._replay(images, targets, together)
         else:
@@ -166,16 +176,13 @@ class TrainingStep:
             try:
                 logits = self._forward(images)
             except Exception as error:
-                if self.recipe.compile and type(error).__module__.startswith("torch._"):
+                compiling = self.recipe.compile and type(error).__module__.startswith("torch._")
+                if compiling and not is_out_of_memory(error):
                     reason = str(error).strip().partition("\n")[0]
                     raise UsageError(f"--compile: torch.compile cannot compile this network here: {reason}") from error
                 raise
-            loss = F.cross_entropy(
-                logits.float(),
-                targets,
-                weight=self.class_weights,
-                label_smoothing=self.recipe.label_smoothing,
-                reduction="sum",
+            loss = summed_loss(
+                logits.float(), targets, weights=self.class_weights, smoothing=self.recipe.label_smoothing
             )
         self.optimizer.zero_grad()
         # Processes average their gradients: each divides by its part of the batch's images to give the batch's mean.
@@ -185,8 +192,8 @@ class TrainingStep:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average is not None:
-            self._average()
+        if self._averaging is not None:
+            self._averaging.add()
         self.totals.add(logits.detach(), targets, loss.detach())
 
     def _share_of(self, together: int) -> Tensor:
@@ -194,12 +201,6 @@ class TrainingStep:
         if together not in self._shares:
             self._shares[together] = torch.tensor(self.world / together, device=self.device)
         return self._shares[together]
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        self._add_to_average(*self._averaged, torch.zeros(()))
-        for there, here in zip(*self._copied, strict=True):
-            there.copy_(here)
 
     def _replay(self, images: Tensor, targets: Tensor, together: int) -> None:
         if self._recording is None and self._eager >= _EAGER_STEPS and together == self.recipe.batch_size:
@@ -226,13 +227,18 @@ class TrainingStep:
         static = images.clone(memory_format=torch.preserve_format), targets.clone()
         self.optimizer.zero_grad()
         seen = self.totals.images
-        try:
+
+        def record() -> None:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._compute(*static, together)
-            self._recording = (graph, *static)
-        except RuntimeError:
-            self._records = False  # a network that looks at its own results cannot be recorded, and runs as it is
-            scale = self.scaler.state_dict()  # what it noted of the broken step goes
-            self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scaler.is_enabled())
-            self.scaler.load_state_dict(scale)
+
+        problem = try_to_record(record, self.network)
         self.totals.images = seen  # recorded, not computed
+        if not problem:
+            self._recording = (graph, *static)
+            return
+        self.notices.append(problem)
+        self._records = False
+        scale = self.scaler.state_dict()  # what it noted of the broken step goes
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.scaler.is_enabled())
+        self.scaler.load_state_dict(scale)

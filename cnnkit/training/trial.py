@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from cnnkit.errors import OutOfMemoryError, UsageError
 from cnnkit.training.building import Shape, in_one_line, sizes, smallest_input
 from cnnkit.training.heads import Head, head_of
-from cnnkit.training.memory import is_about_memory
+from cnnkit.training.memory import is_out_of_memory
 from cnnkit.words import counted
 
 _PROBABILITIES = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid"}
@@ -132,7 +132,7 @@ def _classes_of(logits: object, count: int, name: str, classes: int | None) -> i
 def _refused(
     error: Exception, network: nn.Module, name: str, input_shape: Shape, *, training: bool = False
 ) -> UsageError | OutOfMemoryError:
-    if is_about_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemoryError(f"{name} needs more memory than there is for a few images of {sizes(input_shape)}.")
     if training:
         return UsageError(f"{name} cannot be trained: {in_one_line(error)}.")

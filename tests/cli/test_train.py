@@ -72,7 +72,7 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
     }  # fmt: skip
     assert set(found["data"]["result"]) == {
         "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",
-        "validation_images", "test_images", "dry_run",
+        "validation_images", "test_images", "dry_run", "notices",
     }  # fmt: skip
     assert found["data"]["recipe"]["model"] == "softmax-regression"
 

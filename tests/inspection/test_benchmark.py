@@ -110,6 +110,37 @@ def test_what_cannot_be_compiled_is_left_out_with_a_note(tmp_path: Path, monkeyp
     assert found.notes[0].startswith("PyTorch compiled of softmax-regression is left out: torch.compile cannot compile")
 
 
+GREEDY = """
+import torch
+from torch import nn
+
+@torch.compiler.disable
+def ask():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+class Net(nn.Module):
+    input_shape = (3, 8, 8)
+
+    def __init__(self, num_classes=2):
+        super().__init__()
+        self.fc = nn.Linear(192, num_classes)
+
+    def forward(self, images):
+        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            ask()
+        return self.fc(images.flatten(1))
+"""
+
+
+@pytest.mark.slow
+def test_too_little_memory_is_not_blamed_on_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "greedynet.py").write_text(GREEDY, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = cnnkit.benchmark("greedynet:Net", **QUICK, torch=True)
+    assert [row.engine for row in found.measurements] == ["onnxruntime", "PyTorch eager"]
+    assert any("CUDA out of memory" in note and "cannot compile" not in note for note in found.notes)
+
+
 def test_pytorch_cannot_be_measured_without_a_card(foreign: Path) -> None:
     with pytest.raises(OnnxError, match="has no model card that names its PyTorch network; leave out --torch"):
         cnnkit.benchmark(foreign, **QUICK, torch=True)

@@ -246,7 +246,7 @@ def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
         if run.is_dir():  # what a killed process leaves at this moment
             copies.append(Path(shutil.copytree(run, tmp_path / f"copy-{len(copies)}")))
             (copies[-1] / ".cnnkit.dead.tmp").write_bytes(b"half a st")
-    assert len(copies) == 2 + 3 * 5 + 1
+    assert len(copies) == 3 + 3 * 5 + 1  # a note, the start, …
     for copy in copies[:: 3 if damaged else 1]:
         if damaged and (copy / STATE).exists():
             (copy / STATE).write_bytes((copy / STATE).read_bytes()[:-20])

@@ -396,7 +396,7 @@ def test_the_file_names_every_tensor_of_the_step(tmp_path: Path) -> None:
     assert record["version"] == 1
     assert record["facts"] == {"a": 1}
     assert header.keys() == step_tensors(step).keys()
-    assert {name.partition(".")[0] for name in header} == {"model", "average", "optimizer"}
+    assert {name.partition(".")[0] for name in header} == {"model", "average", "steps", "optimizer"}
 
 
 def test_the_facts_alone_are_those_of_the_state(tmp_path: Path) -> None:

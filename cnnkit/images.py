@@ -176,7 +176,7 @@ def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
         image = ImageChops.invert(image)
         steps.append("inverted")
     size = image.size
-    image, kept = _FITS[preprocessing.fit](_without_extremes(image), preprocessing)
+    image, kept = _FITS[preprocessing.fit](image, preprocessing)
     if image.size != size or kept < 1:
         fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {image.width}×{image.height}"
         if kept < 0.5:
@@ -212,15 +212,11 @@ def prepare_arrays(images: Pixels, preprocessing: Preprocessing) -> Pixels:
     return result
 
 
-def _without_extremes(image: Image.Image) -> Image.Image:
-    """Average an image with a side over `_LONGEST` down to that: such narrow ones would take Pillow a gigabyte."""
-    width, height = image.size
-    if max(width, height) <= _LONGEST:
-        return image
-    return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
-
-
 def _resized(image: Image.Image, size: tuple[int, int], to: Preprocessing, box: Box | None = None) -> Image.Image:
+    if max(image.size) > _LONGEST:  # averaged first: such narrow images would take Pillow a gigabyte
+        across, down = (-(-side // _LONGEST) for side in image.size)
+        box = box and (box[0] / across, box[1] / down, box[2] / across, box[3] / down)
+        image = image.reduce((across, down))
     return resized(image, size, _RESAMPLING[to.interpolation], box)
 
 

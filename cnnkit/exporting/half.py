@@ -1,5 +1,7 @@
 """Sixteen-bit floating point by onnxruntime's own converter."""
 
+import contextlib
+import io
 from typing import Any
 
 import onnx
@@ -41,9 +43,12 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.ClearField("value_info")
     kept = {node.name for node in copy.graph.node if node.op_type == "Cast"} | normalisation_nodes(copy)
     kept |= {node.name for node in copy.graph.node if node.op_type in _SUMMING}
-    converter = OnnxModel(copy)
-    converter.convert_float_to_float16(use_symbolic_shape_infer=False, keep_io_types=True, node_block_list=sorted(kept))
-    converter.topological_sort()
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot infer
+        converter = OnnxModel(copy)
+        converter.convert_float_to_float16(
+            use_symbolic_shape_infer=False, keep_io_types=True, node_block_list=sorted(kept)
+        )
+        converter.topological_sort()
     halved: onnx.ModelProto = converter.model
     halved.graph.ClearField("value_info")
     return halved

@@ -22,7 +22,7 @@ from cnnkit.results import LayerError, Measured, OutOfRange, ParityCertificate, 
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
 from cnnkit.training.data import Split
-from cnnkit.words import counted, percent, points
+from cnnkit.words import counted, part_of, percent, points
 
 DEFAULT_BUDGET_POINTS = 0.5
 _VALUES_AT_ONCE = 1 << 19
@@ -122,7 +122,9 @@ def reduce_precision(
         split="validation",
         images=len(validation),
         test_images=0,
-        calibration=counted(len(samples.calibration), "training image") if samples.calibration is not None else "",
+        calibration=part_of(len(samples.calibration), samples.training_images, "training image")
+        if samples.calibration is not None
+        else "",
         engine=f"onnxruntime {device_of(sessions[precision])}",
         batch=1,
         fp32=Measured(len(plain) / 1e6, accuracy, latencies["fp32"]),

@@ -30,6 +30,7 @@ class Samples:
         test: images for the report only; None where the data set has no test split.
         warnings: what a user should know of these images.
         calibration: some of the training split, uint8 [N, H, W, C]; None where nothing is calibrated.
+        training_images: in the whole training split; 0 where nothing is calibrated.
     """
 
     data: str
@@ -38,6 +39,7 @@ class Samples:
     test: Split | None
     calibration: Tensor | None
     warnings: tuple[str, ...] = ()
+    training_images: int = 0
 
 
 def load_samples(
@@ -86,4 +88,5 @@ def load_samples(
             f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
         ) from error
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
-    return replace(samples, calibration=training.take(torch.from_numpy(np.sort(chosen))))
+    calibration = training.take(torch.from_numpy(np.sort(chosen)))
+    return replace(samples, calibration=calibration, training_images=len(training))

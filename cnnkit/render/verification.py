@@ -29,7 +29,7 @@ def show(result: Verification) -> None:
         )
     table.add_section()
     table.add_row(
-        "all",
+        "all" if found.images_count >= result.split_images else f"of {result.split_images:,}",
         f"{found.images_count:,}",
         _difference(found.max_absolute_difference),
         _difference(found.mean_absolute_difference),

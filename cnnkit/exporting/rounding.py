@@ -15,8 +15,10 @@ from cnnkit.runtime.graphs import constant, tensors
 
 LARGEST = 65504.0
 """The largest finite number of IEEE 754 binary16."""
-_SMALLEST = 2.0**-17
-"""Below it, binary16 has fewer than seven bits of a number; the converter makes 6e-8 of what is smaller than that."""
+SMALLEST = 5.96e-8
+"""About the smallest one over 0; the converter makes it of all that is smaller."""
+_FEW_BITS = 2.0**-17
+"""Below it, binary16 has fewer than seven bits of a number."""
 _FACTORS = {"Mul", "Div"}
 _WIDE, _HALF = "_wide", "_half"
 
@@ -88,7 +90,7 @@ def _weights_out_of_range(model: onnx.ModelProto, halved: onnx.ModelProto) -> li
             values = numpy_helper.to_array(stored[name])
             largest = _largest(values)
             factor = (node.op_type in WEIGHTED and place == 1) or (node.op_type in _FACTORS and values.size == 1)
-            if largest > LARGEST or (factor and 0 < largest < _SMALLEST):
+            if largest > LARGEST or (factor and 0 < largest < _FEW_BITS):
                 found.append((node, largest))
     return found
 

@@ -125,7 +125,6 @@ def verify(
         not_stored_because=obstacle,
         seconds=time.monotonic() - started,
         warnings=loaded.warnings,
-        split_images=len(images),
     )
 
 

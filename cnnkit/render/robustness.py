@@ -44,8 +44,7 @@ def show(result: Robustness) -> None:
         found = [attack for attack in result.attacks if attack.norm == norm]
         console.titled(out, _attack_title(found), _attacks(found, result.images))
     if result.flips:
-        right = counted(len(result.flips[0].severities), "right answer")
-        console.titled(out, f"Smallest severity that flips one of {right}", _flips(result.flips))
+        console.titled(out, "Smallest severity that flips a right answer", _flips(result.flips))
     if result.fooling is not None:
         console.titled(out, _fooling_title(result.fooling), _fooling(result.fooling))
     for note in result.notes:

@@ -105,7 +105,6 @@ class Verification:
         stored: the certificate is in the file's card now.
         not_stored_because: empty where it is.
         warnings: what a user should know of the images.
-        split_images: in the whole split; the certificate is of fewer where the file failed to run.
     """
 
     file: str
@@ -122,7 +121,6 @@ class Verification:
     not_stored_because: str
     seconds: float
     warnings: tuple[str, ...] = ()
-    split_images: int = 0
 
     @property
     def passed(self) -> bool:

@@ -100,7 +100,11 @@ INNER = {
     "ReduceLogSumExp(image, a)": AXIS,
     "LayerNormalization(image, w, b)": {"w": EYE[0] + 1, "b": EYE[1]},
     "LpNormalization(image)": {},
-    "BatchNormalization(image, w, b, b, v)": {"w": EYE[0] + 1, "b": EYE[1], "v": EYE[0] * 0 + np.float32(1e-9)},
+    "BatchNormalization <epsilon=1e-12> (image, w, b, b, v)": {
+        "w": EYE[0] + 1,
+        "b": EYE[1],
+        "v": np.full(WIDTH, 1e-8, np.float32),
+    },
     "GlobalAveragePool(i)": AXIS,
     "AveragePool <kernel_shape=[8]> (i)": AXIS,
 }
@@ -118,13 +122,24 @@ def test_operators_that_overflow_inside_stay_in_float32_and_are_right(call: str)
         one=single(1),
     )
     operator = call.split("(", maxsplit=1)[0].split(maxsplit=1)[0]
-    largest = {"BatchNormalization": 3, "ReduceL1": 8000}.get(operator, 2e4)
+    largest = {"BatchNormalization": 1, "ReduceL1": 8000}.get(operator, 2e4)
     given = np.float32(largest) * np.linspace(0.5, 1, 3 * WIDTH, dtype=np.float32).reshape(3, WIDTH)
     rounded = Rounded(model, to_half(model))
     exact = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(rounded.logits(given), exact.run(None, {"image": given})[0], rtol=4e-3)
     assert [name.split()[0] for name in rounded.kept] == [operator]
     assert rounded.out_of_range == ()
+
+
+@pytest.mark.parametrize(("variance", "kept"), [(1.0, False), (1e-3, False), (1e-12, True)])
+def test_a_batch_normalisation_stays_in_float32_where_float16_loses_its_variance(variance: float, kept: bool) -> None:
+    model = network(
+        "s = BatchNormalization <epsilon=1e-10> (image, w, b, b, v) logits = Mul(s, w)",
+        w=EYE[0] + 1,
+        b=EYE[1],
+        v=EYE[0] * 0 + np.float32(variance),
+    )
+    assert bool(Rounded(model, to_half(model)).kept) is kept
 
 
 def test_values_that_vanish_are_gone_from_the_answer_as_on_a_gpu() -> None:

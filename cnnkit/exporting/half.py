@@ -52,6 +52,11 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
         converter.convert_float_to_float16(
             use_symbolic_shape_infer=False, keep_io_types=True, node_block_list=sorted(kept)
         )
+        # Of a value that goes into several operators in float32 it makes the same cast several times.
+        distinct = {tuple(node.output): node for node in converter.model.graph.node}.values()
+        kept_once = [onnx.NodeProto.FromString(node.SerializeToString()) for node in distinct]
+        del converter.model.graph.node[:]
+        converter.model.graph.node.extend(kept_once)
         converter.topological_sort()
     halved: onnx.ModelProto = converter.model
     halved.graph.ClearField("value_info")

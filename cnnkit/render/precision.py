@@ -56,12 +56,14 @@ def report(found: PrecisionReport) -> None:
         )
     if found.rounded_accuracy is not None and found.rounded_agreement is not None:
         rounded, agreed = (percent(x, of=found.images) for x in (found.rounded_accuracy, found.rounded_agreement))
-        how = f"With all values rounded to {found.precision}, as on a GPU: accuracy {rounded}, {agreed} as in fp32."
+        how = (
+            f"With all values rounded to {found.precision}, as on a GPU: accuracy {rounded}, same first class {agreed}."
+        )
         out.print(Text(how, "dim"))
     if found.kept_fp32:
         counts = Counter(name.split()[0] for name in found.kept_fp32)
         names = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
-        out.print(Text(f"Kept in fp32, as sums may overflow inside: {names}.", "dim"))
+        out.print(Text(f"Kept in fp32: {names}.", "dim"))
     plain, reduced = found.fp32.test_accuracy, found.reduced.test_accuracy
     if plain is not None and reduced is not None:
         tested = [percent(accuracy, of=found.test_images) for accuracy in (plain, reduced)]

@@ -44,6 +44,11 @@ def found(model: onnx.ModelProto, given: np.ndarray) -> list[tuple[str, str]]:
     return [(entry.layer, entry.what) for entry in rounded.out_of_range]
 
 
+def run(model: onnx.ModelProto, given: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"image": given})[0])
+
+
 EYE = np.eye(WIDTH, dtype=np.float32)
 AXIS = {"a": np.array([1])}
 BOUNDS = {"l": single(0), "h": single(6)}
@@ -125,8 +130,7 @@ def test_operators_that_overflow_inside_stay_in_float32_and_are_right(call: str)
     largest = {"BatchNormalization": 1, "ReduceL1": 8000}.get(operator, 2e4)
     given = np.float32(largest) * np.linspace(0.5, 1, 3 * WIDTH, dtype=np.float32).reshape(3, WIDTH)
     rounded = Rounded(model, to_half(model))
-    exact = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(rounded.logits(given), exact.run(None, {"image": given})[0], rtol=4e-3)
+    np.testing.assert_allclose(rounded.logits(given), run(model, given), rtol=4e-3)
     assert [name.split()[0] for name in rounded.kept] == [operator]
     assert rounded.out_of_range == ()
 
@@ -140,6 +144,28 @@ def test_a_batch_normalisation_stays_in_float32_where_float16_loses_its_variance
         v=EYE[0] * 0 + np.float32(variance),
     )
     assert bool(Rounded(model, to_half(model)).kept) is kept
+
+
+def test_a_value_and_a_weight_may_go_into_several_operators_that_stay_in_float32() -> None:
+    model = network(
+        """s = Mul(image, w) l = LayerNormalization(s, w, b) k = LayerNormalization(s, b, w) m = ReduceMean(s, a)
+        t = Add(l, k) u = Add(t, m) v = Add(u, b) logits = Mul(v, w)""",
+        **AXIS,
+        w=EYE[0] + 1,
+        b=EYE[1],
+    )
+    halved = to_half(model)
+    onnx.checker.check_model(halved, full_check=True)
+    given = images(3.0) + np.arange(WIDTH, dtype=np.float32)
+    exact, found = (
+        ort.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"image": given})[
+            0
+        ]
+        for each in (model, halved)
+    )
+    rounded = Rounded(model, halved).logits(given)
+    np.testing.assert_allclose(found, exact, rtol=4e-3, atol=4e-3)
+    np.testing.assert_allclose(rounded, exact, rtol=4e-3, atol=4e-3)
 
 
 def test_values_that_vanish_are_gone_from_the_answer_as_on_a_gpu() -> None:

@@ -22,17 +22,17 @@ _LONGEST = 1 << 15
 """Side in pixels of an image that is resized as it is."""
 
 
-def without_extremes(image: Image.Image) -> Image.Image:
-    """Average an image with a side over `_LONGEST` down to that: such narrow ones would take Pillow a gigabyte."""
-    width, height = image.size
-    if max(width, height) <= _LONGEST:
-        return image
-    return image.reduce((-(-width // _LONGEST), -(-height // _LONGEST)))
+def _resampled(image: Image.Image, size: tuple[int, int], way: Interpolation, box: Box | None = None) -> Image.Image:
+    if max(image.size) > _LONGEST:  # averaged first: such narrow images would take Pillow a gigabyte
+        across, down = (-(-side // _LONGEST) for side in image.size)
+        box = box and (box[0] / across, box[1] / down, box[2] / across, box[3] / down)
+        image = image.reduce((across, down))
+    return resized(image, size, RESAMPLING[way], box)
 
 
 def stretched(image: Image.Image, size: tuple[int, int], way: Interpolation) -> Image.Image:
     """Return an image at a width and height, whatever its aspect ratio was."""
-    return image if image.size == size else resized(image, size, RESAMPLING[way])
+    return image if image.size == size else _resampled(image, size, way)
 
 
 def contained(image: Image.Image, size: tuple[int, int], way: Interpolation) -> Image.Image:
@@ -45,7 +45,7 @@ def contained(image: Image.Image, size: tuple[int, int], way: Interpolation) -> 
         scaled = to_width, max(1, round(height / width * to_width))
     else:
         scaled = max(1, round(width / height * to_height)), to_height
-    whole = resized(image, scaled, RESAMPLING[way])
+    whole = _resampled(image, scaled, way)
     if scaled == size:
         return whole
     pixels = np.asarray(image)
@@ -72,7 +72,7 @@ def covered(
     left, top, right, bottom = box
     kept = (right - left) * (bottom - top) / (image.width * image.height)
     # Resizing a part makes the pixels of the whole: the filter still reaches over the edges of the part.
-    return resized(image, size, RESAMPLING[way], box), kept
+    return _resampled(image, size, way, box), kept
 
 
 def size_before_crop(size: tuple[int, int], resize: int) -> tuple[int, int]:

@@ -202,7 +202,7 @@ def _fitted(picture: Picture, preprocessing: Preprocessing) -> Prepared:
         image = ImageChops.invert(image)
         steps.append("inverted")
     size = image.size
-    image, kept = _resized(fits.without_extremes(image), preprocessing)
+    image, kept = _resized(image, preprocessing)
     if image.size != size or kept < 1:
         wanted = f"{image.width}×{image.height}"
         fitted = f"{preprocessing.fit} from {size[0]}×{size[1]} to {wanted}"

@@ -18,6 +18,15 @@ def counted(number: float, one: str, many: str = "") -> str:
     return f"{written} {agree(number, one, many or f'{one}s')}"
 
 
+def part_of(number: int, total: int, one: str) -> str:
+    """Write how many of all things something was measured on; a total of 0 is not known.
+
+    >>> part_of(1_000, 10_000, "image"), part_of(10_000, 10_000, "image")
+    ('1,000 of 10,000 images', '10,000 images')
+    """
+    return f"{number:,} of {counted(total, one)}" if number < total else counted(number, one)
+
+
 def agree(number: float, one: str, many: str) -> str:
     """Choose the form of a word that agrees with a number of things, as has and have."""
     return one if number == 1 else many

@@ -230,6 +230,17 @@ def test_the_longest_image_is_resized_in_moderate_memory():
     assert (prepare(Image.new("L", (49_999_999, 1), 77), form(3, 32, 32, "cover", crop=0.9)).pixels == 77).all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("fit", "crop"), [("contain", 1.0), ("cover", 1.0), ("cover", 0.5)])
+def test_the_longest_images_keep_their_aspect_ratio(fit, crop, turned):
+    wide = np.zeros((400, 40_000, 3), np.uint8)
+    wide[150:250, 19_950:20_050] = 255  # a square
+    pixels = prepare(wide.transpose(1, 0, 2) if turned else wide, form(1, 400, 400, fit, crop=crop)).pixels[..., 0]
+    height, width = extent(pixels > pixels.max() / 2)
+    assert height == pytest.approx({"contain": 1, "cover": 100 / crop}[fit], abs=1)
+    assert width == pytest.approx(height, abs=1)
+
+
 def test_how_much_of_a_picture_is_kept_is_said_where_it_is_little():
     wide = np.zeros((100, 500), np.uint8)
     assert prepare(wide, form(fit="cover")).steps == ("cover from 500×100 to 28×28, 20% of the picture kept",)

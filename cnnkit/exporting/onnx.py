@@ -18,14 +18,8 @@ from cnnkit.errors import OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
-from cnnkit.exporting.precision import (
-    DEFAULT_BUDGET_POINTS,
-    Precision,
-    check_precision,
-    load_samples,
-    reduce_precision,
-    refuse,
-)
+from cnnkit.exporting.precision import DEFAULT_BUDGET_POINTS, check_precision, reduce_precision, refuse
+from cnnkit.exporting.samples import Precision, load_samples
 from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Deployed, Normalise

@@ -1,9 +1,8 @@
 """Reduced precision, measured: what fp16 and int8 cost in accuracy, and whether they are faster at all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,45 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnkit.card import ModelCard
-from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
+from cnnkit.errors import OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import parity
-from cnnkit.exporting.half import first_overflow, to_half
+from cnnkit.exporting.half import to_half
 from cnnkit.exporting.quantisation import quantise
-from cnnkit.results import LayerError, Measured, ParityCertificate, PrecisionReport, result_of
+from cnnkit.exporting.rounding import Rounded
+from cnnkit.exporting.samples import Precision, Samples
+from cnnkit.results import LayerError, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
-from cnnkit.splits import PARTS, Part
-from cnnkit.training.data import Split, take
-from cnnkit.training.evaluation import catalogue_for
-from cnnkit.words import counted, percent, points
+from cnnkit.training.data import Split
+from cnnkit.words import counted, part_of, percent, points
 
-Precision = Literal["fp32", "fp16", "int8"]
 DEFAULT_BUDGET_POINTS = 0.5
-CALIBRATION_IMAGES = 512
-_CALIBRATION_VALUES = 1 << 19
-"""Pixels that are calibrated on together: the values between all layers of these images are in memory at once."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a reduced precision is measured on.
-
-    Attributes:
-        data: name of the data set.
-        trained_on: whether the network was trained on this data set.
-        validation: images that decide whether the file is accepted.
-        test: images for the report only; None where the data set has no test split.
-        warnings: what a user should know of these images.
-        calibration: some of the training split, uint8 [N, H, W, C]; None where nothing is calibrated.
-    """
-
-    data: str
-    trained_on: bool
-    validation: Split
-    test: Split | None
-    calibration: Tensor | None
-    warnings: tuple[str, ...] = ()
+_VALUES_AT_ONCE = 1 << 19
+"""Pixels of images whose values between all layers are in memory at once."""
 
 
 def check_precision(precision: str, accuracy_budget: float) -> None:
@@ -64,55 +39,6 @@ def check_precision(precision: str, accuracy_budget: float) -> None:
         raise UsageError(f"there is no precision {precision!r}; expected {', '.join(get_args(Precision))}.")
     if not 0 <= accuracy_budget <= 100:
         raise UsageError(f"--accuracy-budget {accuracy_budget:g}: expected percentage points from 0 to 100.")
-
-
-def load_samples(
-    ref: str,
-    card: ModelCard,
-    precision: Precision,
-    *,
-    data: str | None,
-    data_dir: Path | None,
-    skip_damaged: bool = False,
-) -> Samples:
-    """Load the validation and test images of a network, and for int8 some training images.
-
-    A folder that `data` names is split by the rule of the network's recipe, also where it was not trained on it.
-
-    Raises:
-        UsageError: the network is not trained.
-        DataError: there are no such images.
-    """
-    if not card.trained:
-        raise UsageError(
-            f"{ref} has random weights, and --precision {precision} is judged by accuracy: it needs trained ones. "
-            f"Run: cnnkit train {ref}"
-        )
-
-    needed: tuple[Part, ...] = ("validation", "test") if precision == "fp16" else PARTS
-    try:
-        loaded = result_of(
-            take(result_of(catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)), needed)
-        )
-        samples = Samples(
-            data=loaded.name,
-            # A folder of the same name may have had images added since.
-            trained_on=loaded.fingerprint == card.fingerprint or loaded.name == card.dataset,
-            validation=loaded.filled("validation"),
-            test=loaded.test if len(loaded.test) else None,
-            calibration=None,
-            warnings=loaded.warnings,
-        )
-        if precision == "fp16":
-            return samples
-        training = loaded.filled("train")
-    except DataError as error:
-        needs = "calibrated and measured" if precision == "int8" else "measured"
-        raise DataError(
-            f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
-        ) from error
-    chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
-    return replace(samples, calibration=training.take(torch.from_numpy(np.sort(chosen))))
 
 
 def reduce_precision(
@@ -150,6 +76,7 @@ def reduce_precision(
     try:
         reduced, layers = _convert(model, precision, samples, to_input)
         onnx.checker.check_model(reduced, full_check=True)
+        rounded = Rounded(model, reduced) if precision == "fp16" else None
     except Exception as error:  # the converters raise whatever a graph that they do not know leads to
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         raise OnnxError(
@@ -162,22 +89,30 @@ def reduce_precision(
     validation = samples.validation
     expected, found, sizes = _logits(reference, sessions[precision], validation, to_input)
     accuracy, kept = _accuracies(validation, expected, found)
-    certificate = replace(
-        parity.compare(expected, found).certificate(
-            images=f"{counted(len(validation), 'validation image')} of {samples.data}",
-            batch_sizes=sizes,
-            device=device_of(sessions[precision]),
-        ),
-        torch_accuracy=accuracy,
-        onnx_accuracy=kept,
-        precision=precision,
-        accuracy_budget_points=accuracy_budget,
-    )
+
+    def certified(logits: NDArray[np.float64], device: str) -> ParityCertificate:
+        return replace(
+            parity.compare(expected, logits).certificate(
+                images=f"{counted(len(validation), 'validation image')} of {samples.data}",
+                batch_sizes=sizes,
+                device=device,
+            ),
+            torch_accuracy=accuracy,
+            onnx_accuracy=_accuracies(validation, logits)[0],
+            precision=precision,
+            accuracy_budget_points=accuracy_budget,
+        )
+
+    certificate, as_rounded = certified(found, device_of(sessions[precision])), None
+    out_of_range: tuple[OutOfRange, ...] = ()
+    if rounded is not None:
+        # A CPU may compute in float32 what overflows or vanishes on a GPU.
+        batches = validation.batches(_at_once(validation.images))
+        logits = np.concatenate([rounded.logits(to_input(images).numpy()) for images, _ in batches])
+        as_rounded, out_of_range = certified(logits, "CPU"), rounded.out_of_range
 
     image = to_input(next(validation.batches(1))[0]).numpy()
     timings = race({key: partial(logits_of, session, image) for key, session in sessions.items()})
-    # A CPU may compute in float32 what overflows on a GPU.
-    overflow = first_overflow(model, to_input(next(validation.batches(32))[0]).numpy()) if precision == "fp16" else None
     ratio, low, high = speed_up(timings["fp32"], timings[precision])
     latencies = {key: 1e3 * float(np.median(timing.calls)) for key, timing in timings.items()}
     report = PrecisionReport(
@@ -187,21 +122,28 @@ def reduce_precision(
         split="validation",
         images=len(validation),
         test_images=0,
-        calibration=counted(len(samples.calibration), "training image") if samples.calibration is not None else "",
+        calibration=part_of(len(samples.calibration), samples.training_images, "training image")
+        if samples.calibration is not None
+        else "",
         engine=f"onnxruntime {device_of(sessions[precision])}",
         batch=1,
         fp32=Measured(len(plain) / 1e6, accuracy, latencies["fp32"]),
         reduced=Measured(len(content) / 1e6, kept, latencies[precision]),
         top1_agreement=certificate.top1_agreement,
-        in_range=overflow is None and bool(np.isfinite(found).all()),
+        in_range=not out_of_range and bool(np.isfinite(found).all()),
         accuracy_budget_points=accuracy_budget,
         speed_up=ratio,
         speed_up_interval=(low, high),
         layers=layers,
         objections=(),
         warnings=samples.warnings,
+        out_of_range=out_of_range,
+        kept_fp32=rounded.kept if rounded is not None else (),
+        rounded_accuracy=as_rounded.onnx_accuracy if as_rounded else None,
+        rounded_agreement=as_rounded.top1_agreement if as_rounded else None,
     )
-    report = replace(report, objections=_objections(report, certificate, overflow))
+    first = out_of_range[0].layer if out_of_range else None
+    report = replace(report, objections=_objections(report, certificate, first, as_rounded))
     # After the decision, so that the test images have no part in it.
     if samples.test is not None:
         expected, found, _ = _logits(reference, sessions[precision], samples.test, to_input)
@@ -223,9 +165,13 @@ def _convert(
 ) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
     if precision == "fp16" or samples.calibration is None:
         return to_half(model), ()
-    size = max(1, min(32, _CALIBRATION_VALUES // samples.calibration[0].numel()))
-    starts = range(0, len(samples.calibration), size)
-    return quantise(model, [to_input(samples.calibration[start : start + size]).numpy() for start in starts])
+    images, size = samples.calibration, _at_once(samples.calibration)
+    return quantise(model, [to_input(images[start : start + size]).numpy() for start in range(0, len(images), size)])
+
+
+def _at_once(images: Tensor) -> int:
+    """Return how many of such images fit into memory with all the values between the layers."""
+    return max(1, min(32, _VALUES_AT_ONCE // images[0].numel()))
 
 
 def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
@@ -247,23 +193,34 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
     )
 
 
-def _objections(report: PrecisionReport, certificate: ParityCertificate, overflow: str | None) -> tuple[str, ...]:
+def _objections(
+    report: PrecisionReport,
+    certificate: ParityCertificate,
+    overflow: str | None,
+    as_rounded: ParityCertificate | None = None,
+) -> tuple[str, ...]:
     found = []
     if not report.in_range:
         where = f", first in layer {overflow}" if overflow else ""
         found.append(f"Its values leave the range of {report.precision}{where}")
     elif not certificate.passed:
-        lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
+        found.append(_failing(report, certificate, report.top1_agreement))
+    elif as_rounded is not None and not as_rounded.passed:
         found.append(
-            f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
-            if lost > budget
-            else f"Only {percent(report.top1_agreement, of=report.images)} of the images have the first class that "
-            "they have in float32"
+            f"On a GPU, which rounds all values to float16: {_failing(report, as_rounded, as_rounded.top1_agreement)}"
         )
     low, high = report.speed_up_interval
     if not low > 1:
         found.append(f"It is not faster: {report.speed_up:.2f} times as fast (95%: {low:.2f}–{high:.2f})")
     return tuple(found)
+
+
+def _failing(report: PrecisionReport, certificate: ParityCertificate, agreement: float) -> str:
+    lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
+    if lost > budget:
+        return f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
+    agreed = percent(agreement, of=report.images)
+    return f"Only {agreed} of the images have the first class that they have in float32"
 
 
 def _logits(

@@ -32,7 +32,7 @@ from cnnkit.splits import SplitName
 from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
-from cnnkit.words import counted
+from cnnkit.words import part_of
 
 _EXAMINED = 4
 """Images on which intermediate values are compared: those whose logits differ most."""
@@ -92,7 +92,7 @@ def verify(
     together, right = Comparison.join(parts), np.concatenate(rights, axis=1).mean(1)
     certificate = replace(
         together.certificate(
-            images=f"{counted(len(together.agrees), 'image')} of {loaded.name}, {used}",
+            images=f"{part_of(len(together.agrees), len(images), 'image')} of {loaded.name}, {used}",
             batch_sizes=list(dict.fromkeys(len(part.agrees) for part in parts)),
             device=file.device,
         ),

@@ -1,5 +1,7 @@
 """What a reduced precision costs and brings, as a table."""
 
+from collections import Counter
+
 from rich.text import Text
 
 from cnnkit.render import console
@@ -41,6 +43,27 @@ def report(found: PrecisionReport) -> None:
             f"Largest quantisation errors ({len(shown)} of {counted(len(found.layers), 'layer')}), as signal to noise"
         )
         console.titled(out, title, table)
+    if found.out_of_range:
+        table = console.table()
+        table.add_column("operator", style="bold", overflow="fold")
+        table.add_column("what")
+        table.add_column("largest", justify="right", no_wrap=True)
+        for entry in found.out_of_range[:_LAYERS]:
+            table.add_row(_operator(entry.operator, entry.layer), entry.what, f"{entry.largest:.3g}")
+        count = len(found.out_of_range)
+        console.titled(
+            out, f"Out of the range of {found.precision}, up to 65,504 ({min(count, _LAYERS)} of {count})", table
+        )
+    if found.rounded_accuracy is not None and found.rounded_agreement is not None:
+        rounded, agreed = (percent(x, of=found.images) for x in (found.rounded_accuracy, found.rounded_agreement))
+        how = (
+            f"With all values rounded to {found.precision}, as on a GPU: accuracy {rounded}, same first class {agreed}."
+        )
+        out.print(Text(how, "dim"))
+    if found.kept_fp32:
+        counts = Counter(name.split()[0] for name in found.kept_fp32)
+        names = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
+        out.print(Text(f"Kept in fp32: {names}.", "dim"))
     plain, reduced = found.fp32.test_accuracy, found.reduced.test_accuracy
     if plain is not None and reduced is not None:
         tested = [percent(accuracy, of=found.test_images) for accuracy in (plain, reduced)]
@@ -50,3 +73,7 @@ def report(found: PrecisionReport) -> None:
         out.print(Text(f"The network was not trained on {found.data}.", "yellow"))
     if found.calibration:
         out.print(Text(f"Calibrated on {found.calibration}.", "dim"))
+
+
+def _operator(operator: str, layer: str) -> str:
+    return f"{operator} {layer}" if operator not in layer else layer

@@ -11,7 +11,7 @@ from cnnkit.render.html import Content
 from cnnkit.render.report_words import confidence
 from cnnkit.render.tables import by_class, shape
 from cnnkit.results import CorruptionCurve, Evaluation, GradientAttack, LayerRow, ModelSummary, Report, Robustness
-from cnnkit.words import counted, megabytes, percent, share
+from cnnkit.words import counted, megabytes, part_of, percent, share
 
 _ALL_LAYERS = 60
 """Rows up to which every layer is listed; of more, the outermost ones."""
@@ -110,9 +110,9 @@ def corruptions(found: Report) -> Iterable[Content]:
 
 
 def _subject(result: Robustness, found: Report) -> str:
-    every = found.evaluation is not None and found.evaluation.images == result.images
-    chosen = "" if every else f", chosen by seed {result.seed}"
-    return f"{counted(result.images, 'image')} of {result.data}, {result.split}{chosen}"
+    total = result.split_images or (found.evaluation.images if found.evaluation is not None else 0)
+    chosen = "" if result.images == total else f", chosen by seed {result.seed}"
+    return f"{part_of(result.images, total, 'image')} of {result.data}, {result.split}{chosen}"
 
 
 def _corruption(curve: CorruptionCurve, clean: float, found: Report) -> Content:

@@ -12,7 +12,7 @@ from cnnkit.render.html import Content
 from cnnkit.render.report_words import duration, reference
 from cnnkit.render.tables import shape
 from cnnkit.results import EpochRecord, Report, SplitRecord
-from cnnkit.words import counted, percent, share
+from cnnkit.words import counted, part_of, percent, share
 
 _OFF = (0, 0.0, False, "", None, "none", "auto", "content")
 _ONLY_WITH = {
@@ -119,7 +119,7 @@ def curves(found: Report) -> Iterable[Content]:
         (
             f"{record.epoch} (best)" if record is best else str(record.epoch),
             f"{record.train_loss:.4f}",
-            percent(record.train_accuracy, of=train),
+            percent(record.train_accuracy, of=record.train_images or train),
             f"{record.validation_loss:.4f}",
             percent(record.validation_accuracy, of=validation),
             f"{record.seconds:.1f}",
@@ -129,6 +129,10 @@ def curves(found: Report) -> Iterable[Content]:
     caption = "By epoch" if shown is records else f"The first epochs, the best and the last of {len(records):,}"
     columns = ("Epoch", "Loss", "Accuracy", "Validation loss", "Validation accuracy", "Seconds")
     yield html.table(caption, columns, rows, align="lrrrrr")
+    last = records[-1]
+    if last.train_images and not last.dry_run and train - last.train_images > 1:  # one that is left over makes no batch
+        some = part_of(last.train_images, train, "image")
+        yield html.note(f"Training ended within epoch {last.epoch}: its loss and accuracy are of {some}.")
 
 
 def _images(found: Report, split: str) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cnnkit.results import Evaluation, Report
-from cnnkit.words import counted, percent, sentence, share
+from cnnkit.results import Evaluation, Report, Robustness
+from cnnkit.words import counted, part_of, percent, sentence, share
 
 _MIDDLE = 2
 """Place of severity 3 of 5."""
@@ -131,21 +131,28 @@ def _robustness(found: Report) -> Iterable[str]:
         curves, images = found.corruptions.corruptions, found.corruptions.images
         worst = min(curves, key=lambda curve: curve.accuracies[_MIDDLE])
         best = max(curves, key=lambda curve: curve.accuracies[_MIDDLE])
+        some = _some(found.corruptions)
         least, most = (percent(curve.accuracies[_MIDDLE], of=images) for curve in (worst, best))
         if least == most:
-            yield f"Of {counted(len(curves), 'corruption')} of medium severity, each leaves {least} right."
+            yield f"Of {counted(len(curves), 'corruption')} of medium severity, each leaves {least} right{some}."
         else:
             yield (
                 f"Of {counted(len(curves), 'corruption')} of medium severity, {worst.name} hurts most, "
-                f"leaving {least} right, and {best.name} least, leaving {most}."
+                f"leaving {least} right, and {best.name} least, leaving {most}{some}."
             )
     pgd = next((a for a in found.attacks.attacks if a.attack == "pgd"), None) if found.attacks else None
     if found.attacks is not None and pgd is not None:
         weak, strong = (percent(pgd.accuracies[at], of=found.attacks.images) for at in (0, -1))
         yield (
             f"An attacker who knows it and may change every pixel by {pgd.epsilons[0]:.0%} of the range from black to "
-            f"white leaves {weak} right; by {pgd.epsilons[-1]:.0%}, {strong}."
+            f"white leaves {weak} right; by {pgd.epsilons[-1]:.0%}, {strong}{_some(found.attacks)}."
         )
+
+
+def _some(result: Robustness) -> str:
+    """Say how many images the figures are of, where these are not all."""
+    images, total = result.images, result.split_images
+    return f" (of {part_of(images, total, f'{result.split} image')})" if images < total else ""
 
 
 def _file(found: Report) -> Iterable[str]:

@@ -15,7 +15,7 @@ from cnnkit.render import console, contact_sheet
 from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save
 from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
-from cnnkit.words import counted, percent, plain_percent, probability, share
+from cnnkit.words import counted, part_of, percent, plain_percent, probability, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def show(result: Robustness) -> None:
     """Draw what was found, a table for each part."""
     out = console.out()
     if result.accuracy is not None:
-        title = f"{result.model} on {result.data}, {result.split}: {counted(result.images, 'image')}, {result.engine}"
+        title = f"{result.model} on {result.data}, {result.split}: {_measured(result)}, {result.engine}"
         console.say(out, Text(title, "bold"))
         out.print(Text.assemble(share(result.accuracy, of=result.images), " right as they are", style="green"))
         out.print()
@@ -49,6 +49,10 @@ def show(result: Robustness) -> None:
         console.titled(out, _fooling_title(result.fooling), _fooling(result.fooling))
     for note in result.notes:
         console.say(out, Text(f"{console.printable(note)}.", "yellow"))
+
+
+def _measured(result: Robustness) -> str:
+    return part_of(result.images, result.split_images, "image")
 
 
 def _corruptions(curves: Sequence[CorruptionCurve], images: int) -> Table:
@@ -135,7 +139,7 @@ def plot(result: Robustness, path: Path) -> None:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.4 * columns, 0.5 + 3.9 * rows), layout="constrained")
-    figure.suptitle(f"{result.model} on {result.data}: {counted(result.images, 'image')}", parse_math=False)
+    figure.suptitle(f"{result.model} on {result.data}: {_measured(result)}", parse_math=False)
     places = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, draw in zip(places, panels, strict=False):
         draw(axes)

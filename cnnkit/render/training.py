@@ -24,7 +24,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.words import counted, percent, share
+from cnnkit.words import counted, part_of, percent, share
 
 _LISTED = 20
 """Classes that are named with their numbers of images."""
@@ -255,7 +255,8 @@ class _Display:
         self.console.print(Text.assemble(row, (about, "dim")), soft_wrap=True)
 
     def _epoch(self, event: EpochRecord) -> None:
-        train = percent(event.train_accuracy, of=self.images.train)
+        images = event.train_images or self.images.train
+        train = percent(event.train_accuracy, of=images)
         validation = percent(event.validation_accuracy, of=self.images.validation)
         row = (
             f"{event.epoch:>5}  {_loss(event.train_loss):>10}  {train:>8}  "
@@ -263,7 +264,10 @@ class _Display:
             f"{event.images_per_second:>9,.0f}  {event.seconds:>7.1f}"
         )
         dry = (" dry run" if event.dry_run else "", "yellow")
-        self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green"), dry), soft_wrap=True)
+        # One image that is left over makes no batch.
+        part = not event.dry_run and images < min(self.images.train, self.recipe.batch_size * self.steps)
+        some = (f" {part_of(images, self.images.train, 'image')}" if part else "", "yellow")
+        self.console.print(Text.assemble(row, (" best" if event.is_best else "", "green"), dry, some), soft_wrap=True)
 
     def stopped(self, records: list[EpochRecord]) -> None:
         best = [record for record in records if record.is_best]

@@ -29,7 +29,7 @@ def show(result: Verification) -> None:
         )
     table.add_section()
     table.add_row(
-        "all",
+        "before it failed" if result.run_error else "all",
         f"{found.images_count:,}",
         _difference(found.max_absolute_difference),
         _difference(found.mean_absolute_difference),

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from cnnkit.results.mistakes import TrainingImage as TrainingImage
     from cnnkit.results.precision import LayerError as LayerError
     from cnnkit.results.precision import Measured as Measured
+    from cnnkit.results.precision import OutOfRange as OutOfRange
     from cnnkit.results.precision import PrecisionReport as PrecisionReport
     from cnnkit.results.prediction import ClassScore as ClassScore
     from cnnkit.results.prediction import Prediction as Prediction
@@ -139,6 +140,7 @@ _HOMES = {
     "TrainingImage": "mistakes",
     "LayerError": "precision",
     "Measured": "precision",
+    "OutOfRange": "precision",
     "PrecisionReport": "precision",
     "TritonModel": "triton",
     "LayerFailure": "inspection",

@@ -37,6 +37,23 @@ class LayerError:
 
 
 @dataclass(frozen=True)
+class OutOfRange:
+    """Something that float16 cannot hold.
+
+    Attributes:
+        layer: the layer in the PyTorch network that has the weights, or the node in the ONNX graph.
+        operator: in the ONNX graph.
+        what: the operator's weights, or the values that it gives for some image.
+        largest: magnitude. Beyond 65504 numbers become infinite; below 7.6e-6, weights vanish or keep few digits.
+    """
+
+    layer: str
+    operator: str
+    what: Literal["weights", "values"]
+    largest: float
+
+
+@dataclass(frozen=True)
 class PrecisionReport:
     """A file in reduced precision against the same network in float32.
 
@@ -50,13 +67,18 @@ class PrecisionReport:
         engine: what ran both files.
         batch: images in each timed call.
         top1_agreement: fraction of the images with the same first class as in PyTorch.
-        in_range: whether all logits are finite numbers, and for fp16 also the values of the layers before them.
+        in_range: whether all logits are finite numbers, and nothing is in `out_of_range`.
         accuracy_budget_points: percentage points that the accuracy may fall.
         speed_up: how many times as fast as float32 it is, in one interleaved run.
         speed_up_interval: 95% confidence interval of that.
         layers: with weights, those with the largest errors of their own first; none for fp16.
         objections: why it should not take the place of the float32 file; none where it may.
         warnings: what a user should know of the images.
+        out_of_range: for fp16, the weights of all operators and their values for `images` images that it cannot hold,
+            in the order of the graph.
+        kept_fp32: for fp16, the operators that stay in float32, as "LayerNormalization norm1".
+        rounded_accuracy: for fp16, with each operator's output rounded to float16, as on a GPU; None for int8.
+        rounded_agreement: fraction of the images with the same first class as in PyTorch, rounded likewise.
     """
 
     precision: Literal["fp16", "int8"]
@@ -78,3 +100,7 @@ class PrecisionReport:
     layers: tuple[LayerError, ...]
     objections: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    out_of_range: tuple[OutOfRange, ...] = ()
+    kept_fp32: tuple[str, ...] = ()
+    rounded_accuracy: float | None = None
+    rounded_agreement: float | None = None

@@ -152,11 +152,13 @@ class Robustness:
 
     Attributes:
         images: that were looked at, chosen by `seed` where they are not all of the split; 0 where none were needed.
+            All accuracies are of these.
         accuracy: on these as they are; None where there are none.
         corruptions, attacks, flips, fooling: what was asked for; empty, or None, otherwise.
         notes: what was left out and why, as sentences without their full stop.
         folder: that the images are in; None where none was named.
         warnings: what a user should know of the images.
+        split_images: in the whole split; 0 where none were needed.
     """
 
     model: str
@@ -174,3 +176,4 @@ class Robustness:
     folder: Path | None
     seconds: float
     warnings: tuple[str, ...] = ()
+    split_images: int = 0

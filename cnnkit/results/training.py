@@ -101,7 +101,8 @@ class StepProgress:
 class EpochRecord:
     """One epoch of training; `is_best` by validation accuracy. Losses are means over the images.
 
-    The figures of a dry run are of a few images and do not count.
+    The figures of a dry run are of a few images and do not count. `train_images` is how many images the training's loss
+    and accuracy are of: fewer than there are where `max_seconds` ended the epoch; 0 in runs of versions before 0.2.
     """
 
     epoch: int
@@ -114,6 +115,7 @@ class EpochRecord:
     images_per_second: float
     is_best: bool
     dry_run: bool = False
+    train_images: int = 0
 
 
 @dataclass(frozen=True)

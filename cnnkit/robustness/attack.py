@@ -190,6 +190,7 @@ def attack_network(
         folder=options.output,
         seconds=time.monotonic() - started,
         warnings=found.warnings,
+        split_images=found.split_images,
     )
 
 
@@ -204,6 +205,7 @@ class _Found:
     subject: Subject | None = None
     data: str | None = None
     split: str | None = None
+    split_images: int = 0
     warnings: tuple[str, ...] = ()
     corruptions: list[CorruptionCurve] = field(default_factory=list)
     attacks: list[GradientAttack] = field(default_factory=list)
@@ -227,7 +229,9 @@ def _attack(
     if set(options.only) - {"fooling"}:
         loaded, used = yield from load_for(classifier.card, classifier.name, **images)
         found.data, found.split, found.warnings = loaded.name, used, loaded.warnings
-        subject = yield from _subject(classifier, options, loaded.filled(used))
+        chosen = loaded.filled(used)
+        found.split_images = len(chosen)
+        subject = yield from _subject(classifier, options, chosen)
         found.subject = subject
         yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:

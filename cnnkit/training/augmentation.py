@@ -13,7 +13,20 @@ from cnnkit.training.randomness import generator
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a batch is varied; angles in degrees, shifts and warps as shares of half the image side."""
+    """How far a batch is varied. On a non-square image, angles and lengths are those of its pixels.
+
+    Attributes:
+        rotation: farthest angle in degrees.
+        scale: farthest change in size, as a share: 0.2 is from 1/1.2 to 1.2 times.
+        aspect: farthest change of width to height, as a share.
+        shear: farthest tangent of the angle that an upright line leans by.
+        shift: farthest way in each direction, as a share of half the width and of half the height.
+        warp: farthest way of the points of a 4x4 net, as a share of half the shorter side in both directions.
+        stroke: how much of a stroke of one more or one less pixel is mixed in.
+        blur: how much of a 3x3 mean is mixed in.
+        contrast: how much of the contrast may be lost.
+        mirror: whether left and right change places in half of the images.
+    """
 
     rotation: float = 0.0
     scale: float = 0.0
@@ -57,6 +70,9 @@ class Augmentation:
 
     def _grid(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Return where each output pixel looks in the input: [N, H, W, 2] in [-1, 1]."""
+        height, width = images.shape[2:]
+        # [-1, 1] is another length across than down: where x and y mix, one is expressed in the other's unit.
+        taller = height / width
         angle = numbers[:, 0] * math.radians(self.rotation)
         scale = torch.exp(numbers[:, 1] * math.log1p(self.scale))
         aspect = torch.exp(numbers[:, 2] * math.log1p(self.aspect) / 2)
@@ -67,16 +83,17 @@ class Augmentation:
             across = across * torch.where(numbers[:, 6] < 0, -1.0, 1.0)
         theta = torch.stack(
             [
-                torch.stack([cos * across, (shear * cos - sin) * down, numbers[:, 4] * self.shift], 1),
-                torch.stack([sin * across, (shear * sin + cos) * down, numbers[:, 5] * self.shift], 1),
+                torch.stack([cos * across, (shear * cos - sin) * down * taller, numbers[:, 4] * self.shift], 1),
+                torch.stack([sin * across / taller, (shear * sin + cos) * down, numbers[:, 5] * self.shift], 1),
             ],
             1,
         )
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         if self.warp:
             knots = numbers[:, 10:].reshape(-1, 2, _KNOTS, _KNOTS) * self.warp
-            field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
-            grid = grid + field.permute(0, 2, 3, 1)
+            field = F.interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+            shorter = min(height, width)
+            grid = grid + field * field.new_tensor([shorter / width, shorter / height])
         return grid
 
 

@@ -46,6 +46,7 @@ class Board:
             return
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             split, _, what = name.partition("_")
+            split += " (dry run)" * record.dry_run
             self._writer.add_scalar(f"{what}/{split}", getattr(record, name), record.epoch)
         self._writer.add_scalar("learning rate", record.learning_rate, record.epoch)
         self._writer.add_scalar("images per second", record.images_per_second, record.epoch)

@@ -247,6 +247,7 @@ class Engine:
             is_best=best is None
             or (validation_accuracy, -validation_loss) > (best.validation_accuracy, -best.validation_loss),
             dry_run=self.recipe.limit_batches > 0,
+            train_images=images,
         )
         if record.is_best:
             # Saved before it counts as best: a state must not speak of a best epoch without a file.

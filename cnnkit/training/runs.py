@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,8 @@ def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        # Files of versions before 0.2 lack the last column.
-        known = [f for f in _COLUMNS if f.name != "dry_run" or (rows and f.name in rows[0])]
+        # Files of versions before 0.2 lack the last columns.
+        known = [f for f in _COLUMNS if f.default is MISSING or (rows and f.name in rows[0])]
         return tuple(EpochRecord(**{f.name: _READERS[f.type](row[f.name]) for f in known}) for row in rows)
     except OSError as error:
         raise CheckpointError(f"cannot read the epochs of the run from {path}: {error.strerror or error}.") from error

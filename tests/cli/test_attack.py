@@ -27,6 +27,7 @@ def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("attack", photos_run, *FAST, "--steps", 3, "-o", folder, "--plot", plot)
     assert result.exit_code == 0, result.output
     for title in (
+        "all: 8 of 20 images, ",
         "8 of 8 (100%) right as they are",
         "Accuracy by severity of a corruption",
         "Accuracy by radius in L∞, pixels counted as 0 to 1, pgd of 3 steps",
@@ -54,8 +55,9 @@ def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
     found = answer["data"]
     assert set(found) == {
         "model", "engine", "data", "split", "images", "seed", "accuracy", "corruptions", "attacks", "flips", "fooling",
-        "notes", "folder", "seconds", "warnings",
+        "notes", "folder", "seconds", "warnings", "split_images",
     }  # fmt: skip
+    assert (found["images"], found["split_images"]) == (8, 20)
     (pgd,) = found["attacks"]
     assert set(pgd) == {"attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples"}
     assert (pgd["norm"], pgd["epsilons"]) == ("linf", [8 / 255, 0.3])

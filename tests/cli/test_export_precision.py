@@ -58,7 +58,7 @@ def test_a_refusal_shows_what_was_measured_and_exits_3(as_json: bool, ruined: Pa
         assert set(found["data"]) == {
             "precision", "data", "trained_on", "split", "images", "test_images", "calibration", "engine", "batch",
             "fp32", "reduced", "top1_agreement", "in_range", "accuracy_budget_points", "speed_up", "speed_up_interval",
-            "layers", "objections", "warnings",
+            "layers", "objections", "warnings", "out_of_range", "kept_fp32", "rounded_accuracy", "rounded_agreement",
         }  # fmt: skip
         assert found["data"]["layers"][0]["name"] == "middle"
         assert set(found["data"]["layers"][0]) == {"name", "operator", "alone_snr_db", "together_snr_db"}
@@ -71,6 +71,30 @@ def test_a_refusal_shows_what_was_measured_and_exits_3(as_json: bool, ruined: Pa
         assert "middle" in result.stdout
         assert "accuracy 50% against 100%" in result.stderr
         assert result.stderr.endswith("No file was written; --force writes it all the same.\n")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_float16_cannot_hold_is_shown(
+    as_json: bool, photos: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "nets")
+    recipe = api.default_recipe("tinynets:Squaring", data=str(photos), epochs=1, learning_rate=1e-9)
+    list(api.train(recipe, runs_dir=tmp_path, device="cpu"))
+    run = next(tmp_path.iterdir())
+    result = cli("export", run, "--onnx", "--precision", "fp16", "--trust-code", "--force", *["--json"] * as_json)
+    assert result.exit_code == 3
+    assert not list(run.glob("*.onnx"))
+    if as_json:
+        data = json.loads(result.stdout)["data"]
+        assert data["in_range"] is False
+        first = data["out_of_range"][0]
+        assert (first["operator"], first["what"]) == ("Mul", "values")
+        assert first["largest"] > 65504
+        assert [name.split()[0] for name in data["kept_fp32"]] == ["ReduceSum", "Softmax"]
+    else:
+        assert "Mul node_mul" in result.stdout
+        assert "Kept in fp32" in result.stdout
+        assert "leave the range of fp16, first in layer node_mul" in " ".join(result.stderr.split())
 
 
 def test_force_writes_it_beside_the_other_and_says_why_not(ruined: Path, cli: Cli) -> None:

@@ -68,7 +68,7 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
     assert [epoch["epoch"] for epoch in found["data"]["epochs"]] == [1, 2]
     assert set(found["data"]["epochs"][0]) == {
         "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds",
-        "images_per_second", "is_best", "dry_run",
+        "images_per_second", "is_best", "dry_run", "train_images",
     }  # fmt: skip
     assert set(found["data"]["result"]) == {
         "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",

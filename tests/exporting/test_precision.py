@@ -307,6 +307,23 @@ def test_values_beyond_float16_are_refused_even_by_force(photos: Path, tmp_path:
     assert not list(run.glob("*.onnx"))
 
 
+def test_values_that_vanish_in_float16_are_refused_where_the_cpu_keeps_them(photos: Path, tmp_path: Path) -> None:
+    run = train("tinynets:Fading", photos, tmp_path / "runs")
+    with pytest.raises(PrecisionError, match=r"On a GPU, .* points of accuracy") as caught:
+        api.export(run, precision="fp16", trust_code=True, device="cpu")
+    report = caught.value.result
+    assert isinstance(report, PrecisionReport)
+    assert (report.reduced.accuracy, report.rounded_accuracy) == (1.0, 0.5)
+
+
+def test_networks_of_the_zoo_fit_into_float16(fp16: ExportResult) -> None:
+    report = fp16.precision
+    assert report is not None
+    assert (report.in_range, report.out_of_range) == (True, ())
+    assert report.rounded_agreement == 1.0
+    assert report.kept_fp32 == ("Softmax node_softmax",)
+
+
 def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train("lenet", photos, tmp_path / "runs", epochs=1)
 

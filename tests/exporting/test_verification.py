@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_more_scores_than_classes_are_found_out(checkpoints: Path, tmp_path: Pat
     assert not found.passed
     assert not found.stored
     assert found.run_error == "it gives 4 scores an image, not 2"
+    assert re.match(r"1 of \d+ images of ", found.certificate.images)
     assert found.divergence is not None
     assert found.divergence.node == "Concat planted"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cnnkit.render import precision
-from cnnkit.results import LayerError, Measured, PrecisionReport
+from cnnkit.results import LayerError, Measured, OutOfRange, PrecisionReport
 
 NAMES = ("stage3.block.conv", "stage1.block.conv", "stage1.conv", "stage2.block.conv", "conv", "fc")
 
@@ -65,3 +65,18 @@ def test_data_that_the_network_was_not_trained_on_is_said(
 ) -> None:
     precision.report(replace(report, trained_on=False))
     assert "The network was not trained on cifar10-jpeg." in capsys.readouterr().out
+
+
+def test_what_is_out_of_range_and_what_is_kept_is_listed(
+    report: PrecisionReport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond = tuple(OutOfRange(f"block{n}.conv", "Conv", "values", 70_000.0 * n) for n in range(1, 8))
+    kept = ("LayerNormalization norm1", "LayerNormalization norm2", "Softmax node_softmax")
+    fp16 = replace(report, precision="fp16", layers=(), calibration="", out_of_range=beyond, kept_fp32=kept)
+    precision.report(replace(fp16, rounded_accuracy=0.5, rounded_agreement=0.25))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "(5 of 7)" in shown
+    assert ["7e+04" in shown, "block5.conv" in shown, "block6.conv" in shown] == [True, True, False]
+    assert "accuracy 50.0%, same first class 25.0%" in " ".join(shown.split())
+    assert "Kept in fp32: 2 LayerNormalization, Softmax." in shown

@@ -380,7 +380,19 @@ def test_a_choice_by_seed_is_said_where_there_was_one(make: Make) -> None:
     assert found.evaluation is not None
     for images, chosen in ((500, True), (found.evaluation.images, False)):
         parts = {name: replace(getattr(found, name), images=images) for name in ("corruptions", "attacks")}
-        assert report.page(replace(found, **parts)).count("chosen by seed 0") == 2 * chosen
+        page = report.page(replace(found, **parts))
+        assert page.count("chosen by seed 0") == 2 * chosen
+
+
+def test_the_summary_says_where_figures_are_of_a_part(make: Make) -> None:
+    found = make()
+    for total, some in ((10_000, True), (0, False)):
+        changed = {
+            name: replace(getattr(found, name), images=500, split_images=total) for name in ("corruptions", "attacks")
+        }
+        assert report.page(replace(found, **changed)).count("500 of 10,000 images of ") == 2 * some
+        said = " ".join(sentences(replace(found, **changed)))
+        assert said.count("(of 500 of 10,000 test images)") == 2 * some
 
 
 def test_corruptions_that_hurt_alike_are_not_told_apart(make: Make) -> None:

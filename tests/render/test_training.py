@@ -61,6 +61,14 @@ def run(*events: TrainingEvent, ends: type[BaseException] | None = None) -> Gene
         raise ends
 
 
+def test_an_epoch_that_was_cut_short_says_of_how_many_images_it_is(capsys: Captured) -> None:
+    cut = replace(SECOND, train_images=3200)
+    whole = replace(FIRST, train_images=48_000)
+    assert training.show(run(STARTED, whole, cut, FINISHED), RECIPE, as_json=False) is None
+    rows = capsys.readouterr().err.splitlines()[-2:]
+    assert ["3,200 of 48,000 images" in row for row in rows] == [False, True]
+
+
 def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
     assert training.show(run(*EVENTS), RECIPE, as_json=False) is None
     out, err = capsys.readouterr()

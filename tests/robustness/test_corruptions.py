@@ -129,6 +129,35 @@ def test_a_rotation_turns_about_the_centre_either_way() -> None:
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 14, atol=0.1)
 
 
+@pytest.mark.parametrize("size", [(64, 32), (32, 64)], ids=str)
+def test_on_narrow_images_rotations_keep_angles_and_lengths_are_shares_of_the_shorter_side(
+    size: tuple[int, int],
+) -> None:
+    middle = (np.array(size) - 1) / 2
+    for way in ((8, 0), (0, 8), (6, -6)):
+        images = np.zeros((20, *size, 1), np.uint8)
+        row, column = (round(float(place)) for place in middle + way)
+        images[:, row - 1 : row + 2, column - 1 : column + 2] = 240
+        before = centre(images[0]) - middle
+        after = np.array([centre(image) for image in at(images, "rotation", 3)]) - middle
+        turned = np.degrees(np.arctan2(after[:, 0], after[:, 1]) - np.arctan2(before[0], before[1]))
+        np.testing.assert_allclose(np.abs((turned + 180) % 360 - 180), 30, atol=0.5)
+        np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(before), atol=0.1)
+        ways = np.array([centre(image) for image in at(images, "shift", 4)]) - middle - before
+        np.testing.assert_allclose(np.linalg.norm(ways, axis=1), 0.16 * 32, atol=0.1)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (32, 64)], ids=str)
+def test_an_elastic_deformation_goes_as_far_across_as_down(size: tuple[int, int]) -> None:
+    y, x = (np.linspace(0, 255, side).astype(np.uint8) for side in size)
+    slopes = np.stack(np.broadcast_arrays(x, y[:, None]), -1)[None].repeat(30, 0)
+    slopes = np.concatenate([slopes, slopes[..., :1]], -1)
+    ways = (at(slopes, "elastic", 3).astype(float) - slopes)[:, 5:-5, 5:-5]
+    across, down = (np.sqrt(np.square(ways[..., axis] / (255 / (size[1 - axis] - 1))).mean()) for axis in (0, 1))
+    assert across == pytest.approx(down, rel=0.15)
+    assert np.hypot(across, down) == pytest.approx(0.045 * 32, rel=0.25)
+
+
 def test_what_comes_in_from_outside_is_the_edge() -> None:
     image = np.full((20, 20, 20, 3), 77, np.uint8)
     for name in ("shift", "rotation", "elastic"):

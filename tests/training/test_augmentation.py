@@ -1,10 +1,12 @@
 """Augmentation: seeded for each image on its own, and harmless to what it must not change."""
 
+import math
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from cnnkit.training import shapes
 from cnnkit.training.augmentation import AUGMENTATIONS, Augmentation
@@ -118,3 +120,95 @@ def test_mirroring_turns_about_half_of_the_images(images: torch.Tensor) -> None:
     kept = sum(torch.allclose(image, images[0], atol=1e-4) for image in varied)
     assert mirrored + kept == 200
     assert 60 < mirrored < 140
+
+
+SIZES = [(64, 32), (32, 64), (48, 48)]
+COLUMN = {"rotation": 0, "scale": 1, "aspect": 2, "shear": 3, "right": 4, "down": 5, "mirror": 6}
+
+
+def moved(vary: Augmentation, size: tuple[int, int], points: np.ndarray, **drawn: float) -> np.ndarray:
+    """Return where points end, columns and rows from the centre of the image [N, 2]; `drawn` are the random numbers."""
+    y, x = np.mgrid[: size[0], : size[1]] - (np.array(size).reshape(2, 1, 1) - 1) / 2
+    far = np.square(x - points[:, :1, None]) + np.square(y - points[:, 1:, None])
+    numbers = torch.zeros_like(vary.draw(1, seed=0, epoch=1))
+    for name, number in drawn.items():
+        numbers[:, COLUMN[name]] = number
+    given = torch.from_numpy(np.exp(-far / 4)).float()[:, None]
+    light = vary.apply(given, numbers.expand(len(points), -1)).squeeze(1).double().numpy()
+    light /= light.sum((1, 2), keepdims=True)
+    return np.stack([(light * x).sum((1, 2)), (light * y).sum((1, 2))], 1)
+
+
+CROSS = np.array([(8, 0), (0, 8), (-8, 0), (0, -8), (6, 6), (-6, 6)], float)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("angle", [-40.0, 15.0, 90.0])
+def test_a_rotation_turns_every_line_by_its_angle_and_keeps_its_length(size: tuple[int, int], angle: float) -> None:
+    ends = moved(Augmentation(rotation=90), size, CROSS, rotation=angle / 90)
+    turned = np.degrees(np.arctan2(ends[:, 1], ends[:, 0]) - np.arctan2(CROSS[:, 1], CROSS[:, 0]))
+    np.testing.assert_allclose((turned + angle + 180) % 360 - 180, 0, atol=0.5)
+    np.testing.assert_allclose(np.linalg.norm(ends, axis=1), np.linalg.norm(CROSS, axis=1), atol=0.05)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_scale_keeps_the_aspect_ratio_and_aspect_and_shear_are_those_of_the_pixels(size: tuple[int, int]) -> None:
+    smaller = moved(Augmentation(scale=1, rotation=60), size, CROSS, scale=1, rotation=0.5)
+    np.testing.assert_allclose(np.linalg.norm(smaller, axis=1), np.linalg.norm(CROSS, axis=1) / 2, atol=0.05)
+    wide, tall = moved(Augmentation(aspect=1), size, CROSS[:2], aspect=-1)
+    assert (wide[0] / 8, tall[1] / 8) == pytest.approx((math.sqrt(2), 1 / math.sqrt(2)), abs=0.01)
+    across, upright = moved(Augmentation(shear=0.5), size, CROSS[:2], shear=1)
+    np.testing.assert_allclose(across, (8, 0), atol=0.05)
+    assert upright[0] / upright[1] == pytest.approx(-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_shift_is_a_share_of_half_the_width_and_of_half_the_height(size: tuple[int, int]) -> None:
+    (found,) = moved(Augmentation(shift=0.5), size, np.zeros((1, 2)), right=-0.5, down=-1)
+    np.testing.assert_allclose(found, (size[1] / 8, size[0] / 4), atol=0.05)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_warp_goes_as_far_across_as_down(size: tuple[int, int]) -> None:
+    vary = Augmentation(warp=0.1)
+    numbers = vary.draw(300, seed=0, epoch=1)
+    y, x = torch.meshgrid(torch.linspace(0, 1, size[0]), torch.linspace(0, 1, size[1]), indexing="ij")
+    slopes = torch.stack([x, y]).expand(300, 2, *size)  # they show from how far a pixel was taken
+    ways = (vary.apply(slopes, numbers) - slopes) * torch.tensor([size[1] - 1, size[0] - 1]).view(2, 1, 1)
+    across, down = ways[:, :, 8:-8, 8:-8].square().mean((0, 2, 3)).sqrt().tolist()
+    assert across == pytest.approx(down, rel=0.1)
+    assert 0.2 < across / (0.1 * min(size) / 2) < 0.6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_square_images_are_varied_as_by_one_matrix_in_shares_of_the_side(name: str, images: torch.Tensor) -> None:
+    vary = augmentation(name)
+    if not isinstance(vary, Augmentation):
+        return
+    numbers = vary.draw(12, seed=5, epoch=1)
+    angle, shear = numbers[:, 0] * math.radians(vary.rotation), numbers[:, 3] * vary.shear
+    scale, aspect = (
+        torch.exp(numbers[:, 1] * math.log1p(vary.scale)),
+        torch.exp(numbers[:, 2] * math.log1p(vary.aspect) / 2),
+    )
+    across = scale * aspect * (torch.where(numbers[:, 6] < 0, -1.0, 1.0) if vary.mirror else 1)
+    down, cos, sin = scale / aspect, angle.cos(), angle.sin()
+    rows = [
+        [cos * across, (shear * cos - sin) * down, numbers[:, 4] * vary.shift],
+        [sin * across, (shear * sin + cos) * down, numbers[:, 5] * vary.shift],
+    ]
+    theta = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    if vary.warp:
+        knots = numbers[:, 10:].reshape(-1, 2, 4, 4) * vary.warp
+        field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1)
+    expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    geometry = Augmentation(
+        **{
+            field.name: getattr(vary, field.name)
+            for field in fields(vary)
+            if field.name not in {"stroke", "blur", "contrast"}
+        }
+    )
+    assert torch.equal(geometry.apply(images, numbers), expected.clamp(0, 1))

@@ -131,3 +131,9 @@ def test_without_tensorboard_the_pip_line_is_the_error(tmp_path: Path, monkeypat
     with pytest.raises(MissingDependencyError, match=r"pip install 'cnnkit\[tensorboard\]'"):
         train(Recipe(**FAST), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_curves_of_a_dry_run_say_so(tmp_path: Path) -> None:
+    run = train(Recipe(**{**FAST, "limit_batches": 1}), tmp_path).run
+    assert {"loss/train (dry run)", "accuracy/validation (dry run)"} <= curves(run).keys()
+    assert not curves(run).keys() & {"loss/train", "accuracy/validation"}

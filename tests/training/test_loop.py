@@ -388,6 +388,10 @@ def test_time_ends_a_run_within_an_epoch_that_is_measured_all_the_same(tmp_path:
     # One step was enough, and counts only its own images.
     (only,), _ = train(tmp_path, epochs=1, limit_batches=1, validation_fraction=0.2)
     assert record.train_loss == only.train_loss
+    # The figures say of how many images they are.
+    (whole, *_), _ = train(tmp_path)
+    assert 0 < record.train_images == only.train_images < whole.train_images
+    assert read_metrics(finished.run) == (record,)
 
 
 def test_enough_time_changes_nothing(tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ def test_metrics_are_a_line_for_each_epoch_and_replace_the_older_ones(tmp_path: 
         write_metrics(tmp_path / "metrics.csv", records)
     assert (tmp_path / "metrics.csv").read_bytes().decode() == (
         "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,learning_rate,seconds,images_per_second,"
-        "is_best,dry_run\n"
-        "1,0.5,0.25,0.75,0.125,0.001,2.5,10000.0,True,False\n"
-        "2,0.30000000000000004,1.0,1e-09,1.0,5e-324,3,2,False,True\n"
+        "is_best,dry_run,train_images\n"
+        "1,0.5,0.25,0.75,0.125,0.001,2.5,10000.0,True,False,0\n"
+        "2,0.30000000000000004,1.0,1e-09,1.0,5e-324,3,2,False,True,0\n"
     )
     assert list(read_metrics(tmp_path)) == records
 

@@ -204,7 +204,12 @@ def photos_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cnnkit import api
 
     recipe = api.default_recipe(
-        "softmax-regression", data=str(photos), epochs=10, learning_rate=0.002, normalisation="standard"
+        "softmax-regression",
+        data=str(photos),
+        input_shape=(1, 28, 28),
+        epochs=10,
+        learning_rate=0.002,
+        normalisation="standard",
     )
     runs = tmp_path_factory.mktemp("runs")
     records = list(api.train(recipe, runs_dir=runs, device="cpu"))

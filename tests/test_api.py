@@ -26,7 +26,7 @@ SIGNATURES = {
         "(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None, "
         "provider=None, torch=False)"
     ),
-    "create_model": "(name, num_classes=None)",
+    "create_model": "(name, num_classes=None, input_shape=None)",
     "train": (
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
         "trust_code=False)"
@@ -34,7 +34,7 @@ SIGNATURES = {
     "default_recipe": "(model, /, **changes)",
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, skip_damaged=False, device='auto', "
-        "trust_code=False)"
+        "trust_code=False, untrained=False, seed=0, input_shape=None)"
     ),
     "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
     "export": (
@@ -169,7 +169,8 @@ def test_default_recipes_are_those_of_the_registry_with_changes() -> None:
     [
         ("lenett", {}, UnknownNameError),
         ("lenet", {"epoch": 3}, UsageError),
-        ("lenet", {"epochs": 0}, UsageError),
+        ("lenet", {"epochs": -1}, UsageError),
+        ("lenet", {"weights": "lenet-mnist", "normalisation": "standard"}, UsageError),
     ],
 )
 def test_recipes_that_make_no_sense_are_refused(model: str, changes: dict[str, object], error: type[Exception]) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cnnkit.api.serving import served_models as served_models
     from cnnkit.api.training import create_model as create_model
     from cnnkit.api.training import default_recipe as default_recipe
+    from cnnkit.api.training import recipe_over as recipe_over
     from cnnkit.api.training import run_recipe as run_recipe
     from cnnkit.api.training import train as train
     from cnnkit.api.training import train_events as train_events
@@ -53,7 +54,7 @@ _HOMES = {
     "proving": ("export", "export_triton", "verification_steps", "verify"),
     "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),
-    "training": ("create_model", "default_recipe", "run_recipe", "train", "train_events"),
+    "training": ("create_model", "default_recipe", "recipe_over", "run_recipe", "train", "train_events"),
 }
 
 

@@ -139,7 +139,7 @@ def run_recipe(run: str | Path) -> "Recipe":
     return recipe_of(Path(run).expanduser())
 
 
-def default_recipe(model: str, base: "Mapping[str, Any] | None" = None, /, **changes: Any) -> "Recipe":
+def default_recipe(model: str, /, **changes: Any) -> "Recipe":
     """Return the recipe that a network is trained by unless told otherwise, with `changes` applied.
 
     Fields that lose their effect by the changes get their defaults; a change without effect is an error.
@@ -149,7 +149,6 @@ def default_recipe(model: str, base: "Mapping[str, Any] | None" = None, /, **cha
 
     Args:
         model: a registered network, `torchvision/NAME` or `package.module:factory`.
-        base: fields that come between the network's own recipe and the changes, as from a `run.toml`.
         changes: values by field; None changes nothing.
 
     Raises:
@@ -160,6 +159,11 @@ def default_recipe(model: str, base: "Mapping[str, Any] | None" = None, /, **cha
     >>> cnnkit.default_recipe("mnist-cnn", epochs=2).learning_rate
     0.001
     """
+    return recipe_over(model, {}, changes)
+
+
+def recipe_over(model: str, base: "Mapping[str, Any]", changes: "Mapping[str, Any]") -> "Recipe":
+    """Return what `default_recipe` does, with the fields of `base`, as of a `run.toml`, between the two."""
     from cnnkit.recipe import Recipe, is_whole
 
     reference = registry.resolve(model)
@@ -169,7 +173,6 @@ def default_recipe(model: str, base: "Mapping[str, Any] | None" = None, /, **cha
         own = {"model": model, "normalisation": "standard"}
     else:
         raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
-    base = base or {}
     if not is_whole(base):
         Recipe.layered(own, base, strict=base)  # what is written by hand has an effect, or is refused
     given = {name: value for name, value in changes.items() if value is not None}

@@ -161,7 +161,7 @@ def command(
     from cnnkit import api
 
     changes = {option: value for option, value in context.params.items() if option in Recipe.model_fields}
-    recipe = api.default_recipe(name, given, **changes | {"input_shape": shape_of(input), "model": name})
+    recipe = api.recipe_over(name, given, changes | {"input_shape": shape_of(input), "model": name})
     if config is not None and is_of_earlier_version(given) and recipe.split_by == "content":
         console.warning(
             f"{config} was written before version 0.2, when the seed divided the images; this run divides them by "

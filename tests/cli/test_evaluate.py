@@ -124,10 +124,10 @@ def test_a_checkpoint_of_another_architecture_is_refused(photos_run: Path, tmp_p
     _, card = networks.load_network(str(photos_run))
     state = safetensors.torch.load_file(photos_run / "best.safetensors")
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(safetensors.torch.save(state, {CARD_KEY: replace(card, model="lenet").to_json()}))
+    path.write_bytes(safetensors.torch.save(state, {CARD_KEY: replace(card, model="mlp").to_json()}))
     result = cli("evaluate", path)
     assert result.exit_code == 1
-    assert f"{path} does not fit the network 'lenet' that its card names" in result.stderr
+    assert f"{path} does not fit the network 'mlp' that its card names" in result.stderr
 
 
 def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: Cli) -> None:

@@ -110,8 +110,8 @@ def test_a_traceback_is_shown_on_demand_only(process: Process) -> None:
     assert (debug.returncode, debug.stdout) == (1, "")
     assert debug.stderr.startswith("Traceback (most recent call last)")
     assert "UnknownNameError: there is no model 'nosuch'." in debug.stderr
-    assert process("--debug", "train", "lenet", "--epochs", "0").returncode == 2
-    assert json.loads(process("--debug", "train", "lenet", "--epochs", "0", "--json").stdout)["status"] == "error"
+    assert process("--debug", "train", "lenet", "--epochs", "-1").returncode == 2
+    assert json.loads(process("--debug", "train", "lenet", "--epochs", "-1", "--json").stdout)["status"] == "error"
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback(program: str) -> None:

@@ -64,7 +64,8 @@ def test_a_run_is_summarised(tiny_run: Path, cli: Cli) -> None:
     ("arguments", "code", "message"),
     [
         (["lenett"], 1, "there is no model 'lenett'. Did you mean lenet"),
-        (["lenet", "--input", "3x28x28"], 1, "conv1 (Conv2d) expects 1 channel, got 3: the input would have to be 1×"),
+        (["tinynets:Linear", "--input", "1x8x8"], 1, "fc (Linear) expects 192 features, got 64: the input would have"),
+        (["lenet", "--input", "1x8x8"], 2, "1×8×8; the smallest that it can take are 12×12"),
         (["lenet", "--input", "28x"], 2, "'28x' is not channels × height × width, as in 3x32x32"),
         (["lenet", "--input", "1x28x28", "--input", "10"], 2, "lenet takes input, and 2 inputs were given"),
         (["lenet", "--columns", "kernl"], 2, "there is no column 'kernl'. Did you mean kernel?"),
@@ -74,35 +75,42 @@ def test_a_run_is_summarised(tiny_run: Path, cli: Cli) -> None:
         (["nowhere.safetensors"], 1, "there is no file nowhere.safetensors"),
     ],
 )
+@pytest.mark.usefixtures("nets")
 def test_what_cannot_be_summarised_is_said(arguments: list[str], code: int, message: str, cli: Cli) -> None:
     result = cli("summary", *arguments)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.split())
 
 
+@pytest.mark.usefixtures("nets")
 def test_the_rows_that_were_reached_come_before_the_error(cli: Cli) -> None:
-    result = cli("summary", "lenet", "--input", "1x64x64")
+    result = cli("summary", "tinynets:Regular", "--input", "3x16x16")
     assert result.exit_code == 1
-    assert [line.split()[0] for line in result.stdout.splitlines()[3:11]] == [
-        "conv1", "sigmoid1", "pool1", "conv2", "sigmoid2", "pool2", "flatten", "fc1",
-    ]  # fmt: skip
+    rows = [line.split()[0] for line in result.stdout.splitlines()[3:7]]
+    assert rows == ["conv", "norm", "drop", "head"]
     assert result.stderr == (
-        "error: fc1 (Linear) expects 400 features, got 3136: the input would have to be 28×28, it is 64×64.\n"
+        "error: head (Linear) expects 128 features, got 512: the input would have to be 8×8, it is 16×16.\n"
     )
 
 
+@pytest.mark.usefixtures("nets")
 def test_the_envelope_of_an_error_has_the_rows(cli: Cli) -> None:
-    result = cli("summary", "lenet", "--input", "1x64x64", "--json")
+    result = cli("summary", "tinynets:Regular", "--input", "3x16x16", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["status"], found["errors"][0]["code"]) == (1, "error", "forward")
-    assert [row["name"] for row in found["data"]["layers"]][-2:] == ["flatten", "fc1"]
+    assert [row["name"] for row in found["data"]["layers"]][-2:] == ["drop", "head"]
     assert found["data"]["failure"] == {
-        "layer": "fc1",
+        "layer": "head",
         "kind": "Linear",
-        "given": [[3136]],
-        "reason": "expects 400 features, got 3136",
-        "fitting_input": [1, 28, 28],
+        "given": [[512]],
+        "reason": "expects 128 features, got 512",
+        "fitting_input": [3, 8, 8],
     }
+
+
+def test_a_registered_network_is_built_for_the_input(cli: Cli) -> None:
+    found = json.loads(cli("summary", "lenet", "--input", "3x32x32", "--json").stdout)["data"]
+    assert (found["input_shapes"], found["parameters"]) == ([[3, 32, 32]], 83_126)
 
 
 def test_forms_and_columns_are_passed_on(cli: Cli, tmp_path: Path) -> None:

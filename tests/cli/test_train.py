@@ -37,13 +37,14 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     assert "test " in best
     assert path == str(run / "best.safetensors")
     rows = result.stderr.splitlines()
-    assert rows[0].startswith("softmax-regression (1,570 parameters) on ")
+    assert rows[0].startswith("softmax-regression (722 parameters) on ")
     assert rows[0].endswith(": 12 images to train, 4 to validate, 4 to test; cpu")
     assert rows[1] == "2 classes: dark (10), light (10)"
-    assert rows[2] == "images: 12×10 RGB to 28×28 grey, contain"
+    assert rows[2] == "images: 12×10 RGB, as they are"
     assert rows[3].startswith("sgd, learning rate 0.05, batch 60")
     assert rows[4] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
-    assert [row.split()[0] for row in rows[5:]] == ["1", "2"]
+    assert [row.split()[0] for row in rows[5:]] == ["0", "1", "2"]
+    assert rows[5].endswith("  before training")
     assert {p.name for p in run.iterdir()} == {
         "run.toml", "metrics.csv", "curves.png", "split.csv", "best.safetensors", "state.safetensors",
         "state.previous.safetensors",
@@ -56,13 +57,14 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
     result = cli("train", *FAST, "--data", photos, "--runs-dir", tmp_path, "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["status"], found["warnings"], found["errors"]) == (0, "ok", [], [])
-    assert set(found["data"]) == {"recipe", "data", "epochs", "result"}
+    assert set(found["data"]) == {"recipe", "data", "start", "epochs", "result"}
+    assert set(found["data"]["start"]) == {"validation_loss", "validation_accuracy", "images", "dry_run"}
     assert found["data"]["data"] == {
         "classes": [
             {"label": "dark", "train": 6, "validation": 2, "test": 2},
             {"label": "light", "train": 6, "validation": 2, "test": 2},
         ],
-        "preparation": "12×10 RGB to 28×28 grey, contain",
+        "preparation": "12×10 RGB, as they are",
         "skipped": [],
     }
     assert [epoch["epoch"] for epoch in found["data"]["epochs"]] == [1, 2]
@@ -78,9 +80,9 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
 
 
 CONFIG = {
-    "data": "mnist", "input_shape": (3, 9, 9), "weights": "lenet", "freeze": False, "epochs": 9, "batch_size": 5,
+    "data": "folder", "input_shape": (3, 9, 9), "weights": "", "freeze": False, "epochs": 9, "batch_size": 5,
     "max_seconds": 1.0, "patience": 1, "limit_batches": 3, "optimizer": "adamw", "learning_rate": 0.5,
-    "schedule": "cosine", "warmup_epochs": 1.0, "decay_epochs": 5, "decay_factor": 0.2, "momentum": 0.1,
+    "schedule": "step", "warmup_epochs": 1.0, "decay_epochs": 5, "decay_factor": 0.2, "momentum": 0.0,
     "nesterov": False, "weight_decay": 0.5, "clip_norm": 0.1, "ema": 0.2, "label_smoothing": 0.3,
     "class_weights": "none", "mixup": 0.0, "adversarial_training": 0.2, "adversarial_steps": 2,
     "adversarial_step_size": 0.1, "initialisation": "default", "normalisation": "unit",
@@ -90,14 +92,13 @@ CONFIG = {
 }  # fmt: skip
 CHANGES = {
     "freeze": True, "epochs": 1, "batch_size": 7, "max_seconds": 1000.0, "patience": 2, "limit_batches": 1,
-    "optimizer": "sgd", "learning_rate": 0.004, "schedule": "step", "warmup_epochs": 0.5, "decay_epochs": 2,
-    "decay_factor": 0.3, "momentum": 0.3, "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
+    "optimizer": "sgd", "learning_rate": 0.004, "schedule": "cosine", "warmup_epochs": 0.5, "momentum": 0.3,
+    "nesterov": True, "weight_decay": 0.01, "clip_norm": 1.5, "ema": 0.9,
     "label_smoothing": 0.1, "class_weights": "balanced", "mixup": 0.4, "adversarial_training": 0.1,
-    "adversarial_steps": 3, "adversarial_step_size": 0.05, "initialisation": "xavier",
-    "normalisation": "standard", "augmentation": "crops", "fit": "cover", "crop_fraction": 0.8,
-    "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4, "split_seed": 4, "split_by": "path",
-    "skip_damaged": True, "allow_overlap": True, "seed": 11, "precision": "bf16", "compile": False,
-    "tensorboard": True,
+    "adversarial_steps": 3, "adversarial_step_size": 0.05, "augmentation": "crops", "fit": "cover",
+    "crop_fraction": 0.8, "interpolation": "bicubic", "validation_fraction": 0.3, "test_fraction": 0.4,
+    "split_seed": 4, "split_by": "path", "skip_damaged": True, "allow_overlap": True, "seed": 11,
+    "precision": "bf16", "compile": False, "tensorboard": True,
 }  # fmt: skip
 
 
@@ -114,11 +115,22 @@ def test_every_field_of_the_recipe_can_be_overridden(photos: Path, photos_run: P
     result = cli("train", "--config", config, *options, "--input", "1x28x28", "--runs-dir", tmp_path)
     assert result.exit_code == 0, result.output
     recipe = Recipe.from_toml(tmp_path / "softmax-regression-photos-1" / "run.toml")
-    expected = {**changes, "input_shape": (1, 28, 28)}
+    # The falls of the step schedule go with it, and the scale of the pixels is that of the weights.
+    expected = {**changes, "input_shape": (1, 28, 28), "normalisation": "weights"}
     assert recipe == Recipe(model="softmax-regression", **expected)
     # Each one was something else before; of the only loss there is, nothing else can be said.
     assert {name for name, value in expected.items() if CONFIG[name] == value} == set()
-    assert set(expected) | {"model", "loss"} == set(Recipe.model_fields)
+    others = {"model", "loss", "initialisation", "decay_epochs", "decay_factor"}
+    assert set(expected) | others == set(Recipe.model_fields)
+
+
+def test_the_first_weights_and_the_scale_of_the_pixels_can_be_chosen(photos: Path, tmp_path: Path, cli: Cli) -> None:
+    schedule = ("--schedule", "step", "--decay-epochs", 2, "--decay-factor", 0.3)
+    options = ("--initialisation", "xavier", "--normalisation", "standard", *schedule, "--runs-dir", tmp_path)
+    assert cli("train", *FAST, "--data", photos, *options).exit_code == 0
+    recipe = Recipe.from_toml(tmp_path / "softmax-regression-photos-1" / "run.toml")
+    assert (recipe.initialisation, recipe.normalisation) == ("xavier", "standard")
+    assert (recipe.schedule, recipe.decay_epochs, recipe.decay_factor) == ("step", 2, 0.3)
 
 
 def test_config_repeats_a_run_bit_for_bit_and_options_override_it(photos: Path, tmp_path: Path, cli: Cli) -> None:
@@ -137,7 +149,8 @@ def test_config_repeats_a_run_bit_for_bit_and_options_override_it(photos: Path, 
         ("[recipe]\nepochs = 3\n", "say what to train"),
         ("[other]\n", "has no [recipe] table"),
         ("epochs = ", "cannot read the recipe"),
-        ("[recipe]\nmodel = 'mlp'\nepochs = 0\n", "epochs: Input should be greater than or equal to 1"),
+        ("[recipe]\nmodel = 'mlp'\nepochs = -1\n", "epochs: Input should be greater than or equal to 0"),
+        ("[recipe]\nmodel = 'mlp'\nmomentum = 0.9\n", "momentum 0.9 has no effect"),
         ("[recipe]\nmodel = 'mlp'\nepoch = 2\n", "epoch: there is no such field (did you mean epochs"),
         ("[recipe]\nmodel = 5\n", "model"),
         (None, "cannot read the recipe"),
@@ -156,7 +169,7 @@ def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str,
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--epochs=0", "epochs: Input should be greater than or equal to 1"),
+        ("--epochs=-1", "epochs: Input should be greater than or equal to 0"),
         ("--batch-size=-1", "batch_size"),
         ("--optimizer=adma", "optimizer: Input should be 'sgd', 'adam', 'adamw' or 'rmsprop', got 'adma'"),
         ("--lr=0", "learning_rate: Input should be greater than 0, got 0.0"),
@@ -167,13 +180,16 @@ def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str,
         ("--warmup-epochs=100", "warmup_epochs 100 leaves nothing of"),
         ("--decay-factor=1", "decay_factor"),
         ("--momentum=1", "momentum"),
-        ("--nesterov", "nesterov needs sgd with a momentum"),
+        ("--nesterov", "nesterov True has no effect without sgd and a momentum"),
+        ("--momentum=0.5", "momentum 0.5 has no effect"),
+        ("--decay-epochs=3", "decay_epochs 3 has no effect without the step schedule"),
+        ("--test-fraction=0.3", "test_fraction 0.3 has no effect"),
         ("--clip-norm=-1", "clip_norm"),
         ("--ema=1", "ema"),
         ("--label-smoothing=1", "label_smoothing"),
         ("--class-weights=some", "class_weights: Input should be 'none' or 'balanced'"),
         ("--mixup=-1", "mixup"),
-        ("--freeze", "name the ones to start from with weights"),
+        ("--freeze", "freeze True has no effect without weights"),
         ("--precision=fp8", "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
         ("--checkpoint-every=-1", "-1 is not a whole number"),
         ("--nproc=0", "0 is not a whole number"),
@@ -209,7 +225,7 @@ def test_a_value_outside_its_range_is_wrong_usage(option: str, message: str, tmp
         (["torchvision/resnet81", "--data", "shapes"], "Did you mean"),
         (["mlp", "--data", "mnits"], "error: there is no data set 'mnits'. Did you mean mnist"),
         (["mlp", "--data", "./nowhere"], "error: there is no image folder nowhere"),
-        (["lenet", "--data", "shapes", "--input", "3x28x28"], "lenet cannot take images of 3×28×28"),
+        (["lenet", "--data", "shapes", "--input", "3x8x8"], "lenet cannot take images of 3×8×8; the smallest"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(arguments: list[str], message: str, tmp_path: Path, cli: Cli) -> None:

@@ -98,7 +98,7 @@ def test_the_way_of_the_pixels_is_chosen_said_and_kept_in_the_card(
         with Image.open(path) as image:
             image.resize((16, 12)).save(path)
     folder = own_photos if kind == "png" else as_jpeg(own_photos, size=(16, 12))
-    result = train("--data", folder, *options)
+    result = train("--data", folder, "--input", "1x28x28", *options)
     form = networks.load_checkpoint(run_of(result) / "best.safetensors", "best")[1].preprocessing
     assert (form.fit, form.crop, form.interpolation) == (fit, crop, interpolation)
     assert result.stderr.splitlines()[2].endswith(said)

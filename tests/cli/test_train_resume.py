@@ -47,7 +47,7 @@ def test_json_of_a_run_that_went_on_is_that_of_the_whole_run(train: Cli, cli: Cl
         (["--resume", f"runs/{RUN}", "--seed", "1"], "seed was 0 and is 1"),
         (["--resume", f"runs/{RUN}", "--data", "mnist"], "and is 'mnist'"),
         (["--resume", f"runs/{RUN}", "--lr", "1", "--ema", "0.5"], "learning_rate was 0.001 and is 1.0; ema was"),
-        (["--resume", f"runs/{RUN}", "--input", "3x9x9"], "input_shape was None and is (3, 9, 9)"),
+        (["--resume", f"runs/{RUN}", "--input", "3x9x9"], "input_shape was (3, 8, 8) and is (3, 9, 9)"),
     ],
 )
 def test_what_cannot_go_on_is_wrong_usage(

@@ -60,7 +60,8 @@ class AttackOptions:
         norms: that `fgsm` and `pgd` are measured by; None for both, and for L∞ where radii are given.
         epsilons: the radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
         steps: of `pgd`.
-        step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
+        step_size: of `pgd`, in pixels scaled to [0, 1]; None for two radii at first, shrinking to nothing.
+        restarts: of `pgd`: random places that it begins at, for each loss.
         images: chosen by seed; 0 for all of the split.
         targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
@@ -73,6 +74,7 @@ class AttackOptions:
     epsilons: tuple[float, ...] | None = None
     steps: int = 20
     step_size: float | None = None
+    restarts: int = 1
     images: int = 1000
     targets: tuple[str, ...] | None = None
     seed: int = 0
@@ -82,7 +84,8 @@ class AttackOptions:
     def __post_init__(self) -> None:
         _require_known("--only", self.only, PARTS)
         _require_known("--norm", self.measures, tuple(EPSILONS))
-        for name, value, least in (("steps", self.steps, 1), ("images", self.images, 0), ("seed", self.seed, 0)):
+        numbers = (("steps", self.steps, 1), ("restarts", self.restarts, 1), ("images", self.images, 0))
+        for name, value, least in (*numbers, ("seed", self.seed, 0)):
             if value < least:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
@@ -259,7 +262,14 @@ def _attack_images(
     for norm, part in product(options.measures, wanted):
         if pixels is not None:
             attacked = yield from gradient_attack(
-                subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
+                subject,
+                pixels,
+                part,
+                norm,
+                radii[norm],
+                steps=options.steps,
+                step_size=options.step_size,
+                restarts=options.restarts,
             )
             found.attacks.append(attacked)
     for kind in CORRUPTIONS * ("flip" in options.only):

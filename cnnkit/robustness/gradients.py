@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results.robustness import Norm
+from cnnkit.robustness.lastlayer import unsquashed
+from cnnkit.robustness.losses import cross_entropy
 
 
 class PixelNetwork:
@@ -27,6 +29,11 @@ class PixelNetwork:
         logits: Tensor = self.network((pixels - self.mean) / self.std)
         return logits
 
+    def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores that answers go by, and those that gradients go by, both float32 [N, classes]."""
+        scores, followed = unsquashed(self.network, (pixels - self.mean) / self.std)
+        return scores.float(), followed.float()
+
     def require_gradients(self, pixels: Tensor, name: str) -> None:
         """Make sure, with some images, that the scores follow the pixels by gradients.
 
@@ -36,15 +43,17 @@ class PixelNetwork:
         try:
             moved = pixels.clone().requires_grad_()
             with torch.enable_grad():
+                followed = self.scores(moved)[1]
                 # No sum of theirs that is the same for all answers, as that of probabilities is.
-                (gradient,) = torch.autograd.grad(self(moved).square().sum(), moved)
+                weights = torch.arange(1.0, 1 + followed.shape[1], device=self.device)
+                (gradient,) = torch.autograd.grad((followed * weights).sum(), moved)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UsageError(
                 f"{name} gives no gradient of its scores by its pixels ({reason}), which fgsm and pgd follow. "
                 "Leave them out: --only corruptions,flip"
             ) from error
-        if not gradient.any():
+        if not finite(gradient).any():
             raise UsageError(
                 f"the gradient of {name} is zero on all images that were tried, so fgsm and pgd have nothing to "
                 "follow. Leave them out: --only corruptions,flip"
@@ -91,11 +100,20 @@ def pgd(
         # Only pixels are asked for, so that nothing is computed for the weights.
         moved = (images + change).clamp_(0, 1).requires_grad_()
         with torch.enable_grad():
-            loss = F.cross_entropy(network(moved).float(), targets, reduction="sum")
+            loss = cross_entropy(network(moved).float(), targets).sum()
         (gradient,) = torch.autograd.grad(loss, moved)
-        change = (moved.detach() - images).add_(_direction(gradient, norm), alpha=step_size)
-        change = _project(change, epsilon, norm)
+        change = advanced(moved.detach() - images, gradient, epsilon=epsilon, norm=norm, size=step_size)
     return (images + change).clamp_(0, 1)
+
+
+def advanced(change: Tensor, gradient: Tensor, *, epsilon: float, norm: Norm, size: float) -> Tensor:
+    """Return a change [N, C, H, W] one step further along a gradient, back in the ball; `change` is written over."""
+    return _project(change.add_(_direction(finite(gradient), norm), alpha=size), epsilon, norm)
+
+
+def finite(gradient: Tensor) -> Tensor:
+    """Return a gradient whose values that are no numbers, as those of a root at 0, are zero: no way to go."""
+    return gradient.nan_to_num(nan=0.0)
 
 
 def random_start(like: Tensor, *, epsilon: float, norm: Norm = "linf", source: torch.Generator) -> Tensor:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.errors import CheckpointError
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels, decode, encoded
 from cnnkit.results.robustness import FooledImage
 from cnnkit.runtime.classifier import Network, softmax
+from cnnkit.words import counted
 
 EXAMPLES = 10
 """Images of a kind that are kept as pictures."""
@@ -62,8 +64,20 @@ class Subject:
             yield positions[start : start + self.batch_size]
 
     def answers(self, pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the first class of each image and its probability, both [N]."""
-        shares = softmax(self.network.logits(pixels))
+        """Return the first class of each image and its probability, both [N].
+
+        Raises:
+            CheckpointError: they are no probabilities, so that nothing tells whether the answer is right.
+        """
+        with np.errstate(invalid="ignore"):
+            shares = softmax(self.network.logits(pixels))
+        bad = int((~np.isfinite(shares)).any(1).sum())
+        if bad:
+            raise CheckpointError(
+                f"{self.network.card.model} gives scores that are not finite numbers for {counted(bad, 'image')} of "
+                f"{len(pixels):,} that were changed, so its robustness cannot be measured. Attack it less, with a "
+                "smaller --epsilon or --only, to see where that begins."
+            )
         return shares.argmax(1), shares.max(1)
 
     def save(self, name: str, pixels: Pixels) -> Path | None:

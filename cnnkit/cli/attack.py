@@ -48,7 +48,7 @@ def command(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of pgd.", min=1)] = 20,
     step_size: Annotated[
-        float | None, typer.Option(help="Length of a step of pgd.", show_default="two radii, shrinking to nothing")
+        float | None, typer.Option(help="Length of a step of pgd.", show_default="the radius, shrinking to nothing")
     ] = None,
     restarts: Annotated[int, typer.Option(help="Random places that pgd begins at, for each loss.", min=1)] = 1,
     images: Annotated[int, typer.Option(help="Images to change, chosen by seed; 0: all of the split.", min=0)] = 1000,

@@ -60,7 +60,7 @@ class AttackOptions:
         norms: that `fgsm` and `pgd` are measured by; None for both, and for L∞ where radii are given.
         epsilons: the radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
         steps: of `pgd`.
-        step_size: of `pgd`, in pixels scaled to [0, 1]; None for two radii at first, shrinking to nothing.
+        step_size: of `pgd`, in pixels scaled to [0, 1]; None for the radius at first, shrinking to nothing.
         restarts: of `pgd`: random places that it begins at, for each loss.
         images: chosen by seed; 0 for all of the split.
         targets: labels of the classes that `fooling` makes an image for; None for all.

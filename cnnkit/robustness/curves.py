@@ -18,7 +18,7 @@ from cnnkit.results.robustness import (
 from cnnkit.robustness.corruptions import KINDS, SEVERITIES, corrupt
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.losses import LOSSES
-from cnnkit.robustness.searching import Search, climbs_of, first_step, reachable
+from cnnkit.robustness.searching import Search, climbs_of, reachable
 from cnnkit.robustness.subject import EXAMPLES, Subject
 
 
@@ -86,7 +86,7 @@ def gradient_attack(
         shown = dict(sorted(fooled.items()))
         kind = f"{attack}-{norm}-{epsilon:.4g}"
         examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in shown.items()]
-    sizes = [epsilon if attack == "fgsm" else step_size or first_step(epsilon) for epsilon in epsilons]
+    sizes = [epsilon if attack == "fgsm" else step_size or epsilon for epsilon in epsilons]
     return GradientAttack(
         attack,
         norm,

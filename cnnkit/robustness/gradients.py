@@ -53,7 +53,7 @@ class PixelNetwork:
                 f"{name} gives no gradient of its scores by its pixels ({reason}), which fgsm and pgd follow. "
                 "Leave them out: --only corruptions,flip"
             ) from error
-        if not finite(gradient).any():
+        if not unit(gradient).any():
             raise UsageError(
                 f"the gradient of {name} is zero on all images that were tried, so fgsm and pgd have nothing to "
                 "follow. Leave them out: --only corruptions,flip"
@@ -102,18 +102,25 @@ def pgd(
         with torch.enable_grad():
             loss = cross_entropy(network(moved).float(), targets).sum()
         (gradient,) = torch.autograd.grad(loss, moved)
-        change = advanced(moved.detach() - images, gradient, epsilon=epsilon, norm=norm, size=step_size)
+        change = advanced(moved.detach() - images, unit(gradient), epsilon=epsilon, norm=norm, size=step_size)
     return (images + change).clamp_(0, 1)
 
 
-def advanced(change: Tensor, gradient: Tensor, *, epsilon: float, norm: Norm, size: float) -> Tensor:
-    """Return a change [N, C, H, W] one step further along a gradient, back in the ball; `change` is written over."""
-    return _project(change.add_(_direction(finite(gradient), norm), alpha=size), epsilon, norm)
+def advanced(change: Tensor, way: Tensor, *, epsilon: float, norm: Norm, size: float) -> Tensor:
+    """Return a change [N, C, H, W] one step further along a way, back in the ball; `change` is written over."""
+    return _project(change.add_(_direction(way, norm), alpha=size), epsilon, norm)
 
 
-def finite(gradient: Tensor) -> Tensor:
-    """Return a gradient whose values that are no numbers, as those of a root at 0, are zero: no way to go."""
-    return gradient.nan_to_num(nan=0.0)
+def unit(gradient: Tensor) -> Tensor:
+    """Return gradients [N, C, H, W], each divided by its mean absolute value; where they are no numbers, zero.
+
+    So it is with a root at 0, or where something overflows: no way to go.
+    """
+    # Squares or sums of very small or very large ones would be nothing in float32, or infinite.
+    gradient = gradient.nan_to_num(nan=0.0)
+    largest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+    flat = (gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)).flatten(1)
+    return (flat / flat.abs().mean(1, keepdim=True).clamp_min(1 / flat.shape[1])).view(gradient.shape)
 
 
 def random_start(like: Tensor, *, epsilon: float, norm: Norm = "linf", source: torch.Generator) -> Tensor:
@@ -125,13 +132,8 @@ def random_start(like: Tensor, *, epsilon: float, norm: Norm = "linf", source: t
     return direction * (epsilon * radius)
 
 
-def _direction(gradient: Tensor, norm: Norm) -> Tensor:
-    if norm == "linf":
-        return gradient.sign()
-    # A network that is sure of itself has gradients whose squares are nothing in float32.
-    flat = gradient.flatten(1)
-    flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-    return F.normalize(flat).view(gradient.shape)
+def _direction(way: Tensor, norm: Norm) -> Tensor:
+    return way.sign() if norm == "linf" else F.normalize(way.flatten(1)).view(way.shape)
 
 
 def _project(change: Tensor, epsilon: float, norm: Norm) -> Tensor:

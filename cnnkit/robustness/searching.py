@@ -11,12 +11,12 @@ from torch import Tensor
 
 from cnnkit.pictures import Pixels, encoded
 from cnnkit.results.robustness import AttackName, Norm
-from cnnkit.robustness.gradients import PixelNetwork, advanced, finite, random_start, to_pixels
+from cnnkit.robustness.gradients import PixelNetwork, advanced, random_start, to_pixels, unit
 from cnnkit.robustness.losses import LOSSES, Loss
 from cnnkit.robustness.subject import Subject, from_png
 
-_FIRST_STEP = 2.0
-"""Radii that the first step of PGD is long; it leads from anywhere to anywhere in the ball, in each value."""
+_MEMORY = 0.5
+"""What each step of PGD keeps of the direction before it: momentum (Dong et al., "Boosting adversarial attacks", 2018)."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,15 @@ def climbs_of(
         attack: `fgsm`, a step of the radius up each loss; or `pgd`, the same, and then many steps from random places.
         epsilon: the radius.
         steps: of `pgd`.
-        step_size: of `pgd`; None for steps that begin with two radii and shrink to nothing, along half a cosine.
+        step_size: of `pgd`; None for steps that begin with the radius and shrink to nothing, along half a cosine.
         restarts: random places for each loss.
     """
     climbs = [Climb(loss, (epsilon,)) for loss in LOSSES.values()]
     if attack == "pgd":
-        sizes = [step_size or first_step(epsilon) * (1 + math.cos(math.pi * at / steps)) / 2 for at in range(steps)]
+        sizes = [step_size or epsilon * (1 + math.cos(math.pi * at / steps)) / 2 for at in range(steps)]
         starts = enumerate(loss for _ in range(restarts) for loss in LOSSES.values())
         climbs += [Climb(loss, tuple(sizes), start) for start, loss in starts]
     return tuple(climbs)
-
-
-def first_step(epsilon: float) -> float:
-    """Return the length of the first step of PGD where none was given."""
-    return _FIRST_STEP * epsilon
 
 
 @dataclass
@@ -99,22 +94,24 @@ class Search:
         at = np.arange(len(positions))
         whole, images, targets = self._tensors(positions)
         change = self._start(positions, images, climb.start)
+        way = torch.zeros_like(images)
         for size in climb.sizes:
             moved = (images + change).clamp_(0, 1).requires_grad_()
             with torch.enable_grad():
                 scores, followed = self.network.scores(moved)
                 loss = climb.loss(followed, targets).sum()
             (gradient,) = torch.autograd.grad(loss, moved)
-            moved = moved.detach()
-            halted[at] = (finite(gradient).flatten(1) == 0).all(1).cpu().numpy()
+            moved, gradient = moved.detach(), unit(gradient)
+            halted[at] = ~gradient.flatten(1).any(1).cpu().numpy()
             seems = (scores.detach().argmax(1) != targets).cpu()
-            change = advanced(moved - images, gradient, epsilon=self.epsilon, norm=self.norm, size=size)
+            way = _MEMORY * way + gradient
+            change = advanced(moved - images, way, epsilon=self.epsilon, norm=self.norm, size=size)
             if seems.any():
                 right[at[seems.numpy()]] = ~self._fools(positions[at[seems.numpy()]], moved[seems], whole[seems])
                 stay = torch.from_numpy(right[at])
-                at, change = at[stay.numpy()], change[stay]
+                at, change, way = at[stay.numpy()], change[stay], way[stay]
                 whole, images, targets = whole[stay], images[stay], targets[stay]
-            if halted[at].all():
+            if not way.any():
                 break
         if len(at):
             right[at] = ~self._fools(positions[at], (images + change).clamp_(0, 1), whole)

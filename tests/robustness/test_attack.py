@@ -48,7 +48,7 @@ def test_all_parts_are_there(whole: Robustness) -> None:
         assert len(curve.accuracies) == len(curve.amounts) == len(curve.samples) == 5
     for found in whole.attacks:
         assert found.epsilons == EPSILONS[found.norm]
-        assert found.step_sizes == tuple(e if found.attack == "fgsm" else 2 * e for e in found.epsilons)
+        assert found.step_sizes == found.epsilons
 
 
 def test_what_fools_is_in_the_folder_and_within_its_ball(whole: Robustness, photos_run: Path) -> None:

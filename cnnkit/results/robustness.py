@@ -164,9 +164,9 @@ class Robustness:
         images: that were looked at, chosen by `seed` where they are not all of the split; 0 where none were needed.
         accuracy: on these as they are; None where there are none.
         corruptions, attacks, flips, fooling: what was asked for; empty, or None, otherwise.
-        notes: what was left out and why, as sentences without their full stop.
+        notes: what was left out and why, and what no attack could follow, as sentences without their full stop.
         folder: that the images are in; None where none was named.
-        warnings: what a user should know of the images.
+        warnings: what a user should know of the images and of the figures.
     """
 
     model: str

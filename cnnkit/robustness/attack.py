@@ -39,6 +39,7 @@ from cnnkit.splits import SplitName
 from cnnkit.training.data import Split
 from cnnkit.training.evaluation import load_for, logits_by_batch
 from cnnkit.training.networks import TorchNetwork
+from cnnkit.words import agree, counted
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
     "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
@@ -189,10 +190,10 @@ def attack_network(
         attacks=tuple(found.attacks),
         flips=tuple(found.flips),
         fooling=fooling if found.fooling else None,
-        notes=notes,
+        notes=(*notes, *found.masked),
         folder=options.output,
         seconds=time.monotonic() - started,
-        warnings=found.warnings,
+        warnings=(*found.warnings, *found.masked),
     )
 
 
@@ -208,6 +209,7 @@ class _Found:
     data: str | None = None
     split: str | None = None
     warnings: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
     corruptions: list[CorruptionCurve] = field(default_factory=list)
     attacks: list[GradientAttack] = field(default_factory=list)
     flips: list[FlipSearch] = field(default_factory=list)
@@ -272,9 +274,27 @@ def _attack_images(
                 restarts=options.restarts,
             )
             found.attacks.append(attacked)
+    masked = masked_gradients(found.attacks, len(subject.images))
+    if masked:
+        found.masked = (masked,)
+        yield LoadNote(masked, warning=True)
     for kind in CORRUPTIONS * ("flip" in options.only):
         search = yield from flip_search(subject, kind)
         found.flips.append(search)
+
+
+def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> str | None:
+    """Say how many images count as right only because nothing could be followed there; None where there are none."""
+    most = max((count for attack in attacks for count in attack.without_gradient), default=0)
+    if not most:
+        return None
+    names = dict.fromkeys(attack.attack for attack in attacks if any(attack.without_gradient))
+    return (
+        f"under {' and '.join(names)}, up to {most:,} of {counted(images, 'image')} "
+        f"{agree(most, 'counts', 'count')} as right because no loss has a gradient there, as where a network saturates "
+        "or rounds (gradient masking): it may be less robust than these figures, and corruptions and flip, which need "
+        "no gradient, say more of it"
+    )
 
 
 def _subject(classifier: Classifier, options: AttackOptions, chosen: Split) -> Generator[Progress, None, Subject]:

@@ -156,7 +156,9 @@ def attacks(found: Report) -> Iterable[Content]:
     columns = ("Radius", *names, *(f"No gradient, {attack.attack.upper()}" for attack in masked))
     clean = percent(result.accuracy, of=result.images)
     unchanged = ("0", *[clean] * len(data), *[""] * len(masked))
-    table = html.table("Robust accuracy at most, by radius", columns, [unchanged, *rows], align="lrrrr")
+    table = html.table(
+        "Robust accuracy at most, by radius", columns, [unchanged, *rows], align="l" + "r" * (len(columns) - 1)
+    )
     yield html.grid([chart, table], wide=True)
     if found.examples:
         yield html.paragraph(f"Images that PGD turned at radius {radii[-1]:g}: on the left as they are.")

@@ -8,9 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.files import require_writable
@@ -29,17 +27,15 @@ from cnnkit.results.robustness import (
     Part,
     Robustness,
 )
-from cnnkit.robustness.curves import corruption_curve, gradient_attack
+from cnnkit.robustness.curves import corruption_curve, gradient_attack, masked_gradients
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.fooling import CONFIDENCE, fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
-from cnnkit.robustness.subject import Subject
+from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.splits import SplitName
-from cnnkit.training.data import Split
-from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
-from cnnkit.words import agree, counted
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
     "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
@@ -232,7 +228,10 @@ def _attack(
     if set(options.only) - {"fooling"}:
         loaded, used = yield from load_for(classifier.card, classifier.name, **images)
         found.data, found.split, found.warnings = loaded.name, used, loaded.warnings
-        subject = yield from _subject(classifier, options, loaded.filled(used))
+        chosen, place = loaded.filled(used), options.output
+        subject = yield from subject_of(
+            classifier, chosen, options.images, seed=options.seed, batch_size=options.batch_size, folder=place
+        )
         found.subject = subject
         yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:
@@ -281,41 +280,3 @@ def _attack_images(
     for kind in CORRUPTIONS * ("flip" in options.only):
         search = yield from flip_search(subject, kind)
         found.flips.append(search)
-
-
-def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> str | None:
-    """Say how many images count as right only because nothing could be followed there; None where there are none."""
-    most = max((count for attack in attacks for count in attack.without_gradient), default=0)
-    if not most:
-        return None
-    names = dict.fromkeys(attack.attack for attack in attacks if any(attack.without_gradient))
-    return (
-        f"under {' and '.join(names)}, up to {most:,} of {counted(images, 'image')} "
-        f"{agree(most, 'counts', 'count')} as right because no loss has a gradient there, as where a network saturates "
-        "or rounds (gradient masking): it may be less robust than these figures, and corruptions and flip, which need "
-        "no gradient, say more of it"
-    )
-
-
-def _subject(classifier: Classifier, options: AttackOptions, chosen: Split) -> Generator[Progress, None, Subject]:
-    """Choose among the images of a split, and see which ones the network gets right."""
-    numbers = np.arange(len(chosen))
-    if 0 < options.images < len(chosen):
-        numbers = np.sort(np.random.default_rng(options.seed).permutation(len(chosen))[: options.images])
-    looked_at = chosen.some(torch.from_numpy(numbers))
-    pixels = looked_at.take(torch.arange(len(numbers)))
-    answers = list[Tensor]()
-    for logits in logits_by_batch(classifier.network, classifier.name, looked_at, options.batch_size):
-        answers.append(logits.argmax(1))
-        yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
-    return Subject(
-        classifier.network,
-        classifier.card.labels,
-        pixels.numpy(),
-        looked_at.targets.numpy(),
-        numbers,
-        (torch.cat(answers) == looked_at.targets).numpy(),
-        options.batch_size,
-        options.seed,
-        options.output,
-    )

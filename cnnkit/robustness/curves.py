@@ -20,6 +20,7 @@ from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.losses import LOSSES
 from cnnkit.robustness.searching import Search, climbs_of, reachable
 from cnnkit.robustness.subject import EXAMPLES, Subject
+from cnnkit.words import agree, counted
 
 
 def corruption_curve(subject: Subject, name: CorruptionName) -> Generator[WorkProgress, None, CorruptionCurve]:
@@ -98,6 +99,20 @@ def gradient_attack(
         tuple(LOSSES),
         0 if attack == "fgsm" else restarts,
         tuple(without),
+    )
+
+
+def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> str | None:
+    """Say how many images count as right only because nothing could be followed there; None where there are none."""
+    most = max((count for attack in attacks for count in attack.without_gradient), default=0)
+    if not most:
+        return None
+    names = dict.fromkeys(attack.attack for attack in attacks if any(attack.without_gradient))
+    return (
+        f"under {' and '.join(names)}, up to {most:,} of {counted(images, 'image')} "
+        f"{agree(most, 'counts', 'count')} as right because no loss has a gradient there, as where a network saturates "
+        "or rounds (gradient masking): it may be less robust than these figures, and corruptions and flip, which need "
+        "no gradient, say more of it"
     )
 
 

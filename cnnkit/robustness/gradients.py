@@ -102,7 +102,9 @@ def pgd(
         with torch.enable_grad():
             loss = cross_entropy(network(moved).float(), targets).sum()
         (gradient,) = torch.autograd.grad(loss, moved)
-        change = advanced(moved.detach() - images, unit(gradient), epsilon=epsilon, norm=norm, size=step_size)
+        # A sign needs no unit; training takes this way many times.
+        way = gradient.nan_to_num(nan=0.0) if norm == "linf" else unit(gradient)
+        change = advanced(moved.detach() - images, way, epsilon=epsilon, norm=norm, size=step_size)
     return (images + change).clamp_(0, 1)
 
 

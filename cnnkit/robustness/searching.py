@@ -16,7 +16,7 @@ from cnnkit.robustness.losses import LOSSES, Loss
 from cnnkit.robustness.subject import Subject, from_png
 
 _MEMORY = 0.5
-"""What each step of PGD keeps of the way before it (Dong et al., "Boosting adversarial attacks with momentum", 2018)."""
+"""What each step of PGD keeps of the way before it (Dong et al., "Boosting adversarial attacks", 2018)."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
 DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. Every network of the zoo is
 attacked by PGD in L∞ at 0.1, with its last layer multiplied by 0.1, 1, 10, 30 and 100, which changes no answer; and by
 APGD-CE and APGD-DLR (Croce and Hein, 2020) of torchattacks, which is installed without its dependencies into a
-temporary folder. Of both the worst result of each image counts. The table in docs/robustness.md is written where every network
-was measured; the script ends with an error where a bar is missed.
+temporary folder. Of both the worst result of each image counts. The table in docs/robustness.md is written where every
+network was measured; the script ends with an error where a bar is missed.
 """
 
 import argparse

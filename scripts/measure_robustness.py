@@ -41,7 +41,7 @@ def attack(ref: str, data_dir: Path, steps: int, radii: tuple[float, ...], only:
 
 
 def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float, int]:
-    """Return the rows of the table for one network, its accuracy, that under PGD of 20 steps at 0.1, and images without gradient."""
+    """Return a network's rows of the table, its accuracy, that under PGD at 0.1, and the images without a gradient."""
     found = attack(ref, data_dir, 20, RADII, ("fgsm", "pgd"))
     # Were gradients hidden rather than harmless, many more steps would still find a way; and images without any would
     # be counted.

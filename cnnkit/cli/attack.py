@@ -72,8 +72,8 @@ def command(
 ) -> None:
     """Find out how little it takes to fool a network.
 
-    Accuracy under eight corruptions in five severities each; under FGSM and PGD by radius, counted on whole pixels read
-    back from PNG; the smallest corruption that flips each image; and an image of nothing for each class. Images are
+    Accuracy under eight corruptions in five severities each; upper bounds of the robust accuracy by radius, under FGSM
+    and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of nothing for each class. Images are
     changed as the network sees them. ONNX files do all that needs no gradients.
     """
     from cnnkit import api

@@ -73,8 +73,8 @@ def command(
     """Find out how little it takes to fool a network.
 
     Accuracy under eight corruptions in five severities each; upper bounds of the robust accuracy by radius, under FGSM
-    and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of nothing for each class. Images are
-    changed as the network sees them. ONNX files do all that needs no gradients.
+    and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of
+    nothing for each class. Images are changed as the network sees them. ONNX files do all that needs no gradients.
     """
     from cnnkit import api
     from cnnkit.render import console, plots, progress, robustness

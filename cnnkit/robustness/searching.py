@@ -40,7 +40,8 @@ def climbs_of(
     """Return what an attack tries, one after the other, until an image is fooled.
 
     Args:
-        attack: `fgsm`, a step of the radius up each loss; or `pgd`, the same, and then many steps from random places.
+        attack: `fgsm`, a step of the radius up each loss; or `pgd`, the same, and then many steps up each loss from
+            random places, and up the cross-entropy from the image itself.
         epsilon: the radius.
         steps: of `pgd`.
         step_size: of `pgd`; None for steps that begin with the radius and shrink to nothing, along half a cosine.
@@ -51,6 +52,7 @@ def climbs_of(
         sizes = [step_size or epsilon * (1 + math.cos(math.pi * at / steps)) / 2 for at in range(steps)]
         starts = enumerate(loss for _ in range(restarts) for loss in LOSSES.values())
         climbs += [Climb(loss, tuple(sizes), start) for start, loss in starts]
+        climbs.append(Climb(LOSSES["cross-entropy"], tuple(sizes)))  # the better of the two, from the image itself
     return tuple(climbs)
 
 

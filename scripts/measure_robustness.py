@@ -40,11 +40,13 @@ def attack(ref: str, data_dir: Path, steps: int, radii: tuple[float, ...], only:
     return found
 
 
-def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float]:
-    """Return the rows of the table for one network, its accuracy, and that under PGD of 20 steps at 0.1."""
+def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float, int]:
+    """Return a network's rows of the table, its accuracy, that under PGD at 0.1, and the images without a gradient."""
     found = attack(ref, data_dir, 20, RADII, ("fgsm", "pgd"))
-    # Were gradients hidden rather than harmless, many more steps would still find a way.
+    # Were gradients hidden rather than harmless, many more steps would still find a way; and images without any would
+    # be counted.
     longer = attack(ref, data_dir, 100, (AT,), ("pgd",))
+    hidden = sum(sum(curve.without_gradient) for curve in (*found.attacks, *longer.attacks))
     table = []
     for curve in (*found.attacks, *longer.attacks):
         by_radius = dict(zip(curve.epsilons, curve.accuracies, strict=True))
@@ -52,7 +54,7 @@ def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float]:
         label = "FGSM" if curve.attack == "fgsm" else f"PGD, {curve.steps} steps"
         table.append(f"| {name} | {label} | {found.accuracy:.2%} | {' | '.join(cells)} |")
     pgd = found.attacks[1]
-    return table, found.accuracy or 0.0, pgd.accuracies[pgd.epsilons.index(AT)]
+    return table, found.accuracy or 0.0, pgd.accuracies[pgd.epsilons.index(AT)], hidden
 
 
 def fooled(ref: str) -> tuple[int, int]:
@@ -84,8 +86,8 @@ def main() -> None:
                     flush=True,
                 )
             run = Path(folder) / f"{MODEL}-mnist-1"
-        plain, *_ = rows(f"{MODEL}, of the zoo", MODEL, given.data_dir)
-        trained, clean, robust = rows("the same, adversarially trained", str(run), given.data_dir)
+        plain, *_, unseen = rows(f"{MODEL}, of the zoo", MODEL, given.data_dir)
+        trained, clean, robust, hidden = rows("the same, adversarially trained", str(run), given.data_dir)
         counts = [fooled(MODEL), fooled(str(run))]
     radii = " | ".join(f"ε = {radius:g}" for radius in RADII)
     lines = [
@@ -93,6 +95,8 @@ def main() -> None:
         f"| --- | --- |{' --- |' * (1 + len(RADII))}",
         *plain,
         *trained,
+        "",
+        f"Images without a gradient, over all rows: {unseen + hidden}.",
         "",
         f"Fooling images that `predict` takes for their class with 99% or more: {counts[0][0]} of {counts[0][1]} "
         f"classes of the zoo's network, {counts[1][0]} of {counts[1][1]} after adversarial training.",

@@ -29,6 +29,7 @@ def attack(
     epsilons: "Sequence[float] | None" = None,
     steps: int = 20,
     step_size: float | None = None,
+    restarts: int = 1,
     images: int = 1000,
     targets: "Sequence[str] | None" = None,
     seed: int = 0,
@@ -49,7 +50,7 @@ def attack(
         only: `corruptions`, `fgsm`, `pgd`, `flip`, `fooling`; None for all that the network allows.
         norms: `linf`, `l2`: that fgsm and pgd are measured by; None for both, and for `linf` where radii are given.
         epsilons: their radii, in pixels scaled to [0, 1].
-        steps, step_size: of pgd.
+        steps, step_size, restarts: of pgd.
         images: chosen by seed; 0 for all of the split.
         targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
@@ -91,6 +92,7 @@ def attack(
             epsilons=None if epsilons is None else tuple(epsilons),
             steps=steps,
             step_size=step_size,
+            restarts=restarts,
             images=images,
             targets=None if targets is None else tuple(targets),
             seed=seed,

@@ -48,8 +48,9 @@ def command(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of pgd.", min=1)] = 20,
     step_size: Annotated[
-        float | None, typer.Option(help="Length of a step of pgd.", show_default="2.5 radii over the steps")
+        float | None, typer.Option(help="Length of a step of pgd.", show_default="the radius, shrinking to nothing")
     ] = None,
+    restarts: Annotated[int, typer.Option(help="Random places that pgd begins at, for each loss.", min=1)] = 1,
     images: Annotated[int, typer.Option(help="Images to change, chosen by seed; 0: all of the split.", min=0)] = 1000,
     target: Annotated[
         list[str] | None,
@@ -71,9 +72,9 @@ def command(
 ) -> None:
     """Find out how little it takes to fool a network.
 
-    Accuracy under eight corruptions in five severities each; under FGSM and PGD by radius, counted on whole pixels read
-    back from PNG; the smallest corruption that flips each image; and an image of nothing for each class. Images are
-    changed as the network sees them. ONNX files do all that needs no gradients.
+    Accuracy under eight corruptions in five severities each; upper bounds of the robust accuracy by radius, under FGSM
+    and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of
+    nothing for each class. Images are changed as the network sees them. ONNX files do all that needs no gradients.
     """
     from cnnkit import api
     from cnnkit.render import console, plots, progress, robustness
@@ -108,6 +109,7 @@ def command(
             epsilons=_radii(epsilon),
             steps=steps,
             step_size=step_size,
+            restarts=restarts,
             images=images,
             targets=tuple(target) if target else None,
             seed=seed,

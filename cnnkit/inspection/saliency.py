@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from cnnkit.errors import MissingDependencyError, UsageError
 
 _STEPS = (64, 256, 1024)
-_TOLERANCE, _HARDLY = 0.01, 0.1
+_TOLERANCE, _HARDLY = 0.01, 0.01
+"""How exact the sum is to be, and of what share of all values, signs aside, where the logits hardly differ."""
 _BATCH = 16
 
 
@@ -70,8 +71,9 @@ def integrated_gradients(
 
     Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017: the sum of all is the difference of
     the two images' logits (completeness). 64 steps of the integration are tried, then 256, then 1,024, until that holds
-    to one in a hundred of the difference, or to 0.001 where the logits hardly differ. The last try is returned even if
-    it does not: the sum and the difference tell.
+    to one in a hundred of the difference, or, where the logits hardly differ, of a hundredth of what the values are
+    together, signs aside. The scale of the logits makes no difference. The last try is returned even if it does not:
+    the sum and the difference tell.
 
     Args:
         network: in evaluation mode.
@@ -98,7 +100,8 @@ def integrated_gradients(
         with _reached("the image"):
             found = method.attribute(inputs, baseline, target, n_steps=steps, internal_batch_size=_BATCH)
         values = found[0].detach().float().sum(0).cpu().numpy()
-        if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), _HARDLY):
+        least = _HARDLY * float(np.abs(values).sum())
+        if abs(float(values.sum()) - difference) <= _TOLERANCE * max(abs(difference), least):
             break
     return np.asarray(values), difference, steps
 

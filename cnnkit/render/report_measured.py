@@ -138,18 +138,27 @@ def attacks(found: Report) -> Iterable[Content]:
     yield html.paragraph(
         f"{_subject(result, found)}, were changed against the network, by its own gradients, each pixel by no more "
         "than a radius, where the range from black to white is 1. FGSM takes one step (Goodfellow, 2015), PGD "
-        f"{steps} (Madry, 2018); what counts is the image as a file holds it, in whole steps of 1/255."
+        f"{steps} (Madry, 2018); what counts is the image as a file holds it, in whole steps of 1/255. The accuracies "
+        "are upper bounds of the robust accuracy: another attack may fool more."
     )
     data = [_attack_line(attack, result.accuracy) for attack in result.attacks]
-    chart = charts.lines(data, alt="accuracy by radius of fgsm and pgd", x="radius in L∞", fractions=True)
+    chart = charts.lines(
+        data, alt="upper bound of the robust accuracy by radius of fgsm and pgd", x="radius in L∞", fractions=True
+    )
     radii = result.attacks[0].epsilons
     rows = [
         (f"{radius:g}", *(percent(attack.accuracies[i], of=result.images) for attack in result.attacks))
         for i, radius in enumerate(radii)
     ]
-    columns = ("Radius", *(attack.attack.upper() for attack in result.attacks))
+    masked = [attack for attack in result.attacks if any(attack.without_gradient)]
+    rows = [(*row, *(f"{attack.without_gradient[i]:,}" for attack in masked)) for i, row in enumerate(rows)]
+    names = [attack.attack.upper() for attack in result.attacks]
+    columns = ("Radius", *names, *(f"No gradient, {attack.attack.upper()}" for attack in masked))
     clean = percent(result.accuracy, of=result.images)
-    table = html.table("Accuracy by radius", columns, [("0", *[clean] * len(data)), *rows], align="lrr")
+    unchanged = ("0", *[clean] * len(data), *[""] * len(masked))
+    table = html.table(
+        "Robust accuracy at most, by radius", columns, [unchanged, *rows], align="l" + "r" * (len(columns) - 1)
+    )
     yield html.grid([chart, table], wide=True)
     if found.examples:
         yield html.paragraph(f"Images that PGD turned at radius {radii[-1]:g}: on the left as they are.")

@@ -38,6 +38,8 @@ def warnings(found: Report) -> Iterable[str]:
         if origin.pretraining is not None and not origin.pretraining.known:
             yield f"Pretraining data unknown: it began with the weights of {origin.pretraining.weights}."
     yield from map(sentence, dict.fromkeys(text for result in results for text in result.warnings))
+    if found.attacks is not None:
+        yield from map(sentence, found.attacks.notes)
 
 
 def title(found: Report) -> str:
@@ -145,7 +147,7 @@ def _robustness(found: Report) -> Iterable[str]:
         weak, strong = (percent(pgd.accuracies[at], of=found.attacks.images) for at in (0, -1))
         yield (
             f"An attacker who knows it and may change every pixel by {pgd.epsilons[0]:.0%} of the range from black to "
-            f"white leaves {weak} right; by {pgd.epsilons[-1]:.0%}, {strong}{_some(found.attacks)}."
+            f"white leaves at most {weak} right; by {pgd.epsilons[-1]:.0%}, at most {strong}{_some(found.attacks)}."
         )
 
 

@@ -43,11 +43,16 @@ def show(result: Robustness) -> None:
     for norm in dict.fromkeys(found.norm for found in result.attacks):
         found = [attack for attack in result.attacks if attack.norm == norm]
         console.titled(out, _attack_title(found), _attacks(found, result.images))
+    if result.attacks:
+        console.say(out, Text("Upper bounds of the robust accuracy: another attack may fool more.", "dim"))
+        out.print()
     if result.flips:
         console.titled(out, "Smallest severity that flips a right answer", _flips(result.flips))
     if result.fooling is not None:
         console.titled(out, _fooling_title(result.fooling), _fooling(result.fooling))
     for note in result.notes:
+        if note in result.warnings:  # which were shown on the way
+            continue
         console.say(out, Text(f"{console.printable(note)}.", "yellow"))
 
 
@@ -80,10 +85,15 @@ def _attack_title(found: Sequence[GradientAttack]) -> str:
 def _attacks(found: Sequence[GradientAttack], images: int) -> Table:
     table = console.table()
     table.add_column("radius", justify="right", style="bold")
+    masked = [attack for attack in found if any(attack.without_gradient)]
     for attack in found:
         table.add_column(attack.attack, justify="right")
+    for attack in masked:
+        table.add_column(f"no gradient, {attack.attack}", justify="right")
     for index, epsilon in enumerate(found[0].epsilons):
-        table.add_row(f"{epsilon:.4g}", *(_accuracy(attack.accuracies[index], images) for attack in found))
+        accuracies = [_accuracy(attack.accuracies[index], images) for attack in found]
+        counts = [f"{attack.without_gradient[index]:,}" for attack in masked]
+        table.add_row(f"{epsilon:.4g}", *accuracies, *counts)
     return table
 
 
@@ -173,7 +183,7 @@ def _plot_attacks(found: Sequence[GradientAttack], clean: float, axes: "Axes") -
         name = attack.attack if attack.attack == "fgsm" else f"pgd, {counted(attack.steps, 'step')}"
         axes.plot(radii, accuracies, color=colour, marker="o", markersize=4, label=name)
     axes.set_xlabel(f"radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("upper bound of the robust accuracy")
 
 
 def _plot_flips(found: Sequence[FlipSearch], axes: "Axes") -> None:

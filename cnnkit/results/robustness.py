@@ -65,11 +65,18 @@ class CorruptionCurve:
 class GradientAttack:
     """Accuracy under an attack that follows the gradient, by how far from the image it may go.
 
+    It is an upper bound of the robust accuracy: what an attack does not find may be there.
+
     Attributes:
-        steps: along the gradient, each `step_sizes` long; one and the radius for `fgsm`.
+        steps: along the gradient; one for `fgsm`.
         epsilons: radii, in pixels scaled to [0, 1].
-        accuracies: share of all images that are right as they are, and as the attack changed them.
+        step_sizes: length of the first step at each radius; the later ones of `pgd` shrink unless a length was given.
+        accuracies: share of all images that are right as they are, and under all that the attack tried up to a radius.
         examples: up to ten fooled images at each radius, of as many classes as there are.
+        losses: that each image was attacked with; the worst result of it counts.
+        restarts: random places that the search up each loss began at; none for `fgsm`.
+        without_gradient: images at each radius that count as right because every search ended where the gradient is
+            zero, so that the attack says nothing of them.
     """
 
     attack: AttackName
@@ -79,6 +86,9 @@ class GradientAttack:
     step_sizes: tuple[float, ...]
     accuracies: tuple[float, ...]
     examples: tuple[FooledImage, ...]
+    losses: tuple[str, ...] = ()
+    restarts: int = 0
+    without_gradient: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,9 +165,9 @@ class Robustness:
             All accuracies are of these.
         accuracy: on these as they are; None where there are none.
         corruptions, attacks, flips, fooling: what was asked for; empty, or None, otherwise.
-        notes: what was left out and why, as sentences without their full stop.
+        notes: what was left out and why, and what no attack could follow, as sentences without their full stop.
         folder: that the images are in; None where none was named.
-        warnings: what a user should know of the images.
+        warnings: what a user should know of the images and of the figures.
         split_images: in the whole split; 0 where none were needed.
     """
 

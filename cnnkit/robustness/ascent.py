@@ -52,7 +52,7 @@ class Gradient:
         pixels = torch.from_numpy(values / 255).permute(2, 0, 1)[None].float().to(self._network.device)
         pixels.requires_grad_()
         with torch.enable_grad():
-            logits = self._network(pixels)[0].float()
+            logits = self._network.scores(pixels)[1][0]
             others = torch.cat([logits[:target], logits[target + 1 :]])
             (gradient,) = torch.autograd.grad(logits[target] - others.logsumexp(0), pixels)
         return np.asarray(gradient[0].permute(1, 2, 0).double().cpu())

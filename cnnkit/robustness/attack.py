@@ -8,9 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.files import require_writable
@@ -29,15 +27,14 @@ from cnnkit.results.robustness import (
     Part,
     Robustness,
 )
-from cnnkit.robustness.curves import corruption_curve, gradient_attack
+from cnnkit.robustness.curves import corruption_curve, gradient_attack, masked_gradients
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.fooling import CONFIDENCE, fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
-from cnnkit.robustness.subject import Subject
+from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.splits import SplitName
-from cnnkit.training.data import Split
-from cnnkit.training.evaluation import load_for, logits_by_batch
+from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
@@ -60,7 +57,8 @@ class AttackOptions:
         norms: that `fgsm` and `pgd` are measured by; None for both, and for L∞ where radii are given.
         epsilons: the radii, in pixels scaled to [0, 1]; None for `EPSILONS`. They go with a single norm.
         steps: of `pgd`.
-        step_size: of `pgd`, in pixels scaled to [0, 1]; None for 2.5 radii over the steps.
+        step_size: of `pgd`, in pixels scaled to [0, 1]; None for the radius at first, shrinking to nothing.
+        restarts: of `pgd`: random places that it begins at, for each loss.
         images: chosen by seed; 0 for all of the split.
         targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.
@@ -73,6 +71,7 @@ class AttackOptions:
     epsilons: tuple[float, ...] | None = None
     steps: int = 20
     step_size: float | None = None
+    restarts: int = 1
     images: int = 1000
     targets: tuple[str, ...] | None = None
     seed: int = 0
@@ -82,7 +81,8 @@ class AttackOptions:
     def __post_init__(self) -> None:
         _require_known("--only", self.only, PARTS)
         _require_known("--norm", self.measures, tuple(EPSILONS))
-        for name, value, least in (("steps", self.steps, 1), ("images", self.images, 0), ("seed", self.seed, 0)):
+        numbers = (("steps", self.steps, 1), ("restarts", self.restarts, 1), ("images", self.images, 0))
+        for name, value, least in (*numbers, ("seed", self.seed, 0)):
             if value < least:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
@@ -186,10 +186,10 @@ def attack_network(
         attacks=tuple(found.attacks),
         flips=tuple(found.flips),
         fooling=fooling if found.fooling else None,
-        notes=notes,
+        notes=(*notes, *found.masked),
         folder=options.output,
         seconds=time.monotonic() - started,
-        warnings=found.warnings,
+        warnings=(*found.warnings, *found.masked),
         split_images=found.split_images,
     )
 
@@ -207,6 +207,7 @@ class _Found:
     split: str | None = None
     split_images: int = 0
     warnings: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
     corruptions: list[CorruptionCurve] = field(default_factory=list)
     attacks: list[GradientAttack] = field(default_factory=list)
     flips: list[FlipSearch] = field(default_factory=list)
@@ -229,9 +230,11 @@ def _attack(
     if set(options.only) - {"fooling"}:
         loaded, used = yield from load_for(classifier.card, classifier.name, **images)
         found.data, found.split, found.warnings = loaded.name, used, loaded.warnings
-        chosen = loaded.filled(used)
+        chosen, place = loaded.filled(used), options.output
         found.split_images = len(chosen)
-        subject = yield from _subject(classifier, options, chosen)
+        subject = yield from subject_of(
+            classifier, chosen, options.images, seed=options.seed, batch_size=options.batch_size, folder=place
+        )
         found.subject = subject
         yield from _attack_images(subject, classifier.name, pixels, options, found, radii)
     if "fooling" in options.only:
@@ -263,33 +266,20 @@ def _attack_images(
     for norm, part in product(options.measures, wanted):
         if pixels is not None:
             attacked = yield from gradient_attack(
-                subject, pixels, part, norm, radii[norm], steps=options.steps, step_size=options.step_size
+                subject,
+                pixels,
+                part,
+                norm,
+                radii[norm],
+                steps=options.steps,
+                step_size=options.step_size,
+                restarts=options.restarts,
             )
             found.attacks.append(attacked)
+    masked = masked_gradients(found.attacks, len(subject.images))
+    if masked:
+        found.masked = (masked,)
+        yield LoadNote(masked, warning=True)
     for kind in CORRUPTIONS * ("flip" in options.only):
         search = yield from flip_search(subject, kind)
         found.flips.append(search)
-
-
-def _subject(classifier: Classifier, options: AttackOptions, chosen: Split) -> Generator[Progress, None, Subject]:
-    """Choose among the images of a split, and see which ones the network gets right."""
-    numbers = np.arange(len(chosen))
-    if 0 < options.images < len(chosen):
-        numbers = np.sort(np.random.default_rng(options.seed).permutation(len(chosen))[: options.images])
-    looked_at = chosen.some(torch.from_numpy(numbers))
-    pixels = looked_at.take(torch.arange(len(numbers)))
-    answers = list[Tensor]()
-    for logits in logits_by_batch(classifier.network, classifier.name, looked_at, options.batch_size):
-        answers.append(logits.argmax(1))
-        yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
-    return Subject(
-        classifier.network,
-        classifier.card.labels,
-        pixels.numpy(),
-        looked_at.targets.numpy(),
-        numbers,
-        (torch.cat(answers) == looked_at.targets).numpy(),
-        options.batch_size,
-        options.seed,
-        options.output,
-    )

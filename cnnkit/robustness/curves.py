@@ -3,10 +3,9 @@
 from collections.abc import Generator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cnnkit.pictures import Pixels, encoded
+from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import (
     AttackName,
@@ -17,11 +16,11 @@ from cnnkit.results.robustness import (
     Norm,
 )
 from cnnkit.robustness.corruptions import KINDS, SEVERITIES, corrupt
-from cnnkit.robustness.gradients import PixelNetwork, fgsm, pgd, random_start, to_pixels
-from cnnkit.robustness.subject import Subject, from_png
-
-RELATIVE_STEP = 2.5
-"""Steps of PGD together are so many radii long: from anywhere to anywhere in the ball (Madry et al., 2018)."""
+from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.losses import LOSSES
+from cnnkit.robustness.searching import Search, climbs_of, reachable
+from cnnkit.robustness.subject import EXAMPLES, Subject
+from cnnkit.words import agree, counted
 
 
 def corruption_curve(subject: Subject, name: CorruptionName) -> Generator[WorkProgress, None, CorruptionCurve]:
@@ -53,50 +52,68 @@ def gradient_attack(
     *,
     steps: int,
     step_size: float | None,
+    restarts: int,
 ) -> Generator[WorkProgress, None, GradientAttack]:
-    """Attack every image that the network gets right, at each radius.
+    """Attack every image that the network gets right, at each radius, until something fools it.
 
-    What counts is the image as a file holds it: rounded to whole values within the ball, written as PNG, and read.
+    What fools it at a radius is in the ball of each larger one, so it counts there too.
 
     Args:
         subject: network and images.
         network: the same network, for its gradients.
-        attack: which; `fgsm` takes one step of the radius.
+        attack, steps, step_size, restarts: as for `climbs_of`.
         norm: that the radii are measured by.
-        epsilons: the radii, in pixels scaled to [0, 1].
-        steps: of `pgd`, which begins at a random place.
-        step_size: of `pgd`; None for 2.5 radii over the steps.
+        epsilons: the radii in rising order, in pixels scaled to [0, 1].
     """
-    positions = np.flatnonzero(subject.right)
-    steps = 1 if attack == "fgsm" else steps
-    sizes = [epsilon if attack == "fgsm" else step_size or RELATIVE_STEP * epsilon / steps for epsilon in epsilons]
-    accuracies, examples = [], list[FooledImage]()
-    for epsilon, size in zip(epsilons, sizes, strict=True):
-        # The same places at each radius, whichever other radii there are.
-        source = torch.Generator(network.device).manual_seed(subject.seed)
-        left, changed = len(positions), dict[int, Pixels]()
+    right, examples = subject.right.copy(), list[FooledImage]()
+    accuracies, without, shown = list[float](), list[int](), dict[int, Pixels]()
+    for epsilon in epsilons:
+        radius, fooled, stuck = reachable(epsilon, norm), dict[int, Pixels](), 0
+        climbs = climbs_of(attack, radius, steps=steps, step_size=step_size, restarts=restarts)
+        positions = np.flatnonzero(right)
         for batch in subject.batches(positions):
-            whole = torch.from_numpy(subject.images[batch]).permute(0, 3, 1, 2).to(network.device)
-            targets = torch.from_numpy(subject.targets[batch]).to(network.device)
-            images = whole.float() / 255
-            if attack == "fgsm":
-                moved = fgsm(network, images, targets, epsilon=epsilon, norm=norm)
-            else:
-                start = random_start(images, epsilon=epsilon, norm=norm, source=source)
-                moved = pgd(
-                    network, images, targets, epsilon=epsilon, norm=norm, steps=steps, step_size=size, start=start
-                )
-            found = to_pixels(moved, whole, epsilon=epsilon, norm=norm).permute(0, 2, 3, 1)
-            pixels = np.stack([from_png(encoded(image)) for image in found.contiguous().cpu().numpy()])
-            wrong = np.flatnonzero(subject.answers(pixels)[0] != subject.targets[batch])
-            left -= len(wrong)
-            changed |= {int(batch[place]): pixels[place] for place in wrong}
-            changed = {position: changed[position] for position in subject.one_a_class(list(changed))}
+            search = Search(subject, network, norm, radius, batch)
+            search.run(climbs)
+            right[list(search.fooled)] = False
+            stuck += len(search.stuck)
+            fooled |= search.fooled
+            fooled = {position: fooled[position] for position in subject.one_a_class(list(fooled))}
             yield WorkProgress(f"{attack} in {norm}, radius {epsilon:.3g}", _count(positions, batch), len(positions))
-        accuracies.append(left / len(subject.images))
+        accuracies.append(float(right.mean()))
+        without.append(stuck)
+        # Those first that no smaller radius fools.
+        spare = [position for position in shown if position not in fooled]
+        fooled |= {position: shown[position] for position in subject.one_a_class(spare)[: EXAMPLES - len(fooled)]}
+        shown = dict(sorted(fooled.items()))
         kind = f"{attack}-{norm}-{epsilon:.4g}"
-        examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in changed.items()]
-    return GradientAttack(attack, norm, steps, tuple(epsilons), tuple(sizes), tuple(accuracies), tuple(examples))
+        examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in shown.items()]
+    sizes = [epsilon if attack == "fgsm" else step_size or epsilon for epsilon in epsilons]
+    return GradientAttack(
+        attack,
+        norm,
+        1 if attack == "fgsm" else steps,
+        tuple(epsilons),
+        tuple(sizes),
+        tuple(accuracies),
+        tuple(examples),
+        tuple(LOSSES),
+        0 if attack == "fgsm" else restarts,
+        tuple(without),
+    )
+
+
+def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> str | None:
+    """Say how many images count as right only because nothing could be followed there; None where there are none."""
+    most = max((count for attack in attacks for count in attack.without_gradient), default=0)
+    if not most:
+        return None
+    names = dict.fromkeys(attack.attack for attack in attacks if any(attack.without_gradient))
+    return (
+        f"under {' and '.join(names)}, up to {most:,} of {counted(images, 'image')} "
+        f"{agree(most, 'counts', 'count')} as right because no loss has a gradient there, as where a network saturates "
+        "or rounds (gradient masking): it may be less robust than these figures, and corruptions and flip, which need "
+        "no gradient, say more of it"
+    )
 
 
 def _count(positions: NDArray[np.int64], batch: NDArray[np.int64]) -> int:

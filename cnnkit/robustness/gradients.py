@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results.robustness import Norm
+from cnnkit.robustness.lastlayer import unsquashed
+from cnnkit.robustness.losses import cross_entropy
 
 
 class PixelNetwork:
@@ -27,6 +29,11 @@ class PixelNetwork:
         logits: Tensor = self.network((pixels - self.mean) / self.std)
         return logits
 
+    def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores that answers go by, and those that gradients go by, both float32 [N, classes]."""
+        scores, followed = unsquashed(self.network, (pixels - self.mean) / self.std)
+        return scores.float(), followed.float()
+
     def require_gradients(self, pixels: Tensor, name: str) -> None:
         """Make sure, with some images, that the scores follow the pixels by gradients.
 
@@ -36,15 +43,17 @@ class PixelNetwork:
         try:
             moved = pixels.clone().requires_grad_()
             with torch.enable_grad():
+                followed = self.scores(moved)[1]
                 # No sum of theirs that is the same for all answers, as that of probabilities is.
-                (gradient,) = torch.autograd.grad(self(moved).square().sum(), moved)
+                weights = torch.arange(1.0, 1 + followed.shape[1], device=self.device)
+                (gradient,) = torch.autograd.grad((followed * weights).sum(), moved)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UsageError(
                 f"{name} gives no gradient of its scores by its pixels ({reason}), which fgsm and pgd follow. "
                 "Leave them out: --only corruptions,flip"
             ) from error
-        if not gradient.any():
+        if not unit(gradient).any():
             raise UsageError(
                 f"the gradient of {name} is zero on all images that were tried, so fgsm and pgd have nothing to "
                 "follow. Leave them out: --only corruptions,flip"
@@ -91,11 +100,29 @@ def pgd(
         # Only pixels are asked for, so that nothing is computed for the weights.
         moved = (images + change).clamp_(0, 1).requires_grad_()
         with torch.enable_grad():
-            loss = F.cross_entropy(network(moved).float(), targets, reduction="sum")
+            loss = cross_entropy(network(moved).float(), targets).sum()
         (gradient,) = torch.autograd.grad(loss, moved)
-        change = (moved.detach() - images).add_(_direction(gradient, norm), alpha=step_size)
-        change = _project(change, epsilon, norm)
+        # A sign needs no unit; training takes this way many times.
+        way = gradient.nan_to_num(nan=0.0) if norm == "linf" else unit(gradient)
+        change = advanced(moved.detach() - images, way, epsilon=epsilon, norm=norm, size=step_size)
     return (images + change).clamp_(0, 1)
+
+
+def advanced(change: Tensor, way: Tensor, *, epsilon: float, norm: Norm, size: float) -> Tensor:
+    """Return a change [N, C, H, W] one step further along a way, back in the ball; `change` is written over."""
+    return _project(change.add_(_direction(way, norm), alpha=size), epsilon, norm)
+
+
+def unit(gradient: Tensor) -> Tensor:
+    """Return gradients [N, C, H, W], each divided by its mean absolute value; where they are no numbers, zero.
+
+    So it is with a root at 0, or where something overflows: no way to go.
+    """
+    # Squares or sums of very small or very large ones would be nothing in float32, or infinite.
+    gradient = gradient.nan_to_num(nan=0.0)
+    largest = gradient.flatten(1).abs().amax(1).view(-1, 1, 1, 1)
+    flat = (gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)).flatten(1)
+    return (flat / flat.abs().mean(1, keepdim=True).clamp_min(1 / flat.shape[1])).view(gradient.shape)
 
 
 def random_start(like: Tensor, *, epsilon: float, norm: Norm = "linf", source: torch.Generator) -> Tensor:
@@ -107,13 +134,8 @@ def random_start(like: Tensor, *, epsilon: float, norm: Norm = "linf", source: t
     return direction * (epsilon * radius)
 
 
-def _direction(gradient: Tensor, norm: Norm) -> Tensor:
-    if norm == "linf":
-        return gradient.sign()
-    # A network that is sure of itself has gradients whose squares are nothing in float32.
-    flat = gradient.flatten(1)
-    flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-    return F.normalize(flat).view(gradient.shape)
+def _direction(way: Tensor, norm: Norm) -> Tensor:
+    return way.sign() if norm == "linf" else F.normalize(way.flatten(1)).view(way.shape)
 
 
 def _project(change: Tensor, epsilon: float, norm: Norm) -> Tensor:

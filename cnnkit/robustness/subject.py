@@ -1,17 +1,24 @@
 """The network that is examined, with the images that it is examined on, and the folder that pictures go into."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from cnnkit.errors import CheckpointError
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels, decode, encoded
+from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import FooledImage
-from cnnkit.runtime.classifier import Network, softmax
+from cnnkit.runtime.classifier import Classifier, Network, softmax
+from cnnkit.training.data import Split
+from cnnkit.training.evaluation import logits_by_batch
+from cnnkit.words import counted
 
 EXAMPLES = 10
 """Images of a kind that are kept as pictures."""
@@ -62,8 +69,20 @@ class Subject:
             yield positions[start : start + self.batch_size]
 
     def answers(self, pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the first class of each image and its probability, both [N]."""
-        shares = softmax(self.network.logits(pixels))
+        """Return the first class of each image and its probability, both [N].
+
+        Raises:
+            CheckpointError: they are no probabilities, so that nothing tells whether the answer is right.
+        """
+        with np.errstate(invalid="ignore"):
+            shares = softmax(self.network.logits(pixels))
+        bad = int((~np.isfinite(shares)).any(1).sum())
+        if bad:
+            raise CheckpointError(
+                f"{self.network.card.model} gives scores that are not finite numbers for {counted(bad, 'image')} of "
+                f"{len(pixels):,} that were changed, so its robustness cannot be measured. Attack it less, with a "
+                "smaller --epsilon or --only, to see where that begins."
+            )
         return shares.argmax(1), shares.max(1)
 
     def save(self, name: str, pixels: Pixels) -> Path | None:
@@ -101,3 +120,33 @@ class Subject:
             turn.append((seen.get(target, 0), position))
             seen[target] = seen.get(target, 0) + 1
         return sorted(position for _, position in sorted(turn)[:EXAMPLES])
+
+
+def subject_of(
+    classifier: Classifier, split: Split, images: int, *, seed: int, batch_size: int, folder: Path | None
+) -> Generator[WorkProgress, None, Subject]:
+    """Choose some images of a split by seed, 0 for all, and see which ones the network gets right.
+
+    Raises:
+        CheckpointError: the network gives scores that are not finite.
+    """
+    numbers = np.arange(len(split))
+    if 0 < images < len(split):
+        numbers = np.sort(np.random.default_rng(seed).permutation(len(split))[:images])
+    looked_at = split.some(torch.from_numpy(numbers))
+    pixels = looked_at.take(torch.arange(len(numbers)))
+    answers = list[Tensor]()
+    for logits in logits_by_batch(classifier.network, classifier.name, looked_at, batch_size):
+        answers.append(logits.argmax(1))
+        yield WorkProgress("classifying images", sum(map(len, answers)), len(numbers))
+    return Subject(
+        classifier.network,
+        classifier.card.labels,
+        pixels.numpy(),
+        looked_at.targets.numpy(),
+        numbers,
+        (torch.cat(answers) == looked_at.targets).numpy(),
+        batch_size,
+        seed,
+        folder,
+    )

@@ -59,7 +59,12 @@ def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
     }  # fmt: skip
     assert (found["images"], found["split_images"]) == (8, 20)
     (pgd,) = found["attacks"]
-    assert set(pgd) == {"attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples"}
+    assert set(pgd) == {
+        "attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples", "losses", "restarts",
+        "without_gradient",
+    }  # fmt: skip
+    assert (pgd["losses"], pgd["restarts"]) == (["cross-entropy", "margin"], 1)
+    assert pgd["without_gradient"] == [0, 0]
     assert (pgd["norm"], pgd["epsilons"]) == ("linf", [8 / 255, 0.3])
     assert [len(search["severities"]) for search in found["flips"]] == [8] * 8
     assert (found["corruptions"], found["fooling"]) == ([], None)

@@ -105,7 +105,8 @@ def test_integrated_gradients_are_complete_and_the_same_for_pixels(name: str) ->
     values, difference, steps = saliency.integrated_gradients(network, inputs, baseline, 1)
     with torch.inference_mode():
         assert difference == pytest.approx(float((network(inputs) - network(baseline))[0, 1]), abs=1e-5)
-    assert values.sum() == pytest.approx(difference, rel=0.01, abs=0.001) or steps == 1024
+    least = 1e-4 * float(np.abs(values).sum())
+    assert values.sum() == pytest.approx(difference, rel=0.01, abs=least) or steps == 1024
     assert values.sum() == pytest.approx(difference, rel=0.05, abs=0.05)
 
     class OfPixels(nn.Module):
@@ -115,6 +116,22 @@ def test_integrated_gradients_are_complete_and_the_same_for_pixels(name: str) ->
     raw = [image.permute(0, 3, 1, 2).float() for image in (pixels, torch.full_like(pixels, 90))]
     of_pixels = saliency.integrated_gradients(OfPixels(), *raw, 1)[0]
     np.testing.assert_allclose(of_pixels, values, atol=0.02 * float(np.abs(values).max()))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_scale_of_the_logits_changes_no_picture(scale: float) -> None:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 3)).eval()
+    inputs, baseline = 3 * torch.randn(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+    plain, _, steps = saliency.integrated_gradients(net, inputs, baseline, 2)
+    cam = saliency.grad_cam(net, net[0], inputs.flatten(1).view(1, 24, 1, 1), 2)
+    with torch.no_grad():
+        for parameter in net[3].parameters():
+            parameter.mul_(scale)
+    found, _, taken = saliency.integrated_gradients(net, inputs, baseline, 2)
+    assert taken == steps
+    np.testing.assert_allclose(found / scale, plain, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(saliency.grad_cam(net, net[0], inputs.view(1, 24, 1, 1), 2) / scale, cam, rtol=1e-3)
 
 
 def test_without_captum_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

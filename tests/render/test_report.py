@@ -240,12 +240,22 @@ def test_a_network_that_is_sure_at_the_wrong_times_is_not_praised(make: Make) ->
     assert "It is sure of itself at the wrong times" in " ".join(sentences(make(evaluation=found)))
 
 
+def test_images_without_a_gradient_are_warned_of_and_counted(make: Make) -> None:
+    found = make()
+    assert found.attacks is not None
+    assert "No gradient" not in report.page(found)
+    note = "some count as right because no loss has a gradient there"
+    flat = tuple(replace(attack, without_gradient=(0, 1234)) for attack in found.attacks.attacks)
+    page = report.page(replace(found, attacks=replace(found.attacks, attacks=flat, notes=(note,))))
+    assert [text in page for text in (f"S{note[1:]}.", "No gradient, PGD", "1,234", "upper bound")] == [True] * 4
+
+
 def test_what_is_said_of_mistakes_and_of_none(make: Make) -> None:
     said = " ".join(sentences(make()))
     assert "Of 100 test images, which it had not seen, it gets 90% right and 10 wrong." in said
     assert "It most often takes 0 for 1: 1 of 10 images." in said
     assert "noise hurts most, leaving 61% right, and blur least, leaving 72%" in said
-    assert "by 2% of the range from black to white leaves 80% right; by 10%, 12%" in said
+    assert "by 2% of the range from black to white leaves at most 80% right; by 10%, at most 12%" in said
     scores = make().evaluation
     assert scores is not None
     perfect = tuple(tuple(10 * (i == j) for j in range(10)) for i in range(10))

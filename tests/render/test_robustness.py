@@ -75,6 +75,21 @@ def test_the_tables(found: Robustness, golden: Golden, capsys: Captured) -> None
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_images_without_a_gradient_have_a_column(found: Robustness, capsys: Captured) -> None:
+    fgsm, pgd, *others = found.attacks
+    robustness.show(replace(found, attacks=(fgsm, replace(pgd, without_gradient=(777, 5, 0)), *others)))
+    shown = capsys.readouterr().out
+    assert (shown.count("no gradient, pgd"), "no gradient, fgsm" in shown) == (1, False)
+    assert next(line for line in shown.splitlines() if "777" in line).split() == ["0.03137", "95.0%", "95.0%", "777"]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_note_that_was_shown_as_a_warning_is_not_repeated(found: Robustness, capsys: Captured) -> None:
+    robustness.show(replace(found, notes=("said before", "new"), warnings=("said before",)))
+    shown = capsys.readouterr().out
+    assert ("said before" in shown, "new." in shown) == (False, True)
+
+
 def test_a_file_without_gradients_says_what_was_left_out(found: Robustness, golden: Golden, capsys: Captured) -> None:
     assert found.fooling is not None
     less = replace(

@@ -53,6 +53,21 @@ def test_the_gradient_is_that_of_the_log_odds() -> None:
     assert likeness(way.direction(values, 1, source), network.truth(values, 1)) > 0.9999
 
 
+def test_a_softmax_at_the_end_hides_no_gradient() -> None:
+    layer = nn.Linear(144, 4, bias=False)
+    layer.weight.data = torch.from_numpy(Linear().weights).float() * 2e6  # a probability of 1, to the last digit
+    source = np.random.default_rng(0)
+    values = np.random.default_rng(3).uniform(0, 255, CANVAS.shape)
+    ways = [
+        Gradient(PixelNetwork(nn.Sequential(nn.Flatten(), layer, *end), FORM, torch.device("cpu")), CANVAS)
+        for end in ([], [nn.Softmax(1)])
+    ]
+    for target in range(4):
+        plain, ended = (way.direction(values, target, source) for way in ways)
+        assert np.abs(plain).max() > 0
+        np.testing.assert_array_equal(ended, plain)
+
+
 def test_an_evolution_finds_it_by_scores_and_better_with_each_generation() -> None:
     network, source = Linear(), np.random.default_rng(0)
     way = Evolution(network, CANVAS, range(4))

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import decode
-from cnnkit.results import Robustness
+from cnnkit.results import LoadNote, Robustness, relayed, result_of
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
 from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network
 from cnnkit.runtime.classifier import Classifier
@@ -48,7 +49,7 @@ def test_all_parts_are_there(whole: Robustness) -> None:
         assert len(curve.accuracies) == len(curve.amounts) == len(curve.samples) == 5
     for found in whole.attacks:
         assert found.epsilons == EPSILONS[found.norm]
-        assert found.step_sizes == tuple(e if found.steps == 1 else 2.5 * e / 5 for e in found.epsilons)
+        assert found.step_sizes == found.epsilons
 
 
 def test_what_fools_is_in_the_folder_and_within_its_ball(whole: Robustness, photos_run: Path) -> None:
@@ -138,6 +139,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"norms": ("l1",)}, "--norm 'l1': expected linf or l2"),
     ({"norms": ("linf", "l2"), "epsilons": (0.1,)}, "--epsilon means one thing in L∞ and another in L2"),
     ({"steps": 0}, "--steps 0: expected a whole number from 1"),
+    ({"restarts": 0}, "--restarts 0: expected a whole number from 1"),
     ({"images": -1}, "--images -1"),
     ({"seed": -1}, "--seed -1"),
     ({"batch_size": 0}, "--batch-size 0"),
@@ -176,6 +178,30 @@ def test_a_network_without_gradients_is_refused_before_the_work(photos: Path) ->
     with pytest.raises(UsageError, match="the gradient of net is zero"):
         seen.extend(getattr(step, "what", "") for step in steps)
     assert not [what for what in seen if what.startswith("corrupting")]
+
+
+def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) -> None:
+    class Clipped(nn.Module):
+        """Rounds where an image is light, so that only the dark ones have a gradient."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            light = images.mean((1, 2, 3)) - 0.5
+            light = torch.where(light > 0, light.round(decimals=2), light)
+            return torch.stack([-light, light], 1)
+
+    card = ModelCard("net", ("dark", "light"), Preprocessing(1, 6, 6, (0.0,), (1.0,)))
+    options = AttackOptions(only=("fgsm", "pgd"), norms=("linf",), epsilons=(0.004, 0.5), steps=3)
+    classifier = Classifier(TorchNetwork(Clipped(), card, "cpu"), "net")
+    steps = list[Any]()
+    found = result_of(relayed(attack_network(classifier, options, data=str(photos)), lambda s: steps.append(s) or s))
+    assert found.accuracy is not None
+    for attacked in found.attacks:
+        assert attacked.without_gradient == (round(found.images / 2),) * 2
+        assert attacked.accuracies == (found.accuracy, 0.5)
+    (note,) = found.notes
+    assert note == found.warnings[-1]
+    assert f"under fgsm and pgd, up to {found.images // 2} of {found.images} images count as right because" in note
+    assert [step.text for step in steps if isinstance(step, LoadNote) and step.warning][-1:] == [note]
 
 
 def test_gradients_of_a_file_are_refused_by_name(photos_onnx: Path) -> None:

@@ -89,3 +89,14 @@ def test_mixed_labels_and_bf16_go_as_well(network: nn.Module, batch: tuple[Tenso
     found = moved(network, (batch[0], mixed), RECIPE.override({"precision": "bf16"}))
     assert found.dtype == torch.float32
     assert loss(network, found, batch[1]) > loss(network, *batch)
+
+
+def test_a_network_that_is_sure_of_itself_is_attacked_all_the_same(
+    network: nn.Module, batch: tuple[Tensor, Tensor]
+) -> None:
+    targets = copy.deepcopy(network).eval()(batch[0]).argmax(1)
+    with torch.no_grad():
+        network[5].weight.mul_(1e4)
+    logits = [copy.deepcopy(network).eval()(images) for images in (batch[0], moved(network, (batch[0], targets)))]
+    before, after = (z.gather(1, targets[:, None])[:, 0] - z.scatter(1, targets[:, None], -1e9).amax(1) for z in logits)
+    assert (after < before).all()

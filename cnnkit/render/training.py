@@ -75,14 +75,14 @@ def show(
         envelope.write("train", {"recipe": recipe, "data": about, **rows, "result": finished})
         return None
     out, images = console.out(), display.images
-    accuracy = share(finished.validation_accuracy, of=finished.validation_images)
+    measured = images.validation if finished.best_epoch else finished.validation_images
     line = Text.assemble(
         ("dry run: ", "bold yellow") if finished.dry_run else "",
         *(("best epoch ", (str(finished.best_epoch), "bold")) if finished.best_epoch else ("not trained",)),
-        f": validation {accuracy}",
+        f": validation {share(finished.validation_accuracy, of=measured)}",
     )
     if not finished.best_epoch:
-        line.append(_part_of(finished.validation_images, images.validation))
+        line.append(_part_of(measured, images.validation))
     elif finished.test_accuracy is None:
         line.append(", no test set")
     else:

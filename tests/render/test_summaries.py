@@ -82,7 +82,7 @@ def test_a_file_has_all_columns_however_wide(residual: ModelSummary, capsys: Cap
 
 def test_a_network_that_failed_ends_with_the_layer(golden: Golden, capsys: Captured) -> None:
     with pytest.raises(ForwardError) as caught:
-        api.summarize("alexnet", shape=(1, 190, 224))
+        api.summarize("torchvision/alexnet", shape=(3, 40, 224))
     assert isinstance(caught.value.result, ModelSummary)
     summaries.summary(caught.value.result)
     golden("summary-failed", capsys.readouterr().out)

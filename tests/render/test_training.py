@@ -16,6 +16,7 @@ from cnnkit.results import (
     EpochRecord,
     LoadNote,
     LoadProgress,
+    StartRecord,
     StepProgress,
     TrainingEvent,
     TrainingFinished,
@@ -47,6 +48,7 @@ STOPPED = TrainingStopped(RUN, 1, 250, 1)
 EVENTS: list[TrainingEvent] = [
     LoadProgress("train images", 256, 1000),
     STARTED,
+    StartRecord(0.7012, 0.4875, 1000),
     StepProgress(1, 750, 48_000, 0.6543, 0.7812),
     FIRST,
     StepProgress(2, 750, 48_000, 0.4, 0.9),
@@ -74,6 +76,15 @@ def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
     out, err = capsys.readouterr()
     golden("train-progress", err)
     golden("train-result", out.replace("\\", "/"))
+
+
+def test_a_run_of_no_epochs_says_that_nothing_was_trained(capsys: Captured) -> None:
+    start = StartRecord(0.7012, 0.4875, 1000)
+    finished = replace(FINISHED, best_epoch=0, validation_accuracy=0.4875, validation_images=1000, test_accuracy=None)
+    training.show(run(STARTED, start, finished), RECIPE, as_json=False)
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "not trained: validation 48.8%, on 1,000 of 12,000 images, 25.5 s"
+    assert err.splitlines()[-1].split()[:5] == ["0", "–", "–", "0.7012", "48.8%"]
 
 
 def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, capsys: Captured) -> None:
@@ -135,7 +146,10 @@ def test_json_has_recipe_epochs_and_result_and_progress_stays_where_it_is(capsys
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["command"], found["status"]) == ("train", "ok")
-    assert set(found["data"]) == {"recipe", "data", "epochs", "result"}
+    assert set(found["data"]) == {"recipe", "data", "start", "epochs", "result"}
+    assert found["data"]["start"] == {
+        "validation_loss": 0.7012, "validation_accuracy": 0.4875, "images": 1000, "dry_run": False,
+    }  # fmt: skip
     assert found["data"]["data"] == {
         "classes": [
             {"label": "cats", "train": 24_000, "validation": 6_000, "test": 5_000},
@@ -195,8 +209,8 @@ def test_how_to_go_on_is_one_command(stopped: TrainingStopped, text: str) -> Non
         (0, "stopped: training had not begun, and nothing is left behind"),
         (1, "stopped: training had not begun, and nothing is left behind"),
         (3, "stopped: training had not begun, and nothing is left behind"),
-        (4, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
-        (6, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
+        (5, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
+        (7, "stopped: the best so far, epoch 1 (87.65%), is in net-photos-1"),
     ],
 )
 def test_a_run_that_is_stopped_at_once_says_what_is_kept_in_one_line(

@@ -258,7 +258,9 @@ def _attack_images(
     """Change the images of a split in all ways that are wanted, and add what is finished to `found`."""
     wanted = [attack for attack in GRADIENT_ATTACKS if attack in options.only]
     if pixels is not None and wanted:
-        tried = torch.from_numpy(subject.images[:_TRIED]).permute(0, 3, 1, 2).float() / 255
+        # Of all classes: folders come one after the other.
+        some = subject.images[:: -(-len(subject.images) // _TRIED)]
+        tried = torch.from_numpy(some.copy()).permute(0, 3, 1, 2).float() / 255
         pixels.require_gradients(tried.to(pixels.device), name)
     for kind in CORRUPTIONS * ("corruptions" in options.only):
         curve = yield from corruption_curve(subject, kind)

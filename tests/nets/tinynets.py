@@ -326,3 +326,24 @@ class Pooled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pool(self.conv(images)).flatten(1)
+
+
+def shaped(num_classes: int = 2, input_shape: tuple[int, int, int] = (3, 8, 8)) -> nn.Module:
+    """A linear layer for images of any shape."""
+    network = Linear(num_classes)
+    channels, height, width = input_shape
+    network.fc = nn.Linear(channels * height * width, num_classes)
+    return network
+
+
+def lazy(num_classes: int = 2) -> nn.Module:
+    """Layers whose shapes come from the first images."""
+    return nn.Sequential(nn.LazyConv2d(6, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def lazy_unused(num_classes: int = 2) -> nn.Module:
+    """A lazy layer that no image comes through."""
+    network = Linear(num_classes)
+    network.fc = nn.LazyLinear(num_classes)
+    network.unused = nn.LazyLinear(3)
+    return network

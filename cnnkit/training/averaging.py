@@ -23,7 +23,7 @@ def decay_at(step: int, highest: float) -> float:
 
 def on_warm_up(highest: float, steps: int) -> str:
     """Say how far the decay gets in a run of that many steps; "" where it gets to the highest one, or there is none."""
-    reached = decay_at(steps, highest)
+    reached = decay_at(steps, highest) if steps else highest
     if reached == highest:
         return ""
     needed = round((1 - highest) ** (-1 / POWER))

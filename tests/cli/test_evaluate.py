@@ -197,3 +197,48 @@ def test_images_of_the_training_are_found_in_the_data_folder(
     monkeypatch.chdir(tmp_path)
     data = json.loads(cli("evaluate", run, "--data-dir", photos.parent, "--device", "cpu", "--json").stdout)["data"]
     assert (data["data"], data["split"], data["images"]) == ("photos", "test", 4)
+
+
+@pytest.mark.usefixtures("few_shapes", "nets")
+@pytest.mark.parametrize("model", ["lenet", "torchvision/squeezenet1_1", "tinynets:lazy"])
+def test_random_weights_can_be_measured(model: str, cli: Cli) -> None:
+    result = cli("evaluate", model, "--untrained", "--data", "shapes", "--json", "--device", "cpu")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["status"]) == (0, "ok")
+    assert (found["data"]["images"], found["data"]["split"]) == (30, "test")
+    assert found["data"]["exposure"]["trained"] == 0
+    assert any("weights are random" in warning for warning in found["warnings"])
+
+
+@pytest.mark.usefixtures("few_shapes")
+def test_random_weights_are_those_that_a_training_begins_with(tmp_path: Path, cli: Cli) -> None:
+    options = ("--data", "shapes", "--seed", 4, "--device", "cpu", "--json")
+    trained = cli("train", "lenet", *options, "--epochs", 0, "--runs-dir", tmp_path)
+    start = json.loads(trained.stdout)["data"]["start"]
+    random = json.loads(cli("evaluate", "lenet", *options, "--untrained", "--split", "validation").stdout)["data"]
+    assert (random["images"], random["accuracy"]) == (start["images"], start["validation_accuracy"])
+    assert random["loss"] == pytest.approx(start["validation_loss"], rel=1e-5)
+    # The checkpoint of no epochs has the same weights, and says that they are random.
+    kept = json.loads(
+        cli("evaluate", tmp_path / "lenet-shapes-1", "--split", "validation", "--device", "cpu", "--json").stdout
+    )
+    assert kept["data"]["accuracy"] == random["accuracy"]
+    assert any("weights are random" in warning for warning in kept["warnings"])
+
+
+@pytest.mark.usefixtures("nets")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenet", "--seed", "3"], "--seed has no effect without --untrained"),
+        (["lenet", "--input", "3x32x32"], "--input has no effect without --untrained"),
+        (["lenet", "--untrained", "--mean", "0.5"], "--mean has no effect with --untrained"),
+        (["lenet-mnist", "--untrained"], "names trained weights; --untrained is for an architecture"),
+        (["tinynets:Linear", "--untrained"], "does not say what it is trained on. Name a data set with --data"),
+        (["lenet", "--untrained", "--data", "shapes", "--input", "3x8x8"], "the smallest that it can take are 12×12"),
+    ],
+)
+def test_options_for_random_weights_only_go_with_them(arguments: list[str], message: str, cli: Cli) -> None:
+    result = cli("evaluate", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr

@@ -83,7 +83,7 @@ def test_a_card_of_before_splits_were_recorded_is_read_and_its_recipe_says_the_s
 
 
 def test_the_split_of_a_card_is_that_of_its_recipe():
-    recipe = Recipe(seed=5, split_seed=9, test_fraction=0.0).model_dump(mode="json")
+    recipe = Recipe(data="photos", seed=5, split_seed=9, test_fraction=0.0).model_dump(mode="json")
     assert dataclasses.replace(FULL, recipe=recipe).split_settings == {
         "split_by": "content", "split_seed": 9, "validation_fraction": 0.2, "test_fraction": 0.0
     }  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_wrong_card_is_refused_with_the_file_and_the_field(path, value, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("recipe", [{"epochs": 0}, {"epoch": 5}, {"data": 7}], ids=str)
+@pytest.mark.parametrize("recipe", [{"epochs": -1}, {"epoch": 5}, {"data": 7}], ids=str)
 def test_a_recipe_that_could_not_have_been_run_is_refused(recipe):
     with pytest.raises(CheckpointError, match="recipe"):
         read(changed("recipe", {"model": "lenet", "data": "mnist", **recipe}))

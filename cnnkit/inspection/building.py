@@ -71,7 +71,7 @@ def image_shape(shapes: tuple[Shape, ...] | None) -> builders.Shape | None:
     return channels, height, width
 
 
-def build_with_weights(ref: str, shapes: tuple[Shape, ...], *, trust_code: bool = False) -> nn.Module:
+def build_with_weights(ref: str, shapes: tuple[Shape, ...] | None = None, *, trust_code: bool = False) -> nn.Module:
     """Build the network behind a reference on the CPU: trained where it is, else with random weights."""
     if registry.resolve(ref).is_architecture:
         return builders.construct(ref, input_shape=image_shape(shapes))

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from cnnkit.errors import UnknownNameError, UsageError
 
 Shape = tuple[int, int, int]
 """Channels, height and width."""
+
+_LARGEST = 2**40
+"""Values of an image that anything can be built for."""
 
 _USUAL_SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 
@@ -50,6 +54,8 @@ def create_model(name: str, num_classes: int | None = None, input_shape: Shape |
 
 def construct(name: str, num_classes: int | None = None, input_shape: Shape | None = None) -> nn.Module:
     """Build a network as `create_model` does, and leave its lazy layers lazy."""
+    if input_shape is not None and math.prod(input_shape) > _LARGEST:
+        raise UsageError(f"an image of {sizes(input_shape)} is larger than a tensor can be here; give less.")
     kind = registry.resolve(name).kind
     if kind == "architecture":
         spec = registry.model(name)

@@ -20,12 +20,11 @@ def refused(ref: str, shape: tuple[int, ...]) -> tuple[str, ModelSummary]:
 @pytest.mark.parametrize(
     ("ref", "shape", "message", "fits"),
     [
-        ("alexnet", (1, 190, 224), "fc1 (Linear) expects 6400 features, got 5120: {} 224×224, it is 190×224.", 224),
-        ("lenet", (1, 64, 64), "fc1 (Linear) expects 400 features, got 3136: {} 28×28, it is 64×64.", 28),
-        ("lenet", (1, 2, 2), "conv2 (Conv2d) expects an image of 5×5 or more, got 1×1: {} 28×28, it is 2×2.", 28),
-        ("shapes-cnn", (3, 8, 8), "block2.pool (MaxPool2d) expects an image of 2×2 or more, got 1×1: {} 28×28", 28),
-        ("lenet", (3, 28, 28), "conv1 (Conv2d) expects 1 channel, got 3: {} 1×28×28, it is 3×28×28.", 28),
-        ("mlp", (1, 20, 20), "fc1 (Linear) expects 784 features, got 400: {} 28×28, it is 20×20.", 28),
+        ("tinynets:Regular", (3, 6, 8), "head (Linear) expects 128 features, got 96: {} 8×8, it is 6×8.", 8),
+        ("tinynets:Regular", (3, 16, 16), "head (Linear) expects 128 features, got 512: {} 8×8, it is 16×16.", 8),
+        ("tinynets:HeadFirst", (3, 2, 2), "body.0 (Conv2d) expects an image of 3×3 or more, got 2×2: {} 8×8", 8),
+        ("tinynets:Regular", (1, 8, 8), "conv (Conv2d) expects 3 channels, got 1: {} 3×8×8, it is 1×8×8.", 8),
+        ("tinynets:Linear", (3, 20, 20), "fc (Linear) expects 192 features, got 1200: {} 8×8, it is 20×20.", 8),
         (
             "torchvision/vit_b_16",
             (3, 384, 384),
@@ -49,17 +48,16 @@ def test_the_layer_its_arithmetic_and_the_fitting_input_are_said(
     summarize(ref, shape=found.failure.fitting_input)
 
 
+@pytest.mark.usefixtures("nets")
 def test_rows_end_with_the_layer_that_failed() -> None:
-    _, found = refused("lenet", (1, 64, 64))
-    assert [row.name for row in found.layers] == [
-        "conv1", "sigmoid1", "pool1", "conv2", "sigmoid2", "pool2", "flatten", "fc1",
-    ]  # fmt: skip
-    assert [row.failed for row in found.layers] == [False] * 7 + [True]
-    assert found.layers[3].output_shape == (16, 28, 28)
-    assert found.layers[-1].input_shape == (16 * 14 * 14,)
+    _, found = refused("tinynets:Regular", (3, 16, 16))
+    assert [row.name for row in found.layers] == ["conv", "norm", "drop", "head"]
+    assert [row.failed for row in found.layers] == [False] * 3 + [True]
+    assert found.layers[0].output_shape == (8, 16, 16)
+    assert found.layers[-1].input_shape == (8 * 8 * 8,)
     assert found.failure is not None
-    assert (found.failure.layer, found.failure.kind, found.failure.given) == ("fc1", "Linear", ((3136,),))
-    assert found.parameters == 61_706
+    assert (found.failure.layer, found.failure.kind, found.failure.given) == ("head", "Linear", ((512,),))
+    assert found.parameters == 8 * 28 + 16 + 129 * 2
 
 
 @pytest.mark.usefixtures("nets")

@@ -242,8 +242,9 @@ def test_outputs_of_any_kind_have_a_row(made: object, shape: tuple[int, ...]) ->
 @pytest.mark.parametrize(
     ("ref", "shape", "error", "message"),
     [
-        ("lenet", (3, 28, 28), ForwardError, r"conv1 \(Conv2d\) expects 1 channel, got 3: .* 1×28×28, it is 3×28×28"),
-        ("alexnet", (1, 28, 28), ForwardError, r"expects an image of .* have to be 224×224, it is 28×28"),
+        ("tinynets:Regular", (1, 8, 8), ForwardError, r"conv \(Conv2d\) expects 3 channels, got 1: .* it is 1×8×8"),
+        ("torchvision/alexnet", (3, 28, 28), ForwardError, r"expects an image of .* have to be 224×224, it is 28×28"),
+        ("alexnet", (1, 28, 28), UsageError, "1×28×28; the smallest that it can take are 65×65"),
         ("lenet", (28, 28), UsageError, "an input of 28×28 is not channels × height × width, .* made for 1×28×28"),
         ("mlp", (28, 28, 1, 1), UsageError, "an input of 28×28×1×1 is not"),
         ("tinynets:silent", None, UsageError, "does not say its input; give .* --input 3x32x32"),
@@ -388,7 +389,7 @@ def test_torchscript_is_refused() -> None:
     [("lenet", 1, (1, 10**11, 10**11)), ("lenet", 10**20, None), ("oddnets:ByValue", 1, (3, 10**7, 10**7))],
 )
 def test_sizes_that_no_tensor_has_are_refused(ref: str, batch: int, shape: tuple[int, ...] | None) -> None:
-    with pytest.raises(UsageError, match=f"a batch of {batch} of .* is larger than a tensor can be here"):
+    with pytest.raises(UsageError, match=f"(a batch of {batch}|an image) of .* is larger than a tensor can be here"):
         summarize(ref, batch=batch, shape=shape)
 
 

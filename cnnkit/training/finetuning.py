@@ -20,7 +20,7 @@ class Source:
     """Weights to start from.
 
     Attributes:
-        name: model reference.
+        name: model reference; of an architecture, its entry in the zoo.
         state: tensors by name.
         labels: of the classes.
         preprocessing: form of the images.
@@ -69,7 +69,7 @@ def read_source(reference: str, *, trust_code: bool = False) -> Source:
     """
     if registry.resolve(reference).kind != "torchvision":
         network, card = load_network(reference, trust_code=trust_code)
-        return Source(reference, network.state_dict(), card.labels, card.preprocessing, card)
+        return Source(registry.taken(reference), network.state_dict(), card.labels, card.preprocessing, card)
     name = reference.removeprefix("torchvision/")
     create_model(reference, 2)  # an unknown name gets its error here
     weights = torchvision.models.get_model_weights(name).DEFAULT

@@ -60,6 +60,7 @@ PLANS = (
         "lenet-fashion-mnist",
         "lenet",
         data="fashion-mnist",
+        changes={"seed": 1},
         about="Ten kinds of clothes: `lenet` trained by its own recipe. Of the seeds 0, 1 and 2 this one has the "
         "highest validation accuracy.",
     ),

@@ -55,7 +55,7 @@ DATASETS = {
             "fashion-mnist",
             ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
             (28, 28, 1), 60_000, 10_000, tuple(f"FashionMNIST/raw/{f}" for f in _IDX),
-            "contain", "as-is", "Xiao, Rasul, Vollgraf 2017",
+            "contain", "light-on-dark", "Xiao, Rasul, Vollgraf 2017",
         ),
         DatasetSpec(
             "cifar10",

@@ -251,6 +251,20 @@ def resolve(text: str) -> Reference:
     raise _not_a_model(text, path)
 
 
+def taken(text: str) -> str:
+    """Return the name of the zoo entry that a reference to an architecture means; any other reference as it is.
+
+    Several entries may have an architecture: whoever names only that is told which one was used.
+
+    Raises:
+        CnnkitError: as of `resolve`.
+
+    >>> taken("lenet"), taken("lenet-fashion-mnist"), taken("alexnet")
+    ('lenet-mnist', 'lenet-fashion-mnist', 'alexnet')
+    """
+    return zoo.entry(text).name if resolve(text).kind == "architecture" and zoo.has(text) else text
+
+
 def _not_a_model(text: str, path: Path) -> CnnkitError:
     """Say what a text that is no model reference is instead, or what it may have been meant to be."""
     from cnnkit.pictures import is_image_file

@@ -51,7 +51,7 @@ def entries() -> dict[str, ZooEntry]:
 
 
 def entry(name: str) -> ZooEntry:
-    """Return the entry of that name, or the first one of that architecture.
+    """Return the entry of that name, or the first one of that architecture in the index.
 
     Raises:
         UnknownNameError: there is none.

@@ -12,6 +12,7 @@ import cnnkit
 from cnnkit import registry, zoo
 from cnnkit.files import sha256
 from cnnkit.runtime.guard import graph_sha256
+from cnnkit.training.finetuning import read_source
 from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
 from cnnkit.training.shapes import draw_shapes
 from cnnkit.words import percent
@@ -23,6 +24,7 @@ NAMES = (
     "mnist-cnn-mnist",
     "dropout-cnn-mnist",
     "lenet-mnist",
+    "lenet-fashion-mnist",
     "shapes-cnn-basicshapes",
 )
 DRAWINGS = Path(__file__).parent / "data" / "drawings"
@@ -114,14 +116,16 @@ def test_no_path_of_the_machine_that_trained_it_is_shipped(name: str) -> None:
     [("lenet", "lenet-mnist"), ("digit-cnn", "digits"), ("shapes-cnn", "shapes-cnn-basicshapes")],
 )
 def test_an_architecture_stands_for_its_entry(architecture: str, entry: str) -> None:
-    assert cnnkit.load(architecture).name == entry
+    assert cnnkit.load(architecture).name == cnnkit.load(architecture, torch=True).name == entry
+    assert read_source(architecture).name == entry
 
 
 @pytest.mark.parametrize(
     ("name", "least"),
     [
         ("mnist-cnn-mnist", 0.986), ("mlp-mnist", 0.975), ("softmax-regression-mnist", 0.90),
-        ("dropout-cnn-mnist", 0.98), ("lenet-mnist", 0.985), ("shapes-cnn-basicshapes", 0.93),
+        ("dropout-cnn-mnist", 0.98), ("lenet-mnist", 0.985), ("lenet-fashion-mnist", 0.88),
+        ("shapes-cnn-basicshapes", 0.93),
     ],
 )  # fmt: skip
 def test_the_accuracy_is_what_the_requirements_ask_for(name: str, least: float) -> None:
@@ -150,6 +154,21 @@ def bar(level: int, ground: int, *, mode: str = "L") -> Image.Image:
 )
 def test_digits_reads_a_one_in_any_colours(image: Image.Image) -> None:
     assert cnnkit.load("digits").predict([image])[0].label == "1"
+
+
+def trousers(level: int, ground: int) -> Image.Image:
+    """Two long legs below a belt."""
+    image = Image.new("L", (200, 240), ground)
+    image.paste(level, (65, 20, 135, 60))
+    image.paste(level, (65, 60, 95, 220))
+    image.paste(level, (105, 60, 135, 220))
+    return image
+
+
+def test_clothes_are_recognised_on_any_ground() -> None:
+    light, dark = cnnkit.load("lenet-fashion-mnist").predict([trousers(220, 0), trousers(35, 255)])
+    assert light.label == dark.label == "trouser"
+    assert light.scores == dark.scores
 
 
 def test_shapes_are_recognised_in_drawings_it_never_saw() -> None:

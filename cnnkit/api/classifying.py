@@ -65,7 +65,7 @@ def load(
     from cnnkit.training.networks import TorchNetwork, load_network
 
     network, card = load_network(str(ref), trust_code=trust_code)
-    return Classifier(TorchNetwork(network, card, device), str(ref))
+    return Classifier(TorchNetwork(network, card, device), registry.taken(str(ref)))
 
 
 def load_on_ray(

@@ -73,7 +73,7 @@ def report(
     >>> import cnnkit
     >>> found = cnnkit.report("shapes-cnn", without=["corruptions", "attacks", "benchmark"], data="shapes")
     >>> found.evaluation.images, found.certificate.passed, found.reason("curves")
-    (300, True, 'records of the training are in a run folder, and shapes-cnn is no run folder')
+    (300, True, 'records of the training are in a run folder, and shapes-cnn-basicshapes is no run folder')
     """
     from cnnkit.render import report as pages
 
@@ -124,7 +124,7 @@ def report_steps(
     )
     from cnnkit.training.runs import read_metrics, versions
 
-    started, text, folder = time.monotonic(), str(ref), expanded(data_dir)
+    started, text, folder = time.monotonic(), registry.taken(str(ref)), expanded(data_dir)
     is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
     common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
     classifier = load(ref, device=device, trust_code=trust_code, torch=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnkit import datasets
 from cnnkit.errors import DataError
 from cnnkit.images import Preprocessing, prepare_arrays
 from cnnkit.pictures import Pixels
@@ -193,12 +194,22 @@ def _take(known: Catalogue, part: Part, only: tuple[SplitName, ...]) -> Generato
     where = known.parts[part] if part in only or "all" in only else known.parts[part][:0]
     targets = torch.from_numpy(known.targets[where])
     if not known.is_folder:
-        pixels = yield from _prepare(known.pixels[where], known.preprocessing, f"{part} images")
+        pixels = yield from _prepare(known.pixels[where], _form_of_own(known), f"{part} images")
         return Split(torch.from_numpy(pixels), targets)
     images, rows = torch.from_numpy(known.pixels), torch.from_numpy(where)
     if fits_in_memory(known.pixels.nbytes):
         return Split(images[rows], targets)
     return Split(images, targets, rows, known.file)
+
+
+def _form_of_own(known: Catalogue) -> Preprocessing:
+    """Return what is done to the images of a named data set: they are never inverted to its own polarity.
+
+    Fashion-MNIST has a bag that fills its frame, and would be taken for a dark drawing on a light ground.
+    """
+    form = known.preprocessing
+    is_own = form.fit != "mnist-box" and form.polarity == datasets.dataset(known.name).polarity
+    return replace(form, polarity="as-is") if is_own else form
 
 
 def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadProgress, None, Pixels]:

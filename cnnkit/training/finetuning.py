@@ -20,7 +20,7 @@ class Source:
     """Weights to start from.
 
     Attributes:
-        name: model reference.
+        name: model reference; of an architecture, its entry in the zoo.
         state: tensors by name.
         labels: of the classes.
         preprocessing: form of the images.
@@ -68,7 +68,7 @@ def read_source(reference: str, *, trust_code: bool = False) -> Source:
     """
     if registry.resolve(reference).kind != "torchvision":
         network, card = load_network(reference, trust_code=trust_code)
-        return Source(reference, network.state_dict(), card.labels, card.preprocessing, card)
+        return Source(registry.taken(reference), network.state_dict(), card.labels, card.preprocessing, card)
     name = reference.removeprefix("torchvision/")
     state, labels = torchvision_weights(name)
     return Source(reference, state, labels, torchvision_preprocessing(name))

@@ -139,7 +139,10 @@ def test_a_zoo_entry_lacks_the_records_only() -> None:
         ("corruptions", True),
         ("attacks", True),
     ]
-    assert found.reason("curves") == "records of the training are in a run folder, and shapes-cnn is no run folder"
+    assert (
+        found.reason("curves")
+        == "records of the training are in a run folder, and shapes-cnn-basicshapes is no run folder"
+    )
     # The data is not that of the training, whose sizes it says nothing about.
     assert (found.origin.dataset, found.origin.splits, found.origin.saved) == ("basicshapes", {}, "")
     assert found.evaluation is not None

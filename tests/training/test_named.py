@@ -9,6 +9,7 @@ import pytest
 
 from cnnkit import datasets
 from cnnkit.errors import DataError
+from cnnkit.images import prepare
 from cnnkit.recipe import Recipe
 from cnnkit.results import result_of
 from cnnkit.training import data
@@ -52,6 +53,23 @@ def test_idx_files_are_read_as_they_are(name: str, folder: str, bars: np.ndarray
     assert loaded.test.targets.tolist() == [0, 1, 2, 9]
     assert loaded.preprocessing.fit == datasets.DATASETS[name].fit
     assert loaded.fingerprint == name
+
+
+def test_own_images_are_not_inverted_and_those_from_elsewhere_are(tmp_path: Path) -> None:
+    images = np.zeros((8, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = np.arange(100, 108)[:, None, None]
+    images[0] = 200  # a bag that fills its frame, with a dark handle
+    images[0, 10:14, 10:18] = 0
+    for name in ("train", "t10k"):
+        write_idx(tmp_path / "FashionMNIST" / "raw", name, images, np.repeat([0, 8], 4))
+    loaded = load("fashion-mnist", GREY, data_dir=tmp_path, validation_fraction=0.25)
+    for split in ("train", "validation", "test"):
+        assert all((images == found.numpy()[..., 0]).all((1, 2)).any() for found in loaded.split(split).images)
+    larger = load("fashion-mnist", (1, 56, 56), data_dir=tmp_path, validation_fraction=0.25).test.images
+    np.testing.assert_array_equal(larger[:, 0, 0, 0], images[:, 0, 0])
+    photo = prepare(255 - images[1], loaded.preprocessing)
+    np.testing.assert_array_equal(photo.pixels[..., 0], images[1])
+    assert "inverted" in photo.steps
 
 
 @pytest.mark.usefixtures("offline")

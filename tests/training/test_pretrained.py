@@ -154,7 +154,7 @@ def test_files_with_the_names_of_older_versions_are_read_as_torchvision_reads_th
     # They go into a new network, into a file, and out of it again.
     source = finetuning.Source(name, found, labels, torchvision_preprocessing(name))
     network = networks.create_model(f"torchvision/{name}")
-    assert finetuning.start_from(network, source, labels) is False
+    finetuning.start_from(network, source, None)
     card = ModelCard(f"torchvision/{name}", labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
     loaded, _ = networks.load_checkpoint(tmp_path / "it.safetensors", "it")
@@ -194,7 +194,7 @@ def test_the_input_is_the_one_that_the_weights_were_trained_on(
     assert not torch.allclose(expected, image, atol=0.1)
     source = finetuning.read_source(f"torchvision/{name}")
     network = networks.create_model(source.name)
-    finetuning.start_from(network, source, source.labels)
+    finetuning.start_from(network, source, None)
     card = ModelCard(source.name, source.labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
     ours = networks.TorchNetwork(*networks.load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")

@@ -4,8 +4,8 @@ The accuracy on the validation split decides whether a file is written; the one 
 
     python scripts/measure_precision.py --data-dir DIR [--device cpu] [--only digits,lenet-mnist]
 
-DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. Run it on an idle machine; two
-cores take about four minutes.
+DIR holds MNIST/raw/…, FashionMNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. Run it on an
+idle machine; two cores take about four minutes.
 """
 
 import argparse

@@ -165,7 +165,7 @@ def require_effect(options: Mapping[str, object], when: str) -> None:
         UsageError: one was.
     """
     for name, value in options.items():
-        if value not in {None, False}:
+        if value is not None and value is not False:
             option = name.removesuffix("_shape").replace("_", "-")
             raise UsageError(f"--{option} has no effect {when}.")
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from cnnkit.errors import UsageError
 from cnnkit.training.building import Shape, in_one_line, sizes
 
+_CONTRACTIONS = {"Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Convolution", "Linear", "Mm", "Mv"}
+"""Operations that multiply and add up, by the names of their gradients."""
+
 _OWN = {"parametrizations"}
 """Children of a layer that are a part of it."""
 
@@ -57,10 +60,16 @@ def head_of(network: nn.Module, input_shape: Shape) -> Head:
     parameters = [name for identity in found for name in names[identity]]
     owners = {owner: network.get_submodule(owner) for owner in dict.fromkeys(map(_owner, parameters))}
     # A layer is replaced whole: batch statistics and spectral norms go with the weights.
-    whole = {owner: module for owner, module in owners.items() if not set(dict(module.named_children())) - _OWN}
+    whole = {owner: module for owner, module in owners.items() if _is_all_of(module, owner, parameters)}
     tensors = {f"{owner}.{key}".removeprefix(".") for owner, module in whole.items() for key in module.state_dict()}
     # The weights that were found last are a matrix or kernel; those before them are the biases and scales after it.
     return Head(_owner(names[found[-1]][0]), frozenset(parameters), frozenset(tensors.union(parameters)), tuple(whole))
+
+
+def _is_all_of(layer: nn.Module, name: str, parameters: list[str]) -> bool:
+    """Return whether a layer holds these parameters and no others."""
+    own = {f"{name}.{key}".removeprefix(".") for key, _ in layer.named_parameters(remove_duplicate=False)}
+    return not set(dict(layer.named_children())) - _OWN and own <= set(parameters)
 
 
 def _owner(parameter: str) -> str:
@@ -80,7 +89,7 @@ def _logits(network: nn.Module, input_shape: Shape) -> Tensor:
     network.eval()
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            logits = network(torch.zeros(2, *input_shape, device=parameter.device, requires_grad=True))
+            logits = network(torch.zeros(2, *input_shape, device=parameter.device, requires_grad=True).clone())
     except Exception as error:  # whatever the user's code raises
         raise UsageError(f"the network cannot take images of {sizes(input_shape)}: {in_one_line(error)}.") from error
     finally:
@@ -117,8 +126,8 @@ def _last_weights(logits: Tensor, parameters: set[int]) -> list[int]:
                 others.append(child)
             else:
                 own |= held
-        kernel = "Convolution" in node.name()
-        matrices = [identity for identity, tensor in own.items() if tensor.dim() > 1 and (kernel or _is_matrix(tensor))]
+        contracts = node.name().partition("Backward")[0] in _CONTRACTIONS
+        matrices = [identity for identity, tensor in own.items() if _is_matrix(tensor, contracts=contracts)]
         small += [identity for identity in own if identity not in matrices]
         large += matrices
         if not matrices:
@@ -126,9 +135,9 @@ def _last_weights(logits: Tensor, parameters: set[int]) -> list[int]:
     return list(dict.fromkeys(small + large)) if large else []
 
 
-def _is_matrix(tensor: Tensor) -> bool:
-    """Return whether a tensor mixes its inputs: a scale of shape [C, 1, 1] does not."""
-    return tensor.dim() == 2 or sum(size > 1 for size in tensor.shape) > 1
+def _is_matrix(tensor: Tensor, *, contracts: bool) -> bool:
+    """Return whether a tensor mixes its inputs: a bias of shape [1, N] or a scale of [C, 1, 1] does not."""
+    return (contracts and tensor.dim() > 1) or sum(size > 1 for size in tensor.shape) > 1
 
 
 class _Leaves:

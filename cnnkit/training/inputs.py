@@ -19,6 +19,11 @@ def input_for(recipe: Recipe) -> "Shape | InputChoice":
     if recipe.input_shape is not None:
         return recipe.input_shape
     own = input_shape(recipe.model)
+    if own is not None and (len(own) != 3 or not all(isinstance(size, int) and size > 0 for size in own)):
+        raise UsageError(
+            f"{recipe.model} says that its input_shape is {own!r}; expected channels, height and width, such as "
+            "(3, 32, 32)."
+        )
     if own is not None and not takes_shape(recipe.model):
         return own
     return InputChoice(recipe, own)

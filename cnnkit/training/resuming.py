@@ -113,13 +113,13 @@ def check_same_run(recipe: Recipe, before: Recipe) -> None:
         UsageError: a field differs that decides what a step does.
     """
     changeable = set(CHANGEABLE)
-    if before.schedule in {"cosine", "one-cycle"}:
+    if before.schedule in {"cosine", "one-cycle"} and before.epochs:
         changeable.remove("epochs")  # these are laid out over all epochs
     changed = [
         f"{name} was {old!r} and is {new!r}"
         for (name, old), new in zip(repeatable(before), dict(repeatable(recipe)).values(), strict=True)
-        # A run notes the input that the images and the network gave it.
-        if old != new and name not in changeable and not (name == "input_shape" and None in {old, new})
+        # A run notes the input that the images and the network gave it; without one, a recipe asks for no other.
+        if old != new and name not in changeable and not (name == "input_shape" and new is None)
     ]
     if changed:
         raise UsageError(

@@ -20,7 +20,7 @@ _SHAPING = {
     "Alias", "AsStrided", "Clone", "Expand", "Permute", "ReshapeAlias", "Select", "Slice", "Squeeze", "T", "ToCopy",
     "Transpose", "Unsqueeze", "UnsafeView", "View",
 }  # fmt: skip
-_LINEAR = {"Addmm", "Bmm", "Convolution", "LogSoftmax", "Mean", "Mm"}
+_LINEAR = {"Addmm", "Bmm", "Convolution", "LogSoftmax", "Mm"}
 """Operations that keep logits what they are."""
 _LARGE = 1e3
 
@@ -38,17 +38,16 @@ def require_classifier(network: nn.Module, name: str, input_shape: Shape, classe
         UsageError: it refuses such images, or its output is something else, such as probabilities.
         OutOfMemoryError: there is too little for two images.
     """
-    tried = _shadow(network) or network
-    tried.eval()
+    tried = _shadow(network)
     for count in (2, 1, 3):
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                logits = tried(_images(count, input_shape))
+                logits = _in_evaluation(tried or network, _images(count, input_shape))
         except Exception as error:  # whatever the user's code raises
-            raise _refused(error, tried, name, input_shape) from error
+            raise _refused(error, tried or network, name, input_shape) from error
         classes = _classes_of(logits, count, name, classes)
     assert classes is not None  # noqa: S101
-    ending = _ending(tried, input_shape)
+    ending = _ending(network, tried, input_shape)
     if ending in _PROBABILITIES.values():
         raise UsageError(
             f"{name} ends in {'a ' if ending != 'softmax' else ''}{ending}, so its output is probabilities; expected "
@@ -59,7 +58,7 @@ def require_classifier(network: nn.Module, name: str, input_shape: Shape, classe
 
 def bounded_ending(network: nn.Module, input_shape: Shape) -> str | None:
     """Return the activation that a network ends in, if it keeps the logits from some numbers; None otherwise."""
-    ending = _ending((_shadow(network) or network).eval(), input_shape)
+    ending = _ending(network, _shadow(network), input_shape)
     return ending if ending in _BOUNDED.values() else None
 
 
@@ -93,6 +92,10 @@ def require_trainable(network: nn.Module, name: str, input_shape: Shape, classes
             _classes_of(logits, batch, f"{name}, in training mode,", classes)
             if not logits.requires_grad:
                 raise UsageError(f"the logits of {name} depend on none of its weights, so nothing can be trained.")
+            if _sums_to_one(logits):
+                raise UsageError(
+                    f"{name}, in training mode, gives probabilities; expected logits, as the loss takes them."
+                )
             loss = F.cross_entropy(logits.float(), torch.zeros(batch, dtype=torch.int64))
             loss.backward()  # type: ignore[no-untyped-call]
     except UsageError:
@@ -141,13 +144,14 @@ def _refused(
     return UsageError(f"{name} cannot take images of {sizes(input_shape)}: {in_one_line(error)}.{instead}")
 
 
-def _ending(network: nn.Module, input_shape: Shape) -> str | None:
-    """Return the activation that the logits of a copy in evaluation mode come from; None for another operation.
+def _ending(network: nn.Module, copied: nn.Module | None, input_shape: Shape) -> str | None:
+    """Return the activation that the logits in evaluation mode come from; None for another operation.
 
     The graph of the gradients tells it by name. One that is written in other operations shows in its results: whatever
     the weights of the head are, they are probabilities.
     """
-    node = _logits(network, input_shape).grad_fn
+    with torch.enable_grad():
+        node = _in_evaluation(copied or network, _images(2, input_shape).requires_grad_().clone()).grad_fn
     while node is not None:
         kind = node.name().rpartition("Backward")[0]
         if kind not in _SHAPING:
@@ -157,19 +161,20 @@ def _ending(network: nn.Module, input_shape: Shape) -> str | None:
         return None
     if kind in _LINEAR:
         return None
-    return (_PROBABILITIES | _BOUNDED).get(kind) or _written_out(network, input_shape)
+    # Without a copy, nothing can be tried with the head.
+    return (_PROBABILITIES | _BOUNDED).get(kind) or (copied and _written_out(copied, input_shape)) or None
 
 
 def _written_out(network: nn.Module, input_shape: Shape) -> str | None:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        if _sums_to_one(network(_images(8, input_shape))):
+    with torch.no_grad():
+        if _sums_to_one(_in_evaluation(network, _images(8, input_shape))):
             return "softmax"
         try:
             head = head_of(network, input_shape)
         except UsageError:  # no weights lead to the logits
             return None
         _enlarge(network, head)
-        logits = network(_images(8, input_shape))
+        logits = _in_evaluation(network, _images(8, input_shape))
     if _sums_to_one(logits):
         return "softmax"
     return "sigmoid" if bool((logits >= 0).all() and (logits <= 1).all() and (logits > 0).any()) else None
@@ -187,10 +192,17 @@ def _enlarge(network: nn.Module, head: Head) -> None:
             parameter.copy_(_LARGE * torch.randn(parameter.shape, generator=source))
 
 
-def _logits(network: nn.Module, input_shape: Shape) -> Tensor:
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        logits: Tensor = network(_images(2, input_shape).requires_grad_())
-        return logits
+def _in_evaluation(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the output of a network in evaluation mode; its modes and the random state are left as they are."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            logits: Tensor = network(images)
+            return logits
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _shadow(network: nn.Module) -> nn.Module | None:

@@ -1,5 +1,7 @@
 """Networks such as users bring along, good ones and bad ones, for 3×8×8 images."""
 
+import threading
+
 import torch
 from torch import Tensor, nn
 
@@ -347,3 +349,18 @@ def lazy_unused(num_classes: int = 2) -> nn.Module:
     network.fc = nn.LazyLinear(num_classes)
     network.unused = nn.LazyLinear(3)
     return network
+
+
+class Uncopied(Linear):
+    """Cannot be copied, and gives logits that end in an addition."""
+
+    def __init__(self, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+        self.lock = threading.Lock()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + images.mean((1, 2, 3))[:, None]
+
+
+class WrongShape(Linear):
+    input_shape = (8, 8)

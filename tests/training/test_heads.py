@@ -54,6 +54,21 @@ class OwnWeights(Net):
         return features @ self.matrix
 
 
+class ByHand(nn.Module):
+    """Two layers whose weights the network holds itself, biases as rows, with a temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Parameter(torch.rand(144, 5)), nn.Parameter(torch.rand(5, 3))
+        self.first_bias, self.last_bias = nn.Parameter(torch.rand(1, 5)), nn.Parameter(torch.rand(1, 3))
+        self.temperature = nn.Parameter(torch.ones(1, 1))
+        self.body = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = (images.flatten(1) @ self.first + self.first_bias).relu()
+        return (features @ self.last + self.last_bias) / self.temperature
+
+
 class Two(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +102,7 @@ STATISTICS = {f"head.1.{name}" for name in ("weight", "bias", "running_mean", "r
         (WithoutGradient(), "head", {"head.weight", "head.bias"}, set()),
         (Scaled(), "head", {"head.weight", "scale"}, set()),
         (OwnWeights(), "", {"matrix"}, set()),
+        (ByHand(), "", {"last", "last_bias", "temperature"}, set()),
         (Two(), "other", {"head.weight", "head.bias", "other.weight", "other.bias"}, set()),
         (Pooled(), "head", {"head.weight", "head.bias"}, set()),
         (Net(NORMALISED), "head.0", {"head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias"}, STATISTICS),
@@ -104,8 +120,8 @@ STATISTICS = {f"head.1.{name}" for name in ("weight", "bias", "running_mean", "r
         ),
     ],
     ids=[
-        "defined first", "no gradient", "scaled", "own weights", "two", "pooled", "normalised", "weight norm",
-        "spectral norm",
+        "defined first", "no gradient", "scaled", "own weights", "by hand", "two", "pooled",
+        "normalised", "weight norm", "spectral norm",
     ],
 )  # fmt: skip
 def test_the_head_is_found_by_running(network: nn.Module, name: str, parameters: set[str], tensors: set[str]) -> None:

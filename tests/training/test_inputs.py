@@ -53,6 +53,11 @@ def test_an_input_that_is_given_is_taken() -> None:
     assert input_for(Recipe(model="lenet", input_shape=(3, 40, 30))) == (3, 40, 30)
 
 
+def test_an_input_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"its input_shape is \(8, 8\); expected channels, height and width"):
+        input_for(Recipe(model="tinynets:WrongShape"))
+
+
 def test_a_network_that_says_nothing_needs_images_of_one_size() -> None:
     with pytest.raises(UsageError, match=r"tinynets:lazy does not say its input, .* give .* --input 3x32x32"):
         chosen("tinynets:lazy", 3, None)

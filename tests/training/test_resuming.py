@@ -280,6 +280,16 @@ def test_a_finished_run_is_measured_again_and_stays_as_it_is(
     assert_same(finished.run, straight("everything"))
 
 
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_a_run_of_no_epochs_goes_on(schedule: str, tmp_path: Path) -> None:
+    recipe = Recipe(model="mlp", data="shapes", schedule=schedule, epochs=2, batch_size=16)
+    straight = [event for event in begin(recipe, tmp_path / "straight") if isinstance(event, EpochRecord)]
+    events = list(begin(recipe.override({"epochs": 0}), tmp_path / "runs"))
+    run = next(event.run for event in events if isinstance(event, TrainingStarted))
+    gone_on = [event for event in begin(recipe, tmp_path / "runs", resume=run) if isinstance(event, EpochRecord)]
+    assert [event.validation_loss for event in gone_on] == [event.validation_loss for event in straight]
+
+
 def test_what_begins_is_said_where_a_run_goes_on(tmp_path: Path) -> None:
     run = stopped(recipe_named("adam"), tmp_path, 8).run
     events = begin(recipe_of(run), tmp_path, resume=run)

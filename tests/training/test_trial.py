@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
 from cnnkit.training.building import create_model
+from cnnkit.training.heads import head_of
 from cnnkit.training.trial import bounded_ending, require_classifier, require_trainable
 
 SHAPE = (1, 12, 12)
@@ -77,6 +78,8 @@ def test_a_head_of_zeros_is_none_of_probabilities() -> None:
         (F.hardsigmoid, "a hardsigmoid"),
         (lambda scores: 1 / (1 + (-scores).exp()), "a sigmoid"),
         (lambda scores: torch.tanh(scores) / 2 + 0.5, "a sigmoid"),
+        (lambda scores: torch.stack([F.softmax(scores, 1), F.softmax(2 * scores, 1)]).mean(0), "softmax"),
+        (lambda scores: F.softmax(scores[..., None, None].expand(-1, -1, 2, 2), 1).mean((2, 3)), "softmax"),
     ],
 )
 def test_probabilities_are_refused(function: Callable[[Tensor], object], said: str) -> None:
@@ -141,6 +144,14 @@ class InTraining(Ending):
         return (scores, scores) if self.training else scores
 
 
+class OnlyInTraining(Ending):
+    """Gives probabilities in training mode."""
+
+    def forward(self, images: Tensor) -> object:
+        scores = super().forward(images)
+        return F.softmax(scores, 1) if self.training else scores
+
+
 class Detached(Ending):
     def forward(self, images: Tensor) -> object:
         with torch.no_grad():
@@ -161,6 +172,7 @@ class Overwriting(Ending):
     ("network", "said"),
     [
         (InTraining(lambda scores: scores), "in training mode, gives tuple"),
+        (OnlyInTraining(lambda scores: scores), "in training mode, gives probabilities"),
         (Detached(lambda scores: scores), "depend on none of its weights"),
         (Overwriting(lambda scores: scores), "cannot be trained"),
         (Ending(lambda scores: scores).requires_grad_(False), "no weights that can be trained"),
@@ -169,6 +181,25 @@ class Overwriting(Ending):
 def test_what_only_training_meets_is_found(network: nn.Module, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         require_trainable(network, "it", SHAPE, 3, 2)
+
+
+@pytest.mark.usefixtures("nets")
+def test_a_network_that_cannot_be_copied_is_left_as_it_was() -> None:
+    network = create_model("tinynets:Uncopied", 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    require_classifier(network, "it", (3, 8, 8), 3)
+    require_trainable(network, "it", (3, 8, 8), 3, 2)
+    assert bounded_ending(network, (3, 8, 8)) is None
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert network.training
+
+
+@pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardtanh(inplace=True)])
+def test_images_may_be_changed_in_place(first: nn.Module) -> None:
+    network = nn.Sequential(first, nn.Flatten(), nn.Linear(144, 3))
+    require_classifier(network, "it", SHAPE, 3)
+    require_trainable(network, "it", SHAPE, 3, 2)
+    assert head_of(network, SHAPE).name == "2"
 
 
 def test_the_network_is_left_as_it_was() -> None:

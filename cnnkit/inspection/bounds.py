@@ -4,7 +4,7 @@ The extent of a union is that of the first and the last of its parts. So the min
 last is exact, whatever the operators are: nothing is assumed of strides, jumps or borders.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -20,7 +20,7 @@ Sources = NDArray[np.intp]
 NOTHING = np.int32(2**30)
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     """What a value depends on cannot be told without the values; the message says why."""
 
 
@@ -45,7 +45,9 @@ class Bounds:
     @cached_property
     def extent(self) -> tuple[int, ...]:
         """The largest extent that a place depends on, in pixels, along each axis of the input; nothing without one."""
-        features = tuple(place + 1 for place, flag in enumerate(self.channels) if flag)
+        flags = [place for place, flag in enumerate(self.channels) if flag]
+        # After features and places were mixed up, a tensor is read as PyTorch does: [N, C, …].
+        features = tuple(place + 1 for place in flags or ([1] if len(self.shape) > 2 else []))
         found: dict[int, list[int]] = {}
         for (given, _), ends in sorted(self.ends.items()):
             whole = ends.min(axis=features, keepdims=True)
@@ -133,13 +135,15 @@ class Bounds:
         if tuple(shape) == self.shape:
             return self
         if 0 in self.shape:
-            raise Unknown("a tensor without values")
+            raise UnknownError("a tensor without values")
         full, sizes = [1] * len(self.shape), [1] * len(shape)
         groups = _groups(self.shape, shape)
         channels = [False] * len(shape)
         for before, after in groups:
             for place in after:
                 channels[place] = all(self.channels[place] for place in before)
+        for place, flag in _singles(self.shape, self.channels, shape):
+            channels[place] = flag
 
         def change(ends: Ends) -> Ends:
             expand, final = full.copy(), sizes.copy()
@@ -179,7 +183,7 @@ def joined(shape: Sequence[int], parts: Sequence[Bounds]) -> Bounds:
     for part in reversed(parts):
         new = len(shape) - len(part.shape)
         for place, flag in enumerate(part.channels):
-            if part.shape[place] == shape[new + place] > 1:
+            if part.shape[place] == shape[new + place]:
                 channels[new + place] = flag
         for key, own in part.expanded(shape).ends.items():
             ends[key] = np.minimum(ends[key], own) if key in ends else own
@@ -204,8 +208,8 @@ def concatenated(shape: Sequence[int], dim: int, parts: Sequence[Bounds]) -> Bou
             for one, part in zip(found, parts, strict=True)
         ]
         ends[key] = np.concatenate(pieces, axis)
-    tracked = [part for part in parts if part.ends] or parts
-    return Bounds(tuple(shape), tracked[0].channels, ends)
+    channels = next((part.channels for part in parts if any(part.channels)), (False,) * len(shape))
+    return Bounds(tuple(shape), channels, ends)
 
 
 def compact(ends: Ends) -> Ends:
@@ -232,3 +236,15 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
                 new.append(right.pop(0))
         groups.append((old, new))
     return groups
+
+
+def _singles(before: Sequence[int], channels: Sequence[bool], after: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """Yield the places of size 1 of a new shape, with the flag of the corresponding one before."""
+    known: dict[int, list[bool]] = {}
+    for place, size in enumerate(before):
+        if size == 1:
+            known.setdefault(sum(s > 1 for s in before[:place]), []).append(channels[place])
+    for place, size in enumerate(after):
+        if size == 1:
+            flags = known.get(sum(s > 1 for s in after[:place]))
+            yield place, flags.pop(0) if flags else False

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnkit.inspection import windows
-from cnnkit.inspection.bounds import Bounds, Unknown, concatenated, joined, none
+from cnnkit.inspection.bounds import Bounds, UnknownError, concatenated, joined, none
 
 Shape = tuple[int, ...]
 Rule = Callable[..., Bounds | list[Bounds] | None]
@@ -59,7 +59,7 @@ def _copied(out: Shape, target: Any, source: Any, *rest: Any) -> Bounds:
 
 def _chosen(out: Shape, first: Any, second: Any, *rest: Any) -> Bounds:
     """Choose values by a condition: `where(condition, …)`, `masked_fill(…, condition, value)`."""
-    raise Unknown("a mask, whose values are not known")
+    raise UnknownError("a mask, whose values are not known")
 
 
 def _where(out: Shape, condition: Any, *rest: Any) -> Bounds:
@@ -85,7 +85,7 @@ def _convolution(
     image, kernel = _of(source), list(weight.shape[2:])
     made = weight.shape[1] * groups if swapped else weight.shape[0]
     if swapped and isinstance(weight, Bounds):
-        raise Unknown("a transposed convolution with weights made of the image")
+        raise UnknownError("a transposed convolution with weights made of the image")
     inputs = image.shape[1]
     image = image.viewed((image.shape[0], groups, inputs // groups, *image.shape[2:])).reduced([2], keep=True)
     image = image.expanded((*image.shape[:2], made // groups, *image.shape[3:]))
@@ -171,7 +171,8 @@ def _patches(out: Shape, source: Bounds, kernel: Any, dilation: Any, padding: An
         places = (size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1
         found = windows.sliding(size, places, kernel[axis], stride[axis], padding[axis], dilation[axis])
         image = image.windows(2 + axis, found)
-    return image.permuted([0, 1, 3, 5, 2, 4]).viewed(out)
+    found = image.permuted([0, 1, 3, 5, 2, 4]).viewed(out)
+    return Bounds(out, (False, True, False), found.ends)
 
 
 def _folded(out: Shape, source: Bounds, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Bounds:
@@ -186,7 +187,7 @@ def _folded(out: Shape, source: Bounds, size: Any, kernel: Any, dilation: Any, p
         offsets = np.arange(kernel[axis]) * places[axis]
         none_of = kernel[axis] * places[axis]
         image = image.gathered(2 + axis, np.where(steps < places[axis], steps + offsets, none_of))
-    return image
+    return Bounds(out, (False, True, False, False), image.ends)
 
 
 # All along a dimension, and products.
@@ -243,9 +244,10 @@ def _product(out: Shape, left: Any, right: Any, *rest: Any) -> Bounds:
     first, second = _of(left), _of(right)
     rows, columns = first.reduced([-1], keep=True), second.reduced([-2], keep=True)
     found = joined(out, [rows, columns])
+    # Weights make what a dimension holds of the same kind.
     features = (
-        first.channels[-2] or not first.ends,
-        second.channels[-1] or not second.ends,
+        first.channels[-2] if first.ends else second.channels[-2],
+        second.channels[-1] if second.ends else first.channels[-1],
     )
     return Bounds(out, (*found.channels[:-2], *features), found.ends)
 
@@ -265,7 +267,7 @@ def _attention(
 ) -> Bounds:
     # Operators differ in where they take the mask and `is_causal`.
     if any(isinstance(option, Tensor | Bounds) or option is True for option in (first, second, third, *rest)):
-        raise Unknown("a mask, whose values are not known")
+        raise UnknownError("a mask, whose values are not known")
     parts = [
         _of(query).reduced([-1], keep=True), _of(key).reduced([-1, -2], keep=True), _of(value).reduced([-2], keep=True)
     ]  # fmt: skip
@@ -286,6 +288,23 @@ def _transposed(out: Shape, source: Bounds, first: int = 0, second: int = -1) ->
 
 def _viewed(out: Shape, source: Bounds, *rest: Any) -> Bounds:
     return source.viewed(out)
+
+
+def _restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence[int], *rest: Any) -> Bounds:
+    """Change the order in memory of a tensor that was just made, of which only single dimensions come out otherwise."""
+    inner = 1
+    for length, step in zip(reversed(size), reversed(strides), strict=True):
+        if length > 1 and step != inner:
+            raise UnknownError("values in another order")
+        inner *= length
+    return source.viewed(out)
+
+
+def _unsqueezed(out: Shape, source: Bounds, dim: int) -> Bounds:
+    """Add a dimension for features, as `stack` does."""
+    dim %= len(out)
+    channels = (*source.channels[:dim], True, *source.channels[dim:])
+    return source.changed(lambda ends: np.expand_dims(ends, dim + 1), out, channels)
 
 
 def _sliced(
@@ -311,7 +330,7 @@ def _split(out: Shape, source: Bounds, sizes: int | Sequence[int], dim: int = 0)
 def _indexed(out: Shape, source: Bounds, indices: Sequence[Any]) -> Bounds:
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     if len(given) != 1 or len(given[0][1].shape) != 1:
-        raise Unknown("an index of several dimensions")
+        raise UnknownError("an index of several dimensions")
     return _picked(out, source, *given[0])
 
 
@@ -320,7 +339,7 @@ def _picked(out: Shape, source: Bounds, dim: int, index: Tensor) -> Bounds:
     if all(ends.shape[dim % len(out) + 1] == 1 for ends in source.ends.values()):
         return source.changed(lambda ends: ends, out, source.channels)
     if index.is_meta:
-        raise Unknown("an index, whose values are not known")
+        raise UnknownError("an index, whose values are not known")
     values = index.nonzero()[:, 0] if index.dtype == torch.bool else index % size
     return source.gathered(dim, values.numpy()[:, None])
 
@@ -363,7 +382,7 @@ def _joined(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds:
 def _stacked(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds:
     dim %= len(out)
     single = (*out[:dim], 1, *out[dim + 1 :])
-    return concatenated(out, dim, [_of(part).viewed(single) for part in parts])
+    return concatenated(out, dim, [_unsqueezed(single, _of(part), dim) for part in parts])
 
 
 def _shuffled(out: Shape, source: Bounds, factor: int) -> Bounds:
@@ -395,6 +414,14 @@ SEVERAL = frozenset({
     _ATEN._scaled_dot_product_flash_attention, _ATEN._scaled_dot_product_attention_math,
 })  # fmt: skip
 """Operators with a rule that takes more than the first argument from an input, as pointwise ones do."""
+
+OVERWRITES = frozenset({
+    _ATEN.copy_, _ATEN.fill_, _ATEN.zero_, _ATEN.uniform_, _ATEN.normal_, _ATEN.bernoulli_,
+})  # fmt: skip
+"""Operators that leave nothing of their first argument."""
+
+MASKS = frozenset({_ATEN.tril, _ATEN.triu, _ATEN.tril_, _ATEN.triu_, _ATEN.where})
+"""Operators that make masks, whose values decide what depends on what."""
 
 RULES: dict[Any, Rule] = {
     _ATEN.convolution: _convolution,
@@ -468,9 +495,10 @@ RULES: dict[Any, Rule] = {
     _ATEN.permute: _permuted,
     **dict.fromkeys((_ATEN.transpose, _ATEN.transpose_, _ATEN.t, _ATEN.t_), _transposed),
     **dict.fromkeys(
-        (_ATEN.view, _ATEN._unsafe_view, _ATEN.reshape, _ATEN._reshape_alias, _ATEN.squeeze, _ATEN.unsqueeze,
-         _ATEN.squeeze_, _ATEN.unsqueeze_), _viewed,
+        (_ATEN.view, _ATEN._unsafe_view, _ATEN.reshape, _ATEN._reshape_alias, _ATEN.squeeze, _ATEN.squeeze_), _viewed,
     ),
+    **dict.fromkeys((_ATEN.unsqueeze, _ATEN.unsqueeze_), _unsqueezed),
+    _ATEN.as_strided_: _restrided,
     _ATEN.slice: _sliced,
     _ATEN.select: _selected,
     _ATEN.unbind: _unbound,

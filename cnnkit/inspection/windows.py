@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnkit.inspection.bounds import Sources, Unknown
+from cnnkit.inspection.bounds import Sources, UnknownError
 
 # Of source and result together; a longer one takes seconds.
 _MOST = 2**29
@@ -49,10 +49,10 @@ def resized(function: Any, rank: int, size: int, places: int, corners: tuple[boo
         scale: how much larger, where that was said in place of the size.
 
     Raises:
-        Unknown: too many places to try.
+        UnknownError: too many places to try.
     """
     if size * places > _MOST:
-        raise Unknown(f"{size} places, resized to {places}")
+        raise UnknownError(f"{size} places, resized to {places}")
     ones = (1,) * (rank - 1)
     pairs = []
     step = max(1, _BLOCK // max(size, places))

@@ -49,6 +49,7 @@ class ModuleRow(LayerRow):
     trainable_parameters: int = 0
     memory_mb: float = 0.0
     receptive_field: tuple[int, ...] = ()
+    receptive_field_lost: str = ""
     calls: int = 1
     order: int = 0
     repeats: int = 1

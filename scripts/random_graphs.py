@@ -17,15 +17,16 @@ LARGEST, MOST_CHANNELS = 14, 8
 
 
 class Do(nn.Module):
-    """A function as a layer."""
+    """A function as a layer; settings follow the tensors."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor], *settings: Any) -> None:
         super().__init__()
         self.function = function
+        self.settings = settings
 
     def forward(self, *given: Tensor) -> Tensor:
         """Call it."""
-        return self.function(*given)
+        return self.function(*given, *self.settings)
 
 
 class MaxPool(nn.MaxPool2d):
@@ -35,16 +36,15 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pool [N, C, H, W]."""
+        largest: Tensor = super().forward(images)
         if not self.measured:
-            return super().forward(images)
-        channels, kernel = images.shape[1], self.kernel_size
-        weight = torch.ones(channels, 1, *kernel, dtype=images.dtype)  # type: ignore[misc]
-        padded = F.pad(images, (self.padding, self.padding + 9) * 2)  # type: ignore[operator]
-        found = F.conv2d(padded, weight, None, self.stride, 0, self.dilation, channels)
-        rows, columns = F.max_pool2d(
-            images, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        ).shape[2:]
-        return found[..., :rows, :columns]
+            return largest
+        kernel: Any = self.kernel_size
+        before: Any = self.padding
+        weight = torch.ones(images.shape[1], 1, *kernel, dtype=images.dtype)
+        padded = F.pad(images, (before, before + 9) * 2)  # more than windows that begin inside reach over
+        found = F.conv2d(padded, weight, None, self.stride, 0, self.dilation, len(weight))
+        return found[..., : largest.shape[2], : largest.shape[3]]
 
 
 class Gate(nn.Module):
@@ -53,6 +53,10 @@ class Gate(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scale [N, C, H, W]."""
         return images * images.mean((2, 3), keepdim=True).sigmoid()
+
+
+def _last_part(images: Tensor, count: int) -> Tensor:
+    return images.chunk(count, 1)[-1]
 
 
 def _two(rng: Random, low: int, high: int) -> tuple[int, int]:
@@ -139,6 +143,16 @@ def _tokens(rng: Random, shape: Shape) -> nn.Module:
     return Do(attend)
 
 
+def _softmax(rng: Random, shape: Shape) -> nn.Module:
+    dim = rng.choice([d for d in (1, 2, 3) if shape[d] > 1])  # one value becomes constant
+
+    def soften(x: Tensor) -> Tensor:
+        ramp = torch.arange(1, x.shape[dim] + 1, device=x.device).view(-1, *(1,) * (3 - dim))
+        return (F.softsign(x) * ramp).softmax(dim)
+
+    return Do(soften)
+
+
 def _norm(rng: Random, shape: Shape) -> nn.Module:
     kinds = ["batch", "group", "instance", "layer", "local"]
     kind = rng.choice([*kinds, "channels"] if shape[1] > 1 else kinds)  # one channel becomes constant
@@ -200,22 +214,20 @@ OPERATIONS: dict[str, Callable[[Random, Shape], nn.Module]] = {
     "patches": _patches,
     "gate": lambda rng, shape: Gate(),
     "activation": lambda rng, shape: rng.choice([nn.LeakyReLU, nn.PReLU, nn.Softsign])(),
-    "softmax": lambda rng, shape: Do(
-        lambda x, d=rng.choice([d for d in (1, 2, 3) if shape[d] > 1]): F.softsign(x).softmax(d)
-    ),
-    "flip": lambda rng, shape: Do(lambda x, d=rng.choice([2, 3]): x.flip(d)),
-    "roll": lambda rng, shape: Do(lambda x, s=_two(rng, -4, 4): x.roll(s, (2, 3))),
-    "turn": lambda rng, shape: Do(lambda x, k=rng.randint(0, 3): x.rot90(k, (2, 3))),
-    "swap": lambda rng, shape: Do(lambda x: x.transpose(2, 3)),
+    "softmax": _softmax,
+    "flip": lambda rng, shape: Do(torch.flip, (rng.choice([2, 3]),)),
+    "roll": lambda rng, shape: Do(torch.roll, _two(rng, -4, 4), (2, 3)),
+    "turn": lambda rng, shape: Do(torch.rot90, rng.randint(0, 3), (2, 3)),
+    "swap": lambda rng, shape: Do(torch.transpose, 2, 3),
     "along": lambda rng, shape: nn.Linear(shape[3], rng.randint(1, 9)),
-    "mean": lambda rng, shape: Do(lambda x, d=rng.choice([1, 2, 3]): x.mean(d, keepdim=True)),
-    "cumulated": lambda rng, shape: Do(lambda x, d=rng.choice([2, 3]): x.cumsum(d)),
+    "mean": lambda rng, shape: Do(torch.mean, rng.choice([1, 2, 3]), True),
+    "cumulated": lambda rng, shape: Do(torch.cumsum, rng.choice([2, 3])),
     "shuffle": lambda rng, shape: nn.PixelShuffle(2),
     "unshuffle": lambda rng, shape: nn.PixelUnshuffle(2),
     "channels": lambda rng, shape: nn.ChannelShuffle(rng.choice([g for g in (1, 2, 3) if shape[1] % g == 0])),
-    "some channels": lambda rng, shape: Do(lambda x, k=rng.randint(1, 2): x.chunk(k, 1)[-1]),
-    "repeated": lambda rng, shape: Do(lambda x, k=_two(rng, 1, 2): x.repeat(1, 1, *k)),
-    "interleaved": lambda rng, shape: Do(lambda x: x.repeat_interleave(2, 3)),
+    "some channels": lambda rng, shape: Do(_last_part, rng.randint(1, 2)),
+    "repeated": lambda rng, shape: Do(torch.tile, (1, 1, *_two(rng, 1, 2))),
+    "interleaved": lambda rng, shape: Do(torch.repeat_interleave, 2, 3),
     "focus": lambda rng, shape: Do(lambda x: torch.cat([x[..., 0:-1:2, :], x[..., 1::2, :]], 1)),
     "flat": lambda rng, shape: Do(lambda x: x.flatten(1)[:, :24].reshape(-1, 2, 3, 4)),
 }
@@ -223,7 +235,7 @@ OPERATIONS: dict[str, Callable[[Random, Shape], nn.Module]] = {
 
 JOINS: dict[str, Callable[..., Tensor]] = {
     "sum": lambda a, b: a + b,
-    "product": lambda a, b: a * b,
+    "product": lambda a, b: (a + 1) * (b + 1),
     "channels": lambda a, b: torch.cat([a, b], 1),
     "rows": lambda a, b: torch.cat([a, b], 2),
     "stacked": lambda a, b: torch.stack([a, b], 2).flatten(1, 2),
@@ -273,7 +285,8 @@ def graph_of(rng: Random, first: str | None = None, count: int = 6) -> tuple[Gra
         others = [i for i, r in enumerate(results) if i != place and r.shape == results[place].shape]
         if others and not wanted and rng.random() < 0.5:
             name = rng.choice(sorted(JOINS))
-            layer, sources = Do(JOINS[name]), [place, rng.choice(others)]
+            layer: nn.Module = Do(JOINS[name])
+            sources = [place, rng.choice(others)]
         else:
             name, sources = wanted[0] if wanted else rng.choice(sorted(OPERATIONS)), [place]
             try:
@@ -295,7 +308,7 @@ def graph_of(rng: Random, first: str | None = None, count: int = 6) -> tuple[Gra
 
 def _prepare(layer: nn.Module) -> None:
     """Give it weights that are positive, so that nothing cancels out."""
-    layer.double().eval()
+    layer.to(torch.float64).eval()
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, 0.5, 1.0)
 

@@ -30,10 +30,10 @@ class Bounds:
 
     Attributes:
         shape: of the tensor.
-        channels: of each dimension, whether it holds features of one place, as channels do. The field of a place is that
-            of all its features together.
+        channels: of each dimension, whether it holds features of one place, as channels do. The field of a place is
+            that of all its features together.
         ends: by input and by axis of it, [2, *shape]: the first index and minus the last one, so that both are combined
-            by the minimum; of size 1 along dimensions that make no difference. Without an entry nothing depends on it.
+            by the minimum; of size 1 along dimensions that make no difference. Without one, nothing depends on it.
         lost: why this is not known, and the rest says nothing; empty where it is.
     """
 
@@ -69,18 +69,20 @@ class Bounds:
         used = sources < size
         complete = bool(used.all())
         made = (1,) * axis + (len(sources),) + (1,) * (len(self.shape) - axis)
-        some = complete or bool(used.any(axis=1).all())
+        some = used.any(axis=1)
+        absent = np.where(some, -NOTHING, NOTHING).astype(np.int32).reshape(made)
 
         def change(ends: Ends) -> Ends:
             if ends.shape[axis] == 1:
                 # Not so where a place is made of padding alone.
-                return ends if some else np.where(used.any(axis=1).reshape(made), ends, NOTHING)
+                return ends if some.all() else np.maximum(ends, absent)
             if not complete:
                 padding = np.full((*ends.shape[:axis], 1, *ends.shape[axis + 1 :]), NOTHING, np.int32)
                 ends = np.concatenate([ends, padding], axis)
             if sources.shape[1] == 1:
                 return ends.take(sources[:, 0], axis)
-            return ends.take(sources, axis).min(axis + 1)
+            found: Ends = ends.take(sources, axis).min(axis + 1)
+            return found
 
         shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
         return self.changed(change, shape, self.channels)

@@ -1,11 +1,11 @@
-"""Receptive fields: how far apart the pixels lie that a place of a result depends on, followed from operator to operator.
+"""Receptive fields: how far apart the pixels lie that a place of a result depends on, from operator to operator.
 
-A field is counted on the image that is given, as a gradient would show it: windows end at the borders, and windows that
-differ, as those of adaptive pooling, count with the largest. It is a property of the operators alone: weights count as if
-none were zero, and a maximum depends on all that it is taken of.
+A field is counted on the image that is given, as a gradient would show it: windows end at the borders, and of windows
+that differ, as those of adaptive pooling, the largest counts. It is a property of the operators alone: weights count as
+if none were zero, and a maximum depends on all that it is taken of.
 
-Tensors carry their bounds. What is written into a part of a tensor, as in `padded[..., 1:-1] = images`, is seen in it and
-in all other views of it.
+Tensors carry their bounds. What is written into a part of a tensor, as in `padded[..., 1:-1] = images`, is seen in it
+and in all other views of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.inspection import dependence
+from cnnkit.inspection import combined, dependence
+from cnnkit.inspection.arguments import Rule, tracked
 from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
-from cnnkit.inspection.dependence import Rule
 
 _BOUNDS = "_cnnkit_bounds"
 # Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.
@@ -58,7 +58,7 @@ def operator_of(function: torch._ops.OpOverload) -> Operator:
     shown = [given.alias_info for given in schema.returns if given.alias_info is not None]
     return Operator(
         name=str(packet).removeprefix("aten."),
-        rule=dependence.pointwise if pointwise else rule,
+        rule=combined.pointwise if pointwise else rule,
         several=pointwise or packet in dependence.SEVERAL,
         views=bool(shown) and not schema.is_mutable,
         writes=schema.is_mutable and torch.Tag.inplace_view not in function.tags,
@@ -91,16 +91,17 @@ def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: 
     if operator.views:
         _remember(made, arguments[0])
     given = [_replaced(argument) for argument in arguments]
-    found = dependence.tracked(given)
+    found = tracked(given)
     if not found and not operator.masks:
         return
     outs = [result for result in made if isinstance(result, Tensor)]
     if not outs:
         return
     read = given[1:] if operator.overwrites else given
-    lost = next((bounds.lost for bounds in dependence.tracked(read) if bounds.lost), "")
-    other = any(isinstance(o, Tensor) for o in options.values())
-    if lost or operator.rule is None or other or (not operator.several and dependence.tracked(given[1:])):
+    lost = next((bounds.lost for bounds in tracked(read) if bounds.lost), "")
+    # Rules are not told options that have no place.
+    other = any(isinstance(o, Tensor) for o in options.values()) or {"dim", "dims"} & set(options)
+    if lost or operator.rule is None or other or (not operator.several and tracked(given[1:])):
         bounds: Any = _lost(outs[0], lost or operator.name)
     else:
         try:
@@ -110,8 +111,8 @@ def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: 
         except (TypeError, ValueError, IndexError, StopIteration):  # a form of the operator that the rule does not know
             bounds = _lost(outs[0], operator.name)
     each = bounds if isinstance(bounds, list) else [bounds] * len(outs)
-    for result, own in zip(outs, each, strict=True):
-        own = own if own is not None else none(result.shape)
+    for result, given_bounds in zip(outs, each, strict=True):
+        own = given_bounds if given_bounds is not None else none(result.shape)
         if own.shape != tuple(result.shape):
             own = _lost(result, own.lost or operator.name)
         if operator.writes:

@@ -1,7 +1,7 @@
 """Random networks of operations that move, mix and resize images, and their receptive fields by gradients.
 
-`graph_of` draws a network from a random number generator; `measured` finds for each of its layers the largest extent in the
-input that one place of the layer's output depends on, by one gradient for each place. Nothing here knows cnnkit.
+`graph_of` draws a network from a random number generator; `measured` finds for each of its layers the largest extent in
+the input that one place of the layer's output depends on, by one gradient for each place. Nothing here knows cnnkit.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 as everybody calls it
+from torch.nn import functional as F
 
 Shape = Sequence[int]
 LARGEST, MOST_CHANNELS = 14, 8
@@ -53,6 +53,12 @@ class Gate(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scale [N, C, H, W]."""
         return images * images.mean((2, 3), keepdim=True).sigmoid()
+
+
+def uneven(images: Tensor) -> Tensor:
+    """Give each value of [N, C, H, W] a weight of its own, for the mean of normalised values is constant."""
+    shape = images.shape[1:]
+    return images * (1 + torch.arange(shape.numel(), device=images.device).view(shape) * 0.618 % 1)
 
 
 def _last_part(images: Tensor, count: int) -> Tensor:
@@ -101,9 +107,10 @@ def _resize(rng: Random, shape: Shape) -> nn.Module:
     options: dict[str, Any] = {"mode": mode}
     if mode in {"bilinear", "bicubic"}:
         options["align_corners"] = rng.random() < 0.5
-        options["antialias"] = rng.random() < 0.3
     if rng.random() < 0.5:
         options["size"] = _two(rng, 1, LARGEST)
+        # With factors, PyTorch's gradient is of other weights than its result where a size stays.
+        options["antialias"] = mode in {"bilinear", "bicubic"} and rng.random() < 0.5
     else:
         options["scale_factor"] = (rng.choice([0.5, 0.7, 1.3, 2.0]), rng.choice([0.5, 0.7, 1.3, 2.0]))
         if mode != "area":
@@ -148,7 +155,7 @@ def _softmax(rng: Random, shape: Shape) -> nn.Module:
 
     def soften(x: Tensor) -> Tensor:
         ramp = torch.arange(1, x.shape[dim] + 1, device=x.device).view(-1, *(1,) * (3 - dim))
-        return (F.softsign(x) * ramp).softmax(dim)
+        return uneven((F.softsign(x) * ramp).softmax(dim))
 
     return Do(soften)
 
@@ -157,14 +164,15 @@ def _norm(rng: Random, shape: Shape) -> nn.Module:
     kinds = ["batch", "group", "instance", "layer", "local"]
     kind = rng.choice([*kinds, "channels"] if shape[1] > 1 else kinds)  # one channel becomes constant
     if kind == "channels":
-        return Do(lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2))
-    return {
+        return Do(lambda x: uneven(F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)))
+    norms: dict[str, Callable[[], nn.Module]] = {
         "batch": lambda: nn.BatchNorm2d(shape[1]),
         "group": lambda: nn.GroupNorm(rng.choice([g for g in (1, 2, 3) if shape[1] % g == 0]), shape[1]),
         "instance": lambda: nn.InstanceNorm2d(shape[1]),
         "layer": lambda: nn.LayerNorm(list(shape[1:])),
         "local": lambda: nn.LocalResponseNorm(2),
-    }[kind]()
+    }
+    return nn.Sequential(norms[kind](), Do(uneven))
 
 
 def _written(rng: Random, shape: Shape) -> nn.Module:

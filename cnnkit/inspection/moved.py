@@ -158,7 +158,8 @@ def shuffled(out: Shape, source: Bounds, factor: int) -> Bounds:
     *lead, _, h, w = source.shape
     parts = source.viewed((*lead, out[-3], factor, factor, h, w))
     n = len(lead)
-    return parts.permuted([*range(n), n, n + 3, n + 1, n + 4, n + 2]).viewed(out)
+    found = parts.permuted([*range(n), n, n + 3, n + 1, n + 4, n + 2]).viewed(out)
+    return Bounds(out, source.channels, found.ends)
 
 
 def unshuffled(out: Shape, source: Bounds, factor: int) -> Bounds:

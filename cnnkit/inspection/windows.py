@@ -44,7 +44,7 @@ def even(size: int, places: int) -> Sources:
 
 @lru_cache(maxsize=1024)
 def by_trying(
-    function: Any, rank: int, size: int, places: int, corners: tuple[bool, ...], scale: float | None
+    function: Any, rank: int, size: int, places: int, corners: tuple[bool, ...], scale: float | None, changes: bool
 ) -> Sources:
     """Return the sources of an operator that resizes, found by giving it each place alone.
 
@@ -54,20 +54,23 @@ def by_trying(
         places: after.
         corners: `align_corners` where the operator takes it, nothing otherwise.
         scale: how much larger, where that was said in place of the size.
+        changes: any axis comes out with another size.
 
     Raises:
         UnknownError: too many places to try.
     """
     if size * places > _MOST:
         raise UnknownError(f"{size} places, resized to {places}")
-    ones = (1,) * (rank - 1)
+    # Where nothing changes its size operators copy, whatever the scale says.
+    ones, others = (1,) * (rank - 1), (2 if changes else 1,) * (rank - 1)
     pairs = []
     step = max(1, _BLOCK // max(size, places))
     for start in range(0, size, step):
         count = min(step, size - start)
         alone = torch.eye(count, size, dtype=torch.float64)
         alone = alone.roll(start, 1).reshape(count, 1, *ones, size)
-        weights = function(alone, [*ones, places], *corners, *(None,) * (rank - 1), scale).reshape(count, places)
+        weights = function(alone, [*others, places], *corners, *(None,) * (rank - 1), scale)
+        weights = weights.reshape(count, -1, places)[:, 0]
         pairs.append(weights.T.nonzero().numpy() + np.array([0, start]))
     rows, columns = np.concatenate(pairs).T
     order = np.argsort(rows, kind="stable")
@@ -139,10 +142,11 @@ def resized(function: Any, rank: int, *, corners: bool) -> Rule:
     def rule(out: Shape, source: Bounds, size: Any, *rest: Any) -> Bounds:
         own = (bool(rest[0]),) if corners else ()
         scales = (*rest[len(own) :], *(None,) * rank)
+        changes = source.shape[-rank:] != out[-rank:]
         for axis in range(rank):
             place = axis - rank
             before, after = source.shape[place], out[place]
-            source = source.gathered(place, by_trying(function, rank, before, after, own, scales[axis]))
+            source = source.gathered(place, by_trying(function, rank, before, after, own, scales[axis], changes))
         return source
 
     return rule

@@ -2,24 +2,25 @@
 
     python scripts/check_receptive_fields.py [NAME ...] [--input 3x97x65] [--graphs 200] [--native 3]
 
-Each network is run once more with weights that are all positive, on a CPU, in double precision, with a tangent for each
-row and each column of the input: a derivative that is not zero says that a place of a layer's output depends on that row
-or column (forward mode, so that one run has all layers and places). Functions whose gradient does not reach all that they
-depend on, or may cancel out, are replaced by ones that reach the same values: maxima by sums, softmax, attention and
-normalisation by adding means of what they normalise, activations by nothing. Convolutions and linear layers get equal
-weights, which makes them a mean over channels and a sum over a window.
+Each network is run once more with weights that are all positive, on a CPU, in double precision, with a tangent for
+each row and each column of the input: a derivative that is not zero says that a place of a layer's output depends on
+that row or column (forward mode, so that one run has all layers and places). Functions whose gradient does not reach
+all that they depend on, or may cancel out, are replaced by ones that reach the same values: maxima by sums, softmax,
+attention and normalisation by adding means of what they normalise, activations by nothing. Convolutions and linear
+layers get equal weights, which makes them a mean over channels and a sum over a window.
 
-Networks with a fixed image size, and the first of `--native` at their own size, are measured at it. Random graphs are
-measured by ordinary gradients, of each place. Exit code 3 where a field differs, or none is said where there is one.
+Vision transformers are built for images of three and more patches each way, maxvit_t for its only size. A few networks
+are measured at their own size as well. Random graphs are measured by ordinary gradients, of each place. Exit code 3 where
+a field differs, or none is said where there is one.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from random import Random
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import random_graphs
@@ -29,12 +30,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from cnnkit.inspection import building, summary
+from cnnkit.inspection import summary
 from cnnkit.results import ModuleRow
 from cnnkit.training import networks
 
-FIXED = {"maxvit_t": 224, "vit_b_16": 224, "vit_b_32": 224, "vit_l_16": 224, "vit_l_32": 224, "vit_h_14": 518}
-# By value as well: these have fewer places to measure at than the others.
+SIDES = {"maxvit_t": 224, "vit_b_16": 96, "vit_b_32": 96, "vit_l_16": 96, "vit_l_32": 96, "vit_h_14": 98}
 NATIVE = ("alexnet", "squeezenet1_1", "resnet18", "googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5")
 CHUNK = 2**25  # values of the largest tensor of a run
 
@@ -58,7 +58,7 @@ def main() -> int:
     names = arguments.names or torchvision.models.list_models(module=torchvision.models)
     own = [(name, 224) for name in NATIVE[: arguments.native] if name in names]
     equal = 0
-    for name, side in [*((name, FIXED.get(name)) for name in names), *own]:
+    for name, side in [*((name, SIDES.get(name)) for name in names), *own]:
         shape = (3, side, side) if side else wanted
         started = time.process_time()
         found, count = _network(name, shape)
@@ -76,7 +76,7 @@ def main() -> int:
 def _graph(seed: int) -> bool:
     """Return whether a random graph has a layer whose field is not the measured one."""
     torch.manual_seed(seed)
-    graph, shape = random_graphs.graph_of(Random(seed))
+    graph, shape = random_graphs.graph_of(Random(seed))  # noqa: S311
     fields = random_graphs.measured(graph, shape)
     with torch.device("meta"):
         rows = {row.name: row for row in summary.summarize_module(graph.float().to("meta"), shape).layers}
@@ -89,9 +89,13 @@ def _graph(seed: int) -> bool:
 
 def _network(name: str, shape: tuple[int, ...]) -> tuple[list[tuple[str, tuple[int, ...], tuple[int, ...]]], int]:
     """Return the layers whose field is not the measured one, with both, and how many layers there are."""
-    network, _ = building.build(f"torchvision/{name}")
+    if name.startswith("vit"):
+        networks_of = [torchvision.models.get_model(name, weights=None, image_size=shape[1]) for _ in range(2)]
+    else:
+        networks_of = [networks.create_model(f"torchvision/{name}") for _ in range(2)]
+    network, copy = networks_of[0].to("meta"), networks_of[1]
     rows = {row.name: row for row in summary.summarize_module(network, shape).layers if row.output_shape}
-    measured = _measured(networks.create_model(f"torchvision/{name}"), shape, rows)
+    measured = _measured(copy, shape, rows)
     differ = [
         (name, row.receptive_field, measured[name])
         for name, row in rows.items()
@@ -138,11 +142,11 @@ def _touched(network: nn.Module, shape: tuple[int, ...], axis: int, lines: Tenso
     def keep(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: Any, output: Any) -> None:
             result = output[0] if isinstance(output, tuple) else output
-            tangent = forward_ad.unpack_dual(result).tangent
+            tangent = _tangent(result)
             if tangent is None:
                 tangent = torch.zeros(len(lines), *result.shape[1:])
             touched = tangent != 0
-            features = _features(network, tuple(result.shape))
+            features = _features(network, name, module, tuple(result.shape))
             # Windows of one image lie one after another along the batch.
             if len(touched) != len(lines):
                 touched = touched.view(len(lines), -1, *touched.shape[1:])
@@ -156,38 +160,46 @@ def _touched(network: nn.Module, shape: tuple[int, ...], axis: int, lines: Tenso
     handles = [module.register_forward_hook(keep(name)) for name, module in network.named_modules() if name]
     try:
         with torch.no_grad(), forward_ad.dual_level(), _positive():
-            network(forward_ad.make_dual(torch.ones_like(tangents), tangents))
+            network(_dual(torch.ones_like(tangents), tangents))
     finally:
         for handle in handles:
             handle.remove()
     return list(found.items())
 
 
-def _features(network: nn.Module, shape: Sequence[int]) -> int:
+def _features(network: nn.Module, name: str, module: nn.Module, shape: Sequence[int]) -> int:
     """Return which dimension of a result holds the features of one place."""
     last = len(shape) - 1
-    if len(shape) == 3:
+    kind, own = type(network).__name__, type(module).__name__
+    if len(shape) < 4:
         return last  # tokens
-    kind = type(network).__name__
-    channels = {row for row in _channels(network)}
-    if kind in {"SwinTransformer", "ConvNeXt"}:
-        return last if shape[last] in channels and shape[1] not in channels else 1
+    if kind == "SwinTransformer":
+        return 1 if name in {"features.0.0", "permute", "avgpool"} else last
+    if kind == "ConvNeXt":
+        in_block = own in {"Linear", "GELU", "LayerNorm"} or (own == "Permute" and name.endswith("block.1"))
+        return last if in_block else 1
+    if kind == "MaxVit":
+        parent = network.get_submodule(name.rpartition(".")[0])
+        last_in = {"LayerNorm", "Linear", "WindowPartition", "SwapAxes", "RelativePositionalMultiHeadAttention"}
+        mlp = any(isinstance(child, nn.Linear) for child in parent.children())
+        if own in last_in or mlp or name.endswith(("attn_layer", "mlp_layer", "attn_dropout")):
+            return last
     return 1
-
-
-def _channels(network: nn.Module) -> Iterator[int]:
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            yield from (module.in_features, module.out_features)
-        elif isinstance(module, nn.Conv2d):
-            yield module.out_channels
 
 
 def _level(images: Tensor) -> Tensor:
     """Replace values by ones, and keep what they depend on: nothing grows or vanishes from layer to layer."""
-    tangent = forward_ad.unpack_dual(images).tangent
-    ones = torch.ones_like(forward_ad.unpack_dual(images).primal)
-    return ones if tangent is None else forward_ad.make_dual(ones, tangent)
+    tangent = _tangent(images)
+    ones = torch.ones(images.shape, dtype=images.dtype)
+    return ones if tangent is None else _dual(ones, tangent)
+
+
+def _dual(images: Tensor, tangent: Tensor) -> Tensor:
+    return cast("Tensor", forward_ad.make_dual(images, tangent))  # type: ignore[no-untyped-call]
+
+
+def _tangent(images: Tensor) -> Tensor | None:
+    return cast("Tensor | None", forward_ad.unpack_dual(images).tangent)  # type: ignore[no-untyped-call]
 
 
 def _conv2d(
@@ -211,7 +223,9 @@ def _sums(images: Tensor, kernel: tuple[int, ...], stride: Any, padding: Any, di
     return images
 
 
-def _max_pool2d(images: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any) -> Tensor:
+def _max_pool2d(
+    images: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any
+) -> Tensor:
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     if not rest.get("ceil_mode"):
         return _level(_sums(images, kernel, stride or kernel, padding, dilation))
@@ -250,8 +264,16 @@ def _positive() -> Iterator[None]:
             ("relu", "relu6", "silu", "gelu", "hardswish", "hardsigmoid", "sigmoid", "dropout", "softplus"), same
         ),
     }
-    with mock.patch.multiple(F, **changes), mock.patch.object(torch, "sigmoid", same):
-        yield
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole block
+    try:
+        with ExitStack() as stack:
+            for name, change in changes.items():
+                stack.enter_context(mock.patch.object(F, name, change))
+            stack.enter_context(mock.patch.object(torch, "sigmoid", same))
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 if __name__ == "__main__":

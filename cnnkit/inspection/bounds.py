@@ -4,10 +4,10 @@ The extent of a union is that of the first and the last of its parts. So the min
 last is exact, whatever the operators are: nothing is assumed of strides, jumps or borders.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 Ends = NDArray[np.int32]
 Sources = NDArray[np.intp]
 """For each place of a result [places, several]: the places it is made of; one past the last where there is none."""
+
+Kind = bool | tuple[tuple[int, bool], ...]
+"""Whether a dimension holds features of one place, as channels do; of one that was made of several, by a view, the size
+and the kind of each, outer ones first."""
 
 # First and last of what depends on nothing: larger than any size, and its double still fits.
 NOTHING = np.int32(2**30)
@@ -30,27 +34,24 @@ class Bounds:
 
     Attributes:
         shape: of the tensor.
-        channels: of each dimension, whether it holds features of one place, as channels do. The field of a place is
-            that of all its features together.
+        channels: the kind of each dimension. The field of a place is that of all its features together.
         ends: by input and by axis of it, [2, *shape]: the first index and minus the last one, so that both are combined
             by the minimum; of size 1 along dimensions that make no difference. Without one, nothing depends on it.
         lost: why this is not known, and the rest says nothing; empty where it is.
     """
 
     shape: tuple[int, ...]
-    channels: tuple[bool, ...]
+    channels: tuple[Kind, ...]
     ends: dict[tuple[int, int], Ends]
     lost: str = ""
 
     @cached_property
     def extent(self) -> tuple[int, ...]:
         """The largest extent that a place depends on, in pixels, along each axis of the input; nothing without one."""
-        flags = [place for place, flag in enumerate(self.channels) if flag]
-        # After features and places were mixed up, a tensor is read as PyTorch does: [N, C, …].
-        features = tuple(place + 1 for place in flags or ([1] if len(self.shape) > 2 else []))
+        kinds = [_parts(kind, size) for kind, size in zip(self.channels, self.shape, strict=True)]
         found: dict[int, list[int]] = {}
         for (given, _), ends in sorted(self.ends.items()):
-            whole = ends.min(axis=features, keepdims=True)
+            whole = _without_features(ends, kinds)
             largest = int((1 - whole[0] - whole[1]).max(initial=0))
             found.setdefault(given, []).append(largest)
         reached = [sizes for sizes in found.values() if all(size > 0 for size in sizes)]
@@ -58,7 +59,7 @@ class Bounds:
             return ()
         return tuple(map(max, zip(*reached, strict=True)))
 
-    def changed(self, change: Callable[[Ends], Ends], shape: Sequence[int], channels: Iterable[bool]) -> "Bounds":
+    def changed(self, change: Callable[[Ends], Ends], shape: Sequence[int], channels: Iterable[Kind]) -> "Bounds":
         """Return bounds of another shape, with each array changed in the same way."""
         return Bounds(tuple(shape), tuple(channels), {key: change(ends) for key, ends in self.ends.items()})
 
@@ -85,7 +86,7 @@ class Bounds:
             return found
 
         shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
-        return self.changed(change, shape, self.channels)
+        return self.changed(change, shape, _plain(self.channels, dim))
 
     def windows(self, dim: int, sources: Sources) -> "Bounds":
         """Put windows [places, several] in the place of a dimension, as two."""
@@ -98,12 +99,13 @@ class Bounds:
         places = {dim % max(len(self.shape), 1) for dim in dims}
         axes = tuple(place + 1 for place in places)
         shape = [1 if place in places else size for place, size in enumerate(self.shape)]
-        kept = self.changed(lambda ends: ends.min(axis=axes, keepdims=True), shape, self.channels)
+        channels = _plain(self.channels, *places)
+        kept = self.changed(lambda ends: ends.min(axis=axes, keepdims=True), shape, channels)
         if keep:
             return kept
         left = [place for place in range(len(self.shape)) if place not in places]
         return kept.changed(
-            lambda ends: ends.squeeze(axes), [shape[place] for place in left], [self.channels[place] for place in left]
+            lambda ends: ends.squeeze(axes), [shape[place] for place in left], [channels[place] for place in left]
         )
 
     def spread(self, dims: Iterable[int]) -> "Bounds":
@@ -140,12 +142,11 @@ class Bounds:
             raise UnknownError("a tensor without values")
         full, sizes = [1] * len(self.shape), [1] * len(shape)
         groups = _groups(self.shape, shape)
-        channels = [False] * len(shape)
-        for before, after in groups:
-            for place in after:
-                channels[place] = all(self.channels[place] for place in before)
-        for place, flag in _singles(self.shape, self.channels, shape):
-            channels[place] = flag
+        parts = [part for pair in zip(self.channels, self.shape, strict=True) for part in _parts(*pair)]
+        channels = _split(parts, shape)
+        if len(shape) == 4 and not any(channels):
+            # After features and places were mixed up, images are read as PyTorch does: [N, C, H, W].
+            channels[1] = True
 
         def change(ends: Ends) -> Ends:
             expand, final = full.copy(), sizes.copy()
@@ -181,15 +182,15 @@ def joined(shape: Sequence[int], parts: Sequence[Bounds]) -> Bounds:
     if len(parts) == 1 and parts[0].shape == tuple(shape):
         return parts[0]
     ends: dict[tuple[int, int], Ends] = {}
-    channels = [False] * len(shape)
-    for part in reversed(parts):
+    kinds: list[list[Kind]] = [[] for _ in shape]
+    for part in parts:
         new = len(shape) - len(part.shape)
-        for place, flag in enumerate(part.channels):
+        for place, kind in enumerate(part.channels):
             if part.shape[place] == shape[new + place]:
-                channels[new + place] = flag
+                kinds[new + place].append(kind)
         for key, own in part.expanded(shape).ends.items():
             ends[key] = np.minimum(ends[key], own) if key in ends else own
-    return Bounds(tuple(shape), tuple(channels), ends)
+    return Bounds(tuple(shape), tuple(map(_agreed, kinds)), ends)
 
 
 def concatenated(shape: Sequence[int], dim: int, parts: Sequence[Bounds]) -> Bounds:
@@ -210,8 +211,8 @@ def concatenated(shape: Sequence[int], dim: int, parts: Sequence[Bounds]) -> Bou
             for one, part in zip(found, parts, strict=True)
         ]
         ends[key] = np.concatenate(pieces, axis)
-    channels = next((part.channels for part in parts if any(part.channels)), (False,) * len(shape))
-    return Bounds(tuple(shape), channels, ends)
+    kinds = zip(*(_plain(part.channels, dim) for part in parts if part.ends), strict=True)
+    return Bounds(tuple(shape), tuple(map(_agreed, kinds)) or (False,) * len(shape), ends)
 
 
 def compact(ends: Ends) -> Ends:
@@ -240,13 +241,64 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
     return groups
 
 
-def _singles(before: Sequence[int], channels: Sequence[bool], after: Sequence[int]) -> Iterator[tuple[int, bool]]:
-    """Yield the places of size 1 of a new shape, with the flag of the corresponding one before."""
-    known: dict[int, list[bool]] = {}
-    for place, size in enumerate(before):
+def _parts(kind: Kind, size: int) -> list[tuple[int, bool]]:
+    """Return what a dimension was made of."""
+    return [(size, kind)] if isinstance(kind, bool) else list(kind)
+
+
+def _split(parts: Sequence[tuple[int, bool]], sizes: Sequence[int]) -> list[Kind]:
+    """Return the kinds of dimensions that something is read as, from its parts in order."""
+    left = [part for part in parts if part[0] > 1]
+    single: dict[int, list[bool]] = {}
+    for place, (size, flag) in enumerate(parts):
         if size == 1:
-            known.setdefault(sum(s > 1 for s in before[:place]), []).append(channels[place])
-    for place, size in enumerate(after):
-        if size == 1:
-            flags = known.get(sum(s > 1 for s in after[:place]))
-            yield place, flags.pop(0) if flags else False
+            single.setdefault(prod(size for size, _ in parts[:place]), []).append(flag)
+    found: list[Kind] = []
+    for place, whole in enumerate(sizes):
+        size, own = whole, list[tuple[int, bool]]()
+        waiting = single.get(prod(sizes[:place]), [])
+        if whole == 1:
+            # Where there are fewer places for them, those without features go first, but for the batch.
+            room = next((i for i, after in enumerate(sizes[place:]) if after > 1), len(sizes) - place)
+            while len(waiting) > room and waiting.count(False) > 1:
+                waiting.remove(False)
+            batch = place == 0 and len(waiting) < room and waiting[:1] == [True]
+            own += [(1, waiting.pop(0))] if waiting and not batch else []
+        else:
+            own += [(1, True) for flag in waiting if flag]
+        while size > 1:
+            have, flag = left.pop(0)
+            taken = gcd(have, size)
+            if taken not in {have, size}:  # parts do not fit, as in 2×3 read as 3×2
+                return [False] * len(sizes)
+            if taken < have:
+                left.insert(0, (have // taken, flag))
+            own.append((taken, flag))
+            size //= taken
+        flags = {flag for _, flag in own}
+        found.append(tuple(own) if len(flags) > 1 else flags == {True})
+    return found
+
+
+def _agreed(kinds: Sequence[Kind]) -> Kind:
+    """Return the kind of a dimension of something that is made of several."""
+    if all(kind == kinds[0] for kind in kinds):
+        return kinds[0] if kinds else False
+    return any(kind is True for kind in kinds)
+
+
+def _plain(channels: Sequence[Kind], *places: int) -> tuple[Kind, ...]:
+    """Return kinds after dimensions lost the order of their parts."""
+    return tuple(kind if isinstance(kind, bool) else False if d in places else kind for d, kind in enumerate(channels))
+
+
+def _without_features(ends: Ends, kinds: Sequence[Sequence[tuple[int, bool]]]) -> Ends:
+    """Unite all that belongs to one place."""
+    sizes, axes = [2], []
+    for size, parts in zip(ends.shape[1:], kinds, strict=True):
+        for part, flag in parts if size > 1 else [(1, False)]:
+            if flag:
+                axes.append(len(sizes))
+            sizes.append(part)
+    found: Ends = ends.reshape(sizes).min(axis=tuple(axes))
+    return found

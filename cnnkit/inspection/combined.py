@@ -86,14 +86,16 @@ def layer_norm(out: Shape, source: Bounds, sizes: Sequence[int], *rest: Any) -> 
 def product(out: Shape, left: Any, right: Any, *rest: Any) -> Bounds:
     """Matrix products, of several at once too: a row of the one, a column of the other."""
     first, second = of(left), of(right)
-    rows, columns = first.reduced([-1], keep=True), second.reduced([-2], keep=True)
-    found = joined(out, [rows, columns])
-    # Weights make what a dimension holds of the same kind.
-    features = (
-        first.channels[-2] if first.ends else second.channels[-2],
-        second.channels[-1] if second.ends else first.channels[-1],
-    )
-    return Bounds(out, (*found.channels[:-2], *features), found.ends)
+    found = joined(out, [first.reduced([-1], keep=True), second.reduced([-2], keep=True)])
+    rows = first.channels[-2] if first.ends else _weighted(second, -2)
+    columns = second.channels[-1] if second.ends else _weighted(first, -1)
+    return Bounds(out, (*found.channels[:-2], rows, columns), found.ends)
+
+
+def _weighted(source: Bounds, dim: int) -> bool:
+    """Whether weights make features of a dimension: not of one of places, while another holds the features."""
+    kind = source.channels[dim]
+    return kind is not False or not any(source.channels)
 
 
 def added_product(out: Shape, added: Any, left: Any, right: Any, *rest: Any) -> Bounds:

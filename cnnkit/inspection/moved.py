@@ -56,9 +56,9 @@ def restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence
 
 
 def unsqueezed(out: Shape, source: Bounds, dim: int) -> Bounds:
-    """Add a dimension for features, as `stack` does."""
+    """Add a dimension."""
     dim %= len(out)
-    channels = (*source.channels[:dim], True, *source.channels[dim:])
+    channels = (*source.channels[:dim], False, *source.channels[dim:])
     return source.changed(lambda ends: np.expand_dims(ends, dim + 1), out, channels)
 
 
@@ -147,10 +147,11 @@ def concatenated_parts(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds
 
 
 def stacked(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds:
-    """Put tensors one after another along a new dimension."""
+    """Put tensors one after another along a new dimension, as features of the same place."""
     dim %= len(out)
     single = (*out[:dim], 1, *out[dim + 1 :])
-    return concatenated(out, dim, [unsqueezed(single, of(part), dim) for part in parts])
+    found = concatenated(out, dim, [unsqueezed(single, of(part), dim) for part in parts])
+    return Bounds(out, (*found.channels[:dim], True, *found.channels[dim + 1 :]), found.ends)
 
 
 def shuffled(out: Shape, source: Bounds, factor: int) -> Bounds:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cnnkit.inspection import combined, dependence
 from cnnkit.inspection.arguments import Rule, tracked
-from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
+from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, Kind, UnknownError, compact, none, of_input
 
 _BOUNDS = "_cnnkit_bounds"
 # Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.
@@ -207,5 +207,5 @@ def _shown(memory: Ends, tensor: Tensor) -> Ends:
     return np.lib.stride_tricks.as_strided(memory[:, tensor.storage_offset() :], (2, *tensor.shape), steps)
 
 
-def _matching(channels: tuple[bool, ...], tensor: Tensor) -> tuple[bool, ...]:
+def _matching(channels: tuple[Kind, ...], tensor: Tensor) -> tuple[Kind, ...]:
     return channels if len(channels) == tensor.dim() else (False,) * tensor.dim()

@@ -9,9 +9,9 @@ all that they depend on, or may cancel out, are replaced by ones that reach the 
 attention and normalisation by adding means of what they normalise, activations by nothing. Convolutions and linear
 layers get equal weights, which makes them a mean over channels and a sum over a window.
 
-Vision transformers are built for images of three and more patches each way, maxvit_t for its only size. A few networks
-are measured at their own size as well. Random graphs are measured by ordinary gradients, of each place. Exit code 3 where
-a field differs, or none is said where there is one.
+Vision transformers are built for images of three and more patches each way, maxvit_t for its only size. A few
+networks are measured at their own size as well. Random graphs are measured by ordinary gradients, of each place. Exit
+code 3 where a field differs, or none is said where there is one.
 """
 
 import argparse
@@ -203,8 +203,14 @@ def _tangent(images: Tensor) -> Tensor | None:
 
 
 def _conv2d(
-    images: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Tensor:  # fmt: skip
+    images: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     n, c, h, w = images.shape
     means = images.reshape(n, groups, c // groups, h, w).mean(2)
     sums = _sums(means, tuple(weight.shape[2:]), stride, padding, dilation)

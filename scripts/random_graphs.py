@@ -161,6 +161,8 @@ def _softmax(rng: Random, shape: Shape) -> nn.Module:
 
 
 def _norm(rng: Random, shape: Shape) -> nn.Module:
+    if shape[2] * shape[3] == 1:
+        raise ValueError("one value becomes constant")
     kinds = ["batch", "group", "instance", "layer", "local"]
     kind = rng.choice([*kinds, "channels"] if shape[1] > 1 else kinds)  # one channel becomes constant
     if kind == "channels":

@@ -15,19 +15,19 @@ def pointwise(out: Shape, *arguments: Any) -> Bounds:
     return joined(out, tracked(arguments))
 
 
-def chosen(out: Shape, first: Any, second: Any, *rest: Any) -> Bounds:
-    """Choose values by a condition: `where(condition, …)`, `masked_fill(…, condition, value)`."""
+def chosen(out: Shape, *arguments: Any) -> Bounds:
+    """Choose values by what is not known: a condition, or the diagonal that makes a mask."""
     raise UnknownError("a mask, whose values are not known")
 
 
 def where(out: Shape, condition: Any, *rest: Any) -> Bounds:
     """Take each value from one of two, by a condition."""
-    return pointwise(out, condition, *rest) if isinstance(condition, Bounds) else chosen(out, condition, None)
+    return pointwise(out, condition, *rest) if isinstance(condition, Bounds) else chosen(out)
 
 
 def filled(out: Shape, source: Any, condition: Any, value: Any) -> Bounds:
     """Replace values by another, by a condition."""
-    return pointwise(out, source, condition, value) if isinstance(condition, Bounds) else chosen(out, source, None)
+    return pointwise(out, source, condition, value) if isinstance(condition, Bounds) else chosen(out)
 
 
 def _dims(source: Bounds, dims: Any) -> list[int]:

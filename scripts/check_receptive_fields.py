@@ -34,7 +34,15 @@ from cnnkit.inspection import summary
 from cnnkit.results import ModuleRow
 from cnnkit.training import networks
 
-SIDES = {"maxvit_t": 224, "vit_b_16": 96, "vit_b_32": 96, "vit_l_16": 96, "vit_l_32": 96, "vit_h_14": 98}
+SIDES = {
+    "inception_v3": 107,
+    "maxvit_t": 224,
+    "vit_b_16": 96,
+    "vit_b_32": 96,
+    "vit_l_16": 96,
+    "vit_l_32": 96,
+    "vit_h_14": 98,
+}
 NATIVE = ("alexnet", "squeezenet1_1", "resnet18", "googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5")
 CHUNK = 2**25  # values of the largest tensor of a run
 
@@ -230,12 +238,12 @@ def _sums(images: Tensor, kernel: tuple[int, ...], stride: Any, padding: Any, di
 
 
 def _max_pool2d(
-    images: Tensor, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any
+    images: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **rest: Any
 ) -> Tensor:
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    if not rest.get("ceil_mode"):
-        return _level(_sums(images, kernel, stride or kernel, padding, dilation))
-    return _level(F.avg_pool2d(images, kernel, stride, padding, ceil_mode=True))
+    if rest.get("ceil_mode"):
+        return _level(F.avg_pool2d(images, kernel_size, stride, padding, ceil_mode=True))
+    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    return _level(_sums(images, kernel, stride or kernel, padding, dilation))
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Any = None) -> Tensor:

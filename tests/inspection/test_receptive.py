@@ -83,6 +83,17 @@ def test_each_operation_has_the_field_that_gradients_show(operation: str) -> Non
         check(Random(seed), operation)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # PyTorch's own, in forward mode
+def test_the_script_measures_networks_of_torchvision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "squeezenet1_1", "--input", "3x35x41", "--graphs", "3", "--native", "0"])
+    assert script("check_receptive_fields").main() == 0
+    out = capsys.readouterr().out
+    assert "random graphs: 3 of 3 equal" in out
+    assert "networks: 1 of 1 equal in all layers" in out
+
+
 def by_gradient(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     graph = graphs.Graph([network], [[0]], [""])
     for parameter in network.to(torch.float64).eval().parameters():

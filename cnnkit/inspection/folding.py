@@ -38,8 +38,10 @@ def _fold(blocks: list[Block]) -> list[Block]:
         key = _key(inner)
         if found and key == before:
             last = found[-1]
-            fields = [row.receptive_field for row in inner]
-            last[:] = [replace(row, receptive_field=field) for row, field in zip(last, fields, strict=True)]
+            last[:] = [
+                replace(row, receptive_field=new.receptive_field, receptive_field_lost=new.receptive_field_lost)
+                for row, new in zip(last, inner, strict=True)
+            ]
             last[0] = replace(last[0], repeats=last[0].repeats + 1)
         else:
             found.append(inner)
@@ -50,4 +52,4 @@ def _fold(blocks: list[Block]) -> list[Block]:
 def _key(block: Block) -> list[ModuleRow]:
     start = len(block[0].name)
     # What the blocks themselves are called tells them apart, what is in them must have the same names.
-    return [replace(row, name=row.name[start:], order=0, receptive_field=()) for row in block]
+    return [replace(row, name=row.name[start:], order=0, receptive_field=(), receptive_field_lost="") for row in block]

@@ -1,263 +1,211 @@
-"""Receptive fields: how many pixels of the input a place of a result depends on, followed from operator to operator.
+"""Receptive fields: how far apart the pixels lie that a place of a result depends on, from operator to operator.
 
-The rules are those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill,
-2019): a kernel of k over places that lie `jump` pixels apart adds (k - 1) · jump, and a stride multiplies the jump.
-Where branches meet, the largest field counts. A field is a property of the operators alone, so that padding and the
-borders of the image do not limit it. Normalisation works on each place, as it does at inference.
+A field is counted on the image that is given, as a gradient would show it: windows end at the borders, and of windows
+that differ, as those of adaptive pooling, the largest counts. It is a property of the operators alone: weights count as
+if none were zero, and a maximum depends on all that it is taken of.
+
+Tensors carry their bounds. What is written into a part of a tensor, as in `padded[..., 1:-1] = images`, is seen in it
+and in all other views of it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cnnkit.inspection import combined, dependence
+from cnnkit.inspection.arguments import Rule, tracked
+from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, Kind, UnknownError, compact, none, of_input
+
+_BOUNDS = "_cnnkit_bounds"
+# Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.
+_BASE = "_cnnkit_base"
+_SEEN = "_cnnkit_seen"
+_WRITTEN = "_cnnkit_written"
+
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """A dimension that runs over the image: the field of a place, and how far apart places are, in pixels."""
+class Operator:
+    """How an operator is followed.
 
-    field: float
-    jump: float
+    Attributes:
+        name: to tell where a field was lost.
+        rule: what finds the bounds of its results; None where nobody knows.
+        several: arguments after the first may come from an input, for the rule to combine.
+        views: the result shows a part of the first argument.
+        writes: the first argument is changed.
+        overwrites: what was there does not matter.
+        masks: it is looked at although no argument comes from an input.
+    """
 
-    def through(self, kernel: int, stride: float = 1, dilation: int = 1) -> "Axis":
-        """Return what a sliding window makes of it."""
-        return Axis(self.field + (kernel - 1) * dilation * self.jump, self.jump * stride)
-
-
-Axes = tuple[Axis | None, ...]
-"""One for each dimension of a tensor, None for those that do not run over the image."""
-
-_NAME = "_cnnkit_axes"
-# Of a tensor that comes from the input in a way that has no receptive field, as after attention.
-_LOST: Axes = ()
-
-_ATEN = torch.ops.aten
-
-
-def start(image: Tensor) -> None:
-    """Mark an input [N, C, *spatial] as the place where receptive fields are counted from."""
-    if image.dim() > 2:
-        setattr(image, _NAME, (None, None, *(Axis(1, 1),) * (image.dim() - 2)))
+    name: str
+    rule: Rule | None
+    several: bool
+    views: bool
+    writes: bool
+    overwrites: bool
+    masks: bool
 
 
-def axes_of(tensor: Tensor) -> Axes | None:
-    """Return the axes of a tensor; None for one that does not come from the input."""
-    return getattr(tensor, _NAME, None)
-
-
-def field_of(tensor: Tensor) -> tuple[int, ...]:
-    """Return the receptive field of each spatial dimension; nothing where it is not defined."""
-    return tuple(round(axis.field) for axis in axes_of(tensor) or () if axis is not None)
-
-
-def keep(source: Tensor, result: Tensor) -> None:
-    """Give the result of a linear layer, which works on each place alone, the field of what it was made from."""
-    axes = axes_of(source)
-    if axes and len(axes) == result.dim() and axes[-1] is None:
-        setattr(result, _NAME, axes)
-
-
-def rule_of(function: torch._ops.OpOverload) -> "Callable[..., Axes]":
-    """Return what finds the axes of an operator's results, from its result and its arguments."""
-    rule = _RULES.get(function.overloadpacket)
-    if rule is None:
-        rule = _joined if torch.Tag.pointwise in function.tags else _lost
-    return rule
-
-
-def follow(rule: "Callable[..., Axes]", results: Any, arguments: Sequence[Any]) -> None:
-    """Mark the results of an operator."""
-    for argument in arguments:
-        tensors = argument if isinstance(argument, list | tuple) else (argument,)
-        if any(isinstance(t, Tensor) and hasattr(t, _NAME) for t in tensors):
-            break
-    else:
-        return
-    for result in results if isinstance(results, list | tuple) else (results,):
-        if isinstance(result, Tensor):
-            axes = rule(result, *arguments)
-            setattr(result, _NAME, axes if len(axes) == result.dim() else _LOST)
-
-
-def _lost(result: Tensor, *arguments: Any) -> Axes:
-    return _LOST
-
-
-def _same(result: Tensor, source: Tensor, *rest: Any) -> Axes:
-    return axes_of(source) or _LOST
-
-
-def _joined(result: Tensor, *arguments: Any) -> Axes:
-    """Several tensors broadcast to one shape: their largest field, and the jump of those that are not spread."""
-    sources = [a for a in _tensors(arguments) if axes_of(a) is not None]
-    if any(not axes_of(source) for source in sources):
-        return _LOST
-    joined: list[Axis | None] = [None] * result.dim()
-    for source in sources:
-        for place, axis in enumerate(reversed(axes_of(source) or ()), 1):
-            known = joined[-place]
-            if axis is None:
-                continue
-            full = source.shape[-place] == result.shape[-place]
-            if known is None:
-                joined[-place] = axis
-            else:
-                jump = axis.jump if full and source.shape[-place] > 1 else known.jump
-                joined[-place] = Axis(max(known.field, axis.field), jump)
-    return tuple(joined)
-
-
-def _tensors(arguments: Iterable[Any]) -> Iterable[Tensor]:
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            yield argument
-        elif isinstance(argument, list | tuple):
-            yield from _tensors(argument)
-
-
-def _windowed(source: Tensor, kernel: Sequence[int], strides: Sequence[float], dilations: Sequence[int]) -> Axes:
-    axes = axes_of(source) or _LOST
-    count = len(kernel)
-    stride = list(strides) * (count if len(strides) == 1 else 1)
-    dilation = list(dilations) * (count if len(dilations) == 1 else 1)
-    if len(axes) < count:
-        return _LOST
-    inner = [
-        axis.through(k, s, d) if axis else None
-        for axis, k, s, d in zip(axes[-count:], kernel, stride, dilation, strict=True)
-    ]
-    return (*axes[:-count], *inner)
-
-
-def _convolution(
-    result: Tensor, source: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
-    transposed: bool = False, *rest: Any,
-) -> Axes:  # fmt: skip
-    kernel = list(weight.shape[2:])
-    if not transposed:
-        return _windowed(source, kernel, stride, dilation)
-    # A place of the result sees every stride-th weight of the kernel.
-    seen = [-(-((k - 1) * d + 1) // s) for k, s, d in zip(kernel, stride, dilation, strict=True)]
-    return _windowed(source, seen, [1 / s for s in stride], [1])
-
-
-def _pool(
-    result: Tensor, source: Tensor, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = (1,), *rest: Any
-) -> Axes:
-    return _windowed(source, kernel, stride or kernel, dilation)
-
-
-def _average(result: Tensor, source: Tensor, kernel: Any, stride: Any = (), *rest: Any) -> Axes:
-    return _windowed(source, kernel, stride or kernel, [1])
-
-
-def _adaptive(result: Tensor, source: Tensor, size: Any, *rest: Any) -> Axes:
-    """Windows as even as can be."""
-    before, after = source.shape[-len(size) :], result.shape[-len(size) :]
-    stride = [b / a for b, a in zip(before, after, strict=True)]
-    kernel = [-(-b // a) + (b % a > 0) for b, a in zip(before, after, strict=True)]
-    return _windowed(source, kernel, stride, [1])
-
-
-def _resized(result: Tensor, source: Tensor, *rest: Any) -> Axes:
-    """A place between two others is made of both; nearest ones are treated alike."""
-    axes = axes_of(source) or _LOST
-    return tuple(
-        axis and axis.through(2 if after != before else 1, before / after)
-        for axis, before, after in zip(axes, source.shape, result.shape, strict=False)
+def operator_of(function: torch._ops.OpOverload) -> Operator:
+    """Return how an operator is followed."""
+    packet, schema = function.overloadpacket, function._schema
+    rule = dependence.RULES.get(packet)
+    pointwise = rule is None and torch.Tag.pointwise in function.tags
+    shown = [given.alias_info for given in schema.returns if given.alias_info is not None]
+    return Operator(
+        name=str(packet).removeprefix("aten."),
+        rule=combined.pointwise if pointwise else rule,
+        several=pointwise or packet in dependence.SEVERAL,
+        views=bool(shown) and not schema.is_mutable,
+        writes=schema.is_mutable and torch.Tag.inplace_view not in function.tags,
+        overwrites=packet in dependence.OVERWRITES,
+        masks=packet in dependence.MASKS,
     )
 
 
-def _reduced(result: Tensor, source: Tensor, dims: Any = None, keep: bool = False, *rest: Any) -> Axes:
-    axes = list(axes_of(source) or ())
-    if not axes:
-        return _LOST
-    dims = range(len(axes)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
-    places = {dim % len(axes) for dim in dims}
-    for place in places:
-        axis, size = axes[place], source.shape[place]
-        axes[place] = axis and axis.through(size, size)
-    if keep:
-        return tuple(axes)
-    # Without its dimension a field could not be told from none at all.
-    whole = any(axes[place] for place in places)
-    return _LOST if whole else tuple(axis for place, axis in enumerate(axes) if place not in places)
+def start(image: Tensor, place: int = 0) -> None:
+    """Mark an input [N, C, *spatial], of several the one at a place, as one where receptive fields are counted from."""
+    if image.dim() > 2:
+        setattr(image, _BOUNDS, of_input(image.shape, place))
 
 
-def _permuted(result: Tensor, source: Tensor, dims: Any, *rest: Any) -> Axes:
-    axes = axes_of(source) or _LOST
-    return tuple(axes[dim] for dim in dims) if axes else _LOST
+def field_of(tensor: Tensor) -> tuple[int, ...]:
+    """Return the receptive field for each axis of the input; nothing where none is known or no input plays a part."""
+    bounds = _bounds_of(tensor)
+    return bounds.extent if bounds is not None and not bounds.lost else ()
 
 
-def _transposed(result: Tensor, source: Tensor, first: int, second: int) -> Axes:
-    axes = list(axes_of(source) or ())
-    if axes:
-        axes[first], axes[second] = axes[second], axes[first]
-    return tuple(axes)
+def lost_in(tensor: Tensor) -> str:
+    """Return the operator, and why, after which what a tensor depends on is not known; empty where it is."""
+    bounds = _bounds_of(tensor)
+    return bounds.lost if bounds is not None else ""
 
 
-def _unsqueezed(result: Tensor, source: Tensor, dim: int) -> Axes:
-    axes = list(axes_of(source) or ())
-    if axes:
-        axes.insert(dim % (len(axes) + 1), None)
-    return tuple(axes)
+def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Mark the results of an operator."""
+    made = results if isinstance(results, list | tuple) else (results,)
+    if operator.views:
+        _remember(made, arguments[0])
+    given = [_replaced(argument) for argument in arguments]
+    found = tracked(given)
+    if not found and not operator.masks:
+        return
+    outs = [result for result in made if isinstance(result, Tensor)]
+    if not outs:
+        return
+    read = given[1:] if operator.overwrites else given
+    lost = next((bounds.lost for bounds in tracked(read) if bounds.lost), "")
+    # Rules are not told options that have no place.
+    other = any(isinstance(o, Tensor) for o in options.values()) or {"dim", "dims"} & set(options)
+    if lost or operator.rule is None or other or (not operator.several and tracked(given[1:])):
+        bounds: Any = _lost(outs[0], lost or operator.name)
+    else:
+        try:
+            bounds = operator.rule(tuple(outs[0].shape), *given)
+        except UnknownError as reason:
+            bounds = _lost(outs[0], f"{operator.name}: {reason}")
+        except (TypeError, ValueError, IndexError, StopIteration):  # a form of the operator that the rule does not know
+            bounds = _lost(outs[0], operator.name)
+    each = bounds if isinstance(bounds, list) else [bounds] * len(outs)
+    for result, given_bounds in zip(outs, each, strict=True):
+        own = given_bounds if given_bounds is not None else none(result.shape)
+        if own.shape != tuple(result.shape):
+            own = _lost(result, own.lost or operator.name)
+        if operator.writes:
+            _write(result, own)
+        else:
+            setattr(result, _BOUNDS, own)
 
 
-def _removed(result: Tensor, source: Tensor, dim: int = 0, *rest: Any) -> Axes:
-    """One place of a dimension, or one that has only one."""
-    axes = list(axes_of(source) or ())
-    if len(axes) == result.dim() + 1 and axes.pop(dim) is not None:
-        return _LOST
-    return tuple(axes)
+def _lost(tensor: Tensor, why: str) -> Bounds:
+    return replace(none(tensor.shape), lost=why)
 
 
-def _viewed(result: Tensor, source: Tensor, *rest: Any) -> Axes:
-    """The last dimensions that keep their size stay what they are; no image may be among the others."""
-    axes = axes_of(source)
-    if not axes:
-        return _LOST
-    same = 0
-    while same < min(len(axes), result.dim()) and source.shape[-1 - same] == result.shape[-1 - same]:
-        same += 1
-    spatial = max((len(axes) - place for place, axis in enumerate(axes) if axis), default=0)
-    if spatial > same:
-        return _LOST
-    return (*(None,) * (result.dim() - spatial), *axes[len(axes) - spatial :])
+def _replaced(value: Any) -> Any:
+    """Return an argument with bounds in the place of tensors that come from an input."""
+    if isinstance(value, Tensor):
+        bounds = _bounds_of(value)
+        return value if bounds is None or not (bounds.ends or bounds.lost) else bounds
+    if isinstance(value, list | tuple) and any(isinstance(inner, Tensor) for inner in value):
+        return [_replaced(inner) for inner in value]
+    return value
 
 
-_RULES: dict[Any, Callable[..., Axes]] = {
-    **dict.fromkeys((_ATEN.convolution, _ATEN._convolution), _convolution),
-    **dict.fromkeys(
-        (_ATEN.max_pool2d_with_indices, _ATEN.max_pool3d_with_indices, _ATEN.max_pool1d, _ATEN.max_pool2d), _pool
-    ),
-    **dict.fromkeys((_ATEN.avg_pool1d, _ATEN.avg_pool2d, _ATEN.avg_pool3d), _average),
-    **dict.fromkeys(
-        (_ATEN._adaptive_avg_pool2d, _ATEN._adaptive_avg_pool3d, _ATEN.adaptive_avg_pool1d, _ATEN.adaptive_max_pool2d,
-         _ATEN.adaptive_max_pool3d), _adaptive,
-    ),
-    **dict.fromkeys(
-        (_ATEN.upsample_nearest1d, _ATEN.upsample_nearest2d, _ATEN.upsample_nearest3d, _ATEN.upsample_bilinear2d,
-         _ATEN.upsample_linear1d, _ATEN.upsample_trilinear3d), _resized,
-    ),
-    **dict.fromkeys((_ATEN.mean, _ATEN.sum, _ATEN.amax, _ATEN.amin, _ATEN.max, _ATEN.min), _reduced),
-    **dict.fromkeys(
-        (_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit_no_training, _ATEN._native_batch_norm_legit,
-         _ATEN.native_group_norm, _ATEN.native_layer_norm, _ATEN.slice, _ATEN.split, _ATEN.split_with_sizes,
-         _ATEN.clone, _ATEN.alias, _ATEN.detach, _ATEN.constant_pad_nd, _ATEN.reflection_pad1d,
-         _ATEN.reflection_pad2d, _ATEN.replication_pad1d, _ATEN.replication_pad2d, _ATEN._to_copy, _ATEN.roll), _same,
-    ),
-    # Activations that PyTorch does not mark as pointwise.
-    **dict.fromkeys(
-        (_ATEN.hardswish, _ATEN.hardswish_, _ATEN.mish_, _ATEN._prelu_kernel, _ATEN.log_sigmoid_forward,
-         _ATEN.rrelu_with_noise, _ATEN.rrelu_with_noise_), _same,
-    ),
-    _ATEN.cat: _joined,
-    _ATEN.permute: _permuted,
-    _ATEN.transpose: _transposed,
-    _ATEN.unsqueeze: _unsqueezed,
-    _ATEN.select: _removed,
-    _ATEN.squeeze: _removed,
-    **dict.fromkeys((_ATEN.view, _ATEN._unsafe_view, _ATEN.reshape), _viewed),
-}  # fmt: skip
+def _remember(results: Sequence[Any], source: Any) -> None:
+    """Keep of views what they show."""
+    if not isinstance(source, Tensor):
+        return
+    base = getattr(source, _BASE, source)
+    for result in results:
+        if isinstance(result, Tensor) and result is not base:
+            setattr(result, _BASE, base)
+            setattr(result, _SEEN, getattr(base, _WRITTEN, 0))
+
+
+def _bounds_of(tensor: Tensor) -> Bounds | None:
+    own: Bounds | None = getattr(tensor, _BOUNDS, None)
+    base: Tensor | None = getattr(tensor, _BASE, None)
+    written = getattr(base, _WRITTEN, 0)
+    if base is None or written == getattr(tensor, _SEEN, 0):
+        return own
+    whole: Bounds = getattr(base, _BOUNDS)
+    if whole.lost:
+        own = _lost(tensor, whole.lost)
+    else:
+        ends = {key: compact(_shown(_laid_out(part, base), tensor).copy()) for key, part in whole.ends.items()}
+        own = Bounds(tuple(tensor.shape), _matching(whole.channels, tensor), ends)
+    setattr(tensor, _BOUNDS, own)
+    setattr(tensor, _SEEN, written)
+    return own
+
+
+def _write(tensor: Tensor, bounds: Bounds) -> None:
+    """Set the bounds of a tensor that was changed, and of what it is a view of."""
+    before = _bounds_of(tensor)
+    setattr(tensor, _BOUNDS, bounds)
+    base: Tensor = getattr(tensor, _BASE, tensor)
+    if before is bounds:
+        return
+    written = getattr(base, _WRITTEN, 0) + 1
+    if base is not tensor:
+        setattr(base, _BOUNDS, _written(base, tensor, bounds))
+        setattr(tensor, _SEEN, written)
+    setattr(base, _WRITTEN, written)
+
+
+def _written(base: Tensor, view: Tensor, bounds: Bounds) -> Bounds:
+    """Return the bounds of a tensor with those of a view of it put into them."""
+    whole: Bounds | None = getattr(base, _BOUNDS, None)
+    lost = bounds.lost or (whole.lost if whole else "")
+    if lost:
+        return _lost(base, lost)
+    if whole is None or not whole.ends:
+        whole = replace(none(base.shape), channels=_matching(bounds.channels, base))
+    ends = {}
+    absent = np.full((2, *(1,) * base.dim()), NOTHING)
+    for key in dict.fromkeys([*whole.ends, *bounds.ends]):
+        memory = _laid_out(whole.ends.get(key, absent), base)
+        _shown(memory, view)[...] = bounds.ends.get(key, NOTHING)
+        ends[key] = compact(_shown(memory, base))
+    return replace(whole, ends=ends)
+
+
+def _laid_out(ends: Ends, base: Tensor) -> Ends:
+    """Return the array [2, memory] as the tensor lies in memory."""
+    memory = np.full((2, base.untyped_storage().nbytes() // base.itemsize), NOTHING)
+    _shown(memory, base)[...] = ends
+    return memory
+
+
+def _shown(memory: Ends, tensor: Tensor) -> Ends:
+    """Return what a tensor shows of the memory, as an array that can be written to."""
+    steps = (memory.strides[0], *(step * memory.itemsize for step in tensor.stride()))
+    return np.lib.stride_tricks.as_strided(memory[:, tensor.storage_offset() :], (2, *tensor.shape), steps)
+
+
+def _matching(channels: tuple[Kind, ...], tensor: Tensor) -> tuple[Kind, ...]:
+    return channels if len(channels) == tensor.dim() else (False,) * tensor.dim()

@@ -57,6 +57,7 @@ def _row(name: str, module: nn.Module, record: Record | None, order: int, *, fai
         kernel=_kernel(module, record),
         trainable_parameters=parameter_count(p for p in parameters if p.requires_grad),
         receptive_field=record.field if record else (),
+        receptive_field_lost=record.lost_in if record else "",
         calls=record.calls if record else 0,
         order=order,
         failed=failed,

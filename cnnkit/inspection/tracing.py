@@ -29,7 +29,8 @@ class Record:
         output_shape: with the batch, of the first tensor of the last call; None where there is none.
         output_bytes: of all outputs that it made, as far as they are not inputs or views of them.
         multiply_adds: of its own operators, without those of modules in it.
-        field: receptive field of the last output, for each spatial dimension; nothing where it is not defined.
+        field: receptive field of the last output, for each axis of the image; nothing where none is known.
+        lost_in: the operator, and why, after which it is not known; empty where it is, or no image plays a part.
     """
 
     module: nn.Module
@@ -41,6 +42,7 @@ class Record:
     output_bytes: int = 0
     multiply_adds: int = 0
     field: tuple[int, ...] = ()
+    lost_in: str = ""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,8 @@ def run(network: nn.Module, inputs: Sequence[Tensor]) -> Trace:
         network.eval()
         # One fused operator for a whole block of a transformer would hide its layers.
         torch.backends.mha.set_fastpath_enabled(False)
-        for given in inputs:
-            receptive.start(given)
+        for place, given in enumerate(inputs):
+            receptive.start(given, place)
         # Not in inference mode, where composite operators would be seen in place of what they consist of.
         with _hooked(network, trace.records, stack), _Operators(stack, trace.used), torch.no_grad():
             network(*inputs)
@@ -116,9 +118,7 @@ def _hooked(
         if not made:
             return
         record.output_shape = tuple(made[0].shape)
-        if isinstance(module, nn.Linear) and given and not isinstance(output, tuple):
-            receptive.keep(given[0], made[0])
-        record.field = receptive.field_of(made[0])
+        record.field, record.lost_in = receptive.field_of(made[0]), receptive.lost_in(made[0])
         known = {_storage(tensor) for tensor in given}
         for tensor in made:
             if _storage(tensor) not in known:
@@ -144,7 +144,7 @@ class _Operator:
     """How an operator is counted and followed; composite ones are replaced by what they consist of."""
 
     count: Callable[..., int] | None
-    follow: Callable[..., receptive.Axes]
+    follow: receptive.Operator
     composite: bool
 
 
@@ -176,7 +176,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         known = self._known.get(func)
         if known is None:
-            known = self._known[func] = _Operator(counter_of(func), receptive.rule_of(func), _is_composite(func))
+            known = self._known[func] = _Operator(counter_of(func), receptive.operator_of(func), _is_composite(func))
         if known.composite:  # as in a network that is in inference mode by itself
             with self:
                 return func.decompose(*args, **kwargs)
@@ -191,7 +191,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if known.count is not None and self._stack:
             self._stack[-1][0].multiply_adds += known.count(*args, **kwargs, out_val=result)
         self._used.update({id(argument): argument for argument in args if isinstance(argument, nn.Parameter)})
-        receptive.follow(known.follow, result, args)
+        receptive.follow(known.follow, result, args, kwargs)
         return result
 
 

@@ -29,7 +29,8 @@ class _Column:
 
     def cell(self, row: LayerRow) -> str:
         value = getattr(row, self.attribute, None)
-        return self.kind(value) if value else ""
+        unknown = self.attribute == "receptive_field" and isinstance(row, ModuleRow) and row.receptive_field_lost
+        return self.kind(value) if value else "–" if unknown else ""
 
 
 def _count(value: int) -> str:
@@ -99,6 +100,9 @@ def summary(result: ModelSummary, columns: Sequence[str] = DEFAULT, *, tree: boo
     if result.failure is None:
         for line in _notes(result):
             console.out().print(line)
+        lost = dict.fromkeys(row.receptive_field_lost for row in result.layers if row.receptive_field_lost)
+        if lost and "receptive-field" in columns:
+            console.out().print(f"–: the receptive field is not known after {console.printable('; '.join(lost))}.")
 
 
 def draw_rows(

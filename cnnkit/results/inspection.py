@@ -36,8 +36,10 @@ class ModuleRow(LayerRow):
         trainable_parameters: as `parameters`, without frozen ones.
         memory_mb: of what it writes for the whole batch: its outputs, without views and what is done in place; of a
             module with others in it, of theirs.
-        receptive_field: height and width in pixels of the input that one place of the output depends on; nothing where
-            that is not defined.
+        receptive_field: height and width in pixels, on the input of this size, that one place of the output depends on:
+            the largest over all places; nothing where it is not known, or no image plays a part.
+        receptive_field_lost: the operator, and why, after which it is not known; empty where it is, or no image plays a
+            part.
         calls: times it ran; multiply-adds and memory are of all of them.
         order: place in the order in which modules first ran.
         repeats: of modules alike, one after another, that this row stands for; its numbers are of one.
@@ -49,6 +51,7 @@ class ModuleRow(LayerRow):
     trainable_parameters: int = 0
     memory_mb: float = 0.0
     receptive_field: tuple[int, ...] = ()
+    receptive_field_lost: str = ""
     calls: int = 1
     order: int = 0
     repeats: int = 1

@@ -175,8 +175,6 @@ def _written_out(network: nn.Module, input_shape: Shape) -> str | None:
             return None
         _enlarge(network, head)
         logits = _in_evaluation(network, _images(8, input_shape))
-    if _sums_to_one(logits):
-        return "softmax"
     return "sigmoid" if bool((logits >= 0).all() and (logits <= 1).all() and (logits > 0).any()) else None
 
 

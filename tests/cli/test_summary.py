@@ -41,6 +41,7 @@ def test_json_has_layers_and_totals(cli: Cli) -> None:
         "trainable_parameters": 156,
         "memory_mb": 4 * 4 * 6 * 28 * 28 / 1e6,
         "receptive_field": [5, 5],
+        "receptive_field_lost": "",
         "calls": 1,
         "order": 1,
         "repeats": 1,

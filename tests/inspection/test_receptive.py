@@ -1,25 +1,51 @@
 """Receptive fields: the published ones, and those that gradients show."""
 
+import importlib.util
+import sys
 from inspect import signature
+from pathlib import Path
+from random import Random
+from types import ModuleType
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnnkit.inspection import tracing
-from cnnkit.inspection.summary import summarize
+from cnnkit.inspection.summary import summarize, summarize_module
+from cnnkit.results import ModuleRow
 
-# Araujo, Norris, Sim 2019, table of results; ResNet strides in its 3×3 convolutions here.
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+graphs = script("random_graphs")
+
+# Araujo, Norris, Sim 2019, table of results; ResNet strides in its 3×3 convolutions here. On an image that holds them.
 PUBLISHED = {"alexnet": ("features.12", 195), "vgg16": ("features.30", 212), "resnet50": ("layer4", 427)}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_fields_are_the_published_ones(name: str) -> None:
     layer, field = PUBLISHED[name]
-    rows = {row.name: row for row in summarize(f"torchvision/{name}").layers}
+    rows = {row.name: row for row in summarize(f"torchvision/{name}", shape=(3, 800, 800)).layers}
     assert rows[layer].receptive_field == (field, field)
+
+
+def rows_of(network: nn.Module, shape: tuple[int, ...], batch: int = 1) -> dict[str, ModuleRow]:
+    summary = summarize_module(network.float().to("meta"), shape, batch=batch)
+    return {row.name: row for row in summary.layers}
 
 
 def traced(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -28,33 +54,100 @@ def traced(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     return trace.records[""].field
 
 
+def lost(network: nn.Module, shape: tuple[int, ...]) -> str:
+    record = tracing.run(network.to("meta"), [torch.zeros(1, *shape, device="meta")]).records[""]
+    assert record.field == ()
+    return record.lost_in
+
+
+def check(random: Random, first: str | None = None) -> None:
+    """Compare all layers of a random network with what gradients say."""
+    graph, shape = graphs.graph_of(random, first)
+    fields = graphs.measured(graph, shape)
+    rows = rows_of(graph, shape)
+    said = [rows[f"layers.{place}"].receptive_field for place in range(len(fields))]
+    assert said == fields, (graph.names, graph.sources)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_random_graphs_have_the_fields_that_gradients_show(random: Random) -> None:
+    torch.manual_seed(0)
+    check(random)
+
+
+@pytest.mark.parametrize("operation", graphs.OPERATIONS)
+def test_each_operation_has_the_field_that_gradients_show(operation: str) -> None:
+    torch.manual_seed(1)
+    for seed in range(4):
+        check(Random(seed), operation)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # PyTorch's own, in forward mode
+def test_the_script_measures_networks_of_torchvision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "squeezenet1_1", "--input", "3x35x41", "--graphs", "3", "--native", "0"])
+    assert script("check_receptive_fields").main() == 0
+    out = capsys.readouterr().out
+    assert "random graphs: 3 of 3 equal" in out
+    assert "networks: 1 of 1 equal in all layers" in out
+
+
 def by_gradient(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Measure how far the pixels lie apart that the place in the middle of the output depends on."""
-    image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
-    output = network.double().eval()(image)
-    middle = tuple(size // 2 for size in output.shape[2:])
-    output[(0, slice(None), *middle)].sum().backward()
-    touched = image.grad[0].abs().sum(0).nonzero()
-    return tuple((touched.max(0).values - touched.min(0).values + 1).tolist())
-
-
-layers = st.one_of(
-    st.builds(
-        lambda k, s, d: nn.Conv2d(1, 1, k, s, padding=d * (k // 2), dilation=d),
-        st.integers(1, 4), st.integers(1, 2), st.integers(1, 2),
-    ),
-    st.builds(nn.AvgPool2d, st.integers(1, 3), st.integers(1, 2)),
-)  # fmt: skip
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(layers, min_size=1, max_size=4))
-def test_chains_have_the_field_that_gradients_show(parts: list[nn.Module]) -> None:
-    network = nn.Sequential(*parts)
-    for parameter in network.parameters():
+    graph = graphs.Graph([network], [[0]], [""])
+    for parameter in network.to(torch.float64).eval().parameters():
         nn.init.uniform_(parameter, 0.5, 1.0)  # nothing cancels out
-    measured = by_gradient(network, (1, 160, 160))
-    assert traced(network, (1, 160, 160)) == measured
+    (field,) = graphs.measured(graph, shape)
+    return tuple(field)
+
+
+class Before(nn.Module):
+    """A function before a convolution."""
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.first = function
+        self.body = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(self.first(images))
+
+
+BEFORE = {
+    "slice": graphs.Do(lambda x: x[..., ::2, ::2]),
+    "backwards": graphs.Do(lambda x: x.flip(2)[..., 1::3, :]),
+    "stride": nn.Conv2d(3, 3, 1, stride=2),
+    "gaps": nn.Conv2d(3, 3, 2, stride=5),
+    "dilated": nn.Conv2d(3, 3, 3, dilation=3),
+    "adaptive 5": nn.AdaptiveAvgPool2d(5),
+    "adaptive 7": nn.AdaptiveAvgPool2d(7),
+    "adaptive 18": nn.AdaptiveAvgPool2d(18),
+    "adaptive maximum": nn.AdaptiveMaxPool2d(7),
+    "nearest": nn.Upsample(scale_factor=2),
+    "bilinear": nn.Upsample(scale_factor=2, mode="bilinear"),
+    "corners": nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+    "bicubic": nn.Upsample(9, mode="bicubic"),
+    "smaller": nn.Upsample(scale_factor=0.4),
+}
+
+
+@pytest.mark.parametrize("side", [13, 14])
+@pytest.mark.parametrize("kind", BEFORE)
+def test_what_comes_before_a_convolution(kind: str, side: int) -> None:
+    shape = (3, side, side + 3)
+    network = Before(BEFORE[kind])
+    rows = rows_of(network, shape)
+    smooth = nn.AdaptiveAvgPool2d(7) if kind == "adaptive maximum" else BEFORE[kind]
+    network = Before(smooth).to_empty(device="cpu")
+    assert rows["first"].receptive_field == by_gradient(network.first, shape)
+    assert rows["body"].receptive_field == by_gradient(network, shape)
+
+
+def test_windows_that_differ_count_with_the_largest() -> None:
+    assert traced(nn.AdaptiveAvgPool2d((12, 10)), (1, 31, 32)) == (4, 4)
+    assert traced(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3)), (1, 9, 9)) == (2, 2)
+    assert traced(nn.Sequential(graphs.Do(lambda x: x[..., ::2, ::3]), nn.Conv2d(1, 1, 3)), (1, 20, 20)) == (5, 7)
 
 
 class Branches(nn.Module):
@@ -84,8 +177,8 @@ class Gated(nn.Module):
         return self.after(images * self.gate(self.pool(images)).sigmoid())
 
 
-def test_a_gate_spreads_the_field_and_not_the_places() -> None:
-    assert traced(Gated(), (2, 20, 30)) == (22, 32)
+def test_a_gate_sees_the_whole_image_and_no_more() -> None:
+    assert traced(Gated(), (2, 20, 30)) == (20, 30)
 
 
 class Elsewhere(nn.Module):
@@ -111,7 +204,7 @@ def test_dimensions_are_followed_where_they_go() -> None:
     ("network", "field"),
     [
         (nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.ConvTranspose2d(2, 1, 4, 4)), (4, 4)),
-        (nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 1, 3)), (6, 6)),
+        (nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 1, 3)), (4, 4)),
         (nn.Sequential(nn.Conv1d(3, 2, 5, stride=2), nn.MaxPool1d(3)), (9,)),
         (nn.Sequential(nn.Conv3d(3, 2, (1, 3, 5))), (1, 3, 5)),
     ],
@@ -170,21 +263,113 @@ def test_every_input_is_one_to_count_from() -> None:
     assert {name: records[name].field for name in ("near", "far", "")} == {"near": (3, 3), "far": (7, 7), "": (7, 7)}
 
 
+class Pads(nn.Module):
+    """One input with its places, and a vector: only the image has a field."""
+
+    def forward(self, images: Tensor, vector: Tensor) -> Tensor:
+        return images + vector[:, :, None, None]
+
+
+def test_a_vector_beside_the_image_has_none() -> None:
+    inputs = [torch.zeros(1, 2, 9, 9, device="meta"), torch.zeros(1, 2, device="meta")]
+    assert tracing.run(Pads(), inputs).records[""].field == (1, 1)
+
+
 class Reduced(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images + images.mean((2, 3))[:, :, None, None]
 
 
+class Tokens(nn.Module):
+    """A small vision transformer on one channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(16, 8)
+        self.mix = nn.Linear(4, 4)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        n = len(images)
+        patches = images.view(n, 2, 4, 2, 4).permute(0, 1, 3, 2, 4).reshape(n, 4, 16)
+        tokens = self.embed(patches)
+        rows = self.mix(tokens.view(n, 2, 2, 8).permute(0, 1, 3, 2).reshape(n, 16, 2).repeat(1, 1, 2))
+        return self.head(self.block(tokens).mean(1)) + rows.mean()
+
+
+def test_tokens_are_followed_into_attention() -> None:
+    rows = rows_of(Tokens(), (1, 8, 8))
+    assert rows["embed"].receptive_field == (4, 4)
+    assert rows["block"].receptive_field == rows["head"].receptive_field == (8, 8)
+
+
 @pytest.mark.parametrize(
-    "network",
-    [nn.Flatten(), nn.Linear(8, 8), nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Linear(8, 8)), Reduced(), nn.Softmax(1)],
-    ids=["flattened", "along the image", "unflattened", "without its dimensions", "softmax"],
-)
-def test_where_it_is_not_defined_there_is_none(network: nn.Module) -> None:
-    assert traced(network, (2, 8, 8)) == ()
+    ("network", "field"),
+    [
+        (nn.Flatten(), (1, 1)),
+        (nn.Sequential(nn.Flatten(), nn.Linear(128, 4)), (8, 8)),
+        (nn.Linear(8, 8), (1, 8)),
+        (nn.Sequential(nn.Unflatten(1, (1, 2)), nn.Linear(8, 8)), (1, 8)),
+        (Reduced(), (8, 8)),
+        (nn.Softmax(1), (1, 1)),
+        (nn.Softmax(3), (1, 8)),
+        (nn.GroupNorm(1, 2), (8, 8)),
+        (nn.BatchNorm2d(2), (1, 1)),
+        (nn.PixelUnshuffle(2), (2, 2)),
+        (nn.Sequential(nn.Conv2d(2, 2, 1, padding=1), nn.Conv2d(2, 2, 1)), (1, 1)),
+    ],
+    ids=[
+        "flattened", "then linear", "along the image", "unflattened", "mean", "softmax", "softmax along the image",
+        "group norm", "batch norm", "pixels to channels", "padding alone",
+    ],
+)  # fmt: skip
+def test_what_mixes_places_has_the_field_of_all(network: nn.Module, field: tuple[int, int]) -> None:
+    assert traced(network, (2, 8, 8)) == field
 
 
-def test_attention_has_none_from_its_first_block_on() -> None:
+def test_batches_change_nothing() -> None:
+    for network in (Tokens(), Branches().requires_grad_(False)):
+        shape = (1, 8, 8) if isinstance(network, Tokens) else (2, 8, 8)
+        one, many = rows_of(network, shape), rows_of(network, shape, batch=5)
+        assert {n: r.receptive_field for n, r in one.items()} == {n: r.receptive_field for n, r in many.items()}
+
+
+def test_a_window_of_swin_then_all() -> None:
     rows = {row.name: row for row in summarize("torchvision/swin_t").layers}
     assert rows["features.0"].receptive_field == (4, 4)
-    assert rows["features.1.0"].receptive_field == rows["norm"].receptive_field == ()
+    assert rows["features.1.0"].receptive_field == (28, 28)
+    assert rows["norm"].receptive_field == rows["head"].receptive_field == (224, 224)
+
+
+class Masked(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = images.flatten(2).transpose(1, 2)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens, is_causal=True)
+
+
+ELSEWHERE = {
+    "grid_sampler_2d": graphs.Do(lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False)),
+    "index: an index, whose values are not known": graphs.Do(lambda x: x[:, :, [1, 2]]),
+    "masked_fill: a mask": graphs.Do(lambda x: x.masked_fill(torch.ones_like(x, dtype=torch.bool), 0)),
+    "tril: a mask": Masked(),
+    "sort": graphs.Do(lambda x: torch.sort(x, dim=2, stable=True).values),
+}
+
+
+@pytest.mark.parametrize("why", ELSEWHERE)
+def test_what_goes_by_values_is_unknown_and_stays_so(why: str) -> None:
+    network = ELSEWHERE[why]
+    assert lost(network, (2, 6, 6)).startswith(why)
+    rows = rows_of(nn.Sequential(nn.Conv2d(2, 2, 3), network, nn.Softmax(1)), (2, 8, 8))
+    assert rows["0"].receptive_field == (3, 3)
+    assert rows["2"].receptive_field_lost == rows["1"].receptive_field_lost != ""
+
+
+def test_what_was_lost_and_overwritten_is_known_again() -> None:
+    def again(images: Tensor) -> Tensor:
+        other = images[:, :, [1, 0, 2, 3, 4, 5]]
+        other.copy_(images)
+        return other
+
+    assert traced(graphs.Do(again), (2, 6, 6)) == (1, 1)

@@ -162,3 +162,17 @@ def test_a_column_that_does_not_exist_is_said(text: str, message: str) -> None:
 )  # fmt: skip
 def test_short_numbers(value: int, text: str) -> None:
     assert summaries.short(value) == text
+
+
+def test_an_unknown_receptive_field_is_a_dash_with_its_reason(capsys: Captured) -> None:
+    found = api.summarize("lenet")
+    lost = replace(found.layers[1], receptive_field=(), receptive_field_lost="grid_sampler_2d")
+    changed = replace(found, layers=(found.layers[0], lost))
+    summaries.summary(changed, ["receptive-field"])
+    out = capsys.readouterr().out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith(("conv1", "sigmoid1"))] == ["5", "–"]
+    assert out.splitlines()[-1].endswith("not known after grid_sampler_2d.")
+    summaries.summary(changed)
+    assert "grid_sampler_2d" not in capsys.readouterr().out
+    summaries.write_markdown(changed, ["receptive-field"])
+    assert "| sigmoid1 | Sigmoid | – |" in capsys.readouterr().out

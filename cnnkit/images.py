@@ -82,6 +82,11 @@ class Preprocessing:
                 raise ValueError(f"value_range must be two finite numbers, the smaller first, got {self.value_range}")
 
     @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width, as a network takes them."""
+        return self.channels, self.height, self.width
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels, as the pixels are laid out."""
         return self.height, self.width, self.channels

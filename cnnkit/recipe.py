@@ -148,21 +148,17 @@ class Recipe(BaseModel):
         longest = self.adversarial_training * (1.25 if self.adversarial_steps == 1 else 2.5)
         return self.adversarial_step_size or longest / self.adversarial_steps
 
-    def override(self, changes: Mapping[str, Any], *, strict: bool = True) -> "Recipe":
+    def override(self, changes: Mapping[str, Any]) -> "Recipe":
         """Return a copy with `changes` applied and checked; a `None` changes nothing.
 
         Fields that lose their effect by the changes, as `momentum` does with another optimizer, get their default. The
         `model_fields_set` of the copy are the changes.
 
-        Args:
-            changes: values by field.
-            strict: a change that has no effect is an error; else it gets its default, too.
-
         Raises:
             UsageError: a field that does not exist, or a value outside its range or without effect.
         """
         given = {name: value for name, value in changes.items() if value is not None}
-        return self.layered(self.model_dump(), given, strict=given if strict else ())
+        return self.layered(self.model_dump(), given, strict=given)
 
     @classmethod
     def layered(cls, *layers: Mapping[str, Any], strict: Collection[str] = ()) -> "Recipe":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ModelSummary,
         TuningResult,
     )
+    from cnnkit.splits import SplitName
 
 
 def evaluate(
@@ -49,32 +50,60 @@ def evaluate(
     >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
     300
     """
-    options: dict[str, Any] = {"data": data, "data_dir": expanded(data_dir), "skip_damaged": skip_damaged}
-    measured = {"split": split, "batch_size": batch_size, "top_k": top_k}
+    options: dict[str, Any] = {
+        "data": data,
+        "data_dir": expanded(data_dir),
+        "skip_damaged": skip_damaged,
+        "split": split,
+        "batch_size": batch_size,
+        "top_k": top_k,
+    }
     if untrained:
-        built = {"input_shape": input_shape, "seed": seed, "device": device}
-        return result_of(untrained_evaluation_steps(str(ref), options, built, **measured))
+        steps = untrained_evaluation_steps(str(ref), device=device, input_shape=input_shape, seed=seed, **options)
+        return result_of(steps)
     if seed or input_shape is not None:
         raise UsageError("seed and input_shape have no effect without untrained: they are for random weights.")
-    return result_of(evaluation_steps(load(ref, device=device, trust_code=trust_code), **options, **measured))
+    return result_of(evaluation_steps(load(ref, device=device, trust_code=trust_code), **options))
 
 
 def untrained_evaluation_steps(
-    ref: str, images: dict[str, Any], built: dict[str, Any], **options: Any
+    ref: str,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    skip_damaged: bool = False,
+    input_shape: "tuple[int, int, int] | None" = None,
+    seed: int = 0,
+    device: str = "auto",
+    split: "SplitName | None" = None,
+    batch_size: int = 256,
+    top_k: int = 5,
 ) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":
-    """Do what `evaluate` does with random weights, and yield how far the loading of the images is.
-
-    Args:
-        ref: an architecture.
-        images: `data`, `data_dir` and `skip_damaged` of `evaluate`.
-        built: its `input_shape`, `seed` and `device`.
-        options: its others.
-    """
+    """Do what `evaluate` does with `untrained`, and yield how far the loading of the images is."""
     from cnnkit.training.evaluation import evaluate_network
     from cnnkit.training.untrained import untrained_network
 
-    network = yield from untrained_network(ref, **images, **built)
-    return (yield from evaluate_network(network, ref, **{**images, "data": None}, **options))
+    network = yield from untrained_network(
+        ref,
+        data=data,
+        data_dir=data_dir,
+        skip_damaged=skip_damaged,
+        input_shape=input_shape,
+        seed=seed,
+        device=device,
+    )
+    # The data set is that of the card now, so that the split is the one that a training would measure on.
+    return (
+        yield from evaluate_network(
+            network,
+            ref,
+            data_dir=data_dir,
+            skip_damaged=skip_damaged,
+            split=split,
+            batch_size=batch_size,
+            top_k=top_k,
+        )
+    )
 
 
 def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":

@@ -173,11 +173,14 @@ def recipe_over(model: str, base: "Mapping[str, Any]", changes: "Mapping[str, An
         own = {"model": model, "normalisation": "standard"}
     else:
         raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
-    if not is_whole(base):
-        Recipe.layered(own, base, strict=base)  # what is written by hand has an effect, or is refused
     given = {name: value for name, value in changes.items() if value is not None}
     recipe = Recipe.layered(own, base, given, strict=given)
-    return Recipe.layered(own, _split_of(recipe), base, given, strict=given) if recipe.weights else recipe
+    explicit = set(given)
+    if not is_whole(base):  # what is written by hand has an effect, or is refused, unless a change takes it away
+        Recipe.layered(own, base, strict=base)
+        explicit |= {name for name, value in base.items() if getattr(recipe, name) == value}
+    split = _split_of(recipe) if recipe.weights else {}
+    return Recipe.layered(own, split, base, given, strict=explicit)
 
 
 def _split_of(recipe: "Recipe") -> dict[str, Any]:

@@ -166,8 +166,7 @@ def require_effect(options: Mapping[str, object], when: str) -> None:
     """
     for name, value in options.items():
         if value is not None and value is not False:
-            option = name.removesuffix("_shape").replace("_", "-")
-            raise UsageError(f"--{option} has no effect {when}.")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect {when}.")
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:

@@ -64,8 +64,14 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, plots, progress, tables
 
-    images = {"data": data, "data_dir": data_dir, "skip_damaged": skip_damaged}
-    measured = {"split": split, "batch_size": batch_size, "top_k": top_k}
+    options: dict[str, Any] = {
+        "data": data,
+        "data_dir": data_dir,
+        "skip_damaged": skip_damaged,
+        "split": split,
+        "batch_size": batch_size,
+        "top_k": top_k,
+    }
     opened: dict[str, Any] = {
         "labels": labels,
         "mean": mean,
@@ -73,13 +79,14 @@ def command(
         "preprocess": preprocess,
         "trust_code": trust_code,
     }
-    built: dict[str, Any] = {"seed": seed, "input_shape": shape_of(input)}
-    require_effect(opened if untrained else built, "with --untrained" if untrained else "without --untrained")
     if untrained:
-        built |= {"seed": seed or 0, "device": device}
-        steps = api.untrained_evaluation_steps(model, images, built, **measured)
+        require_effect(opened, "with --untrained")
+        steps = api.untrained_evaluation_steps(
+            model, device=device, input_shape=shape_of(input), seed=seed or 0, **options
+        )
     else:
-        steps = api.evaluation_steps(load_classifier(model, device=device, **opened), **images, **measured)
+        require_effect({"seed": seed, "input": input}, "without --untrained")
+        steps = api.evaluation_steps(load_classifier(model, device=device, **opened), **options)
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
         require_writable(plot.parent)

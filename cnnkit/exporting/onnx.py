@@ -173,9 +173,8 @@ def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> 
         if shape is not None:
             raise UsageError(f"{ref} has trained weights, whose input is fixed; leave out --input.")
         network, card = networks.load_network(ref, trust_code=trust_code)
-        form = card.preprocessing
         # What trained it may be of a version that took probabilities for logits.
-        require_classifier(network, ref, (form.channels, form.height, form.width), len(card.labels))
+        require_classifier(network, ref, card.preprocessing.input_shape, len(card.labels))
         return network, card
     shape = shape or building.input_shape(ref)
     if shape is None:
@@ -196,7 +195,7 @@ def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, M
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = building.create_model(ref, input_shape=shape).eval()
-    classes = require_classifier(network, ref, shape)
+    classes = require_classifier(network, ref, shape).classes
     card = ModelCard(
         model=ref,
         labels=_labels(ref, classes),

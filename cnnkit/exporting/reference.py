@@ -133,8 +133,7 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
         if _hash_noted_in(name) == wanted:
             return Reference(name, *load_network(name, trust_code=trust_code))
     if not file.card.trained and (trust_code or ":" not in file.card.model):
-        form = file.card.preprocessing
-        module, card = build_untrained(file.card.model, (form.channels, form.height, form.width))
+        module, card = build_untrained(file.card.model, file.card.preprocessing.input_shape)
         if card.weights_sha256 == wanted:
             return Reference(f"{file.card.model} with random weights", module, file.card)
     raise CheckpointError(

@@ -60,8 +60,7 @@ def build(
     else:
         network, card = networks.load_network(ref, trust_code=trust_code)
         network.to(META)
-    form = card.preprocessing
-    return network, ((form.channels, form.height, form.width),)
+    return network, (card.preprocessing.input_shape,)
 
 
 def image_shape(shapes: tuple[Shape, ...] | None) -> builders.Shape | None:

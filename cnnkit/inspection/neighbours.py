@@ -100,9 +100,8 @@ def _head(network: Network) -> tuple[str, nn.Module] | None:
     """Return the name and module of the layer that produces the logits, None where none can be looked into."""
     if not isinstance(network, TorchNetwork):
         return None
-    form = network.card.preprocessing
     try:
-        name = head_of(network.module, (form.channels, form.height, form.width)).name
+        name = head_of(network.module, network.card.preprocessing.input_shape).name
     except UsageError:  # no weights lead to its logits
         return None
     return (name, network.module.get_submodule(name)) if name else None

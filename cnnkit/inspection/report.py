@@ -54,7 +54,7 @@ def origin_of(
     origin = Origin(
         network=card.model,
         labels=card.labels,
-        input_shape=(form.channels, form.height, form.width),
+        input_shape=form.input_shape,
         trained=card.trained,
         dataset=card.dataset,
         fingerprint=card.fingerprint,

@@ -84,7 +84,7 @@ def _forward(target: Target) -> nn.Module:
         raise OnnxError(f"{target.name} has no model card.")
     with torch.random.fork_rng(devices=[]):
         form = card.preprocessing
-        network = building.create_model(card.model, len(card.labels), (form.channels, form.height, form.width))
+        network = building.create_model(card.model, len(card.labels), form.input_shape)
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
     return Deployed(network, normalise).eval()
 

@@ -70,6 +70,7 @@ def show(
     if quiet or finished is None:
         return stopped
     if as_json:
+        recipe = recipe.override({"input_shape": display.input_shape})
         about = {"classes": display.classes, "preparation": display.preparation, "skipped": display.skipped}
         rows = {"start": display.start, "epochs": records}
         envelope.write("train", {"recipe": recipe, "data": about, **rows, "result": finished})
@@ -78,11 +79,11 @@ def show(
     measured = images.validation if finished.best_epoch else finished.validation_images
     line = Text.assemble(
         ("dry run: ", "bold yellow") if finished.dry_run else "",
-        *(("best epoch ", (str(finished.best_epoch), "bold")) if finished.best_epoch else ("not trained",)),
+        *(("best epoch ", (str(finished.best_epoch), "bold")) if finished.best_epoch else ("before training",)),
         f": validation {share(finished.validation_accuracy, of=measured)}",
     )
     if not finished.best_epoch:
-        line.append(_part_of(measured, images.validation))
+        line.append(f", on {part_of(measured, images.validation, 'image')}")
     elif finished.test_accuracy is None:
         line.append(", no test set")
     else:
@@ -135,11 +136,6 @@ def _classes(found: Sequence[ClassCount]) -> str:
     return f"{counted(len(found), 'class', 'classes')}: {', '.join(listed)}{more}"
 
 
-def _part_of(images: int, whole: int) -> str:
-    """Say how many images a figure is of, where they are not all."""
-    return f", on {images:,} of {counted(whole, 'image')}" if images < whole else ""
-
-
 def _loss(value: float) -> str:
     return f"{value:.4f}" if value < 1e5 else f"{value:.3g}"
 
@@ -176,6 +172,7 @@ class _Display:
         self.classes: tuple[ClassCount, ...] = ()
         self.preparation = ""
         self.start: StartRecord | None = None
+        self.input_shape: tuple[int, int, int] | None = None
         self.skipped: tuple[SkippedFiles, ...] = ()
 
     def draw(self, event: TrainingEvent) -> None:
@@ -222,6 +219,7 @@ class _Display:
             ),
         )
         self.classes, self.preparation, self.skipped = event.classes, event.preparation, event.skipped
+        self.input_shape = event.input_shape
         if event.classes:
             console.say(self.console, Text(console.printable(_classes(event.classes)), "dim"))
         if event.preparation:
@@ -251,7 +249,7 @@ class _Display:
         self.start = event
         accuracy = percent(event.validation_accuracy, of=event.images)
         row = f"{0:>5}  {'–':>10}  {'–':>8}  {_loss(event.validation_loss):>10}  {accuracy:>8}  "
-        about = f"before training{_part_of(event.images, self.images.validation)}"
+        about = f"before training, on {part_of(event.images, self.images.validation, 'image')}"
         self.console.print(Text.assemble(row, (about, "dim")), soft_wrap=True)
 
     def _epoch(self, event: EpochRecord) -> None:

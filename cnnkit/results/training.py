@@ -42,6 +42,7 @@ class TrainingStarted:
 
     Attributes:
         trainable: parameters that are not frozen.
+        input_shape: channels, height and width of the images.
         train_images, validation_images, test_images: of the splits.
         classes: with their numbers of images.
         preparation: what happens to an image, such as `32×32 RGB to 28×28 grey`.
@@ -69,6 +70,7 @@ class TrainingStarted:
     skipped: tuple[SkippedFiles, ...] = ()
     dry_run: tuple[int, int, int] | None = None
     start: "StartRecord | None" = None
+    input_shape: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ class StartRecord:
     validation_accuracy: float
     images: int
     dry_run: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Return 0, as none was trained."""
+        return 0
 
 
 @dataclass(frozen=True)

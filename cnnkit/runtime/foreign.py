@@ -88,7 +88,7 @@ def check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> Non
     """
     inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
     form = card.preprocessing
-    expected = [form.channels, form.height, form.width] if card.raw_input else list(form.shape)
+    expected = list(form.input_shape) if card.raw_input else list(form.shape)
     classes = outputs["logits"].shape[-1] if "logits" in outputs else None
     kind = "tensor(float)" if card.raw_input else "tensor(uint8)"
     fits = len(inputs) == 1 and inputs[0].type == kind and list(inputs[0].shape[1:]) == expected

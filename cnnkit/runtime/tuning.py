@@ -139,7 +139,7 @@ def _inputs(card: ModelCard, session: Session, batch: int, name: str) -> list[ND
     sizes = [batch] if isinstance(fixed, int) else sorted({1, 2, batch} - ({2} if batch == 1 else set()))
     source = np.random.default_rng(0)
     if card.raw_input:
-        shape = (form.channels, form.height, form.width)
+        shape = form.input_shape
         return [source.standard_normal((size, *shape)).astype(np.float32) for size in sizes]
     return [source.integers(0, 256, (size, *form.shape), np.uint8) for size in sizes]
 

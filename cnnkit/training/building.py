@@ -90,7 +90,10 @@ def materialise(network: nn.Module, input_shape: Shape, name: str) -> None:
     unused = [path for path, tensor in (*network.named_parameters(), *network.named_buffers()) if is_lazy(tensor)]
     if unused:
         layer = unused[0].rpartition(".")[0]
-        raise UsageError(f"the layer {layer} of {name} is lazy and unused in forward, so it has no shape. Remove it.")
+        raise UsageError(
+            f"the lazy layer {layer} of {name} is not used in evaluation mode, so it gets no shape. Give it its sizes, "
+            "or remove it."
+        )
 
 
 def smallest_input(network: nn.Module, refused: Shape) -> Shape | None:

@@ -25,7 +25,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.arrays import decoder, limit, made_of, make_array, open_array, remove_array
 from cnnkit.training.decoding import Facts
-from cnnkit.training.originals import Originals, look
+from cnnkit.training.traits import ImageTraits, traits_of
 from cnnkit.walking import Stat
 
 _CHUNK = 64
@@ -62,17 +62,17 @@ class _Index:
         content: hash of the names and contents of all its images.
         arrays: names of the arrays that were made of it, without their endings.
         files: stat and SHA-256 by name, as far as the one tells that the other still holds.
-        originals: what the headers of the files say; None where nobody asked.
+        traits: what the headers of the files say; None where nobody asked.
     """
 
     content: str
     arrays: list[str]
     files: dict[str, tuple[Stat, str]]
-    originals: Originals | None = None
+    traits: ImageTraits | None = None
 
 
 def load(
-    folder: Path, files: Mapping[str, Stat], form: Preprocessing | Callable[[Originals], Preprocessing]
+    folder: Path, files: Mapping[str, Stat], form: Preprocessing | Callable[[ImageTraits], Preprocessing]
 ) -> Generator[LoadProgress | LoadNote, None, Stored]:
     """Return all images of a folder in the order of its files, mapped from the cache.
 
@@ -98,11 +98,11 @@ def load(
         yield LoadNote(f"the index of the cached images of {folder} is damaged, so it is made again")
     digests = _digests(folder, files, old.files if old else {})
     content = sha256(json.dumps(digests).encode())
-    originals = old.originals if old and old.content == content else None
+    traits = old.traits if old and old.content == content else None
     if callable(form):
-        if originals is None:
-            originals = yield from look(folder, list(files))
-        form = form(originals)
+        if traits is None:
+            traits = yield from traits_of(folder, list(files))
+        form = form(traits)
     shape = (len(digests), *form.shape)
     found = None
     # Where the range of values is known, an array may do in which it was found.
@@ -131,7 +131,7 @@ def load(
                 remove_array(place / name)
         # A file may change again within the same tick of its clock: such a young one is hashed the next time.
         settled = {name: (s, digests[name]) for name, s in files.items() if s[1] < now - _UNSETTLED}
-        _remember(index_path, old, _Index(content, sorted(arrays), settled, originals))
+        _remember(index_path, old, _Index(content, sorted(arrays), settled, traits))
     return Stored(stored, form, digests, facts, base.with_suffix(".npy") if in_file else None)
 
 
@@ -153,8 +153,8 @@ def _read_index(path: Path) -> _Index | None:
         stats = zip(found["sizes"], found["times"], found["numbers"], strict=True)
         known = zip(stats, map(str, found["digests"]), strict=True)
         known_by_name = dict(zip(found["names"], known, strict=True))
-        originals = Originals.from_json(found["originals"]) if found.get("originals") else None
-        return _Index(str(found["content"]), list(map(str, found["arrays"])), known_by_name, originals)
+        traits = ImageTraits.from_json(found["traits"]) if found.get("traits") else None
+        return _Index(str(found["content"]), list(map(str, found["arrays"])), known_by_name, traits)
     except OSError:
         return None
     except (TypeError, KeyError, AttributeError) as error:
@@ -175,7 +175,7 @@ def _remember(path: Path, old: _Index | None, new: _Index) -> None:
     }
     # Without it, the next load hashes the files again, and is right all the same.
     with suppress(OutputError):
-        about = {"content": new.content, "arrays": new.arrays, "originals": new.originals and asdict(new.originals)}
+        about = {"content": new.content, "arrays": new.arrays, "traits": new.traits and asdict(new.traits)}
         write_atomic(path, json.dumps({**about, **columns}).encode())
 
 

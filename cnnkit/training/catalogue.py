@@ -18,10 +18,10 @@ from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.splits import Part, Positions
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
-from cnnkit.training.originals import Originals
+from cnnkit.training.traits import ImageTraits
 from cnnkit.words import counted, listed
 
-Form = Preprocessing | tuple[int, int, int] | Callable[[Originals], tuple[int, int, int]]
+Form = Preprocessing | tuple[int, int, int] | Callable[[ImageTraits], tuple[int, int, int]]
 """The preprocessing of a model card, or channels, height and width to derive one for the images of a data set, or what
 chooses these by its images."""
 

@@ -27,7 +27,7 @@ from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
 from cnnkit.training.layout import channels_last
-from cnnkit.training.measuring import first_images, measure
+from cnnkit.training.measuring import first_images, measure, metrics_of
 from cnnkit.training.optimisers import class_weights, learning_rates
 from cnnkit.training.setup import Prepared
 from cnnkit.training.step import TrainingStep
@@ -52,34 +52,25 @@ class Engine:
         self, prepared: Prepared, group: Group, device_name: str, checkpoint_every: int, stop: Callable[[], bool]
     ) -> None:
         self.recipe, self.data, self.run = prepared.recipe, prepared.data, prepared.run
-        limit = self.recipe.limit_batches * self.recipe.batch_size
+        self.limit = self.recipe.limit_batches * self.recipe.batch_size
         self.validation, self.test = (
-            split.drawn(limit) if limit else split for split in (self.data.validation, self.data.test)
+            split.drawn(self.limit) if self.limit else split for split in (self.data.validation, self.data.test)
         )
         self.trained = prepared.trained
         self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
-        network = channels_last(prepared.network, group.device)
         classes = len(self.data.classes)
         self.train_step = TrainingStep(
-            group.synchronised(network),
+            group.synchronised(channels_last(prepared.network, group.device)),
             self.recipe,
             group.device,
             class_weights=class_weights(self.recipe, self.data.train.targets, classes, group.device),
             wrap=group.wrap if group.world > 1 else None,
             world=group.world,
         )
-        self.batches = Batches(
-            self.data.train,
-            self.data.preprocessing,
-            classes,
-            self.recipe,
-            group.device,
-            rank=group.rank,
-            world=group.world,
-        )
+        form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
+        self.batches = Batches(self.data.train, form, classes, self.recipe, group.device, **place)
         self.adversary = None
         if self.recipe.adversarial_training:
-            form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
             self.adversary = Adversary(self.train_step.network, self.recipe, form, group.device, **place)
         self.resumed = prepared.state is not None
         self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
@@ -91,32 +82,8 @@ class Engine:
 
     def events(self) -> Generator[TrainingEvent]:
         """Train to the end, or until somebody stops it; each event comes between two steps."""
-        parameters = list(self.train_step.network.parameters())
-        limit = self.recipe.limit_batches * self.recipe.batch_size
         try:
-            warm_up = on_warm_up(self.recipe.ema, self.batches.steps * self.recipe.epochs)
-            if warm_up and not self.resumed:
-                yield LoadNote(warm_up)
-            yield TrainingStarted(
-                run=self.run,
-                device=self.device_name,
-                processes=self.group.world,
-                parameters=sum(p.numel() for p in parameters),
-                trainable=sum(p.numel() for p in parameters if p.requires_grad),
-                train_images=len(self.data.train),
-                validation_images=len(self.data.validation),
-                test_images=len(self.data.test),
-                classes=class_counts(self.data),
-                preparation=preparation(self.data),
-                skipped=self.data.catalogue.skipped,
-                dry_run=(min(len(self.data.train), limit), len(self.validation), len(self.test)) if limit else None,
-                steps_per_epoch=self.batches.steps,
-                resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
-                earlier=tuple(self.at.records),
-                start=self.at.start,
-            )
-            if self.at.epoch == self.at.step == 0 and self.at.start is None:
-                yield from self._look_first()
+            yield from self._begin()
             while (ended_by := self._ended_by()) is None:
                 yield from self._epoch()
             self.over = True
@@ -138,14 +105,39 @@ class Engine:
         finally:
             self.keeper.close()
 
-    def _look_first(self) -> Generator[TrainingEvent]:
-        """Measure the network as it is before the first step."""
+    def _begin(self) -> Generator[TrainingEvent]:
+        """Say what begins, and measure the network as it is before the first step."""
+        steps = self.batches.steps * self.recipe.epochs
+        if not self.resumed and (warm_up := on_warm_up(self.recipe.ema, steps)):
+            yield LoadNote(warm_up)
+        parameters = list(self.train_step.network.parameters())
+        used = min(len(self.data.train), self.limit), len(self.validation), len(self.test)
+        yield TrainingStarted(
+            run=self.run,
+            device=self.device_name,
+            processes=self.group.world,
+            parameters=sum(p.numel() for p in parameters),
+            trainable=sum(p.numel() for p in parameters if p.requires_grad),
+            input_shape=self.data.preprocessing.input_shape,
+            train_images=len(self.data.train),
+            validation_images=len(self.data.validation),
+            test_images=len(self.data.test),
+            classes=class_counts(self.data),
+            preparation=preparation(self.data),
+            skipped=self.data.catalogue.skipped,
+            dry_run=used if self.limit else None,
+            steps_per_epoch=self.batches.steps,
+            resumed_at=(self.at.epoch, self.at.step) if self.resumed else None,
+            earlier=tuple(self.at.records),
+            start=self.at.start,
+        )
+        if self.at.epoch or self.at.step or self.at.start is not None:
+            return
         images = first_images(self.validation)
         loss, accuracy = self._measure(images, stop=lambda: False)  # so few that a stop can wait for the first step
         if not math.isfinite(loss):
             raise TrainingDivergedError(
-                f"the validation loss is {loss} before the first step: the network's own first weights, or "
-                "--weights, give no finite numbers for these images."
+                f"the validation loss is {loss} before the first step: the first weights give no finite scores."
             )
         self.at.start = StartRecord(loss, accuracy, len(images), dry_run=self.recipe.limit_batches > 0)
         yield self.at.start
@@ -251,7 +243,7 @@ class Engine:
         )
         if record.is_best:
             # Saved before it counts as best: a state must not speak of a best epoch without a file.
-            self.keeper.save_best(self._metrics(record))
+            self.keeper.save_best(metrics_of(record))
         at.records.append(record)
         at.epoch, at.step = at.epoch + 1, 0
         self.keeper.write_metrics()
@@ -267,49 +259,29 @@ class Engine:
 
     def _finished(self, ended_by: EndedBy) -> TrainingFinished:
         """Measure the best checkpoint on the test split, where there is one, and note it in its card."""
-        best = self.at.best
-        if best is None:
-            return self._untrained(ended_by)
-        test_accuracy = None
-        if len(self.test):
+        kept, test_accuracy, images = self.at.kept, None, (len(self.validation), len(self.test))
+        if isinstance(kept, StartRecord):  # the first weights of a run of no epochs, from whose state it can go on
+            images = kept.images, 0
+            self.keeper.save_best(metrics_of(kept))
+            self.keeper.write_metrics()
+            self.keeper.save_state()
+        elif len(self.test):
             self.keeper.load_best()
             _, test_accuracy = self._measure(self.test)
-            if not self.recipe.limit_batches:
-                self.keeper.save_best({**self._metrics(best), "test_accuracy": test_accuracy})
+            if not kept.dry_run:
+                self.keeper.save_best({**metrics_of(kept), "test_accuracy": test_accuracy})
         return TrainingFinished(
             run=self.run,
             checkpoint=self.keeper.checkpoint,
-            best_epoch=best.epoch,
-            validation_accuracy=best.validation_accuracy,
+            best_epoch=kept.epoch,
+            validation_accuracy=kept.validation_accuracy,
             test_accuracy=test_accuracy,
             seconds=self.at.seconds,
             ended_by=ended_by,
-            validation_images=len(self.validation),
-            test_images=len(self.test),
-            dry_run=self.recipe.limit_batches > 0,
+            validation_images=images[0],
+            test_images=images[1],
+            dry_run=kept.dry_run,
             notices=tuple(self.at.notices),
-        )
-
-    def _untrained(self, ended_by: EndedBy) -> TrainingFinished:
-        """Keep the first weights of a run of no epochs, and the state from which it can go on."""
-        start = self.at.start
-        assert start is not None  # noqa: S101  # nothing stops its measurement
-        measured = {"validation_loss": start.validation_loss, "validation_accuracy": start.validation_accuracy}
-        counted = {"epoch": 0.0, **measured, "validation_images": float(start.images)}
-        self.keeper.save_best({"epoch": 0.0} if start.dry_run else counted)
-        self.keeper.write_metrics()
-        self.keeper.save_state()
-        return TrainingFinished(
-            run=self.run,
-            checkpoint=self.keeper.checkpoint,
-            best_epoch=0,
-            validation_accuracy=start.validation_accuracy,
-            test_accuracy=None,
-            seconds=0.0,
-            ended_by=ended_by,
-            validation_images=start.images,
-            test_images=0,
-            dry_run=start.dry_run,
         )
 
     def _require_finite(self, loss: float, which: str) -> None:
@@ -321,12 +293,3 @@ class Engine:
             f"the {which} loss became {loss} in epoch {self.at.epoch + 1}. {kept}Lower the learning rate, as in "
             f"--learning-rate {self.recipe.learning_rate / 10:g}."
         )
-
-    def _metrics(self, record: EpochRecord) -> dict[str, float]:
-        if self.recipe.limit_batches:
-            return {"epoch": record.epoch}  # what a dry run measures is true of a few images only
-        return {
-            "epoch": record.epoch,
-            "validation_loss": record.validation_loss,
-            "validation_accuracy": record.validation_accuracy,
-        }

@@ -40,7 +40,7 @@ class Source:
             UsageError: another number of channels.
         """
         own, shape = self.preprocessing, recipe.input_shape
-        if shape is not None and shape != (own.channels, own.height, own.width):
+        if shape is not None and shape != own.input_shape:
             if shape[0] != own.channels:
                 raise UsageError(
                     f"{self.name} was trained on {counted(own.channels, 'channel')}; --input gives {shape[0]}."

@@ -4,7 +4,7 @@ from cnnkit import registry
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.training.building import Shape, input_shape, sizes, takes_shape
-from cnnkit.training.originals import LARGEST_SIDE, Originals
+from cnnkit.training.traits import LARGEST_SIDE, ImageTraits
 
 
 def input_for(recipe: Recipe) -> "Shape | InputChoice":
@@ -42,7 +42,7 @@ class InputChoice:
         self._smallest_side = registry.model(recipe.model).smallest_side if known else 1
         self.note: str | None = None
 
-    def __call__(self, images: Originals) -> Shape:
+    def __call__(self, images: ImageTraits) -> Shape:
         """Return channels, height and width.
 
         Raises:

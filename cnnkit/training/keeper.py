@@ -30,7 +30,7 @@ class Position:
         first_rate: learning rate of the first step of the epoch.
         seconds, epoch_seconds: of training, in all and in this epoch.
         records: the epochs that are done.
-        start: what the network did before them; None for a run of a version before 0.3.
+        start: what the network did before them; None in states of versions before 0.2.
         notices: what the user was told of how the steps run.
     """
 
@@ -47,6 +47,18 @@ class Position:
     def best(self) -> EpochRecord | None:
         """The best epoch so far, which is the last that was best."""
         return next((record for record in reversed(self.records) if record.is_best), None)
+
+    @property
+    def kept(self) -> EpochRecord | StartRecord:
+        """What the weights that are kept were measured at: the best epoch, or the start of a run of none.
+
+        Raises:
+            ValueError: neither was measured yet.
+        """
+        found = self.best or self.start
+        if found is None:
+            raise ValueError("nothing was measured yet")
+        return found
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Position":
@@ -66,6 +78,7 @@ class Keeper:
         self.group, self.train_step, self.position = group, step, position
         self._card_recipe = self.recipe.override(prepared.given)
         self._pretraining = prepared.pretraining
+        self._saved_best = False
         self._facts = facts_of(self.recipe, self.data, group, prepared.given, prepared.pretraining)
         self._board = Board(self.run, self.recipe.tensorboard and group.is_first, after=position.epoch)
 
@@ -92,6 +105,7 @@ class Keeper:
             trained=bool(self.position.records or self.position.step or self.recipe.weights),
         )
         save_checkpoint(self.checkpoint, self.train_step.kept, card)
+        self._saved_best = True
 
     def load_best(self) -> None:
         """Put the best weights into the network that is measured, in all processes."""
@@ -121,11 +135,11 @@ class Keeper:
         Args:
             keep: there was a step, and its weights are numbers.
         """
-        if not self.group.is_first or self.checkpoint.is_file():
+        if not self.group.is_first or self.position.records or self._saved_best:
             return
         if keep:
             self.save_best({})
-        else:
+        elif not self.checkpoint.is_file():  # one of no epochs stays
             shutil.rmtree(self.run, ignore_errors=True)
 
     def close(self) -> None:

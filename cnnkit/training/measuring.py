@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
+from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group
 from cnnkit.training.step import Totals, autocast
@@ -23,6 +24,19 @@ def first_images(split: Split) -> Split:
     """Return images of all classes to measure before the first epoch: 1,000, or fewer where they are large or few."""
     pixels = split.images.shape[1] * split.images.shape[2]
     return split.drawn(max(_FEWEST, min(_FIRST, _FIRST * 64 * 64 // pixels)))
+
+
+def metrics_of(record: EpochRecord | StartRecord) -> dict[str, float]:
+    """Return what a card says of the validation of an epoch, 0 for the start; nothing of a dry run."""
+    epoch: dict[str, float] = {"epoch": record.epoch}
+    if record.dry_run:
+        return epoch  # what it measures is true of a few images only
+    images = {"validation_images": record.images} if isinstance(record, StartRecord) else {}
+    return epoch | {
+        "validation_loss": record.validation_loss,
+        "validation_accuracy": record.validation_accuracy,
+        **images,
+    }
 
 
 @torch.inference_mode()

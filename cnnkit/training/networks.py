@@ -123,10 +123,9 @@ def build_for(card: ModelCard, name: str, *, trust_code: bool = False, lazy: boo
             f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
             "(trust_code=True)."
         )
-    form = card.preprocessing
     make = construct if lazy else create_model
     try:
-        return make(card.model, len(card.labels), (form.channels, form.height, form.width))
+        return make(card.model, len(card.labels), card.preprocessing.input_shape)
     except (UnknownNameError, UsageError) as error:
         raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
 

@@ -17,7 +17,7 @@ from cnnkit.splits import PARTS, Part, Positions
 from cnnkit.training import cache, damaged, named
 from cnnkit.training.catalogue import HELD_OUT, Catalogue, Form, derived, record_of
 from cnnkit.training.decoding import Facts
-from cnnkit.training.originals import Originals
+from cnnkit.training.traits import ImageTraits
 from cnnkit.words import agree, counted, listed
 
 
@@ -44,7 +44,7 @@ def _of_arrays(recipe: Recipe, form: Form, data_dir: Path | None) -> Catalogue:
     pixels = np.concatenate([train[0], test[0]])
     if callable(form):
         height, width, *channels = pixels.shape[1:]
-        form = form(Originals(3 if channels else 1, (height, width)))
+        form = form(ImageTraits(3 if channels else 1, (height, width)))
     targets = np.concatenate([train[1], test[1]]).astype(np.int64)
     contents = [hashlib.sha256(image.data).hexdigest() for image in pixels]
     count = len(train[1])
@@ -82,8 +82,8 @@ def _of_folder(recipe: Recipe, form: Form, fewest: int) -> Generator[LoadProgres
     found = read(recipe, fewest=fewest)
     fit: Fit = "cover" if found.photos else "contain"
 
-    def shape_for(originals: Originals) -> Preprocessing:
-        return derived(form(originals) if callable(form) else form, recipe, fit, None)
+    def shape_for(traits: ImageTraits) -> Preprocessing:
+        return derived(form(traits) if callable(form) else form, recipe, fit, None)
 
     chosen = shape_for if callable(form) else derived(form, recipe, fit, None)
     stored = yield from cache.load(found.folder, found.files, chosen)

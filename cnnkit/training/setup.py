@@ -26,7 +26,7 @@ from cnnkit.training.membership import LIST, write_list
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
-from cnnkit.training.trial import bounded_ending, require_classifier, require_trainable
+from cnnkit.training.trial import require_classifier, require_trainable
 from cnnkit.words import listed
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def prepare(
         pretraining = resuming.pretraining_from_facts(state[1])
     elif source is not None:
         pretraining, seen = yield from origins.examine(source, recipe, data, data_dir=data_dir)
-    recipe = recipe.override({"input_shape": _shape(data)})
+    recipe = recipe.override({"input_shape": data.preprocessing.input_shape})
     network, trained = yield from _network(recipe, data, source, group)
     if state:
         resuming.check_same_data(data, state[1])
@@ -102,19 +102,14 @@ def prepare(
     return Prepared(recipe, network, trained, data, folder, run is None, state, given, pretraining)
 
 
-def _shape(data: ImageData) -> Shape:
-    height, width, channels = data.preprocessing.shape
-    return channels, height, width
-
-
 def _network(
     recipe: Recipe, data: ImageData, source: finetuning.Source | None, group: Group
 ) -> Generator[LoadNote, None, tuple[nn.Module, Head | None]]:
     """Build the network with its first weights, and try it; return it with its head, where only that is trained."""
-    name, shape, classes = recipe.model, _shape(data), len(data.classes)
+    name, shape, classes = recipe.model, data.preprocessing.input_shape, len(data.classes)
     torch.manual_seed(recipe.seed)
     network = create_model(name, classes, shape)
-    require_classifier(network, name, shape, classes)
+    output = require_classifier(network, name, shape, classes)
     initialise(network, recipe.initialisation)
     new_head = source is not None and source.labels != data.classes
     head = head_of(network, shape) if recipe.freeze or new_head else None
@@ -129,8 +124,8 @@ def _network(
     if group.device.type == "cpu":  # on GPUs, batch normalisation sees the batch of all processes
         least //= group.world
     require_trainable(network, name, shape, classes, batch=min(2, max(1, least)))
-    if ending := bounded_ending(network, shape):
-        yield LoadNote(f"{name} ends in {ending}, which keeps its logits from some numbers", warning=True)
+    if output.bounded_by:
+        yield LoadNote(f"{name} ends in {output.bounded_by}, so its logits cannot have every value", warning=True)
     return network, trained
 
 

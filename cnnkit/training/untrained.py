@@ -56,7 +56,7 @@ def untrained_network(
     recipe = Recipe.layered(own, given)
     loaded = yield from load(recipe, input_for(recipe), data_dir=data_dir, only=("train",))
     form = loaded.preprocessing
-    shape = (form.channels, form.height, form.width)
+    shape = form.input_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = create_model(ref, len(loaded.classes), shape)

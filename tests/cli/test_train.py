@@ -44,7 +44,7 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     assert rows[3].startswith("sgd, learning rate 0.05, batch 60")
     assert rows[4] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
     assert [row.split()[0] for row in rows[5:]] == ["0", "1", "2"]
-    assert rows[5].endswith("  before training")
+    assert rows[5].endswith("  before training, on 4 images")
     assert {p.name for p in run.iterdir()} == {
         "run.toml", "metrics.csv", "curves.png", "split.csv", "best.safetensors", "state.safetensors",
         "state.previous.safetensors",

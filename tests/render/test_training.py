@@ -78,12 +78,12 @@ def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
     golden("train-result", out.replace("\\", "/"))
 
 
-def test_a_run_of_no_epochs_says_that_nothing_was_trained(capsys: Captured) -> None:
+def test_a_run_of_no_epochs_says_what_it_measured_before_training(capsys: Captured) -> None:
     start = StartRecord(0.7012, 0.4875, 1000)
     finished = replace(FINISHED, best_epoch=0, validation_accuracy=0.4875, validation_images=1000, test_accuracy=None)
     training.show(run(STARTED, start, finished), RECIPE, as_json=False)
     out, err = capsys.readouterr()
-    assert out.splitlines()[0] == "not trained: validation 48.8%, on 1,000 of 12,000 images, 25.5 s"
+    assert out.splitlines()[0] == "before training: validation 48.8%, on 1,000 of 12,000 images, 25.5 s"
     assert err.splitlines()[-1].split()[:5] == ["0", "–", "–", "0.7012", "48.8%"]
 
 

@@ -13,14 +13,14 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, TrainingStarted, result_of
 from cnnkit.training import loop
 from cnnkit.training.inputs import InputChoice, input_for
-from cnnkit.training.originals import Originals, look
+from cnnkit.training.traits import ImageTraits, traits_of
 
 pytestmark = pytest.mark.usefixtures("nets")
 
 
 def chosen(model: str, channels: int, size: tuple[int, int] | None) -> tuple[int, ...]:
     choice = input_for(Recipe(model=model, data="photos"))
-    return choice(Originals(channels, size)) if isinstance(choice, InputChoice) else choice
+    return choice(ImageTraits(channels, size)) if isinstance(choice, InputChoice) else choice
 
 
 @pytest.mark.parametrize(
@@ -81,25 +81,25 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("images", "odd", "expected"),
     [
-        ({}, None, Originals(3, (10, 12))),
-        ({"mode": "L"}, None, Originals(1, (10, 12))),
-        ({"mode": "1"}, None, Originals(1, (10, 12))),
-        ({"mode": "LA"}, None, Originals(1, (10, 12))),
-        ({"mode": "P"}, None, Originals(1, (10, 12))),
-        ({"mode": "RGBA"}, None, Originals(3, (10, 12))),
-        ({"mode": "CMYK", "ending": ".jpg"}, None, Originals(3, (10, 12))),
-        ({"mode": "L", "size": (100, 20)}, None, Originals(1, None)),
-        ({"mode": "L"}, ("RGB", (12, 10), 1), Originals(3, (10, 12))),
-        ({}, ("RGB", (12, 11), 1), Originals(3, None)),
-        ({}, ("RGB", (10, 12), 6), Originals(3, (10, 12))),
-        ({"mode": "L"}, ("L", (12, 11), 1), Originals(1, None)),
+        ({}, None, ImageTraits(3, (10, 12))),
+        ({"mode": "L"}, None, ImageTraits(1, (10, 12))),
+        ({"mode": "1"}, None, ImageTraits(1, (10, 12))),
+        ({"mode": "LA"}, None, ImageTraits(1, (10, 12))),
+        ({"mode": "P"}, None, ImageTraits(1, (10, 12))),
+        ({"mode": "RGBA"}, None, ImageTraits(3, (10, 12))),
+        ({"mode": "CMYK", "ending": ".jpg"}, None, ImageTraits(3, (10, 12))),
+        ({"mode": "L", "size": (100, 20)}, None, ImageTraits(1, None)),
+        ({"mode": "L"}, ("RGB", (12, 10), 1), ImageTraits(3, (10, 12))),
+        ({}, ("RGB", (12, 11), 1), ImageTraits(3, None)),
+        ({}, ("RGB", (10, 12), 6), ImageTraits(3, (10, 12))),
+        ({"mode": "L"}, ("L", (12, 11), 1), ImageTraits(1, None)),
     ],
     ids=str,
 )
 def test_headers_say_what_all_images_have_in_common(
     images: dict[str, Any],
     odd: tuple[str, tuple[int, int], int] | None,
-    expected: Originals,
+    expected: ImageTraits,
     folder: Callable[..., Path],
 ) -> None:
     place = folder(**images)
@@ -110,7 +110,7 @@ def test_headers_say_what_all_images_have_in_common(
         Image.new(mode, size).save(place / "dark" / "odd.png", exif=exif)
     (place / "dark" / "damaged.png").write_bytes(b"no image")
     files = [str(path.relative_to(place)) for path in sorted(place.rglob("*.*"))]
-    assert result_of(look(place, files)) == expected
+    assert result_of(traits_of(place, files)) == expected
 
 
 def started(data: Path, runs: Path, **fields: Any) -> tuple[TrainingStarted, list[str]]:

@@ -290,6 +290,20 @@ def test_a_run_of_no_epochs_goes_on(schedule: str, tmp_path: Path) -> None:
     assert [event.validation_loss for event in gone_on] == [event.validation_loss for event in straight]
 
 
+def test_stopped_in_its_first_epoch_a_run_of_no_epochs_keeps_what_was_trained(tmp_path: Path) -> None:
+    recipe = Recipe(model="mlp", data="shapes", epochs=2, batch_size=16)
+    events = list(begin(recipe.override({"epochs": 0}), tmp_path))
+    run = next(event.run for event in events if isinstance(event, TrainingStarted))
+    assert not networks.load_network(str(run))[1].trained
+    calls = iter([False, True])
+    list(begin(recipe, tmp_path, resume=run, stop=lambda: next(calls)))
+    network, card = networks.load_network(str(run))
+    state = read_state(run)
+    assert state is not None
+    assert card.trained
+    assert all(torch.equal(state[0][f"model.{name}"], tensor) for name, tensor in network.state_dict().items())
+
+
 def test_what_begins_is_said_where_a_run_goes_on(tmp_path: Path) -> None:
     run = stopped(recipe_named("adam"), tmp_path, 8).run
     events = begin(recipe_of(run), tmp_path, resume=run)

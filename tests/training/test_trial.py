@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from cnnkit.errors import UsageError
 from cnnkit.training.building import create_model
 from cnnkit.training.heads import head_of
-from cnnkit.training.trial import bounded_ending, require_classifier, require_trainable
+from cnnkit.training.trial import require_classifier, require_trainable
 
 SHAPE = (1, 12, 12)
 
@@ -35,7 +35,7 @@ def written_out(scores: Tensor) -> Tensor:
 def test_classifiers_pass(name: str) -> None:
     shape = (3, 64, 64)
     network = create_model(name, 5, shape)
-    assert require_classifier(network, name, shape) == 5
+    assert require_classifier(network, name, shape).classes == 5
     require_trainable(network, name, shape, 5, 2)
 
 
@@ -52,7 +52,7 @@ def test_classifiers_pass(name: str) -> None:
     ids=["linear", "scaled", "log-softmax", "written-out log-softmax", "cosines", "distances"],
 )
 def test_logits_are_no_probabilities(function: Callable[[Tensor], object]) -> None:
-    assert require_classifier(Ending(function), "it", SHAPE, 3) == 3
+    assert require_classifier(Ending(function), "it", SHAPE, 3).bounded_by is None
 
 
 def test_a_head_of_zeros_is_none_of_probabilities() -> None:
@@ -112,7 +112,7 @@ def test_another_output_than_logits_is_refused(function: Callable[[Tensor], obje
 )
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 def test_an_ending_that_bounds_the_logits_is_named(function: Callable[[Tensor], object], ending: str | None) -> None:
-    assert bounded_ending(Ending(function), SHAPE) == ending
+    assert require_classifier(Ending(function), "it", SHAPE).bounded_by == ending
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,6 @@ def test_a_network_that_cannot_be_copied_is_left_as_it_was() -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     require_classifier(network, "it", (3, 8, 8), 3)
     require_trainable(network, "it", (3, 8, 8), 3, 2)
-    assert bounded_ending(network, (3, 8, 8)) is None
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert network.training
 
@@ -210,7 +209,6 @@ def test_the_network_is_left_as_it_was() -> None:
     random = torch.random.get_rng_state()
     require_classifier(network, "it", SHAPE, 3)
     require_trainable(network, "it", SHAPE, 3, 2)
-    assert bounded_ending(network, SHAPE) is None
     assert torch.equal(random, torch.random.get_rng_state())
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert [module.training for module in network] == [True, False, True, True, True]

@@ -17,7 +17,7 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class Originals:
+class ImageTraits:
     """What the images of a data set have in common.
 
     Attributes:
@@ -29,7 +29,7 @@ class Originals:
     size: tuple[int, int] | None
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> "Originals":
+    def from_json(cls, found: dict[str, Any]) -> "ImageTraits":
         """Read what `asdict` made.
 
         Raises:
@@ -39,7 +39,7 @@ class Originals:
         return cls(int(found["channels"]), None if size is None else (int(size[0]), int(size[1])))
 
 
-def look(folder: Path, files: Sequence[str]) -> Generator[LoadProgress, None, Originals]:
+def traits_of(folder: Path, files: Sequence[str]) -> Generator[LoadProgress, None, ImageTraits]:
     """Read the headers of image files until they tell what the images have in common; yields progress.
 
     What cannot be read is left out: decoding it says what is wrong.
@@ -55,7 +55,7 @@ def look(folder: Path, files: Sequence[str]) -> Generator[LoadProgress, None, Or
             if _size_of(sizes) is None and not grey:
                 break
             yield LoadProgress("headers of images", min(start + _CHUNK, len(files)), len(files))
-    return Originals(1 if grey and sizes else 3, _size_of(sizes))
+    return ImageTraits(1 if grey and sizes else 3, _size_of(sizes))
 
 
 def _size_of(sizes: set[tuple[int, int]]) -> tuple[int, int] | None:

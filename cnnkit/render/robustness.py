@@ -1,4 +1,4 @@
-"""How little it takes to fool a network: the tables, the curves, and the pictures at a glance."""
+"""How easily a network is fooled: the tables, the curves, and the pictures at a glance."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -87,8 +87,14 @@ class AttackOptions:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
-        if self.targets is not None and "fooling" not in self.only:
-            raise UsageError("--target names classes for fooling, and --only leaves fooling out.")
+        for option, value, parts in (
+            ("--norm", self.norms, GRADIENT_ATTACKS),
+            ("--epsilon", self.epsilons, GRADIENT_ATTACKS),
+            ("--step-size", self.step_size, ("pgd",)),
+            ("--target", self.targets, ("fooling",)),
+        ):
+            if value is not None and not set(parts) & set(self.only):
+                raise UsageError(f"{option} is for {' and '.join(parts)}, and only {', '.join(self.only)} would run.")
         if self.epsilons is not None and len(self.measures) > 1:
             raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):

@@ -82,7 +82,7 @@ def show(
         f": validation {share(finished.validation_accuracy, of=measured)}",
     )
     if not finished.best_epoch:
-        line.append(_part_of(measured, images.validation))
+        line.append(_on_part(measured, images.validation))
     elif finished.test_accuracy is None:
         line.append(", no test set")
     else:
@@ -135,9 +135,9 @@ def _classes(found: Sequence[ClassCount]) -> str:
     return f"{counted(len(found), 'class', 'classes')}: {', '.join(listed)}{more}"
 
 
-def _part_of(images: int, whole: int) -> str:
+def _on_part(images: int, whole: int) -> str:
     """Say how many images a figure is of, where they are not all."""
-    return f", on {images:,} of {counted(whole, 'image')}" if images < whole else ""
+    return f", on {part_of(images, whole, 'image')}" if images < whole else ""
 
 
 def _loss(value: float) -> str:
@@ -251,7 +251,7 @@ class _Display:
         self.start = event
         accuracy = percent(event.validation_accuracy, of=event.images)
         row = f"{0:>5}  {'–':>10}  {'–':>8}  {_loss(event.validation_loss):>10}  {accuracy:>8}  "
-        about = f"before training{_part_of(event.images, self.images.validation)}"
+        about = f"before training{_on_part(event.images, self.images.validation)}"
         self.console.print(Text.assemble(row, (about, "dim")), soft_wrap=True)
 
     def _epoch(self, event: EpochRecord) -> None:

@@ -5,8 +5,8 @@
 DIR holds MNIST/raw/…, basicshapes/<class>/… and cifar10-jpeg/{train,test}/<class>/…. Every network of the zoo is
 attacked by PGD in L∞ at 0.1, with its last layer multiplied by 0.1, 1, 10, 30 and 100, which changes no answer; and by
 APGD-CE and APGD-DLR (Croce and Hein, 2020) of torchattacks, which is installed without its dependencies into a
-temporary folder. Of both the worst result of each image counts. The table in docs/robustness.md is written where every
-network was measured; the script ends with an error where a bar is missed.
+temporary folder. Of both the worst result of each image counts. The rows of these networks in docs/robustness.md are
+written anew; the script ends with an error where a bar is missed.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gathering import part_in, write_part
 from torch import Tensor, nn
 
 from cnnkit import api, zoo
@@ -30,10 +31,10 @@ from cnnkit.results import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels
 from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.training.evaluation import load_for
-from cnnkit.training.networks import load_network, save_checkpoint
+from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "robustness.md"
-BEGIN, END = "<!-- scales -->\n", "<!-- end -->\n"
+PART = "scales"
 SCALES = (0.1, 1.0, 10.0, 30.0, 100.0)
 EPSILON, MOST_APART, MOST_ABOVE = 0.1, 0.02, 0.02
 
@@ -98,8 +99,9 @@ def theirs(apgd: Any, name: str, given: argparse.Namespace, data: str | None) ->
         return (yield from subject_of(classifier, split, given.images, seed=0, batch_size=256, folder=None))
 
     subject = result_of(chosen())
-    module, card = load_network(name)
-    model = Unnormalised(module, PixelNetwork(module, card.preprocessing, torch.device("cpu"))).eval()
+    network = classifier.network
+    assert isinstance(network, TorchNetwork)  # noqa: S101
+    model = Unnormalised(network.module, PixelNetwork(network.module, network.card.preprocessing, network.device))
     free, whole = 0, 0
     for batch in subject.batches(np.flatnonzero(subject.right)):
         pixels = torch.from_numpy(subject.images[batch]).permute(0, 3, 1, 2)
@@ -115,15 +117,32 @@ def theirs(apgd: Any, name: str, given: argparse.Namespace, data: str | None) ->
     return free / len(subject.images), whole / len(subject.images)
 
 
+def write_table(measured: dict[str, str], images: int, steps: int) -> None:
+    """Put rows into the table in docs/robustness.md, by the names of their networks."""
+    old = {name: line for line in part_in(DOCUMENT, PART) for name in zoo.entries() if line.startswith(f"| {name} |")}
+    rows = old | measured
+    scales = " | ".join(f"× {scale:g}" for scale in SCALES)
+    lines = [
+        f"| network | no attack | {scales} | APGD | APGD, whole pixels |",
+        f"| --- | --- |{' --- |' * (len(SCALES) + 2)}",
+        *(rows[name] for name in zoo.entries() if name in rows),
+        "",
+        f"Measured on {images:,} test images of each data set, or all where there are fewer, on {os.cpu_count()} CPU "
+        f"cores ({platform.machine()}) with torch {torch.__version__}, Python {platform.python_version()}, APGD of "
+        f"{steps} steps, by `scripts/check_robustness.py`.",
+    ]
+    write_part(DOCUMENT, PART, lines)
+
+
 def main() -> None:
-    """Measure every network, write the table, and hold the bars."""
+    """Measure the networks, write the table, and hold the bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", default=zoo.entries())
+    parser.add_argument("--only", nargs="+", choices=list(zoo.entries()), default=list(zoo.entries()))
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=20, help="of APGD")
     given = parser.parse_args()
-    lines, missed = [], list[str]()
+    rows, missed = dict[str, str](), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         apgd = installed(folder)
         for name in given.only:
@@ -139,27 +158,13 @@ def main() -> None:
             found, clean, _ = by_scale[SCALES.index(1.0)]
             figures = [accuracy for accuracy, _, _ in by_scale]
             cells = " | ".join(f"{value:.1%}" for value in (clean, *figures, free, whole))
-            lines.append(f"| {name} | {cells} |")
-            print(lines[-1], [count for *_, count in by_scale], flush=True)
+            rows[name] = f"| {name} | {cells} |"
+            print(rows[name], [count for *_, count in by_scale], flush=True)
             if max(figures) - min(figures) > MOST_APART:
                 missed.append(f"{name} depends on the scale")
             if found > free + MOST_ABOVE:
                 missed.append(f"{name} is {found - free:.1%} above APGD")
-    text = DOCUMENT.read_text("utf-8")
-    if list(given.only) == list(zoo.entries()):
-        scales = " | ".join(f"× {scale:g}" for scale in SCALES)
-        table = [
-            f"| network | no attack | {scales} | APGD | APGD, whole pixels |",
-            f"| --- | --- |{' --- |' * (len(SCALES) + 2)}",
-            *lines,
-            "",
-            f"Measured on {given.images:,} test images of each data set, or all where there are fewer, on "
-            f"{os.cpu_count()} CPU cores ({platform.machine()}) with torch {torch.__version__}, Python "
-            f"{platform.python_version()}, APGD of {given.steps} steps, by `scripts/check_robustness.py`.",
-            "",
-        ]
-        before, _, after = text.partition(BEGIN)
-        DOCUMENT.write_text(before + BEGIN + "\n".join(table) + END + after.partition(END)[2], "utf-8")
+    write_table(rows, given.images, given.steps)
     if missed:
         sys.exit("; ".join(missed))
 

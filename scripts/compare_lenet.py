@@ -13,10 +13,8 @@ this script adds, to docs/fashion_mnist.json and to the tables in docs/recipes.m
 All weights are chosen by the validation images; the test images are used once, at the end.
 """
 
-import argparse
 import copy
 import hashlib
-import json
 import os
 import platform
 import statistics
@@ -28,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gathering import Result, gather, options, results_in, write_part
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,8 +49,6 @@ PART = {"train": 2000, "val": 300, "test": 1000}
 """Images of AlexNet's part, all classes as often."""
 LONGEST = 420
 """Seconds that AlexNet trains for; an epoch of all images would take hours."""
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def by_cnnkit(what: str, seed: int, data_dir: Path, model: str = "lenet", **chan
     }
 
 
-def write_part(folder: Path, data_dir: Path) -> None:
+def write_images(folder: Path, data_dir: Path) -> None:
     """Write the first images of each class as PNG files; those that validate follow those that train."""
     for split, start, end in (
         ("train", 0, PART["train"]),
@@ -167,7 +164,7 @@ def write_part(folder: Path, data_dir: Path) -> None:
 def alexnet(seed: int, data_dir: Path) -> Result:
     """Train AlexNet by its recipe on a part of the images."""
     with tempfile.TemporaryDirectory() as folder:
-        write_part(Path(folder), data_dir)
+        write_images(Path(folder), data_dir)
         return {**by_cnnkit("alexnet", seed, data_dir, "alexnet", data=folder, max_seconds=LONGEST), "images": PART}
 
 
@@ -198,7 +195,7 @@ def about_alexnet(result: Result) -> str:
 
 
 def write_tables(results: list[Result]) -> None:
-    """Rewrite the part of docs/recipes.md between its two markers."""
+    """Rewrite the tables in docs/recipes.md."""
     lines = [
         "| LeNet on Fashion-MNIST | test accuracy, mean | all seeds | validation accuracy | best epoch | seconds |",
         "|" + " --- |" * 6,
@@ -227,35 +224,26 @@ def write_tables(results: list[Result]) -> None:
         f"Measured with one thread on {os.cpu_count()} shared CPU cores ({platform.machine()}) with torch "
         f"{torch.__version__}.",
     ]
-    before, _, rest = TABLE.read_text("utf-8").partition("<!-- fashion -->")
-    _, _, after = rest.partition("<!-- end of fashion -->")
-    text = "\n".join(lines)
-    TABLE.write_text(f"{before}<!-- fashion -->\n{text}\n<!-- end of fashion -->{after}", "utf-8")
+    write_part(TABLE, "fashion", lines)
 
 
 def reference() -> list[Result]:
     """Return what scripts/measure_recipes.py found for cnnkit's reference recipe."""
-    found = json.loads(REFERENCE.read_text("utf-8"))
-    return [{"what": "cnnkit", **r} for r in found if (r["model"], r["data"]) == ("lenet", "fashion-mnist")]
+    return [
+        {"what": "cnnkit", **r} for r in results_in(REFERENCE) if (r["model"], r["data"]) == ("lenet", "fashion-mnist")
+    ]
 
 
 def main() -> None:
     """Measure what is asked for, rewrite the table, and compare cnnkit with the plain loop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(MEASUREMENTS))
-    arguments = parser.parse_args()
+    arguments = options(__doc__, list(MEASUREMENTS)).parse_args()
     torch.set_num_threads(1)
-    results: list[Result] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
-    wanted = arguments.only.split(",")
     for what, measured in MEASUREMENTS.items():
-        for seed in range(arguments.seeds if what in wanted else 0):
+        for seed in range(arguments.seeds if what in arguments.only else 0):
             result = measured(seed, arguments.data_dir)
             print(result, flush=True)
-            results = [r for r in results if (r["what"], r["seed"]) != (what, seed)] + [result]
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    every = [*reference(), *results]
+            gather(RESULTS, result, by=("what", "seed"))
+    every = [*reference(), *results_in(RESULTS)]
     write_tables(every)
     means = {
         what: statistics.mean(r["test_accuracy"] for r in every if r["what"] == what) for what in ("cnnkit", "loop")

@@ -7,9 +7,7 @@ can be measured again. On two cores all of it takes about an hour. With --runs-d
 scripts/build_zoo.py to take one.
 """
 
-import argparse
 import contextlib
-import json
 import os
 import platform
 import statistics
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import onnxruntime
 import torch
+from gathering import Result, gather, options, results_in, write_part
 
 from cnnkit import api
 from cnnkit.results import TrainingFinished
@@ -59,7 +58,7 @@ ROWS = (
 )
 
 
-def measure(row: Row, seed: int, data_dir: Path, runs_dir: Path) -> dict[str, float | int | str]:
+def measure(row: Row, seed: int, data_dir: Path, runs_dir: Path) -> Result:
     """Train one recipe with one seed; returns its accuracies (fractions) and seconds, and those of its ONNX file."""
     data = f"./{row.data}" if row.data == "basicshapes" else row.data
     recipe = api.default_recipe(row.model, seed=seed, data=data)
@@ -84,19 +83,19 @@ def measure(row: Row, seed: int, data_dir: Path, runs_dir: Path) -> dict[str, fl
     }
 
 
-def found_for(row: Row, results: list[dict[str, float | int | str]]) -> list[dict[str, float | int | str]]:
+def found_for(row: Row, results: list[Result]) -> list[Result]:
     """Return the results of a row, by seed."""
     return sorted((r for r in results if (r["model"], r["data"]) == (row.model, row.data)), key=lambda r: r["seed"])
 
 
-def is_below(row: Row, results: list[dict[str, float | int | str]]) -> bool:
+def is_below(row: Row, results: list[Result]) -> bool:
     """Whether a row was measured and misses its bar."""
-    accuracies = [float(r["test_accuracy"]) for r in found_for(row, results)]
+    accuracies = [r["test_accuracy"] for r in found_for(row, results)]
     return bool(accuracies) and (statistics.mean(accuracies) if row.mean else min(accuracies)) < row.bar
 
 
-def write_table(results: list[dict[str, float | int | str]]) -> None:
-    """Rewrite the part of docs/recipes.md between its two markers."""
+def write_table(results: list[Result]) -> None:
+    """Rewrite the table in docs/recipes.md."""
     lines = [
         "| model | data | test accuracy, median | all seeds | must be | seconds | ONNX: largest logit difference |",
         "|" + " --- |" * 7,
@@ -105,45 +104,37 @@ def write_table(results: list[dict[str, float | int | str]]) -> None:
         found = found_for(row, results)
         if not found:
             continue
-        accuracies = [float(r["test_accuracy"]) for r in found]
+        accuracies = [r["test_accuracy"] for r in found]
         median, mean, *each = (
             percent(a, of=row.images) for a in (statistics.median(accuracies), statistics.mean(accuracies), *accuracies)
         )
         listed = f"{', '.join(each)} (mean {mean})"
         lines.append(
             f"| {row.model} | {row.data} | {median} | {listed} | ≥ {plain_percent(row.bar)} {row.remark} "
-            f"| {statistics.median(float(r['seconds']) for r in found):.0f} "
-            f"| {max(float(r['max_abs_logit_difference']) for r in found):.1e} |"
+            f"| {statistics.median(r['seconds'] for r in found):.0f} "
+            f"| {max(r['max_abs_logit_difference'] for r in found):.1e} |"
         )
     lines += [
         "",
         f"Measured on {os.cpu_count()} CPU cores ({platform.machine()}) with torch {torch.__version__}, "
         f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}.",
     ]
-    before, _, rest = TABLE.read_text("utf-8").partition("<!-- measured -->")
-    _, _, after = rest.partition("<!-- end -->")
-    TABLE.write_text(f"{before}<!-- measured -->\n" + "\n".join(lines) + f"\n<!-- end -->{after}", "utf-8")
+    write_part(TABLE, "measured", lines)
 
 
 def main() -> None:
     """Measure what is asked for and rewrite the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default=",".join(row.name for row in ROWS))
+    parser = options(__doc__, [row.name for row in ROWS])
     parser.add_argument("--runs-dir", type=Path, help="keep the run folders here")
     arguments = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    wanted = arguments.only.split(",")
     with tempfile.TemporaryDirectory() as scratch:
         runs_dir = (arguments.runs_dir or Path(scratch)).resolve()
         for row in ROWS:
-            for seed in range(arguments.seeds if row.name in wanted else 0):
+            for seed in range(arguments.seeds if row.name in arguments.only else 0):
                 result = measure(row, seed, arguments.data_dir, runs_dir)
                 print(result, flush=True)
-                key = (row.model, row.data, seed)
-                results = [r for r in results if (r["model"], r["data"], r["seed"]) != key] + [result]
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                gather(RESULTS, result, by=("model", "data", "seed"))
+    results = results_in(RESULTS)
     write_table(results)
     if below := [row.name for row in ROWS if is_below(row, results)]:
         raise SystemExit(f"below the bar: {', '.join(below)}")

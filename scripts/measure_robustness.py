@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from gathering import write_part
 
 from cnnkit import api
 from cnnkit.results import Robustness
@@ -23,7 +24,6 @@ from cnnkit.results.robustness import Part
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "robustness.md"
-BEGIN, END = "<!-- measured -->\n", "<!-- end -->\n"
 MODEL = "mnist-cnn"
 CHANGES = {
     "adversarial_training": 0.1, "epochs": 20, "batch_size": 128, "schedule": "one-cycle", "learning_rate": 0.006,
@@ -103,11 +103,8 @@ def main() -> None:
         "",
         f"Measured on all 10,000 test images of MNIST, on {os.cpu_count()} CPU cores ({platform.machine()}) with torch "
         f"{torch.__version__}, Python {platform.python_version()}, by `scripts/measure_robustness.py`.",
-        "",
     ]
-    text = DOCUMENT.read_text("utf-8")
-    before, _, after = text.partition(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + "\n".join(lines) + END + after.partition(END)[2], "utf-8")
+    write_part(DOCUMENT, "measured", lines)
     print("\n".join(lines), flush=True)
     if clean < LEAST_CLEAN or robust < LEAST_ROBUST:
         sys.exit(

@@ -1,6 +1,7 @@
 """What needs an NVIDIA GPU; elsewhere these are skipped, and say so."""
 
 import copy
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,8 @@ def weights_of(run: Path) -> str:
 
 
 def stop_at(call: int) -> Callable[[], bool]:
-    calls = 0
-
-    def stop() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls == call
-
-    return stop
+    asked = itertools.count(1)
+    return lambda: next(asked) == call
 
 
 def test_training_runs_on_the_gpu_and_its_checkpoint_on_the_cpu(tmp_path):

@@ -1,4 +1,4 @@
-"""Finding out how little it takes to fool a network."""
+"""Measuring how easily a network is fooled."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -70,7 +70,7 @@ def command(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Find out how little it takes to fool a network.
+    """Measure how easily a network is fooled.
 
     Accuracy under eight corruptions in five severities each; upper bounds of the robust accuracy by radius, under FGSM
     and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of

@@ -12,14 +12,14 @@ from onnx import numpy_helper
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from cnnkit.exporting.graphs import normalisation_nodes
-from cnnkit.exporting.rounding import LARGEST, SMALLEST, Rounded
+from cnnkit.exporting.rounding import LARGEST, SMALLEST
 from cnnkit.runtime.graphs import attribute, inside
 
 _SUMMING = {
     "AveragePool", "CumSum", "GlobalAveragePool", "GlobalLpPool", "GroupNormalization",
     "InstanceNormalization", "LRN", "LayerNormalization", "LogSoftmax", "LpNormalization", "LpPool",
     "MeanVarianceNormalization", "RMSNormalization", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
-    "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax", "TopK",
+    "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax",
 }  # fmt: skip
 """Operators with sums, squares or exponentials inside, which overflow where their inputs and outputs do not.
 
@@ -87,15 +87,3 @@ def _halved(values: NDArray[Any]) -> NDArray[np.float16]:
     """Round as the converter does, which makes the smallest number of what would vanish."""
     vanishing = (values != 0) & (np.abs(values) < SMALLEST)
     return np.clip(np.where(vanishing, np.copysign(SMALLEST, values), values), -LARGEST, LARGEST).astype(np.float16)
-
-
-def first_overflow(model: onnx.ModelProto, images: NDArray[Any]) -> str | None:
-    """Return the first layer or operator of a float32 network that float16 cannot hold, or None.
-
-    Args:
-        model: in float32.
-        images: as the file takes them.
-    """
-    rounded = Rounded(model, to_half(model))
-    rounded.logits(images)
-    return rounded.out_of_range[0].layer if rounded.out_of_range else None

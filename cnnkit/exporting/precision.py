@@ -30,7 +30,7 @@ _VALUES_AT_ONCE = 1 << 19
 
 
 def check_precision(precision: str, accuracy_budget: float) -> None:
-    """Refuse a precision that there is not, and a budget that makes no sense.
+    """Refuse an unknown precision, and a budget that is no number of percentage points.
 
     Raises:
         UsageError: one of them is.
@@ -71,7 +71,7 @@ def reduce_precision(
 
     Raises:
         OnnxError: onnxruntime's converters cannot do it.
-        DeviceError: the device cannot be had.
+        DeviceError: the device cannot be used here.
     """
     try:
         reduced, layers = _convert(model, precision, samples, to_input)
@@ -142,8 +142,7 @@ def reduce_precision(
         rounded_accuracy=as_rounded.onnx_accuracy if as_rounded else None,
         rounded_agreement=as_rounded.top1_agreement if as_rounded else None,
     )
-    first = out_of_range[0].layer if out_of_range else None
-    report = replace(report, objections=_objections(report, certificate, first, as_rounded))
+    report = replace(report, objections=_objections(report, certificate, as_rounded))
     # After the decision, so that the test images have no part in it.
     if samples.test is not None:
         expected, found, _ = _logits(reference, sessions[precision], samples.test, to_input)
@@ -194,32 +193,28 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
 
 
 def _objections(
-    report: PrecisionReport,
-    certificate: ParityCertificate,
-    overflow: str | None,
-    as_rounded: ParityCertificate | None = None,
+    report: PrecisionReport, certificate: ParityCertificate, as_rounded: ParityCertificate | None = None
 ) -> tuple[str, ...]:
     found = []
     if not report.in_range:
-        where = f", first in layer {overflow}" if overflow else ""
-        found.append(f"Its values leave the range of {report.precision}{where}")
+        first = next(iter(report.out_of_range), None)
+        what, where = (first.what, f", first in layer {first.layer}") if first else ("values", "")
+        found.append(f"Its {what} leave the range of {report.precision}{where}")
     elif not certificate.passed:
-        found.append(_failing(report, certificate, report.top1_agreement))
+        found.append(_failing(report, certificate))
     elif as_rounded is not None and not as_rounded.passed:
-        found.append(
-            f"On a GPU, which rounds all values to float16: {_failing(report, as_rounded, as_rounded.top1_agreement)}"
-        )
+        found.append(f"On a GPU, which rounds all values to float16: {_failing(report, as_rounded)}")
     low, high = report.speed_up_interval
     if not low > 1:
         found.append(f"It is not faster: {report.speed_up:.2f} times as fast (95%: {low:.2f}–{high:.2f})")
     return tuple(found)
 
 
-def _failing(report: PrecisionReport, certificate: ParityCertificate, agreement: float) -> str:
+def _failing(report: PrecisionReport, certificate: ParityCertificate) -> str:
     lost, budget = certificate.accuracy_loss_points or 0.0, report.accuracy_budget_points
     if lost > budget:
         return f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
-    agreed = percent(agreement, of=report.images)
+    agreed = percent(certificate.top1_agreement, of=report.images)
     return f"Only {agreed} of the images have the first class that they have in float32"
 
 

@@ -192,6 +192,6 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
             f"{file.name} prepares images by {one}, {reference.name} by {another}: they are not the same network."
         )
     if file.card is None:
-        # A file of somebody else's that does not normalise is used as its network asks for.
+        # A file from elsewhere that does not normalise is used as its network asks for.
         network.card = replace(own, preprocessing=other.preprocessing)
     return network

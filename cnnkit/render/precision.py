@@ -51,9 +51,9 @@ def report(found: PrecisionReport) -> None:
         for entry in found.out_of_range[:_LAYERS]:
             table.add_row(_operator(entry.operator, entry.layer), entry.what, f"{entry.largest:.3g}")
         count = len(found.out_of_range)
-        console.titled(
-            out, f"Out of the range of {found.precision}, up to 65,504 ({min(count, _LAYERS)} of {count})", table
-        )
+        # Of weights the table may have very small ones.
+        title = f"{found.precision} cannot hold, or keep the digits of ({min(count, _LAYERS)} of {count})"
+        console.titled(out, title, table)
     if found.rounded_accuracy is not None and found.rounded_agreement is not None:
         rounded, agreed = (percent(x, of=found.images) for x in (found.rounded_accuracy, found.rounded_agreement))
         how = (

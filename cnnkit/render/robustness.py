@@ -1,4 +1,4 @@
-"""How little it takes to fool a network: the tables, the curves, and the pictures at a glance."""
+"""How easily a network is fooled: the tables, the curves, and the pictures at a glance."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,9 +77,12 @@ def _accuracy(value: float, images: int) -> Text:
 
 
 def _attack_title(found: Sequence[GradientAttack]) -> str:
-    steps = max(attack.steps for attack in found)
-    taken = f", pgd of {counted(steps, 'step')}" if any(attack.attack == "pgd" for attack in found) else ""
-    return f"Accuracy by radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1{taken}"
+    title = f"Accuracy by radius in {_NORMS[found[0].norm]}, pixels counted as 0 to 1"
+    for attack in found:
+        if attack.attack == "pgd":
+            title += f", pgd of {counted(attack.steps, 'step')}"
+            title += f" and {attack.restarts} restarts" if attack.restarts > 1 else ""
+    return title
 
 
 def _attacks(found: Sequence[GradientAttack], images: int) -> Table:

@@ -1,4 +1,4 @@
-"""How little it takes to fool a network."""
+"""How easily a network is fooled."""
 
 import math
 from dataclasses import dataclass
@@ -158,7 +158,7 @@ class FoolingSearch:
 
 @dataclass(frozen=True)
 class Robustness:
-    """How little it takes to fool a network.
+    """How easily a network is fooled.
 
     Attributes:
         images: that were looked at, chosen by `seed` where they are not all of the split; 0 where none were needed.

@@ -1,1 +1,1 @@
-"""How little it takes to fool a network: corruptions, attacks, fooling images."""
+"""How easily a network is fooled: corruptions, attacks, fooling images."""

@@ -11,6 +11,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.pictures import Pixels
 from cnnkit.robustness.canvas import Canvas, Values
 from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.losses import log_odds_against
 from cnnkit.runtime.classifier import Network
 
 _PAIRS, _SPREAD, _GRID = 16, 16.0, 16
@@ -52,9 +53,9 @@ class Gradient:
         pixels = torch.from_numpy(values / 255).permute(2, 0, 1)[None].float().to(self._network.device)
         pixels.requires_grad_()
         with torch.enable_grad():
-            logits = self._network.scores(pixels)[1][0]
-            others = torch.cat([logits[:target], logits[target + 1 :]])
-            (gradient,) = torch.autograd.grad(logits[target] - others.logsumexp(0), pixels)
+            logits = self._network.scores(pixels)[1]
+            odds = -log_odds_against(logits, torch.tensor([target], device=logits.device))
+            (gradient,) = torch.autograd.grad(odds.sum(), pixels)
         return np.asarray(gradient[0].permute(1, 2, 0).double().cpu())
 
 

@@ -87,8 +87,14 @@ class AttackOptions:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
-        if self.targets is not None and "fooling" not in self.only:
-            raise UsageError("--target names classes for fooling, and --only leaves fooling out.")
+        for option, value, parts in (
+            ("--norm", self.norms, GRADIENT_ATTACKS),
+            ("--epsilon", self.epsilons, GRADIENT_ATTACKS),
+            ("--step-size", self.step_size, ("pgd",)),
+            ("--target", self.targets, ("fooling",)),
+        ):
+            if value is not None and not set(parts) & set(self.only):
+                raise UsageError(f"{option} is for {' and '.join(parts)}, and only {', '.join(self.only)} would run.")
         if self.epsilons is not None and len(self.measures) > 1:
             raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
@@ -137,7 +143,7 @@ def attack_network(
     notes: tuple[str, ...] = (),
     stop: Callable[[], bool] | None = None,
 ) -> Generator[Progress, None, Robustness]:
-    """Find out how little it takes to fool a network; yields progress, and returns what was found.
+    """Measure how easily a network is fooled; yields progress, and returns what was found.
 
     Images are changed as the network sees them: what brings an image from outside to its form is not run again, except
     for the fooling images, which count as files.
@@ -173,23 +179,27 @@ def attack_network(
     except _StoppedError:
         notes = (*notes, "stopped before all was done: what had not been finished is left out")
     subject, by_gradient = found.subject, isinstance(classifier.network, TorchNetwork)
+    count = 0 if subject is None else len(subject.images)
+    masked = masked_gradients(found.attacks, count)
+    for note in masked:
+        yield LoadNote(note, warning=True)
     fooling = FoolingSearch(CONFIDENCE, "gradient" if by_gradient else "evolution", tuple(found.fooling))
     return Robustness(
         model=classifier.name,
         engine=classifier.engine,
         data=found.data,
         split=found.split,
-        images=0 if subject is None else len(subject.images),
+        images=count,
         seed=options.seed,
         accuracy=None if subject is None else float(subject.right.mean()),
         corruptions=tuple(found.corruptions),
         attacks=tuple(found.attacks),
         flips=tuple(found.flips),
         fooling=fooling if found.fooling else None,
-        notes=(*notes, *found.masked),
+        notes=(*notes, *masked),
         folder=options.output,
         seconds=time.monotonic() - started,
-        warnings=(*found.warnings, *found.masked),
+        warnings=(*found.warnings, *masked),
         split_images=found.split_images,
     )
 
@@ -207,7 +217,6 @@ class _Found:
     split: str | None = None
     split_images: int = 0
     warnings: tuple[str, ...] = ()
-    masked: tuple[str, ...] = ()
     corruptions: list[CorruptionCurve] = field(default_factory=list)
     attacks: list[GradientAttack] = field(default_factory=list)
     flips: list[FlipSearch] = field(default_factory=list)
@@ -278,10 +287,6 @@ def _attack_images(
                 restarts=options.restarts,
             )
             found.attacks.append(attacked)
-    masked = masked_gradients(found.attacks, len(subject.images))
-    if masked:
-        found.masked = (masked,)
-        yield LoadNote(masked, warning=True)
     for kind in CORRUPTIONS * ("flip" in options.only):
         search = yield from flip_search(subject, kind)
         found.flips.append(search)

@@ -66,10 +66,11 @@ def gradient_attack(
         epsilons: the radii in rising order, in pixels scaled to [0, 1].
     """
     right, examples = subject.right.copy(), list[FooledImage]()
-    accuracies, without, shown = list[float](), list[int](), dict[int, Pixels]()
+    accuracies, without, sizes, shown = list[float](), list[int](), list[float](), dict[int, Pixels]()
     for epsilon in epsilons:
         radius, fooled, stuck = reachable(epsilon, norm), dict[int, Pixels](), 0
         climbs = climbs_of(attack, radius, steps=steps, step_size=step_size, restarts=restarts)
+        sizes.append(climbs[-1].sizes[0])
         positions = np.flatnonzero(right)
         for batch in subject.batches(positions):
             search = Search(subject, network, norm, radius, batch)
@@ -87,33 +88,33 @@ def gradient_attack(
         shown = dict(sorted(fooled.items()))
         kind = f"{attack}-{norm}-{epsilon:.4g}"
         examples += [subject.fooled(kind, position, pixels, epsilon) for position, pixels in shown.items()]
-    sizes = [epsilon if attack == "fgsm" else step_size or epsilon for epsilon in epsilons]
     return GradientAttack(
-        attack,
-        norm,
-        1 if attack == "fgsm" else steps,
-        tuple(epsilons),
-        tuple(sizes),
-        tuple(accuracies),
-        tuple(examples),
-        tuple(LOSSES),
-        0 if attack == "fgsm" else restarts,
-        tuple(without),
+        attack=attack,
+        norm=norm,
+        steps=1 if attack == "fgsm" else steps,
+        epsilons=tuple(epsilons),
+        step_sizes=tuple(sizes),
+        accuracies=tuple(accuracies),
+        examples=tuple(examples),
+        losses=tuple(LOSSES),
+        restarts=0 if attack == "fgsm" else restarts,
+        without_gradient=tuple(without),
     )
 
 
-def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> str | None:
-    """Say how many images count as right only because nothing could be followed there; None where there are none."""
+def masked_gradients(attacks: Sequence[GradientAttack], images: int) -> tuple[str, ...]:
+    """Say, as a note, how many of the images count as right for want of a gradient; nothing where none do."""
     most = max((count for attack in attacks for count in attack.without_gradient), default=0)
     if not most:
-        return None
+        return ()
     names = dict.fromkeys(attack.attack for attack in attacks if any(attack.without_gradient))
-    return (
+    note = (
         f"under {' and '.join(names)}, up to {most:,} of {counted(images, 'image')} "
-        f"{agree(most, 'counts', 'count')} as right because no loss has a gradient there, as where a network saturates "
-        "or rounds (gradient masking): it may be less robust than these figures, and corruptions and flip, which need "
-        "no gradient, say more of it"
+        f"{agree(most, 'counts', 'count')} as right only because the network has no gradient there, as in networks "
+        "that saturate or round (gradient masking). The network may be less robust than these figures; corruptions and "
+        "flip need no gradient, and tell more"
     )
+    return (note,)
 
 
 def _count(positions: NDArray[np.int64], batch: NDArray[np.int64]) -> int:

@@ -25,15 +25,20 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         targets: true classes, int64 [N], or their shares, float32 [N, classes].
     """
     if targets.dim() == 1:
-        return _log_odds(logits, targets)
+        return log_odds_against(logits, targets)
     largest, classes = targets.max(1)
     mixed = F.cross_entropy(logits, targets, reduction="none")
-    return torch.where(largest == 1, _log_odds(logits, classes), mixed)
+    return torch.where(largest == 1, log_odds_against(logits, classes), mixed)
+
+
+def log_odds_against(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the logarithm of the odds against the true class, [N], for logits [N, classes] and classes int64 [N]."""
+    return _others(logits, targets).logsumexp(1) - _own(logits, targets)
 
 
 def scaled_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return `cross_entropy` of logits brought to one spread, so that their scale makes no difference."""
-    return _log_odds(_SPREAD * _scaled(logits), targets)
+    return log_odds_against(_SPREAD * _scaled(logits), targets)
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
@@ -55,10 +60,6 @@ def _scaled(logits: Tensor) -> Tensor:
     top = logits.amax(1, keepdim=True).detach()
     spread = top - logits.amin(1, keepdim=True).detach()
     return (logits - top) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
-
-
-def _log_odds(logits: Tensor, targets: Tensor) -> Tensor:
-    return _others(logits, targets).logsumexp(1) - _own(logits, targets)
 
 
 def _own(logits: Tensor, targets: Tensor) -> Tensor:

@@ -72,16 +72,16 @@ class Subject:
         """Return the first class of each image and its probability, both [N].
 
         Raises:
-            CheckpointError: they are no probabilities, so that nothing tells whether the answer is right.
+            CheckpointError: some scores are not finite, so that nothing tells whether the answer is right.
         """
         with np.errstate(invalid="ignore"):
             shares = softmax(self.network.logits(pixels))
         bad = int((~np.isfinite(shares)).any(1).sum())
         if bad:
             raise CheckpointError(
-                f"{self.network.card.model} gives scores that are not finite numbers for {counted(bad, 'image')} of "
-                f"{len(pixels):,} that were changed, so its robustness cannot be measured. Attack it less, with a "
-                "smaller --epsilon or --only, to see where that begins."
+                f"{self.network.card.model} gives scores that are not finite numbers for {bad:,} of "
+                f"{counted(len(pixels), 'changed image')}, so its robustness cannot be measured. Give a smaller "
+                "--epsilon, or leave this part out with --only."
             )
         return shares.argmax(1), shares.max(1)
 

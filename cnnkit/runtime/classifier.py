@@ -173,7 +173,7 @@ class Classifier:
             good = [item.pixels for item in prepared if not isinstance(item, ImageError)]
             logits = self.network.logits(np.stack(good)) if good else None
             if logits is not None and not np.isfinite(logits).all():
-                raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
+                raise OnnxError(f"{self.name} gives scores that are not finite numbers; check its weights.")
             rows = iter(softmax(logits) if logits is not None else ())
             for (index, _), source, item in zip(group, sources, prepared, strict=True):
                 named = isinstance(source, Path)

@@ -130,7 +130,7 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str]) -> Target:
 
     Raises:
         OnnxError: not a file that onnxruntime can run, or not with one input of a batch.
-        DeviceError: a device cannot be had.
+        DeviceError: a device cannot be used here.
         UsageError: there is no such device.
     """
     found: dict[str, str] = {}

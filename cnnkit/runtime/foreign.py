@@ -1,4 +1,4 @@
-"""ONNX files: reading the card of ours, and working out how to use somebody else's."""
+"""ONNX files: reading the card of ours, and working out how to use those of others."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ def open_onnx(
     Raises:
         OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
         CheckpointError: a card that is damaged, or of another graph.
-        DeviceError: the device cannot be had.
+        DeviceError: the device cannot be used here.
         UsageError: options that contradict the file or its card.
     """
     options = options or ForeignOptions()

@@ -42,7 +42,7 @@ def profile(checked: Checked, name: str, sizes: Mapping[str, tuple[int, ...]], *
 
     Raises:
         OnnxError: it does not run.
-        DeviceError: the device cannot be had.
+        DeviceError: the device cannot be used here.
         UsageError: not one of these devices, or a batch that does not fit into memory.
     """
     # Where and how this session runs, the profiled one does; but a recorded graph shows no nodes.

@@ -72,7 +72,7 @@ def tune(
     Raises:
         OnnxError: it has no model card, or the device gives other logits with its default options.
         UsageError: the batch or the time is not positive, or the file fixes another batch.
-        DeviceError: the device cannot be had.
+        DeviceError: the device cannot be used here.
     """
     if batch < 1:
         raise UsageError(f"the batch must be at least 1, got {batch}.")

@@ -181,7 +181,7 @@ class ServedModel:
             if job.image is not None and probabilities is not None:
                 job.probabilities = probabilities[rows.start]
                 if not np.isfinite(job.probabilities).all():
-                    raise OnnxError(f"{self.name} gives scores that are not finite numbers; its weights are no good.")
+                    raise OnnxError(f"{self.name} gives scores that are not finite numbers; check its weights.")
 
     def _try(self) -> bool:
         """Run the network as it will be run, and return whether its images have to be run one by one.

@@ -125,7 +125,7 @@ def logits_by_batch(network: Network, name: str, split: Split, batch_size: int) 
     for images, _ in split.batches(batch_size):
         logits = torch.from_numpy(network.logits(images.numpy()))
         if not logits.softmax(1).isfinite().all():
-            raise CheckpointError(f"{name} gives scores that are not finite numbers; its weights are no good.")
+            raise CheckpointError(f"{name} gives scores that are not finite numbers; check its weights.")
         yield logits
 
 

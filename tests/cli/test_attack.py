@@ -93,7 +93,7 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
         (("lenet", "--only", "fooling", "--plot", "p.png"), 2, "--plot draws curves, and fooling has none"),
         (("lenet", "--plot", "p.svg"), 2, "--plot p.svg: the name must end in .png"),
         (("mlp", "--only", "fooling", "--target", "seven"), 1, "there is no class 'seven'"),
-        (("lenet", "--only", "pgd", "--target", "7"), 2, "--target names classes for fooling, and --only leaves"),
+        (("lenet", "--only", "pgd", "--target", "7"), 2, "--target is for fooling, and only pgd would run"),
         (("lenet", "--split", "some"), 2, "there is no split 'some'"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
         (("lenet", "--data", "shapes"), 1, "shapes has 3 classes that the network does not know: circles, squares"),

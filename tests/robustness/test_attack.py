@@ -17,6 +17,7 @@ from cnnkit.pictures import decode
 from cnnkit.results import LoadNote, Robustness, relayed, result_of
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
 from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network
+from cnnkit.robustness.searching import reachable
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.training.networks import TorchNetwork
 
@@ -49,7 +50,7 @@ def test_all_parts_are_there(whole: Robustness) -> None:
         assert len(curve.accuracies) == len(curve.amounts) == len(curve.samples) == 5
     for found in whole.attacks:
         assert found.epsilons == EPSILONS[found.norm]
-        assert found.step_sizes == found.epsilons
+        assert found.step_sizes == tuple(reachable(epsilon, found.norm) for epsilon in found.epsilons)
 
 
 def test_what_fools_is_in_the_folder_and_within_its_ball(whole: Robustness, photos_run: Path) -> None:
@@ -145,6 +146,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 0}, "--batch-size 0"),
     ({"step_size": 0.0}, "--step-size 0: expected a number over 0"),
     ({"step_size": math.nan}, "--step-size nan"),
+    ({"only": ("fgsm", "flip"), "step_size": 0.1}, "--step-size is for pgd, and only fgsm, flip would run"),
+    ({"only": ("flip",), "epsilons": (0.1,)}, "--epsilon is for fgsm and pgd, and only flip would run"),
+    ({"only": ("fooling",), "norms": ("l2",)}, "--norm is for fgsm and pgd, and only fooling would run"),
 ]
 
 
@@ -200,8 +204,14 @@ def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) 
         assert attacked.accuracies == (found.accuracy, 0.5)
     (note,) = found.notes
     assert note == found.warnings[-1]
-    assert f"under fgsm and pgd, up to {found.images // 2} of {found.images} images count as right because" in note
+    assert f"under fgsm and pgd, up to {found.images // 2} of {found.images} images count as right only because" in note
     assert [step.text for step in steps if isinstance(step, LoadNote) and step.warning][-1:] == [note]
+    # And of what was finished where the rest was stopped.
+    seen = list[Any]()
+    less = attack_network(classifier, options, data=str(photos), stop=lambda: any("pgd" in str(s) for s in seen))
+    stopped = result_of(relayed(less, lambda step: seen.append(step) or step))
+    assert [attacked.attack for attacked in stopped.attacks] == ["fgsm"]
+    assert "under fgsm, up to" in stopped.notes[-1] == stopped.warnings[-1] == seen[-1].text
 
 
 def test_gradients_of_a_file_are_refused_by_name(photos_onnx: Path) -> None:

@@ -1,8 +1,8 @@
 """Averaged weights: useful from the first steps, whatever the decay, and exact where a run goes on."""
 
 import copy
+import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +142,9 @@ def test_a_network_that_stands_still_is_its_own_average() -> None:
 RUN: dict[str, Any] = {"model": "tinynets:Regular", "data": "shapes", "batch_size": 7, "epochs": 3, "ema": 0.9999}
 
 
-def stop_at(call: int) -> Callable[[], bool]:
-    calls = 0
-
-    def stop() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls == call
-
-    return stop
-
-
-def train(runs: Path, recipe: Recipe, **options: Any) -> list[Any]:
-    return list(loop.train_events(recipe, runs_dir=runs, device="cpu", **options))
+def train(runs: Path, recipe: Recipe, *, stop_at: int = 0, **options: Any) -> list[Any]:
+    asked = itertools.count(1)
+    return list(loop.train_events(recipe, runs_dir=runs, device="cpu", stop=lambda: next(asked) == stop_at, **options))
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -165,7 +155,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 @pytest.mark.parametrize("call", [1, 4, 9])
 def test_a_resumed_average_is_that_of_an_unbroken_run(call: int, tmp_path: Path) -> None:
     straight = train(tmp_path / "straight", Recipe(**RUN))[-1].run
-    run = train(tmp_path / "broken", Recipe(**RUN), stop=stop_at(call))[-1].run
+    run = train(tmp_path / "broken", Recipe(**RUN), stop_at=call)[-1].run
     finished = train(tmp_path, recipe_of(run), resume=run)[-1]
     assert isinstance(finished, TrainingFinished)
     found, expected = read_state(run), read_state(straight)
@@ -197,7 +187,7 @@ def test_a_short_run_says_how_far_the_decay_gets(tmp_path: Path) -> None:
 def test_a_run_of_an_earlier_version_goes_on_by_the_new_rules_and_says_so(
     fields: dict[str, Any], said: list[str], tmp_path: Path
 ) -> None:
-    run = train(tmp_path, Recipe(**{**RUN, **fields}), stop=stop_at(9))[-1].run
+    run = train(tmp_path, Recipe(**{**RUN, **fields}), stop_at=9)[-1].run
     state = read_state(run)
     assert state is not None
     tensors, facts = state

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from cnnkit.inspection import combined, dependence
 from cnnkit.inspection.arguments import Rule, tracked
-from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, Kind, UnknownError, compact, none, of_input
+from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
+from cnnkit.inspection.kinds import Kind
 
 _BOUNDS = "_cnnkit_bounds"
 # Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.

@@ -44,18 +44,15 @@ class Bounds:
     lost: str = ""
 
     @cached_property
-    def extent(self) -> tuple[int, ...]:
-        """The largest extent that a place depends on, in pixels, along each axis of the input; nothing without one."""
+    def extents(self) -> list[tuple[int, ...]]:
+        """For each input that plays a part, the largest extent that a place depends on, in pixels, along each axis."""
         parts = [parts_of(kind, size) for kind, size in zip(self.channels, self.shape, strict=True)]
         found: dict[int, list[int]] = {}
         for (given, _), ends in sorted(self.ends.items()):
             whole = _without_features(ends, parts)
             largest = int((1 - whole[0] - whole[1]).max(initial=0))
             found.setdefault(given, []).append(largest)
-        reached = [sizes for sizes in found.values() if all(size > 0 for size in sizes)]
-        if len({len(sizes) for sizes in reached}) != 1:
-            return ()
-        return tuple(map(max, zip(*reached, strict=True)))
+        return [tuple(sizes) for sizes in found.values() if all(size > 0 for size in sizes)]
 
     def changed(self, change: Callable[[Ends], Ends], shape: Sequence[int], channels: Iterable[Kind]) -> "Bounds":
         """Return bounds of another shape, with each array changed in the same way."""

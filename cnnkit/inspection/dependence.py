@@ -70,10 +70,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (_ATEN.cumsum, _ATEN.cumprod, _ATEN.cummax, _ATEN.cummin, _ATEN.logcumsumexp), combined.accumulated
     ),
-    **dict.fromkeys(
-        (_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit_no_training, _ATEN._native_batch_norm_legit),
-        combined.batch_norm,
-    ),
+    **dict.fromkeys((_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit), combined.batch_norm),
     _ATEN._native_batch_norm_legit_no_training: moved.same,
     _ATEN.native_group_norm: combined.group_norm,
     **dict.fromkeys((_ATEN.native_layer_norm, _ATEN._fused_rms_norm), combined.layer_norm),

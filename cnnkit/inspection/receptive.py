@@ -20,6 +20,7 @@ from cnnkit.inspection import combined, dependence
 from cnnkit.inspection.arguments import Rule, tracked
 from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
 from cnnkit.inspection.kinds import Kind
+from cnnkit.words import listed
 
 _BOUNDS = "_cnnkit_bounds"
 # Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.
@@ -76,14 +77,22 @@ def start(image: Tensor, place: int = 0) -> None:
 
 def field_of(tensor: Tensor) -> tuple[int, ...]:
     """Return the receptive field for each axis of the input; nothing where none is known or no input plays a part."""
-    bounds = _bounds_of(tensor)
-    return bounds.extent if bounds is not None and not bounds.lost else ()
+    extents = _extents_of(tensor)
+    return tuple(map(max, zip(*extents, strict=True))) if len(set(map(len, extents))) == 1 else ()
 
 
 def lost_in(tensor: Tensor) -> str:
     """Return the operator, and why, after which what a tensor depends on is not known; empty where it is."""
     bounds = _bounds_of(tensor)
-    return bounds.lost if bounds is not None else ""
+    if bounds is not None and bounds.lost:
+        return bounds.lost
+    axes = sorted(set(map(len, _extents_of(tensor))))
+    return f"a meeting of inputs with {listed(map(str, axes))} axes" if len(axes) > 1 else ""
+
+
+def _extents_of(tensor: Tensor) -> list[tuple[int, ...]]:
+    bounds = _bounds_of(tensor)
+    return bounds.extents if bounds is not None and not bounds.lost else []
 
 
 def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:

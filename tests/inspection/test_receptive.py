@@ -275,6 +275,25 @@ def test_a_vector_beside_the_image_has_none() -> None:
     assert tracing.run(Pads(), inputs).records[""].field == (1, 1)
 
 
+class Meeting(nn.Module):
+    """Joins an image and a sequence: there is no one number of axes to count along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Conv2d(1, 2, 3)
+        self.sequence = nn.Conv1d(1, 2, 5)
+
+    def forward(self, images: Tensor, sequences: Tensor) -> Tensor:
+        return self.image(images).mean((2, 3)) + self.sequence(sequences).mean(2)
+
+
+def test_inputs_that_differ_in_their_axes_have_none_together() -> None:
+    inputs = [torch.zeros(1, 1, 9, 9, device="meta"), torch.zeros(1, 1, 9, device="meta")]
+    records = tracing.run(Meeting().to("meta"), inputs).records
+    assert (records["image"].field, records["sequence"].field, records[""].field) == ((3, 3), (5,), ())
+    assert [bool(records[name].lost_in) for name in ("image", "sequence", "")] == [False, False, True]
+
+
 class Reduced(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images + images.mean((2, 3))[:, :, None, None]
@@ -317,11 +336,12 @@ def test_tokens_are_followed_into_attention() -> None:
         (nn.GroupNorm(1, 2), (8, 8)),
         (nn.BatchNorm2d(2), (1, 1)),
         (nn.PixelUnshuffle(2), (2, 2)),
+        (nn.Sequential(graphs.Do(lambda x: torch.roll(x, 1)), nn.Conv2d(2, 1, (3, 1))), (8, 1)),
         (nn.Sequential(nn.Conv2d(2, 2, 1, padding=1), nn.Conv2d(2, 2, 1)), (1, 1)),
     ],
     ids=[
         "flattened", "then linear", "along the image", "unflattened", "mean", "softmax", "softmax along the image",
-        "group norm", "batch norm", "pixels to channels", "padding alone",
+        "group norm", "batch norm", "pixels to channels", "shifted as one row", "padding alone",
     ],
 )  # fmt: skip
 def test_what_mixes_places_has_the_field_of_all(network: nn.Module, field: tuple[int, int]) -> None:

@@ -28,7 +28,7 @@ def origin_of(
     data_dir: Path | None = None,
     skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
-    """Find out where a network comes from, and why its images cannot be had, empty where they can; yields progress.
+    """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
     Args:
         ref: model reference.

@@ -30,7 +30,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-graphs = script("random_graphs")
+operations, graphs = script("random_operations"), script("random_graphs")
 
 # Araujo, Norris, Sim 2019, table of results; ResNet strides in its 3×3 convolutions here. On an image that holds them.
 PUBLISHED = {"alexnet": ("features.12", 195), "vgg16": ("features.30", 212), "resnet50": ("layer4", 427)}
@@ -69,14 +69,14 @@ def check(random: Random, first: str | None = None) -> None:
     assert said == fields, (graph.names, graph.sources)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_random_graphs_have_the_fields_that_gradients_show(random: Random) -> None:
     torch.manual_seed(0)
     check(random)
 
 
-@pytest.mark.parametrize("operation", graphs.OPERATIONS)
+@pytest.mark.parametrize("operation", operations.OPERATIONS)
 def test_each_operation_has_the_field_that_gradients_show(operation: str) -> None:
     torch.manual_seed(1)
     for seed in range(4):
@@ -115,8 +115,8 @@ class Before(nn.Module):
 
 
 BEFORE = {
-    "slice": graphs.Do(lambda x: x[..., ::2, ::2]),
-    "backwards": graphs.Do(lambda x: x.flip(2)[..., 1::3, :]),
+    "slice": operations.Do(lambda x: x[..., ::2, ::2]),
+    "backwards": operations.Do(lambda x: x.flip(2)[..., 1::3, :]),
     "stride": nn.Conv2d(3, 3, 1, stride=2),
     "gaps": nn.Conv2d(3, 3, 2, stride=5),
     "dilated": nn.Conv2d(3, 3, 3, dilation=3),
@@ -147,7 +147,7 @@ def test_what_comes_before_a_convolution(kind: str, side: int) -> None:
 def test_windows_that_differ_count_with_the_largest() -> None:
     assert traced(nn.AdaptiveAvgPool2d((12, 10)), (1, 31, 32)) == (4, 4)
     assert traced(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3)), (1, 9, 9)) == (2, 2)
-    assert traced(nn.Sequential(graphs.Do(lambda x: x[..., ::2, ::3]), nn.Conv2d(1, 1, 3)), (1, 20, 20)) == (5, 7)
+    assert traced(nn.Sequential(operations.Do(lambda x: x[..., ::2, ::3]), nn.Conv2d(1, 1, 3)), (1, 20, 20)) == (5, 7)
 
 
 class Branches(nn.Module):
@@ -336,7 +336,7 @@ def test_tokens_are_followed_into_attention() -> None:
         (nn.GroupNorm(1, 2), (8, 8)),
         (nn.BatchNorm2d(2), (1, 1)),
         (nn.PixelUnshuffle(2), (2, 2)),
-        (nn.Sequential(graphs.Do(lambda x: torch.roll(x, 1)), nn.Conv2d(2, 1, (3, 1))), (8, 1)),
+        (nn.Sequential(operations.Do(lambda x: torch.roll(x, 1)), nn.Conv2d(2, 1, (3, 1))), (8, 1)),
         (nn.Sequential(nn.Conv2d(2, 2, 1, padding=1), nn.Conv2d(2, 2, 1)), (1, 1)),
     ],
     ids=[
@@ -369,11 +369,11 @@ class Masked(nn.Module):
 
 
 ELSEWHERE = {
-    "grid_sampler_2d": graphs.Do(lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False)),
-    "index: an index, whose values are not known": graphs.Do(lambda x: x[:, :, [1, 2]]),
-    "masked_fill: a mask": graphs.Do(lambda x: x.masked_fill(torch.ones_like(x, dtype=torch.bool), 0)),
+    "grid_sampler_2d": operations.Do(lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False)),
+    "index: an index, whose values are not known": operations.Do(lambda x: x[:, :, [1, 2]]),
+    "masked_fill: a mask": operations.Do(lambda x: x.masked_fill(torch.ones_like(x, dtype=torch.bool), 0)),
     "tril: a mask": Masked(),
-    "sort": graphs.Do(lambda x: torch.sort(x, dim=2, stable=True).values),
+    "sort": operations.Do(lambda x: torch.sort(x, dim=2, stable=True).values),
 }
 
 
@@ -392,4 +392,4 @@ def test_what_was_lost_and_overwritten_is_known_again() -> None:
         other.copy_(images)
         return other
 
-    assert traced(graphs.Do(again), (2, 6, 6)) == (1, 1)
+    assert traced(operations.Do(again), (2, 6, 6)) == (1, 1)

@@ -44,11 +44,11 @@ class MaxPool(nn.MaxPool2d):
 
 
 class Gate(nn.Module):
-    """Squeeze and excitation."""
+    """Squeeze and excitation, of values that are not zero: the gradient of what they are scaled by is theirs."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale [N, C, H, W]."""
-        return images * images.mean((2, 3), keepdim=True).sigmoid()
+        return (images + 1) * images.mean((2, 3), keepdim=True).sigmoid()
 
 
 def uneven(images: Tensor) -> Tensor:
@@ -133,8 +133,8 @@ def _windows(rng: Random, shape: Shape) -> nn.Module:
         x = x.reshape(n, rows // h, columns // w, h, w, c).transpose(2, 3).reshape(n, rows, columns, c)
         return x.permute(0, 3, 1, 2).roll((shift, shift), (2, 3))
 
-    if shape[2] % h or shape[3] % w:
-        raise ValueError("no whole number of windows")
+    if shape[2] % h or shape[3] % w or h * w == 1:
+        raise ValueError("no whole number of windows, or of one value, whose softmax becomes constant")
     return Do(mix)
 
 

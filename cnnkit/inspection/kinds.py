@@ -27,10 +27,10 @@ def kinds_of(sizes: Sequence[int], parts: Sequence[Part]) -> list[Kind]:
         size, own = whole, list[Part]()
         waiting = single.get(prod(sizes[:place]), [])
         if whole == 1:
-            # Where there are fewer places for them, those without features go first, but for the batch.
+            # Where there are fewer places for them, the last without features go first, so that the batch stays.
             room = next((i for i, after in enumerate(sizes[place:]) if after > 1), len(sizes) - place)
             while len(waiting) > room and waiting.count(False) > 1:
-                waiting.remove(False)
+                del waiting[-1 - waiting[::-1].index(False)]
             batch = place == 0 and len(waiting) < room and waiting[:1] == [True]
             own += [(1, waiting.pop(0))] if waiting and not batch else []
         else:
@@ -54,6 +54,15 @@ def agreed(kinds: Sequence[Kind]) -> Kind:
     if all(kind == kinds[0] for kind in kinds):
         return kinds[0] if kinds else False
     return any(kind is True for kind in kinds)
+
+
+def fitting(kinds: Sequence[Sequence[Kind]], sizes: Sequence[int]) -> tuple[Kind, ...]:
+    """Return the kinds of dimensions of some sizes, of each from those known; parts of another size do not count."""
+    whole = [
+        [kind for kind in known if isinstance(kind, bool) or prod(part for part, _ in kind) == size]
+        for known, size in zip(kinds, sizes, strict=True)
+    ]
+    return tuple(map(agreed, whole))
 
 
 def without_order(channels: Sequence[Kind], *places: int) -> tuple[Kind, ...]:

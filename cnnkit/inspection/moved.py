@@ -55,6 +55,12 @@ def restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence
     return source.viewed(out)
 
 
+def squeezed(out: Shape, source: Bounds, dims: Setting | None = None) -> Bounds:
+    """Drop dimensions of size 1: all, or those of some."""
+    chosen = range(len(source.shape)) if dims is None else listed(dims, 1)
+    return source.reduced([dim for dim in chosen if source.shape[dim] == 1])
+
+
 def unsqueezed(out: Shape, source: Bounds, dim: int) -> Bounds:
     """Add a dimension."""
     dim %= len(out)

@@ -19,7 +19,7 @@ from torch import Tensor
 from cnnkit.inspection import combined, dependence
 from cnnkit.inspection.arguments import Rule, tracked
 from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
-from cnnkit.inspection.kinds import Kind
+from cnnkit.inspection.kinds import Kind, fitting
 from cnnkit.words import listed
 
 _BOUNDS = "_cnnkit_bounds"
@@ -167,7 +167,9 @@ def _bounds_of(tensor: Tensor) -> Bounds | None:
         own = _lost(tensor, whole.lost)
     else:
         ends = {key: compact(_shown(_laid_out(part, base), tensor).copy()) for key, part in whole.ends.items()}
-        own = Bounds(tuple(tensor.shape), _matching(whole.channels, tensor), ends)
+        along = [_dim_along(base, tensor, dim) for dim in range(tensor.dim())]
+        kinds = [[] if dim is None else [whole.channels[dim]] for dim in along]
+        own = Bounds(tuple(tensor.shape), fitting(kinds, tensor.shape), ends)
     setattr(tensor, _BOUNDS, own)
     setattr(tensor, _SEEN, written)
     return own
@@ -194,7 +196,12 @@ def _written(base: Tensor, view: Tensor, bounds: Bounds) -> Bounds:
     if lost:
         return _lost(base, lost)
     if whole is None or not whole.ends:
-        whole = replace(none(base.shape), channels=_matching(bounds.channels, base))
+        kinds: list[list[Kind]] = [[] for _ in base.shape]
+        for dim, kind in enumerate(bounds.channels):
+            along = _dim_along(base, view, dim)
+            if along is not None:
+                kinds[along].append(kind)
+        whole = replace(none(base.shape), channels=fitting(kinds, base.shape))
     ends = {}
     absent = np.full((2, *(1,) * base.dim()), NOTHING)
     for key in dict.fromkeys([*whole.ends, *bounds.ends]):
@@ -217,5 +224,11 @@ def _shown(memory: Ends, tensor: Tensor) -> Ends:
     return np.lib.stride_tricks.as_strided(memory[:, tensor.storage_offset() :], (2, *tensor.shape), steps)
 
 
-def _matching(channels: tuple[Kind, ...], tensor: Tensor) -> tuple[Kind, ...]:
-    return channels if len(channels) == tensor.dim() else (False,) * tensor.dim()
+def _dim_along(base: Tensor, view: Tensor, dim: int) -> int | None:
+    """Return the dimension of a tensor that one of a view of it runs along; None of one that repeats values."""
+    # Slices with steps have multiples of the strides; a larger one than that belongs to a dimension further out.
+    steps = [step for step in base.stride() if step <= view.stride(dim)]
+    if not steps or not view.stride(dim):
+        return None
+    equal = [place for place, step in enumerate(base.stride()) if step == max(steps)]
+    return dim if dim in equal else equal[-1]

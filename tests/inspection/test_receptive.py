@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from random import Random
@@ -227,6 +228,39 @@ def test_activations_leave_it_as_it_is(kind: type[nn.Module]) -> None:
     assert traced(nn.Sequential(nn.Conv2d(2, 2, 3), kind(), nn.Conv2d(2, 1, 3)), (2, 8, 8)) == (5, 5)
     if "inplace" in signature(kind).parameters:
         assert traced(nn.Sequential(nn.Conv2d(2, 2, 3), kind(inplace=True), nn.Conv2d(2, 1, 3)), (2, 8, 8)) == (5, 5)
+
+
+def rows_of_channels(images: Tensor) -> Tensor:
+    canvas = images.new_zeros(1, 20, 1, 8)
+    canvas[:, 2:18] = images.transpose(1, 2).reshape(1, 16, 1, 8)
+    return canvas
+
+
+def channels_last(images: Tensor) -> Tensor:
+    canvas = images.new_zeros(1, 8, 8, 2)
+    canvas.permute(0, 3, 1, 2)[...] = images
+    return canvas
+
+
+def after_one_frame(images: Tensor) -> Tensor:
+    clip = images.new_zeros(1, 3, 2, 8, 8)
+    clip[:, 1] = images
+    return clip.mean(1)
+
+
+def channels_from_a_row(images: Tensor) -> Tensor:
+    """Read twelve pixels each as a channel, after a function that adds and drops dimensions of size 1."""
+    return F.local_response_norm(images[:, :1], 2).flatten(1)[:, :24].reshape(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("function", "field"),
+    [(rows_of_channels, (1, 1)), (channels_last, (1, 1)), (after_one_frame, (1, 1)), (channels_from_a_row, (3, 5))],
+)
+def test_channels_are_known_where_tensors_are_written_to_and_lose_dimensions(
+    function: Callable[[Tensor], Tensor], field: tuple[int, int]
+) -> None:
+    assert traced(operations.Do(function), (2, 8, 8)) == field
 
 
 class Attended(nn.Module):

@@ -44,7 +44,7 @@ MAX_PIXELS = 50_000_000
 Pixels = NDArray[np.uint8]
 ImageSource = bytes | Path | Image.Image | Pixels
 
-# What Pillow finds odd about a file's EXIF data is no business of whoever wants its pixels.
+# What Pillow finds odd about a file's EXIF data says nothing about its pixels.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 

@@ -254,7 +254,7 @@ def resolve(text: str) -> Reference:
 def taken(text: str) -> str:
     """Return the name of the zoo entry that a reference to an architecture means; any other reference as it is.
 
-    Several entries may have an architecture: whoever names only that is told which one was used.
+    Several entries may have the same architecture, so results name the entry that was used.
 
     Raises:
         CnnkitError: as of `resolve`.

@@ -7,18 +7,16 @@ last is exact, whatever the operators are: nothing is assumed of strides, jumps 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import gcd, prod
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.inspection.kinds import Kind, Part, agreed, kinds_of, parts_of, without_order
+
 Ends = NDArray[np.int32]
 Sources = NDArray[np.intp]
 """For each place of a result [places, several]: the places it is made of; one past the last where there is none."""
-
-Kind = bool | tuple[tuple[int, bool], ...]
-"""Whether a dimension holds features of one place, as channels do; of one that was made of several, by a view, the size
-and the kind of each, outer ones first."""
 
 # First and last of what depends on nothing: larger than any size, and its double still fits.
 NOTHING = np.int32(2**30)
@@ -46,18 +44,15 @@ class Bounds:
     lost: str = ""
 
     @cached_property
-    def extent(self) -> tuple[int, ...]:
-        """The largest extent that a place depends on, in pixels, along each axis of the input; nothing without one."""
-        kinds = [_parts(kind, size) for kind, size in zip(self.channels, self.shape, strict=True)]
+    def extents(self) -> list[tuple[int, ...]]:
+        """For each input that plays a part, the largest extent that a place depends on, in pixels, along each axis."""
+        parts = [parts_of(kind, size) for kind, size in zip(self.channels, self.shape, strict=True)]
         found: dict[int, list[int]] = {}
         for (given, _), ends in sorted(self.ends.items()):
-            whole = _without_features(ends, kinds)
+            whole = _without_features(ends, parts)
             largest = int((1 - whole[0] - whole[1]).max(initial=0))
             found.setdefault(given, []).append(largest)
-        reached = [sizes for sizes in found.values() if all(size > 0 for size in sizes)]
-        if len({len(sizes) for sizes in reached}) != 1:
-            return ()
-        return tuple(map(max, zip(*reached, strict=True)))
+        return [tuple(sizes) for sizes in found.values() if all(size > 0 for size in sizes)]
 
     def changed(self, change: Callable[[Ends], Ends], shape: Sequence[int], channels: Iterable[Kind]) -> "Bounds":
         """Return bounds of another shape, with each array changed in the same way."""
@@ -86,7 +81,7 @@ class Bounds:
             return found
 
         shape = (*self.shape[:dim], len(sources), *self.shape[dim + 1 :])
-        return self.changed(change, shape, _plain(self.channels, dim))
+        return self.changed(change, shape, without_order(self.channels, dim))
 
     def windows(self, dim: int, sources: Sources) -> "Bounds":
         """Put windows [places, several] in the place of a dimension, as two."""
@@ -99,7 +94,7 @@ class Bounds:
         places = {dim % max(len(self.shape), 1) for dim in dims}
         axes = tuple(place + 1 for place in places)
         shape = [1 if place in places else size for place, size in enumerate(self.shape)]
-        channels = _plain(self.channels, *places)
+        channels = without_order(self.channels, *places)
         kept = self.changed(lambda ends: ends.min(axis=axes, keepdims=True), shape, channels)
         if keep:
             return kept
@@ -142,8 +137,8 @@ class Bounds:
             raise UnknownError("a tensor without values")
         full, sizes = [1] * len(self.shape), [1] * len(shape)
         groups = _groups(self.shape, shape)
-        parts = [part for pair in zip(self.channels, self.shape, strict=True) for part in _parts(*pair)]
-        channels = _split(parts, shape)
+        parts = [part for pair in zip(self.channels, self.shape, strict=True) for part in parts_of(*pair)]
+        channels = kinds_of(shape, parts)
         if len(shape) == 4 and not any(channels):
             # After features and places were mixed up, images are read as PyTorch does: [N, C, H, W].
             channels[1] = True
@@ -190,7 +185,7 @@ def joined(shape: Sequence[int], parts: Sequence[Bounds]) -> Bounds:
                 kinds[new + place].append(kind)
         for key, own in part.expanded(shape).ends.items():
             ends[key] = np.minimum(ends[key], own) if key in ends else own
-    return Bounds(tuple(shape), tuple(map(_agreed, kinds)), ends)
+    return Bounds(tuple(shape), tuple(map(agreed, kinds)), ends)
 
 
 def concatenated(shape: Sequence[int], dim: int, parts: Sequence[Bounds]) -> Bounds:
@@ -211,8 +206,8 @@ def concatenated(shape: Sequence[int], dim: int, parts: Sequence[Bounds]) -> Bou
             for one, part in zip(found, parts, strict=True)
         ]
         ends[key] = np.concatenate(pieces, axis)
-    kinds = zip(*(_plain(part.channels, dim) for part in parts if part.ends), strict=True)
-    return Bounds(tuple(shape), tuple(map(_agreed, kinds)) or (False,) * len(shape), ends)
+    kinds = zip(*(without_order(part.channels, dim) for part in parts if part.ends), strict=True)
+    return Bounds(tuple(shape), tuple(map(agreed, kinds)) or (False,) * len(shape), ends)
 
 
 def compact(ends: Ends) -> Ends:
@@ -241,63 +236,12 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
     return groups
 
 
-def _parts(kind: Kind, size: int) -> list[tuple[int, bool]]:
-    """Return what a dimension was made of."""
-    return [(size, kind)] if isinstance(kind, bool) else list(kind)
-
-
-def _split(parts: Sequence[tuple[int, bool]], sizes: Sequence[int]) -> list[Kind]:
-    """Return the kinds of dimensions that something is read as, from its parts in order."""
-    left = [part for part in parts if part[0] > 1]
-    single: dict[int, list[bool]] = {}
-    for place, (size, flag) in enumerate(parts):
-        if size == 1:
-            single.setdefault(prod(size for size, _ in parts[:place]), []).append(flag)
-    found: list[Kind] = []
-    for place, whole in enumerate(sizes):
-        size, own = whole, list[tuple[int, bool]]()
-        waiting = single.get(prod(sizes[:place]), [])
-        if whole == 1:
-            # Where there are fewer places for them, those without features go first, but for the batch.
-            room = next((i for i, after in enumerate(sizes[place:]) if after > 1), len(sizes) - place)
-            while len(waiting) > room and waiting.count(False) > 1:
-                waiting.remove(False)
-            batch = place == 0 and len(waiting) < room and waiting[:1] == [True]
-            own += [(1, waiting.pop(0))] if waiting and not batch else []
-        else:
-            own += [(1, True) for flag in waiting if flag]
-        while size > 1:
-            have, flag = left.pop(0)
-            taken = gcd(have, size)
-            if taken not in {have, size}:  # parts do not fit, as in 2×3 read as 3×2
-                return [False] * len(sizes)
-            if taken < have:
-                left.insert(0, (have // taken, flag))
-            own.append((taken, flag))
-            size //= taken
-        flags = {flag for _, flag in own}
-        found.append(tuple(own) if len(flags) > 1 else flags == {True})
-    return found
-
-
-def _agreed(kinds: Sequence[Kind]) -> Kind:
-    """Return the kind of a dimension of something that is made of several."""
-    if all(kind == kinds[0] for kind in kinds):
-        return kinds[0] if kinds else False
-    return any(kind is True for kind in kinds)
-
-
-def _plain(channels: Sequence[Kind], *places: int) -> tuple[Kind, ...]:
-    """Return kinds after dimensions lost the order of their parts."""
-    return tuple(kind if isinstance(kind, bool) else False if d in places else kind for d, kind in enumerate(channels))
-
-
-def _without_features(ends: Ends, kinds: Sequence[Sequence[tuple[int, bool]]]) -> Ends:
-    """Unite all that belongs to one place."""
+def _without_features(ends: Ends, parts: Sequence[Sequence[Part]]) -> Ends:
+    """Unite all that belongs to one place; of each dimension its parts are given."""
     sizes, axes = [2], []
-    for size, parts in zip(ends.shape[1:], kinds, strict=True):
-        for part, flag in parts if size > 1 else [(1, False)]:
-            if flag:
+    for size, own in zip(ends.shape[1:], parts, strict=True):
+        for part, features in own if size > 1 else [(1, False)]:
+            if features:
                 axes.append(len(sizes))
             sizes.append(part)
     found: Ends = ends.reshape(sizes).min(axis=tuple(axes))

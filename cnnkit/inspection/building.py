@@ -50,7 +50,7 @@ def build(
         stored, card = _header(reference.path, name)
         network = without_weights(lambda: networks.build_for(card, name, trust_code=trust_code, lazy=True))
         state = network.state_dict()
-        built = {key: stored.get(key) if is_lazy(tensor) else tuple(tensor.shape) for key, tensor in state.items()}
+        built = {key: stored.get(key, ()) if is_lazy(tensor) else tuple(tensor.shape) for key, tensor in state.items()}
         different = sorted(key for key in built.keys() | stored.keys() if built.get(key) != stored.get(key))
         if different:
             raise CheckpointError(

@@ -70,10 +70,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (_ATEN.cumsum, _ATEN.cumprod, _ATEN.cummax, _ATEN.cummin, _ATEN.logcumsumexp), combined.accumulated
     ),
-    **dict.fromkeys(
-        (_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit_no_training, _ATEN._native_batch_norm_legit),
-        combined.batch_norm,
-    ),
+    **dict.fromkeys((_ATEN.native_batch_norm, _ATEN._native_batch_norm_legit), combined.batch_norm),
     _ATEN._native_batch_norm_legit_no_training: moved.same,
     _ATEN.native_group_norm: combined.group_norm,
     **dict.fromkeys((_ATEN.native_layer_norm, _ATEN._fused_rms_norm), combined.layer_norm),
@@ -102,10 +99,8 @@ RULES: dict[Any, Rule] = {
     _ATEN.expand: moved.expanded,
     _ATEN.permute: moved.permuted,
     **dict.fromkeys((_ATEN.transpose, _ATEN.transpose_, _ATEN.t, _ATEN.t_), moved.transposed),
-    **dict.fromkeys(
-        (_ATEN.view, _ATEN._unsafe_view, _ATEN.reshape, _ATEN._reshape_alias, _ATEN.squeeze, _ATEN.squeeze_),
-        moved.viewed,
-    ),
+    **dict.fromkeys((_ATEN.view, _ATEN._unsafe_view, _ATEN.reshape, _ATEN._reshape_alias), moved.viewed),
+    **dict.fromkeys((_ATEN.squeeze, _ATEN.squeeze_), moved.squeezed),
     **dict.fromkeys((_ATEN.unsqueeze, _ATEN.unsqueeze_), moved.unsqueezed),
     _ATEN.as_strided_: moved.restrided,
     _ATEN.slice: moved.sliced,

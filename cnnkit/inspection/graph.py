@@ -246,7 +246,7 @@ def summarize_file(
     Raises:
         OnnxError: the file is refused (see `cnnkit.runtime.guard`), or does not run.
         UsageError: a batch or shape that the graph does not take, or none where it needs one.
-        DeviceError: the device cannot be had.
+        DeviceError: the device is not available.
     """
     from dataclasses import replace
 

@@ -173,7 +173,7 @@ def _probabilities(network: Network, name: str, split: Split, batch_size: int) -
 def _training_images(
     card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None, *, skip_damaged: bool
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
-    """Load what the network was trained on, or say why that cannot be had."""
+    """Load what the network was trained on, or say why that cannot be done."""
     if card.recipe is None or card.fingerprint is None:
         return None, f"{card.model} does not say what it was trained on"
     # A folder may have been moved since; the one at hand is recognised by its files.
@@ -182,7 +182,7 @@ def _training_images(
         known = yield from catalogue_for(card, data=place, data_dir=data_dir, skip_damaged=skip_damaged)
         training = yield from take(known, ("train",))
     except (DataError, UnknownNameError) as error:
-        # What to do about it, which follows, is meant for whoever asked for these images.
+        # What to do about it, which follows, is for a user who asked for these images.
         return None, f"the images it was trained on are not at hand: {str(error).partition('. ')[0].rstrip('.')}"
     if training.fingerprint != card.fingerprint:
         return None, f"the images it was trained on are not at hand: {training.name} was changed since"

@@ -1,31 +1,31 @@
 """Bounds of values that an operator only puts elsewhere, leaves out or repeats."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.inspection.arguments import Shape, listed, of
+from cnnkit.inspection.arguments import Setting, Shape, Value, listed, of
 from cnnkit.inspection.bounds import Bounds, UnknownError, concatenated, joined, none
 
 
-def same(out: Shape, source: Bounds, *rest: Any) -> Bounds:
+def same(out: Shape, source: Bounds, *rest: object) -> Bounds:
     """Work on each value alone."""
     return source
 
 
-def nothing(out: Shape, *arguments: Any) -> None:
+def nothing(out: Shape, *arguments: object) -> None:
     """Take no more than the shape of an argument."""
 
 
-def expanded(out: Shape, source: Any, *rest: Any) -> Bounds:
+def expanded(out: Shape, source: Value, *rest: object) -> Bounds:
     """Repeat single dimensions."""
     return of(source).expanded(out)
 
 
-def copied(out: Shape, target: Any, source: Any, *rest: Any) -> Bounds:
+def copied(out: Shape, target: Value, source: Value | complex, *rest: object) -> Bounds:
     """Replace all values by others, or by a number."""
     return of(source).expanded(out) if isinstance(source, Bounds | Tensor) else none(out)
 
@@ -40,12 +40,12 @@ def transposed(out: Shape, source: Bounds, first: int = 0, second: int = -1) -> 
     return source.swapped(first, second)
 
 
-def viewed(out: Shape, source: Bounds, *rest: Any) -> Bounds:
+def viewed(out: Shape, source: Bounds, *rest: object) -> Bounds:
     """Read the values as another shape."""
     return source.viewed(out)
 
 
-def restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence[int], *rest: Any) -> Bounds:
+def restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence[int], *rest: object) -> Bounds:
     """Change the order in memory of a tensor that was just made, of which only single dimensions come out otherwise."""
     inner = 1
     for length, step in zip(reversed(size), reversed(strides), strict=True):
@@ -53,6 +53,12 @@ def restrided(out: Shape, source: Bounds, size: Sequence[int], strides: Sequence
             raise UnknownError("values in another order")
         inner *= length
     return source.viewed(out)
+
+
+def squeezed(out: Shape, source: Bounds, dims: Setting | None = None) -> Bounds:
+    """Drop dimensions of size 1: all, or those of some."""
+    chosen = range(len(source.shape)) if dims is None else listed(dims, 1)
+    return source.reduced([dim for dim in chosen if source.shape[dim] == 1])
 
 
 def unsqueezed(out: Shape, source: Bounds, dim: int) -> Bounds:
@@ -86,7 +92,7 @@ def split(out: Shape, source: Bounds, sizes: int | Sequence[int], dim: int = 0) 
     return [source.gathered(dim, part) for part in np.split(whole, list(borders))]
 
 
-def indexed(out: Shape, source: Bounds, indices: Sequence[Any]) -> Bounds:
+def indexed(out: Shape, source: Bounds, indices: Sequence[Tensor | None]) -> Bounds:
     """Keep places by one list of them, or by marks, along one dimension."""
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     if len(given) != 1 or len(given[0][1].shape) != 1:
@@ -101,7 +107,7 @@ def picked(out: Shape, source: Bounds, dim: int, index: Tensor) -> Bounds:
         return source.changed(lambda ends: ends, out, source.channels)
     if index.is_meta:
         raise UnknownError("an index, whose values are not known")
-    values = index.nonzero()[:, 0] if index.dtype == torch.bool else index % size
+    values = index.nonzero()[:, 0] if index.dtype in {torch.bool, torch.uint8} else index % size
     return source.gathered(dim, values.numpy()[:, None])
 
 
@@ -110,10 +116,10 @@ def glu(out: Shape, source: Bounds, dim: int = -1) -> Bounds:
     return joined(out, split(out, source, source.shape[dim] // 2, dim))
 
 
-def rolled(out: Shape, source: Bounds, shifts: Any, dims: Any = ()) -> Bounds:
+def rolled(out: Shape, source: Bounds, shifts: Setting, dims: Setting = ()) -> Bounds:
     """Shift places in a circle."""
     if not dims:
-        return rolled(out, source.viewed((int(np.prod(out)),)), shifts, 0).viewed(out)
+        return rolled(out, source.viewed((prod(out),)), shifts, [0]).viewed(out)
     for shift, dim in zip(listed(shifts, 1), listed(dims, 1), strict=True):
         source = source.gathered(dim, np.roll(np.arange(source.shape[dim]), shift)[:, None])
     return source
@@ -141,12 +147,12 @@ def repeated(out: Shape, source: Bounds, times: Sequence[int]) -> Bounds:
     return source
 
 
-def concatenated_parts(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds:
+def concatenated_parts(out: Shape, parts: Sequence[Value], dim: int = 0) -> Bounds:
     """Put tensors one after another."""
     return concatenated(out, dim, [of(part) for part in parts])
 
 
-def stacked(out: Shape, parts: Sequence[Any], dim: int = 0) -> Bounds:
+def stacked(out: Shape, parts: Sequence[Value], dim: int = 0) -> Bounds:
     """Put tensors one after another along a new dimension, as features of the same place."""
     dim %= len(out)
     single = (*out[:dim], 1, *out[dim + 1 :])

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from cnnkit.inspection import combined, dependence
 from cnnkit.inspection.arguments import Rule, tracked
-from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, Kind, UnknownError, compact, none, of_input
+from cnnkit.inspection.bounds import NOTHING, Bounds, Ends, UnknownError, compact, none, of_input
+from cnnkit.inspection.kinds import Kind, fitting
+from cnnkit.words import listed
 
 _BOUNDS = "_cnnkit_bounds"
 # Of a view: the tensor that it shows, and how often that had been written to when the view's bounds were right.
@@ -75,14 +77,22 @@ def start(image: Tensor, place: int = 0) -> None:
 
 def field_of(tensor: Tensor) -> tuple[int, ...]:
     """Return the receptive field for each axis of the input; nothing where none is known or no input plays a part."""
-    bounds = _bounds_of(tensor)
-    return bounds.extent if bounds is not None and not bounds.lost else ()
+    extents = _extents_of(tensor)
+    return tuple(map(max, zip(*extents, strict=True))) if len(set(map(len, extents))) == 1 else ()
 
 
 def lost_in(tensor: Tensor) -> str:
     """Return the operator, and why, after which what a tensor depends on is not known; empty where it is."""
     bounds = _bounds_of(tensor)
-    return bounds.lost if bounds is not None else ""
+    if bounds is not None and bounds.lost:
+        return bounds.lost
+    axes = sorted(set(map(len, _extents_of(tensor))))
+    return f"a meeting of inputs with {listed(map(str, axes))} axes" if len(axes) > 1 else ""
+
+
+def _extents_of(tensor: Tensor) -> list[tuple[int, ...]]:
+    bounds = _bounds_of(tensor)
+    return bounds.extents if bounds is not None and not bounds.lost else []
 
 
 def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -157,7 +167,9 @@ def _bounds_of(tensor: Tensor) -> Bounds | None:
         own = _lost(tensor, whole.lost)
     else:
         ends = {key: compact(_shown(_laid_out(part, base), tensor).copy()) for key, part in whole.ends.items()}
-        own = Bounds(tuple(tensor.shape), _matching(whole.channels, tensor), ends)
+        along = [_dim_along(base, tensor, dim) for dim in range(tensor.dim())]
+        kinds = [[] if dim is None else [whole.channels[dim]] for dim in along]
+        own = Bounds(tuple(tensor.shape), fitting(kinds, tensor.shape), ends)
     setattr(tensor, _BOUNDS, own)
     setattr(tensor, _SEEN, written)
     return own
@@ -184,7 +196,12 @@ def _written(base: Tensor, view: Tensor, bounds: Bounds) -> Bounds:
     if lost:
         return _lost(base, lost)
     if whole is None or not whole.ends:
-        whole = replace(none(base.shape), channels=_matching(bounds.channels, base))
+        kinds: list[list[Kind]] = [[] for _ in base.shape]
+        for dim, kind in enumerate(bounds.channels):
+            along = _dim_along(base, view, dim)
+            if along is not None:
+                kinds[along].append(kind)
+        whole = replace(none(base.shape), channels=fitting(kinds, base.shape))
     ends = {}
     absent = np.full((2, *(1,) * base.dim()), NOTHING)
     for key in dict.fromkeys([*whole.ends, *bounds.ends]):
@@ -207,5 +224,11 @@ def _shown(memory: Ends, tensor: Tensor) -> Ends:
     return np.lib.stride_tricks.as_strided(memory[:, tensor.storage_offset() :], (2, *tensor.shape), steps)
 
 
-def _matching(channels: tuple[Kind, ...], tensor: Tensor) -> tuple[Kind, ...]:
-    return channels if len(channels) == tensor.dim() else (False,) * tensor.dim()
+def _dim_along(base: Tensor, view: Tensor, dim: int) -> int | None:
+    """Return the dimension of a tensor that one of a view of it runs along; None of one that repeats values."""
+    # Slices with steps have multiples of the strides; a larger one than that belongs to a dimension further out.
+    steps = [step for step in base.stride() if step <= view.stride(dim)]
+    if not steps or not view.stride(dim):
+        return None
+    equal = [place for place, step in enumerate(base.stride()) if step == max(steps)]
+    return dim if dim in equal else equal[-1]

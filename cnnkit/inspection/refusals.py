@@ -63,7 +63,7 @@ def fitting_input(attempt: Callable[[Shape], Trace], first: Trace, shape: Shape,
 
     Args:
         attempt: runs the network on an input of a shape.
-        first: what came of `shape`.
+        first: the trace with `shape`.
         shape: that failed; channels, height and width, or as many dimensions as there are.
         own: shape that the network says to be made for.
     """

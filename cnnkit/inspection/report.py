@@ -28,7 +28,7 @@ def origin_of(
     data_dir: Path | None = None,
     skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
-    """Find out where a network comes from, and why its images do not load, empty where they do; yields progress.
+    """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
     Args:
         ref: model reference.
@@ -54,7 +54,7 @@ def origin_of(
     origin = Origin(
         network=card.model,
         labels=card.labels,
-        input_shape=form.input_shape,
+        input_shape=(form.channels, form.height, form.width),
         trained=card.trained,
         dataset=card.dataset,
         fingerprint=card.fingerprint,

@@ -3,14 +3,15 @@
 The sources of a dimension say for each place of the result which places it is made of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from cnnkit.inspection.arguments import Rule, Shape, listed, of
+from cnnkit.inspection.arguments import Rule, Setting, Shape, Value, listed, of
 from cnnkit.inspection.bounds import Bounds, Sources, UnknownError, joined
 
 # Of source and result together; a longer one takes seconds.
@@ -44,7 +45,13 @@ def even(size: int, places: int) -> Sources:
 
 @lru_cache(maxsize=1024)
 def by_trying(
-    function: Any, rank: int, size: int, places: int, corners: tuple[bool, ...], scale: float | None, changes: bool
+    function: Callable[..., Tensor],
+    rank: int,
+    size: int,
+    places: int,
+    corners: tuple[bool, ...],
+    scale: float | None,
+    changes: bool,
 ) -> Sources:
     """Return the sources of an operator that resizes, found by giving it each place alone.
 
@@ -82,8 +89,8 @@ def by_trying(
 
 
 def convolution(
-    out: Shape, source: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, swapped: bool = False,
-    output_padding: Any = 0, groups: int = 1, *rest: Any,
+    out: Shape, source: Value, weight: Value, bias: Value | None, stride: Setting, padding: Setting, dilation: Setting,
+    swapped: bool = False, output_padding: Setting = 0, groups: int = 1, *rest: object,
 ) -> Bounds:  # fmt: skip
     """Follow a convolution or, `swapped`, a transposed one; weights may come from the image as well."""
     image, kernel = of(source), list(weight.shape[2:])
@@ -109,7 +116,9 @@ def convolution(
     return joined(out, [image, *others]) if others else image
 
 
-def _slid(out: Shape, source: Bounds, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Bounds:
+def _slid(
+    out: Shape, source: Bounds, kernel: Sequence[int], stride: Setting, padding: Setting, dilation: Setting
+) -> Bounds:
     count = len(kernel)
     settings = (listed(value, count) for value in (stride or kernel, padding, dilation))
     for place, (size, s, p, d) in enumerate(zip(kernel, *settings, strict=True), -count):
@@ -118,28 +127,36 @@ def _slid(out: Shape, source: Bounds, kernel: Any, stride: Any, padding: Any, di
 
 
 def pool(
-    out: Shape, source: Bounds, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, *rest: Any
+    out: Shape,
+    source: Bounds,
+    kernel: Sequence[int],
+    stride: Setting = (),
+    padding: Setting = 0,
+    dilation: Setting = 1,
+    *rest: object,
 ) -> Bounds:
     """Follow a maximum over windows."""
     return _slid(out, source, kernel, stride, padding, dilation)
 
 
-def average(out: Shape, source: Bounds, kernel: Any, stride: Any = (), padding: Any = 0, *rest: Any) -> Bounds:
+def average(
+    out: Shape, source: Bounds, kernel: Sequence[int], stride: Setting = (), padding: Setting = 0, *rest: object
+) -> Bounds:
     """Follow a mean over windows."""
     return _slid(out, source, kernel, stride, padding, 1)
 
 
-def adaptive(out: Shape, source: Bounds, size: Sequence[int], *rest: Any) -> Bounds:
+def adaptive(out: Shape, source: Bounds, size: Sequence[int], *rest: object) -> Bounds:
     """Follow a mean or a maximum over even windows."""
     for place in range(-len(size), 0):
         source = source.gathered(place, even(source.shape[place], out[place]))
     return source
 
 
-def resized(function: Any, rank: int, *, corners: bool) -> Rule:
+def resized(function: Callable[..., Tensor], rank: int, *, corners: bool) -> Rule:
     """Return the rule of an operator that resizes the last `rank` dimensions."""
 
-    def rule(out: Shape, source: Bounds, size: Any, *rest: Any) -> Bounds:
+    def rule(out: Shape, source: Bounds, size: object, *rest: Any) -> Bounds:
         own = (bool(rest[0]),) if corners else ()
         scales = (*rest[len(own) :], *(None,) * rank)
         changes = source.shape[-rank:] != out[-rank:]
@@ -155,7 +172,7 @@ def resized(function: Any, rank: int, *, corners: bool) -> Rule:
 def padded(mode: Literal["constant", "reflect", "edge"]) -> Rule:
     """Return the rule of padding by a mode of `numpy.pad`; negative padding crops."""
 
-    def rule(out: Shape, source: Bounds, sizes: Sequence[int], *rest: Any) -> Bounds:
+    def rule(out: Shape, source: Bounds, sizes: Sequence[int], *rest: object) -> Bounds:
         for step in range(len(sizes) // 2):
             before, after = sizes[2 * step], sizes[2 * step + 1]
             size = source.shape[-1 - step]
@@ -177,7 +194,14 @@ def unfolded(out: Shape, source: Bounds, dim: int, size: int, step: int) -> Boun
     return image.permuted([*(d for d in range(len(image.shape)) if d != dim + 1), dim + 1])
 
 
-def patches(out: Shape, source: Bounds, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Bounds:
+def patches(
+    out: Shape,
+    source: Bounds,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Bounds:
     """Columns of patches [N, C·kernel, patches]."""
     image = source
     for axis in (1, 0):
@@ -189,7 +213,15 @@ def patches(out: Shape, source: Bounds, kernel: Any, dilation: Any, padding: Any
     return Bounds(out, (False, True, False), columns.ends)
 
 
-def folded(out: Shape, source: Bounds, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Bounds:
+def folded(
+    out: Shape,
+    source: Bounds,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Bounds:
     """Patches put back, and summed where they overlap."""
     places = [
         (size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)

@@ -59,8 +59,8 @@ def torchvision_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # whatever a download raises
         raise CheckpointError(
-            f"the weights of {reference} could not be had from {weights.url}: {error}. Download the file elsewhere and "
-            "put it into the folder hub/checkpoints of $TORCH_HOME."
+            f"the weights of {reference} could not be loaded from {weights.url}: {error}. Download the file elsewhere "
+            "and put it into the folder hub/checkpoints of $TORCH_HOME."
         ) from error
     # Changed in place: the state says which version of each layer wrote it, which a copy would forget.
     for key in list(state):

@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.images import Preprocessing
 from cnnkit.inspection import building
 from cnnkit.training import networks
+from cnnkit.training.building import create_model
 
 
 @pytest.mark.parametrize("name", ["alexnet", "torchvision/regnet_y_400mf", "torchvision/inception_v3"])
@@ -100,3 +103,15 @@ def test_shapes_that_make_no_sense_are_refused(given: object) -> None:
         return
     with pytest.raises(UsageError, match="an input shape of"):
         building.shapes_of(given)
+
+
+@pytest.mark.usefixtures("nets")
+def test_a_checkpoint_without_the_weights_of_a_lazy_layer_is_refused(tmp_path: Path) -> None:
+    network = create_model("tinynets:lazy", 2, (3, 8, 8))
+    card = ModelCard("tinynets:lazy", ("a", "b"), Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3))
+    path = tmp_path / "lazy.safetensors"
+    networks.save_checkpoint(path, network, card)
+    assert building.build(str(path), trust_code=True)[1] == ((3, 8, 8),)
+    networks.save_checkpoint(path, network[:-1], card)
+    with pytest.raises(CheckpointError, match=r"does not fit .*: 4\.bias, 4\.weight"):
+        building.build(str(path), trust_code=True)

@@ -124,14 +124,14 @@ def test_the_scale_of_the_logits_changes_no_picture(scale: float) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 3)).eval()
     inputs, baseline = 3 * torch.randn(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
     plain, _, steps = saliency.integrated_gradients(net, inputs, baseline, 2)
-    cam = saliency.grad_cam(net, net[0], inputs.flatten(1).view(1, 24, 1, 1), 2)
+    cam = saliency.grad_cam(net, net[0], inputs, 2)
     with torch.no_grad():
         for parameter in net[3].parameters():
             parameter.mul_(scale)
     found, _, taken = saliency.integrated_gradients(net, inputs, baseline, 2)
     assert taken == steps
     np.testing.assert_allclose(found / scale, plain, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(saliency.grad_cam(net, net[0], inputs.view(1, 24, 1, 1), 2) / scale, cam, rtol=1e-3)
+    np.testing.assert_allclose(saliency.grad_cam(net, net[0], inputs, 2) / scale, cam, rtol=1e-3)
 
 
 def test_without_captum_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Augmentation: seeded for each image on its own, and harmless to what it must not change."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -180,11 +180,10 @@ def test_a_warp_goes_as_far_across_as_down(size: tuple[int, int]) -> None:
     assert 0.2 < across / (0.1 * min(size) / 2) < 0.6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(AUGMENTATIONS[name], Augmentation)])
 def test_square_images_are_varied_as_by_one_matrix_in_shares_of_the_side(name: str, images: torch.Tensor) -> None:
     vary = augmentation(name)
-    if not isinstance(vary, Augmentation):
-        return
+    assert isinstance(vary, Augmentation)
     numbers = vary.draw(12, seed=5, epoch=1)
     angle, shear = numbers[:, 0] * math.radians(vary.rotation), numbers[:, 3] * vary.shear
     scale, aspect = (
@@ -204,11 +203,5 @@ def test_square_images_are_varied_as_by_one_matrix_in_shares_of_the_side(name: s
         field = F.interpolate(knots, size=images.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1)
     expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    geometry = Augmentation(
-        **{
-            field.name: getattr(vary, field.name)
-            for field in fields(vary)
-            if field.name not in {"stroke", "blur", "contrast"}
-        }
-    )
+    geometry = replace(vary, stroke=0.0, blur=0.0, contrast=0.0)
     assert torch.equal(geometry.apply(images, numbers), expected.clamp(0, 1))

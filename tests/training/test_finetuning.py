@@ -500,7 +500,7 @@ def test_damaged_weights_of_torchvision_are_a_checkpoint_error(
     planted("squeezenet1_1")
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="the weights of torchvision/squeezenet1_1 could not be had"):
+    with pytest.raises(CheckpointError, match="the weights of torchvision/squeezenet1_1 could not be loaded"):
         read_source("torchvision/squeezenet1_1")
 
 
@@ -508,7 +508,7 @@ def test_a_pickle_with_code_in_it_is_not_run(planted: Callable[..., dict[str, Te
     planted("squeezenet1_1")
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     torch.save({"it": Touch(tmp_path / "touched")}, file)
-    with pytest.raises(CheckpointError, match="could not be had"):
+    with pytest.raises(CheckpointError, match="could not be loaded"):
         read_source("torchvision/squeezenet1_1")
     assert not (tmp_path / "touched").exists()
 

@@ -87,13 +87,13 @@ class AttackOptions:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
-        for option, value, parts in (
+        for option, given, parts in (
             ("--norm", self.norms, GRADIENT_ATTACKS),
             ("--epsilon", self.epsilons, GRADIENT_ATTACKS),
             ("--step-size", self.step_size, ("pgd",)),
             ("--target", self.targets, ("fooling",)),
         ):
-            if value is not None and not set(parts) & set(self.only):
+            if given is not None and not set(parts) & set(self.only):
                 raise UsageError(f"{option} is for {' and '.join(parts)}, and only {', '.join(self.only)} would run.")
         if self.epsilons is not None and len(self.measures) > 1:
             raise UsageError("--epsilon means one thing in L∞ and another in L2; give one --norm at a time.")

@@ -20,8 +20,8 @@ from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import precision as reduced
 from cnnkit.exporting.half import to_half
-from cnnkit.exporting.rounding import Rounded
 from cnnkit.exporting.quantisation import has_exact_products, quantise
+from cnnkit.exporting.rounding import Rounded
 from cnnkit.results import ExportResult, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.timing import Timing, race
 from cnnkit.training import shapes

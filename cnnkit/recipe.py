@@ -137,7 +137,7 @@ class Recipe(BaseModel):
             raise ValueError("normalisation weights is for a run that starts from weights; say unit or standard")
         for name, (needs, has_effect) in CONDITIONAL.items():
             if getattr(self, name) != _idle(name, self.weights) and not has_effect(self):
-                raise ValueError(f"{name} {getattr(self, name)} has no effect {needs}")
+                raise ValueError(_without_effect(name, getattr(self, name), needs))
         if self.epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {counted(self.epochs, 'epoch')}")
         return self
@@ -179,6 +179,10 @@ class Recipe(BaseModel):
             if name not in strict and not has_effect(known):
                 fields[name] = _idle(name, known.weights)
         checked = cls._checked(fields)
+        for name, (needs, has_effect) in CONDITIONAL.items():
+            if name in strict and asks(getattr(checked, name)) and not has_effect(checked):
+                problem = _without_effect(name, getattr(checked, name), needs)
+                raise UsageError(f"the recipe is not valid: {problem}.")
         return cls.model_construct(set(strict), **dict(checked))
 
     @classmethod
@@ -222,6 +226,15 @@ class Recipe(BaseModel):
         write_atomic(path, self.to_toml().encode())
 
 
+def asks(value: Any) -> bool:
+    """Whether a value that was given asks for something; 0, no and the name of a default ask for nothing."""
+    return bool(value) and value not in ("default", "weights")
+
+
+def _without_effect(name: str, value: Any, needs: str) -> str:
+    return f"{name} {value} has no effect {needs}"
+
+
 def _idle(name: str, weights: str) -> Any:
     """Return the value of a field that has no effect."""
     return "weights" if name == "normalisation" and weights else Recipe.model_fields[name].default
@@ -249,13 +262,14 @@ CONDITIONAL: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
     "adversarial_steps": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
     "adversarial_step_size": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
     "test_fraction": ("on a data set that has a test set of its own", lambda recipe: str(recipe.data) not in DATASETS),
+    "skip_damaged": ("on a data set that is not a folder", lambda recipe: str(recipe.data) not in DATASETS),
 }
 """Fields that have an effect beside certain others only: when they have none, in words, and whether they have one."""
 
 
-def is_whole(table: Mapping[str, Any]) -> bool:
-    """Whether a recipe table has all fields, as the `run.toml` of a run has."""
-    return {"seed", "limit_batches", "tensorboard"} <= table.keys()
+def is_whole(fields: Collection[str]) -> bool:
+    """Whether a recipe table has all fields, as the `run.toml` of a run has; then nobody chose each of them."""
+    return {"seed", "limit_batches", "tensorboard"} <= set(fields)
 
 
 def read_recipe_table(path: Path) -> dict[str, Any]:

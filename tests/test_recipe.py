@@ -5,6 +5,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnnkit.datasets import DATASETS
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.recipe import Recipe, is_of_earlier_version, read_recipe_table
 
@@ -25,7 +26,7 @@ def fitting(changes):
         *(["warmup_epochs"] if changes.get("schedule") == "one-cycle" else []),
         *(["decay_epochs", "decay_factor"] if changes.get("schedule") != "step" else []),
         *(["adversarial_steps", "adversarial_step_size"] if not changes.get("adversarial_training") else []),
-        *(["test_fraction"] if changes.get("data", "mnist") == "mnist" else []),
+        *(["test_fraction", "skip_damaged"] if changes.get("data", "mnist") in DATASETS else []),
     }
     changes = {name: value for name, value in changes.items() if name not in idle}
     epochs = changes.get("epochs", 10)
@@ -201,6 +202,7 @@ TOGETHER = [
     ({"schedule": "one-cycle", "warmup_epochs": 1}, r"warmup_epochs 1\.0 has no effect"),
     ({"momentum": 0.9}, r"momentum 0\.9 has no effect"),
     ({"decay_epochs": 3}, "decay_epochs 3 has no effect"),
+    ({"data": "mnist", "skip_damaged": True}, "skip_damaged True has no effect"),
     ({"schedule": "cosine", "decay_factor": 0.5}, r"decay_factor 0\.5 has no effect"),
     ({"adversarial_steps": 3}, "adversarial_steps 3 has no effect"),
     ({"adversarial_step_size": 0.1}, r"adversarial_step_size 0\.1 has no effect"),
@@ -213,6 +215,10 @@ TOGETHER = [
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
     ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch\."),
     ({"freeze": True}, "freeze True has no effect without weights"),
+    # What is asked for is refused, also where it is the default.
+    ({"decay_epochs": 30}, "decay_epochs 30 has no effect"),
+    ({"adversarial_steps": 7}, "adversarial_steps 7 has no effect"),
+    ({"data": "mnist", "test_fraction": 0.2}, r"test_fraction 0\.2 has no effect"),
 ]
 
 
@@ -238,6 +244,9 @@ def test_fields_that_do_not_go_together_are_refused_with_the_reason(fields, said
         {"schedule": "step", "decay_epochs": 2, "decay_factor": 0.5},
         {"data": "photos", "test_fraction": 0.0},
         {"epochs": 0},
+        {"momentum": 0.0, "nesterov": False},
+        {"weights": "digits", "initialisation": "default"},
+        {"data": "photos", "skip_damaged": True, "fit": "cover", "crop_fraction": 0.9},
     ],
     ids=str,
 )
@@ -280,7 +289,7 @@ def test_a_recipe_of_an_earlier_version_means_what_it_meant(tmp_path):
 
 
 def test_a_recorded_recipe_of_this_version_is_taken_as_it_is():
-    recipe = Recipe(model="lenet", seed=4, split_seed=9, skip_damaged=True)
+    recipe = Recipe(model="lenet", data="photos", seed=4, split_seed=9, skip_damaged=True)
     assert Recipe.recorded(recipe.model_dump(mode="json")) == recipe
     assert Recipe.recorded({}) == Recipe()
     assert Recipe.recorded({"model": "lenet", "input_shape": None}).split_by == "path"

@@ -1,5 +1,7 @@
 """What size of images a network is trained on, where nobody says it: that of small images, or the network's own."""
 
+from contextlib import suppress
+
 from cnnkit import registry
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
@@ -12,11 +14,13 @@ def input_for(recipe: Recipe) -> "Shape | InputChoice":
 
     It is the recipe's; else that of the images, where all have one size of at most 64×64 and the network can be built
     for it; else the network's own size, in the channels of the images. A network that is made for one input keeps it.
+    An input that a run's run.toml holds was chosen for the images of that run: it is kept, and a note says what these
+    images would have got.
 
     Raises:
         UnknownNameError, UsageError: there is no such network.
     """
-    if recipe.input_shape is not None:
+    if recipe.input_shape is not None and "input_shape" in recipe.model_fields_set:
         return recipe.input_shape
     own = input_shape(recipe.model)
     if own is not None and (len(own) != 3 or not all(isinstance(size, int) and size > 0 for size in own)):
@@ -25,7 +29,7 @@ def input_for(recipe: Recipe) -> "Shape | InputChoice":
             "(3, 32, 32)."
         )
     if own is not None and not takes_shape(recipe.model):
-        return own
+        return recipe.input_shape or own
     return InputChoice(recipe, own)
 
 
@@ -37,7 +41,7 @@ class InputChoice:
     """
 
     def __init__(self, recipe: Recipe, own: Shape | None) -> None:
-        self._model, self._data, self._own = recipe.model, recipe.data, own
+        self._model, self._data, self._own, self._kept = recipe.model, recipe.data, own, recipe.input_shape
         known = registry.resolve(recipe.model).kind == "architecture"
         self._smallest_side = registry.model(recipe.model).smallest_side if known else 1
         self.note: str | None = None
@@ -48,6 +52,16 @@ class InputChoice:
         Raises:
             UsageError: neither the network nor the images say a size.
         """
+        if self._kept is None:
+            return self._chosen(images)
+        with suppress(UsageError):
+            chosen, self.note = self._chosen(images), None
+            if chosen != self._kept:
+                size = "x".join(map(str, chosen))
+                self.note = f"the input is {sizes(self._kept)} by the recipe file; for these images: --input {size}"
+        return self._kept
+
+    def _chosen(self, images: ImageTraits) -> Shape:
         fits = images.size is not None and min(images.size) >= self._smallest_side
         if images.size is not None and max(images.size) <= LARGEST_SIDE and fits:
             return images.channels, *images.size

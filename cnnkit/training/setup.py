@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import DataError, UsageError
-from cnnkit.recipe import Recipe
+from cnnkit.recipe import Recipe, asks, is_whole
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
@@ -135,12 +135,13 @@ def _require_effect(recipe: Recipe, data: ImageData) -> None:
     Raises:
         UsageError: the folder is divided already.
     """
+    chosen = set() if is_whole(recipe.model_fields_set) else recipe.model_fields_set
     given = data.catalogue.record.given
-    idle = ["validation_fraction", "split_seed"] if "validation" in given else []
+    idle = ["validation_fraction", "split_seed", "split_by"] if "validation" in given else []
     idle += ["test_fraction"] if given else []
     for name in idle:
-        if name in recipe.model_fields_set and getattr(recipe, name) != Recipe.model_fields[name].default:
-            option = f"--{name.replace('_', '-')} {getattr(recipe, name):g}"
+        if name in chosen and asks(getattr(recipe, name)):
+            option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
             raise UsageError(f"{option} has no effect: {data.name} has folders for its {' and '.join(given)} images.")
 
 

@@ -250,3 +250,32 @@ def test_the_recipe_of_this_version_is_repeated_without_a_word(photos: Path, tra
     result = cli("train", "--config", run / "run.toml", "--runs-dir", run.parent, "--device", "cpu")
     assert warnings_of(result) == []
     assert (run_of(result) / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "folders", "named"),
+    [
+        (["--validation-fraction", "0.2"], ("train", "val"), "validation"),
+        (["--validation-fraction", "0.3"], ("train", "val"), "validation"),
+        (["--split-seed", "1"], ("train", "val"), "validation"),
+        (["--split-by", "path"], ("train", "val"), "validation"),
+        (["--split-by", "content"], ("train", "val", "test"), "validation and test"),
+        (["--test-fraction", "0.2"], ("train", "test"), "test"),
+    ],
+    ids=" ".join,
+)
+def test_how_to_divide_a_folder_that_is_divided_is_refused(
+    options: list[str], folders: tuple[str, ...], named: str, photos: Path, tmp_path: Path, cli: Cli
+) -> None:
+    for number, name in enumerate(folders):
+        for kind in ("dark", "light"):
+            target = tmp_path / "data" / name / kind
+            target.mkdir(parents=True)
+            for path in sorted((photos / kind).iterdir())[number::3]:
+                shutil.copy(path, target)
+    result = cli("train", "mlp", "--data", tmp_path / "data", *options, "--runs-dir", tmp_path / "runs")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{' '.join(options)} has no effect: data has folders for its {named} images" in " ".join(
+        result.stderr.split()
+    )
+    assert not (tmp_path / "runs").exists()

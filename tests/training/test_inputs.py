@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 
     def make(mode: str = "RGB", size: tuple[int, int] = (12, 10), ending: str = ".png") -> Path:
         for label, shade in (("dark", 40), ("light", 200)):
-            (tmp_path / "data" / label).mkdir(parents=True)
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
             for number in range(10):
                 grey = Image.fromarray(np.full((size[1], size[0]), shade + number, np.uint8))
                 grey.convert(mode).save(tmp_path / "data" / label / f"{number}{ending}")
@@ -139,3 +139,21 @@ def test_what_is_known_of_a_folder_is_not_read_again(folder: Callable[..., Path]
 def test_images_that_are_too_small_are_enlarged_and_that_is_said(folder: Callable[..., Path], tmp_path: Path) -> None:
     _, notes = started(folder("L", (10, 10)), tmp_path / "runs", model="lenet")
     assert any("12×12 or larger" in note and "10×10, are enlarged to 28×28" in note for note in notes)
+
+
+def test_the_input_of_another_run_is_kept_and_what_these_images_would_get_is_said(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A grey run's run.toml on images in colour: no colour may be lost without a word."""
+    grey, _ = started(folder("L", (28, 28)), tmp_path / "runs", model="mlp")
+    recipe = Recipe.from_toml(grey.run / "run.toml")
+    place = folder("RGB", (20, 20))
+    fields = {name: value for name, value in recipe.model_dump().items() if name != "data"}
+    again = Recipe.layered(fields, {"data": str(place)}, strict={"data"})
+    for given, note in ((again, "the input is 1×28×28 by the recipe file; for these images: --input 3x20x20"),
+                        (again.override({"input_shape": (1, 28, 28)}), None)):  # fmt: skip
+        events = list(loop.train_events(given, runs_dir=tmp_path / "runs", device="cpu"))
+        begin = next(event for event in events if isinstance(event, TrainingStarted))
+        assert begin.input_shape == (1, 28, 28)
+        notes = [event.text for event in events if isinstance(event, LoadNote) and "input" in event.text]
+        assert notes == ([note] if note else [])

@@ -155,5 +155,5 @@ def test_the_input_of_another_run_is_kept_and_what_these_images_would_get_is_sai
         events = list(loop.train_events(given, runs_dir=tmp_path / "runs", device="cpu"))
         begin = next(event for event in events if isinstance(event, TrainingStarted))
         assert begin.input_shape == (1, 28, 28)
-        notes = [event.text for event in events if isinstance(event, LoadNote) and "input" in event.text]
+        notes = [event.text for event in events if isinstance(event, LoadNote) and "--input" in event.text]
         assert notes == ([note] if note else [])

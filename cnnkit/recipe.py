@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -286,6 +287,15 @@ def read_recipe_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"{path} has no [recipe] table; a run's run.toml shows the form.")
     return table
+
+
+def resume_command(run: Path) -> str:
+    """Return the command that goes on with a run; a network that is code of the user's is named again."""
+    model = None
+    with suppress(UsageError):
+        model = read_recipe_table(run / "run.toml").get("model")
+    named = f"{model} " if isinstance(model, str) and ":" in model else ""
+    return f"cnnkit train {named}--resume {run}"
 
 
 def is_of_earlier_version(table: dict[str, Any]) -> bool:

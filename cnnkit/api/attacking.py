@@ -27,9 +27,9 @@ def attack(
     only: "Sequence[Part] | None" = None,
     norms: "Sequence[Norm] | None" = None,
     epsilons: "Sequence[float] | None" = None,
-    steps: int = 20,
+    steps: int | None = None,
     step_size: float | None = None,
-    restarts: int = 1,
+    restarts: int | None = None,
     images: int = 1000,
     targets: "Sequence[str] | None" = None,
     seed: int = 0,
@@ -50,7 +50,7 @@ def attack(
         only: `corruptions`, `fgsm`, `pgd`, `flip`, `fooling`; None for all that the network allows.
         norms: `linf`, `l2`: that fgsm and pgd are measured by; None for both, and for `linf` where radii are given.
         epsilons: their radii, in pixels scaled to [0, 1].
-        steps, step_size, restarts: of pgd.
+        steps, step_size, restarts: of pgd; None for 20 steps that shrink, from one random place.
         images: chosen by seed; 0 for all of the split.
         targets: labels of the classes that `fooling` makes an image for; None for all.
         seed: of the choice and of all that is random.

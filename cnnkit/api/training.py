@@ -111,6 +111,10 @@ def train(
         if resume is None:
             raise UsageError("say what to train: a recipe, the name of a network, or resume with a run folder.")
         recipe = run_recipe(resume)
+        if not trust_code and registry.resolve(recipe.model).kind == "factory":
+            raise UsageError(
+                f"{resume} names code to import as its network, {recipe.model!r}. If you trust it, say trust_code=True."
+            )
     elif isinstance(recipe, str):
         recipe = default_recipe(recipe)
     steps = train_events(

@@ -9,7 +9,6 @@ import typer
 from cnnkit.cli.common import (
     DataDir,
     Json,
-    Shape,
     TorchDevice,
     TrustCode,
     complete_data,
@@ -56,7 +55,15 @@ def command(
         str | None, in_panel("Data set or image folder. Default: the recipe's.", _DATA, autocompletion=complete_data)
     ] = None,
     data_dir: DataDir = None,
-    input: Shape = None,
+    input: Annotated[
+        str | None,
+        in_panel(
+            "Input shape, as in 3x32x32. Default: that of small images, else the network's own.",
+            _DATA,
+            "--input",
+            metavar="CxHxW",
+        ),
+    ] = None,
     normalisation: Annotated[
         str | None, in_panel("Scale of pixels: unit ([0, 1]) or standard (mean 0, variance 1).", _DATA)
     ] = None,
@@ -145,6 +152,7 @@ def command(
     The run folder gets run.toml, metrics.csv, curves.png, state.safetensors and best.safetensors, the weights of the
     best epoch by validation accuracy. Ctrl-C saves and stops; --resume goes on from there.
     """
+    from cnnkit import registry
     from cnnkit.recipe import Recipe, is_of_earlier_version, read_recipe_table
     from cnnkit.render import console
     from cnnkit.training import runs
@@ -157,6 +165,11 @@ def command(
     name = model or given.get("model")
     if not isinstance(name, str) or not name:
         raise UsageError("say what to train: cnnkit train MODEL, or --config with a recipe that names a model.")
+    if model is None and not trust_code and registry.resolve(name).kind == "factory":
+        raise UsageError(
+            f"{resume or config} names code to import as its network, {name!r}. If you trust it, say --trust-code, or "
+            f"name the network: cnnkit train {name} --{'resume' if resume else 'config'} {resume or config}"
+        )
 
     from cnnkit import api
 

@@ -52,7 +52,7 @@ def told(summary: ModelSummary) -> str:
     # Height and width alone, where the channels are right.
     start = 1 if len(fits) == 3 and fits[0] == given[0][0] else 0
     wanted, had = sizes(fits[start:]), sizes(given[0][start:])
-    return f"{where} {failure.reason}: the input would have to be {wanted}, it is {had}."
+    return f"{where} {failure.reason}: the input would have to be {wanted}, and it is {had}."
 
 
 def fitting_input(attempt: Callable[[Shape], Trace], first: Trace, shape: Shape, own: Shape | None) -> Shape | None:
@@ -90,7 +90,7 @@ def fitting_input(attempt: Callable[[Shape], Trace], first: Trace, shape: Shape,
 
 
 def _bisected(attempt: Callable[[Shape], Trace], proportion: Shape) -> Shape | None:
-    """Find the side from which on no layer gets too little; where that is a range, prefer a round number in it."""
+    """Find the side from which on no layer gets too little; where larger ones get too much, prefer a round number."""
     least = min(proportion[1:])
 
     def scaled(side: int) -> Shape:
@@ -113,6 +113,8 @@ def _bisected(attempt: Callable[[Shape], Trace], proportion: Shape) -> Shape | N
             high = middle
     if excess(low):
         return None
+    if not excess(_LARGEST_SIDE * least // max(proportion[1:])):  # any larger one fits
+        return scaled(low)
     rounded = dict.fromkeys(-(-low // step) * step for step in (32, 16, 8, 4, 2))
     return scaled(next((side for side in rounded if excess(side) == 0), low))
 

@@ -1,5 +1,6 @@
 """Layers, shapes, parameters, multiply-adds and receptive fields of a network, found by running it without data."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from cnnkit.inspection.folding import folded
 from cnnkit.inspection.rows import distinct, idle_modules, parameter_count, rows_of
 from cnnkit.inspection.tracing import Trace
 from cnnkit.results import ModelSummary
+from cnnkit.training import building as builders
 
 
 def summarize(
@@ -139,7 +141,11 @@ def _attempt(
     """
     whole: set[int] = set()
 
-    def run(given: tuple[Shape, ...]) -> Trace:
+    # The first run gives lazy layers their shapes; what would fit is tried on networks that have none yet.
+    lazy = any(map(is_lazy, (*network.parameters(), *network.buffers())))
+    fresh = builders.copied(network) if lazy else None
+
+    def run(given: tuple[Shape, ...], network: nn.Module = network) -> Trace:
         try:
             inputs = [
                 torch.zeros(batch, *size, device=device, dtype=torch.int64 if place in whole else None)
@@ -155,13 +161,19 @@ def _attempt(
         if fed is None:
             return trace
         whole.add(fed)
-        return run(given)
+        return run(given, network)
 
     trace = run(shapes)
     if trace.error is None or len(shapes) != 1 or device.type != "meta" or building.needs_values(trace.error):
         return trace, None
     own_shape = own[0] if own is not None and len(own) == 1 else None
-    return trace, refusals.fitting_input(lambda shape: run((shape,)), trace, shapes[0], own_shape)
+    if lazy and fresh is None:
+        return trace, None
+
+    def attempt(shape: Shape) -> Trace:
+        return run((shape,), network if fresh is None else copy.deepcopy(fresh))
+
+    return trace, refusals.fitting_input(attempt, trace, shapes[0], own_shape)
 
 
 def _whole_numbers(trace: Trace, inputs: list[Tensor]) -> int | None:

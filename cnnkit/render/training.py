@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnkit.recipe import Recipe
+from cnnkit.recipe import Recipe, resume_command
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
 from cnnkit.render.tables import shape
@@ -100,7 +100,7 @@ def how_to_go_on(stopped: TrainingStopped, how: str) -> str:
     """Say where a run stopped, and how to resume it."""
     at = f"step {stopped.steps} of epoch {stopped.epochs + 1}" if stopped.steps else f"epoch {stopped.epochs}"
     best = f"The best so far, epoch {stopped.best_epoch}, is in {stopped.run}. " if stopped.best_epoch else ""
-    return f"stopped by {how} after {at}. {best}Go on with: cnnkit train --resume {stopped.run}"
+    return f"stopped by {how} after {at}. {best}Go on with: {resume_command(stopped.run)}"
 
 
 def _parameters(event: TrainingStarted) -> str:
@@ -113,6 +113,9 @@ def _details(recipe: Recipe) -> str:
     details = [
         recipe.optimizer,
         f"learning rate {recipe.learning_rate:g}",
+        recipe.momentum and f"{'Nesterov ' if recipe.nesterov else ''}momentum {recipe.momentum:g}",
+        recipe.weight_decay and f"weight decay {recipe.weight_decay:g}",
+        recipe.clip_norm and f"gradients clipped to a norm of {recipe.clip_norm:g}",
         f"batch {recipe.batch_size}",
         recipe.schedule != "constant" and f"{recipe.schedule} schedule",
         recipe.warmup_epochs and f"warm-up {counted(recipe.warmup_epochs, 'epoch')}",
@@ -120,6 +123,7 @@ def _details(recipe: Recipe) -> str:
         recipe.mixup and f"mixup {recipe.mixup:g}",
         recipe.adversarial_training
         and f"PGD of {counted(recipe.adversarial_steps, 'step')} within {recipe.adversarial_training:g}",
+        recipe.class_weights != "none" and f"{recipe.class_weights} class weights",
         recipe.label_smoothing and f"label smoothing {recipe.label_smoothing:g}",
         recipe.ema and f"averaged by {recipe.ema:g}",
         recipe.precision != "fp32" and recipe.precision,
@@ -277,5 +281,5 @@ class _Display:
         else:
             kept = "training had not begun, and nothing is left behind"
         if self.run and (Path(self.run) / "state.safetensors").is_file():
-            kept += f"; go on with: cnnkit train --resume {self.run}"
+            kept += f"; go on with: {resume_command(self.run)}"
         console.say(self.console, Text(f"stopped: {kept}", "yellow"))

@@ -77,6 +77,7 @@ class GradientAttack:
         restarts: random places that the search up each loss began at; none for `fgsm`.
         without_gradient: images at each radius that count as right because every search ended where the gradient is
             zero, so that the attack says nothing of them.
+        bound: what the accuracies are of the robust accuracy.
     """
 
     attack: AttackName
@@ -89,6 +90,7 @@ class GradientAttack:
     losses: tuple[str, ...] = ()
     restarts: int = 0
     without_gradient: tuple[int, ...] = ()
+    bound: Literal["upper"] = "upper"
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ EPSILONS: dict[Norm, tuple[float, ...]] = {
     "l2": (0.25, 0.5, 1.0, 2.0, 3.0),
 }
 """Radii where none are named: small ones for photographs, large ones for digits."""
+STEPS = 20
+"""Of `pgd`, where none are named."""
 _TRIED = 8
 """Images that the gradient is looked at with."""
 
@@ -69,9 +71,9 @@ class AttackOptions:
     only: tuple[Part, ...] = PARTS
     norms: tuple[Norm, ...] | None = None
     epsilons: tuple[float, ...] | None = None
-    steps: int = 20
+    steps: int | None = None
     step_size: float | None = None
-    restarts: int = 1
+    restarts: int | None = None
     images: int = 1000
     targets: tuple[str, ...] | None = None
     seed: int = 0
@@ -83,14 +85,16 @@ class AttackOptions:
         _require_known("--norm", self.measures, tuple(EPSILONS))
         numbers = (("steps", self.steps, 1), ("restarts", self.restarts, 1), ("images", self.images, 0))
         for name, value, least in (*numbers, ("seed", self.seed, 0)):
-            if value < least:
+            if value is not None and value < least:
                 raise UsageError(f"--{name} {value}: expected a whole number from {least}.")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size}: expected a whole number from 1.")
         for option, given, parts in (
             ("--norm", self.norms, GRADIENT_ATTACKS),
             ("--epsilon", self.epsilons, GRADIENT_ATTACKS),
+            ("--steps", self.steps, ("pgd",)),
             ("--step-size", self.step_size, ("pgd",)),
+            ("--restarts", self.restarts, ("pgd",)),
             ("--target", self.targets, ("fooling",)),
         ):
             if given is not None and not set(parts) & set(self.only):
@@ -282,9 +286,9 @@ def _attack_images(
                 part,
                 norm,
                 radii[norm],
-                steps=options.steps,
+                steps=options.steps or STEPS,
                 step_size=options.step_size,
-                restarts=options.restarts,
+                restarts=options.restarts or 1,
             )
             found.attacks.append(attacked)
     for kind in CORRUPTIONS * ("flip" in options.only):

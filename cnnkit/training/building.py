@@ -5,6 +5,7 @@ import inspect
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,12 +81,12 @@ def materialise(network: nn.Module, input_shape: Shape, name: str) -> None:
     """
     if not any(map(is_lazy, (*network.parameters(), *network.buffers()))):
         return
-    training = network.training
+    training, fresh = network.training, copied(network)
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(2, *input_shape))
     except Exception as error:  # whatever the user's code raises
-        raise UsageError(f"{name} cannot take images of {sizes(input_shape)}: {in_one_line(error)}.") from error
+        raise refusal(error, fresh, name, input_shape) from error
     network.train(training)
     unused = [path for path, tensor in (*network.named_parameters(), *network.named_buffers()) if is_lazy(tensor)]
     if unused:
@@ -96,31 +97,63 @@ def materialise(network: nn.Module, input_shape: Shape, name: str) -> None:
         )
 
 
+def copied(network: nn.Module) -> nn.Module | None:
+    """Return a copy of a network; None where it cannot be copied."""
+    try:
+        return copy.deepcopy(network)
+    except Exception:  # whatever the user's objects raise
+        return None
+
+
+def refusal(error: Exception, network: nn.Module | None, name: str, refused: Shape) -> UsageError:
+    """Return the error of a network that cannot take images of a shape, with the smallest that it takes.
+
+    Args:
+        error: that it raised.
+        network: in any mode; lazy where it was. None where nothing else can be tried.
+        name: what to call it.
+        refused: channels, height and width.
+    """
+    fits = None if network is None else smallest_input(network, refused)
+    instead = ""
+    if fits is not None and fits != refused:
+        instead = f" The smallest that it takes are {sizes(fits)}: --input {sizes(fits, 'x')}."
+    return UsageError(f"{name} cannot take images of {sizes(refused)}: {in_one_line(error)}.{instead}")
+
+
 def smallest_input(network: nn.Module, refused: Shape) -> Shape | None:
     """Return the smallest square images that go through a network; None where none of usual sizes do.
 
+    Those of as many channels come first, then grey ones or ones in colour.
+
     Args:
-        network: in any mode.
+        network: in any mode; its lazy layers are given shapes in copies of it.
         refused: channels, height and width of images that do not.
     """
-    try:
-        shadow = copy.deepcopy(network).to("meta").eval()
-    except Exception:  # what cannot be copied cannot be tried
+    lazy = any(map(is_lazy, (*network.parameters(), *network.buffers())))
+    shadow = copied(network)
+    if shadow is None:
         return None
+    shadow = (shadow if lazy else shadow.to("meta")).eval()
+    place = "cpu" if lazy else "meta"
 
-    def goes(side: int) -> bool:
+    def goes(channels: int, side: int) -> bool:
+        tried = copied(shadow) if lazy else shadow
         try:
             with torch.no_grad():
-                return isinstance(shadow(torch.zeros(2, refused[0], side, side, device="meta")), Tensor)
+                return tried is not None and isinstance(
+                    tried(torch.zeros(2, channels, side, side, device=place)), Tensor
+                )
         except Exception:  # whatever the user's code raises
             return False
 
-    tried = 0
-    for side in _USUAL_SIDES:
-        if goes(side):
-            smallest = bisect_left(range(side), True, lo=tried + 1, key=goes)
-            return refused[0], smallest, smallest
-        tried = side
+    for channels in dict.fromkeys((refused[0], 1, 3)):
+        tried = 0
+        for side in _USUAL_SIDES:
+            if goes(channels, side):
+                smallest = bisect_left(range(side), True, lo=tried + 1, key=partial(goes, channels))
+                return channels, smallest, smallest
+            tried = side
     return None
 
 

@@ -19,7 +19,7 @@ from cnnkit.results import (
 )
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
-from cnnkit.training.averaging import on_warm_up
+from cnnkit.training.advice import note_after, notes_before
 from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.describing import class_counts, preparation
@@ -87,6 +87,8 @@ class Engine:
             while (ended_by := self._ended_by()) is None:
                 yield from self._epoch()
             self.over = True
+            if unlearnt := note_after(self.at.records, len(self.data.classes)):
+                yield LoadNote(unlearnt, warning=True)
             yield self._finished(ended_by)
         except _StopWanted:
             self._save_state()
@@ -107,9 +109,7 @@ class Engine:
 
     def _begin(self) -> Generator[TrainingEvent]:
         """Say what begins, and measure the network as it is before the first step."""
-        steps = self.batches.steps * self.recipe.epochs
-        if not self.resumed and (warm_up := on_warm_up(self.recipe.ema, steps)):
-            yield LoadNote(warm_up)
+        yield from notes_before(self.recipe, self.batches.steps, self.at.epoch if self.resumed else None)
         parameters = list(self.train_step.network.parameters())
         used = min(len(self.data.train), self.limit), len(self.validation), len(self.test)
         yield TrainingStarted(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from cnnkit.card import ModelCard
+from cnnkit.recipe import resume_command
 from cnnkit.registry import BEST
 from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training import randomness
@@ -151,7 +152,7 @@ def what_is_left(run: Path) -> str:
     """Say what a user has after an error."""
     if not (run / STATE).is_file():
         return "Nothing was saved before."
-    return f"What was saved before is whole; go on with: cnnkit train --resume {run}"
+    return f"What was saved before is whole; go on with: {resume_command(run)}"
 
 
 def remove_if_empty(run: Path) -> None:

@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cnnkit.errors import CnnkitError, DeviceError, LostProcessError
+from cnnkit.recipe import resume_command
 from cnnkit.training.decoding import processors
 from cnnkit.training.networks import choose_device
 from cnnkit.training.runs import LAUNCH, run_of_this_launch
@@ -74,7 +75,7 @@ def launch(
                 say(f"{ended}; all begin again from {'the last checkpoint' if saved else 'the start'}")
     finally:
         del os.environ[LAUNCH]
-    then = f"Go on with: cnnkit train --resume {resume}" if saved else "Nothing was saved."
+    then = f"Go on with: {resume_command(resume)}" if saved and resume else "Nothing was saved."
     raise CnnkitError(f"{ended}, once more after {_RESTARTS} restarts. {then}")
 
 

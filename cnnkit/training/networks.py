@@ -167,7 +167,10 @@ def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, Mod
                 f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}"
             ) from error
         return load_checkpoint(zoo.read(entry.name, "model.safetensors"), entry.name)
-    raise CheckpointError(f"{text} has no PyTorch weights. Expected a run folder, a .safetensors file or a zoo entry.")
+    first = f" Train it first: cnnkit train {text}" if reference.is_architecture else ""
+    raise CheckpointError(
+        f"{text} has no PyTorch weights of a run. Expected a run folder, a .safetensors file or a zoo entry.{first}"
+    )
 
 
 class TorchNetwork:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import OutOfMemoryError, UsageError
-from cnnkit.training.building import Shape, in_one_line, sizes, smallest_input
+from cnnkit.training.building import Shape, in_one_line, refusal, sizes
 from cnnkit.training.heads import head_of
 from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import load_weights
@@ -143,11 +143,7 @@ def _refused(
         return OutOfMemoryError(f"{name} needs more memory than there is for a few images of {sizes(input_shape)}.")
     if training:
         return UsageError(f"{name} cannot be trained: {in_one_line(error)}.")
-    fits = smallest_input(network, input_shape)
-    instead = ""
-    if fits is not None and fits != input_shape:
-        instead = f" The smallest that it takes are {sizes(fits)}: --input {sizes(fits, 'x')}."
-    return UsageError(f"{name} cannot take images of {sizes(input_shape)}: {in_one_line(error)}.{instead}")
+    return refusal(error, network, name, input_shape)
 
 
 def _ending(network: nn.Module, input_shape: Shape) -> str | None:

@@ -60,7 +60,7 @@ def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
     assert (found["images"], found["split_images"]) == (8, 20)
     (pgd,) = found["attacks"]
     assert set(pgd) == {
-        "attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples", "losses", "restarts",
+        "attack", "norm", "steps", "epsilons", "step_sizes", "accuracies", "examples", "losses", "restarts", "bound",
         "without_gradient",
     }  # fmt: skip
     assert (pgd["losses"], pgd["restarts"]) == (["cross-entropy", "margin"], 1)

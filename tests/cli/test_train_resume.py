@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cnnkit import api
+from cnnkit.errors import UsageError
 from cnnkit.training.state import read_state
 
 Cli = Callable[..., Any]
@@ -21,7 +23,7 @@ def test_without_anything_else_a_run_goes_on_as_its_folder_says(
 ) -> None:
     train("whole")
     train("parts", "--epochs", 2)
-    result = cli("train", "--resume", tmp_path / "parts" / RUN, "--epochs", 4, "--device", "cpu")
+    result = cli("train", "acting:Net", "--resume", tmp_path / "parts" / RUN, "--epochs", 4, "--device", "cpu")
     assert result.exit_code == 0
     rows = [row.split()[0] for row in result.stderr.splitlines()]
     assert rows[-5:] == ["1", "2", "going", "3", "4"]
@@ -30,7 +32,7 @@ def test_without_anything_else_a_run_goes_on_as_its_folder_says(
 
 def test_json_of_a_run_that_went_on_is_that_of_the_whole_run(train: Cli, cli: Cli, tmp_path: Path) -> None:
     train("runs", "--epochs", 2)
-    result = cli("train", "--resume", tmp_path / "runs" / RUN, "--epochs", 3, "--device", "cpu", "--json")
+    result = cli("train", "acting:Net", "--resume", tmp_path / "runs" / RUN, "--epochs", 3, "--device", "cpu", "--json")
     data = json.loads(result.stdout)["data"]
     assert [epoch["epoch"] for epoch in data["epochs"]] == [1, 2, 3]
     assert (data["recipe"]["epochs"], data["result"]["ended_by"]) == (3, "epochs")
@@ -42,12 +44,15 @@ def test_json_of_a_run_that_went_on_is_that_of_the_whole_run(train: Cli, cli: Cl
     [
         (["--resume", "nowhere"], "nowhere is no run folder: it has no run.toml"),
         (["--resume", "photos"], "photos is no run folder: it has no run.toml"),
-        (["--resume", f"runs/{RUN}", "--config", f"runs/{RUN}/run.toml"], "--config is for new runs"),
+        (["acting:Net", "--resume", f"runs/{RUN}", "--config", f"runs/{RUN}/run.toml"], "--config is for new runs"),
         (["lenet", "--resume", f"runs/{RUN}"], "model was 'acting:Net' and is 'lenet'"),
-        (["--resume", f"runs/{RUN}", "--seed", "1"], "seed was 0 and is 1"),
-        (["--resume", f"runs/{RUN}", "--data", "mnist"], "and is 'mnist'"),
-        (["--resume", f"runs/{RUN}", "--lr", "1", "--ema", "0.5"], "learning_rate was 0.001 and is 1.0; ema was"),
-        (["--resume", f"runs/{RUN}", "--input", "3x9x9"], "input_shape was (3, 8, 8) and is (3, 9, 9)"),
+        (["acting:Net", "--resume", f"runs/{RUN}", "--seed", "1"], "seed was 0 and is 1"),
+        (["acting:Net", "--resume", f"runs/{RUN}", "--data", "mnist"], "and is 'mnist'"),
+        (
+            ["acting:Net", "--resume", f"runs/{RUN}", "--lr", "1", "--ema", "0.5"],
+            "learning_rate was 0.001 and is 1.0; ema was",
+        ),
+        (["acting:Net", "--resume", f"runs/{RUN}", "--input", "3x9x9"], "input_shape was (3, 8, 8) and is (3, 9, 9)"),
     ],
 )
 def test_what_cannot_go_on_is_wrong_usage(
@@ -81,7 +86,7 @@ def test_states_that_are_damaged_are_named(train: Cli, cli: Cli, tmp_path: Path)
     run = tmp_path / "runs" / RUN
     for path in run.glob("state*.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
-    result = cli("train", "--resume", run, "--device", "cpu")
+    result = cli("train", "acting:Net", "--resume", run, "--device", "cpu")
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"{run} cannot be resumed: " in result.stderr
     assert "state.safetensors is not a whole state" in result.stderr
@@ -95,7 +100,7 @@ def test_checkpoint_every_saves_within_an_epoch(
 ) -> None:
     train("whole")
     train("parts", "--checkpoint-every", every, act=f"if step == 6: {LEAVE}")
-    result = cli("train", "--resume", tmp_path / "parts" / RUN, "--device", "cpu")
+    result = cli("train", "acting:Net", "--resume", tmp_path / "parts" / RUN, "--device", "cpu")
     assert f"\ngoing on after {at}\n" in result.stderr
     assert outcome(tmp_path / "parts" / RUN) == outcome(tmp_path / "whole" / RUN)
 
@@ -122,7 +127,7 @@ def test_a_run_folder_that_cannot_be_written_is_an_error_that_costs_no_weights(
         if path.is_dir():
             path.rmdir()
     assert cli("evaluate", run, "--trust-code", "--device", "cpu").exit_code == 0
-    assert cli("train", "--resume", run, "--device", "cpu").exit_code == 0
+    assert cli("train", "acting:Net", "--resume", run, "--device", "cpu").exit_code == 0
     assert outcome(run) == outcome(tmp_path / "whole" / RUN)
 
 
@@ -153,11 +158,27 @@ def test_a_full_disk_is_said_with_how_to_go_on_and_costs_nothing(
     message = json.loads(result.stdout)["errors"][0]["message"] if as_json else result.stderr.splitlines()[-1]
     assert result.exit_code == 1
     assert f"cannot write {run / 'state.safetensors'}: File too large" in message
-    assert message.endswith(f"What was saved before is whole; go on with: cnnkit train --resume {run}")
+    assert message.endswith(f"What was saved before is whole; go on with: cnnkit train acting:Net --resume {run}")
     assert not list(run.glob(".cnnkit.*"))
     state = read_state(run)
     assert state is not None
     assert (state[1]["epoch"], state[1]["step"]) == (2, 1)
-    again = cli("train", "--resume", run, "--device", "cpu")
+    again = cli("train", "acting:Net", "--resume", run, "--device", "cpu")
     assert "\ngoing on after step 1 of epoch 3\n" in again.stderr
     assert outcome(run) == outcome(tmp_path / "whole" / RUN)
+
+
+def test_code_that_a_run_names_is_imported_by_the_users_word_only(train: Cli, cli: Cli, tmp_path: Path) -> None:
+    """A run folder may come from elsewhere, as a checkpoint may."""
+    train("runs", "--epochs", 1)
+    run = tmp_path / "runs" / RUN
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    for option, path in (("--resume", run), ("--config", run / "run.toml")):
+        result = cli("train", option, path, "--device", "cpu", "--runs-dir", tmp_path / "others")
+        assert result.exit_code == 2
+        assert "names code to import as its network, 'acting:Net'. If you trust it, say --trust-code" in result.stderr
+    with pytest.raises(UsageError, match="trust_code=True"):
+        list(api.train(resume=run))
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert cli("train", "--resume", run, "--epochs", 2, "--device", "cpu", "--trust-code").exit_code == 0
+    assert cli("train", "acting:Net", "--resume", run, "--epochs", 3, "--device", "cpu").exit_code == 0

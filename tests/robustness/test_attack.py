@@ -147,6 +147,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"step_size": 0.0}, "--step-size 0: expected a number over 0"),
     ({"step_size": math.nan}, "--step-size nan"),
     ({"only": ("fgsm", "flip"), "step_size": 0.1}, "--step-size is for pgd, and only fgsm, flip would run"),
+    ({"only": ("fgsm",), "steps": 40}, "--steps is for pgd, and only fgsm would run"),
+    ({"only": ("fgsm",), "restarts": 4}, "--restarts is for pgd, and only fgsm would run"),
     ({"only": ("flip",), "epsilons": (0.1,)}, "--epsilon is for fgsm and pgd, and only flip would run"),
     ({"only": ("fooling",), "norms": ("l2",)}, "--norm is for fgsm and pgd, and only fooling would run"),
 ]

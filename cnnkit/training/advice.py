@@ -1,0 +1,48 @@
+"""What a user should know of a run before its first step and after its last one."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from cnnkit.recipe import Recipe
+from cnnkit.results import EpochRecord, LoadNote
+from cnnkit.training.averaging import on_warm_up
+from cnnkit.words import counted
+
+
+def notes_before(recipe: Recipe, steps: int, done: int | None) -> Iterator[LoadNote]:
+    """Yield what of a recipe has less of an effect than its options say.
+
+    Args:
+        recipe: of the run.
+        steps: in an epoch.
+        done: epochs of a run that is resumed; None for a new one.
+    """
+    if done is None and (warm_up := on_warm_up(recipe.ema, steps * recipe.epochs)):
+        yield LoadNote(warm_up)
+    # The rate of the last epoch is the first one, where the first fall would come after it.
+    if recipe.schedule == "step" and 0 < recipe.epochs <= recipe.decay_epochs:
+        yield LoadNote(
+            f"the step schedule keeps its rate: its first fall is after epoch {recipe.decay_epochs}, and there are "
+            f"{counted(recipe.epochs, 'epoch')}. Give fewer --decay-epochs",
+            warning=True,
+        )
+    if done is not None and done >= recipe.epochs:
+        yield LoadNote(
+            f"the run has {counted(done, 'epoch')}, and its recipe asks for {recipe.epochs}: nothing is left to train. "
+            f"--epochs {done + max(1, recipe.epochs)} goes on",
+            warning=True,
+        )
+
+
+def note_after(records: Sequence[EpochRecord], classes: int) -> str:
+    """Say that a network has learnt no more than to guess; "" where it has.
+
+    The loss of equal scores for all classes is the logarithm of their number, with smoothed and mixed labels too.
+    """
+    guessing = math.log(classes)
+    if not records or records[-1].dry_run or records[-1].train_loss < guessing:
+        return ""
+    return (
+        f"the training loss of the last epoch, {records[-1].train_loss:.4g}, is not below {guessing:.4g}, that of "
+        f"equal scores for all {classes} classes: try more --epochs, or another --learning-rate"
+    )

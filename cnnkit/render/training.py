@@ -281,5 +281,5 @@ class _Display:
         else:
             kept = "training had not begun, and nothing is left behind"
         if self.run and (Path(self.run) / "state.safetensors").is_file():
-            kept += f"; go on with: {resume_command(self.run)}"
+            kept += f"; go on with: {resume_command(Path(self.run))}"
         console.say(self.console, Text(f"stopped: {kept}", "yellow"))

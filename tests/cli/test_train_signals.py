@@ -63,7 +63,8 @@ def test_the_first_signal_saves_says_how_to_go_on_and_nothing_is_lost(
     run = tmp_path / "parts" / RUN
     assert (result.exit_code, result.stdout) == (CODES[number], "")
     assert result.stderr.splitlines()[-1] == (
-        f"stopped by {NAMES[number]} after {at.replace('{}', str(run))} Go on with: cnnkit train --resume {run}"
+        f"stopped by {NAMES[number]} after {at.replace('{}', str(run))} "
+        f"Go on with: cnnkit train acting:Net --resume {run}"
     )
     assert "Traceback" not in result.stderr
     assert (run / "best.safetensors").is_file()
@@ -83,7 +84,7 @@ def test_json_has_the_envelope_of_what_stopped_it_and_nothing_else(number: signa
     assert found["errors"][0]["message"].startswith(f"stopped by {NAMES[number]} after step 2 of epoch 2. ")
     run = found["data"].pop("run")
     assert found["data"] == {"epochs": 1, "steps": 2, "best_epoch": 1}
-    assert found["errors"][0]["message"].endswith(f"Go on with: cnnkit train --resume {run}")
+    assert found["errors"][0]["message"].endswith(f"Go on with: cnnkit train acting:Net --resume {run}")
 
 
 @both
@@ -95,7 +96,7 @@ def test_the_second_signal_leaves_at_once_and_the_last_state_counts(
     run = tmp_path / "parts" / RUN
     assert (result.exit_code, result.stdout) == (CODES[number], "")
     assert result.stderr.splitlines()[-1] == (
-        f"stopped: the best so far, epoch 1 (100%), is in {run}; go on with: cnnkit train --resume {run}"
+        f"stopped: the best so far, epoch 1 (100%), is in {run}; go on with: cnnkit train acting:Net --resume {run}"
     )
     again = train("parts", "--resume", run)
     assert "going on after epoch 1\n" in again.stderr

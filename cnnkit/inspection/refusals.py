@@ -52,7 +52,7 @@ def told(summary: ModelSummary) -> str:
     # Height and width alone, where the channels are right.
     start = 1 if len(fits) == 3 and fits[0] == given[0][0] else 0
     wanted, had = sizes(fits[start:]), sizes(given[0][start:])
-    return f"{where} {failure.reason}: the input would have to be {wanted}, and it is {had}."
+    return f"{where} {failure.reason}: the input would have to be {wanted}, it is {had}."
 
 
 def fitting_input(attempt: Callable[[Shape], Trace], first: Trace, shape: Shape, own: Shape | None) -> Shape | None:

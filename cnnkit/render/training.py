@@ -69,13 +69,21 @@ def show(
         raise
     if quiet or finished is None:
         return stopped
+    if finished.advice:
+        console.warning(finished.advice)
     if as_json:
         recipe = recipe.override({"input_shape": display.input_shape})
         about = {"classes": display.classes, "preparation": display.preparation, "skipped": display.skipped}
         rows = {"start": display.start, "epochs": records}
         envelope.write("train", {"recipe": recipe, "data": about, **rows, "result": finished})
-        return None
-    out, images = console.out(), display.images
+    else:
+        _result(finished, display.images)
+    return None
+
+
+def _result(finished: TrainingFinished, images: "_Images") -> None:
+    """Draw how well the best epoch does, and where it is."""
+    out = console.out()
     measured = images.validation if finished.best_epoch else finished.validation_images
     line = Text.assemble(
         ("dry run: ", "bold yellow") if finished.dry_run else "",
@@ -93,7 +101,6 @@ def show(
         line.append(f" (ended by --{finished.ended_by})")
     out.print(line)
     out.print(Text(str(finished.checkpoint)), soft_wrap=True)
-    return None
 
 
 def how_to_go_on(stopped: TrainingStopped, how: str) -> str:

@@ -148,6 +148,7 @@ class TrainingFinished:
     Attributes:
         validation_images, test_images: that the accuracies are of.
         notices: what the user was told of how the steps ran, in all parts of the run.
+        advice: what to change, where the network learnt no more than to guess; otherwise empty.
     """
 
     run: Path
@@ -161,6 +162,7 @@ class TrainingFinished:
     test_images: int = 0
     dry_run: bool = False
     notices: tuple[str, ...] = ()
+    advice: str = ""
 
 
 TrainingEvent = (

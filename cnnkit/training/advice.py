@@ -34,7 +34,7 @@ def notes_before(recipe: Recipe, steps: int, done: int | None) -> Iterator[LoadN
         )
 
 
-def note_after(records: Sequence[EpochRecord], classes: int) -> str:
+def advice_after(records: Sequence[EpochRecord], classes: int) -> str:
     """Say that a network has learnt no more than to guess; "" where it has.
 
     The loss of equal scores for all classes is the logarithm of their number, with smoothed and mixed labels too.

@@ -19,7 +19,7 @@ from cnnkit.results import (
 )
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
-from cnnkit.training.advice import note_after, notes_before
+from cnnkit.training.advice import advice_after, notes_before
 from cnnkit.training.batches import Batches
 from cnnkit.training.data import Split
 from cnnkit.training.describing import class_counts, preparation
@@ -87,8 +87,6 @@ class Engine:
             while (ended_by := self._ended_by()) is None:
                 yield from self._epoch()
             self.over = True
-            if unlearnt := note_after(self.at.records, len(self.data.classes)):
-                yield LoadNote(unlearnt, warning=True)
             yield self._finished(ended_by)
         except _StopWanted:
             self._save_state()
@@ -282,6 +280,7 @@ class Engine:
             test_images=images[1],
             dry_run=kept.dry_run,
             notices=tuple(self.at.notices),
+            advice=advice_after(self.at.records, len(self.data.classes)),
         )
 
     def _require_finite(self, loss: float, which: str) -> None:

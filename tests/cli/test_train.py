@@ -41,7 +41,7 @@ def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(
     assert rows[0].endswith(": 12 images to train, 4 to validate, 4 to test; cpu")
     assert rows[1] == "2 classes: dark (10), light (10)"
     assert rows[2] == "images: 12×10 RGB, as they are"
-    assert rows[3].startswith("sgd, learning rate 0.05, batch 60")
+    assert rows[3].startswith("sgd, learning rate 0.05, momentum 0.9, batch 60")
     assert rows[4] == "epoch  train loss  accuracy   val. loss  accuracy   images/s  seconds"
     assert [row.split()[0] for row in rows[5:]] == ["0", "1", "2"]
     assert rows[5].endswith("  before training, on 4 images")
@@ -73,7 +73,7 @@ def test_json_is_the_only_thing_on_standard_output(photos: Path, tmp_path: Path,
         "images_per_second", "is_best", "dry_run", "train_images",
     }  # fmt: skip
     assert set(found["data"]["result"]) == {
-        "run", "checkpoint", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",
+        "run", "checkpoint", "advice", "best_epoch", "validation_accuracy", "test_accuracy", "seconds", "ended_by",
         "validation_images", "test_images", "dry_run", "notices",
     }  # fmt: skip
     assert found["data"]["recipe"]["model"] == "softmax-regression"

@@ -157,7 +157,7 @@ if step == {step} and rank == 0:
         out, err = capfd.readouterr()
         assert (ended.exit_code, ended.output, out) == (code, "", "")
         assert err.splitlines()[-1].startswith(message)
-        assert err.endswith(f"Go on with: cnnkit train --resume {run}\n")
+        assert err.endswith(f"Go on with: cnnkit train acting:Net --resume {run}\n")
         assert not [text for text in ("Traceback", "broke", "death signal", "rror") if text in err]
         workers = set(map(int, (tmp_path / "pids").read_text().split()))
         assert len(workers) == 2

@@ -502,7 +502,7 @@ def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_pa
     run = tmp_path / f"{model.replace(':', '-')}-shapes-1"
     assert str(caught.value) == (
         "cpu has too little memory for batches of 16. What was saved before is whole; go on with: cnnkit train "
-        f"--resume {run} A new run with a smaller --batch-size needs less."
+        f"{model} --resume {run} A new run with a smaller --batch-size needs less."
     )
     assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 1
     assert networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1

@@ -18,8 +18,8 @@ from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
-from cnnkit.runtime.classifier import OnnxNetwork
-from cnnkit.runtime.foreign import check_card, open_onnx
+from cnnkit.runtime.classifier import Feed, OnnxNetwork
+from cnnkit.runtime.foreign.opening import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network
 from cnnkit.words import counted
@@ -94,8 +94,8 @@ class RefusedNetwork(OnnxNetwork):
     """A file that onnxruntime refuses to open: its parts can be looked at, but it does not run."""
 
     def __init__(self, model: onnx.ModelProto, card: ModelCard, error: OnnxError) -> None:
-        self.card, self.engine, self.batch, self.probabilities = card, "onnxruntime CPU", None, False
-        self.output, self.input, self._channels_last = "logits", model.graph.input[0].name, False
+        self.card, self.engine, self.batch, self.scores = card, "onnxruntime CPU", None, "logits"
+        self.output, self.input, self._feed = "logits", model.graph.input[0].name, Feed.of_card(card)
         self.error = error
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:

@@ -21,7 +21,8 @@ from cnnkit.errors import (
 )
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.classifier import Classifier, ImageSource
-from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 

@@ -9,7 +9,9 @@ from onnx import TensorProto, helper
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.runtime.foreign import IMAGENET_MEAN, IMAGENET_STD, ForeignOptions, open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.scaling import IMAGENET_MEAN, IMAGENET_STD
 from cnnkit.runtime.guard import graph_sha256
 
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)

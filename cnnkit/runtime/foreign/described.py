@@ -1,0 +1,102 @@
+"""What the metadata of an ONNX file says: the forms that Ultralytics, PaddleOCR and Hugging Face write."""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.card import CONTROL
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
+"""Keys of class names, in the order in which they are believed."""
+_SIZES = ("imgsz", "image_size", "input_size")
+_LONGEST = 1_000_000
+"""Characters of an entry that are read."""
+
+
+def metadata_of(model: "ModelProto") -> dict[str, str]:
+    """Return a file's metadata by key."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def names_in(metadata: Mapping[str, str], count: int) -> tuple[str, tuple[str, ...]] | None:
+    """Return the key and the names of so many classes, or None where the metadata does not name them."""
+    for key in _NAMES:
+        if key in metadata and (names := ordered(_parsed(metadata[key]), count)) is not None:
+            return key, names
+    return None
+
+
+def side_in(model: "ModelProto") -> tuple[int, int] | None:
+    """Return the height and width of an image that the metadata names, or None."""
+    metadata = metadata_of(model)
+    for key in _SIZES:
+        found = _parsed(metadata.get(key, ""))
+        if isinstance(found, int):
+            found = [found, found]
+        if isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(side, int) for side in found):
+            return found[0], found[1]
+    return None
+
+
+def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:
+    """Return class names in the order of their indices, from a list, or from a map in either direction.
+
+    Args:
+        found: a list of names, a map from index to name, from name to index, or from index to synset and name.
+        count: of the classes; None for any number.
+    """
+    if isinstance(found, Mapping):
+        found = _from_map(found)
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        return None
+    names = tuple(clean(name) for name in found)
+    return names if all(names) and count in {None, len(names)} else None
+
+
+def clean(name: str) -> str:
+    """Return a name without control characters and surrounding space."""
+    return CONTROL.sub(" ", name).strip()
+
+
+def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:
+    pairs: dict[int, Any] = {}
+    for key, value in found.items():
+        for index, name in ((key, value), (value, key)):
+            number = _index(index)
+            if number is not None and isinstance(name, str | list | tuple):
+                text = " ".join(map(str, name)) if isinstance(name, list | tuple) else name
+                # A map of numbers to numbers, as of digits, goes from the index to the name.
+                if pairs.setdefault(number, text) != text:
+                    return None
+                break
+        else:
+            return None
+    return [pairs[index] for index in range(len(pairs))] if pairs.keys() == set(range(len(pairs))) else None
+
+
+def _index(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return None
+
+
+def _parsed(text: str) -> Any:
+    """Return what an entry holds: JSON, a Python literal, or lines."""
+    if len(text) > _LONGEST:
+        return None
+    for read in _readers():
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return read(text)
+    return [line for line in text.splitlines() if line.strip()] or None
+
+
+def _readers() -> Iterator[Any]:
+    yield json.loads
+    yield ast.literal_eval

@@ -1,0 +1,183 @@
+"""Opening ONNX files as classifiers: ours by their cards, and those of others by what they show."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from cnnkit.card import ModelCard
+from cnnkit.errors import OnnxError, UsageError
+from cnnkit.runtime import shapes
+from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
+from cnnkit.runtime.foreign import scaling, scores
+from cnnkit.runtime.foreign.described import metadata_of
+from cnnkit.runtime.foreign.labels import class_names
+from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.signature import Signature
+from cnnkit.runtime.providers import ProviderOptions
+from cnnkit.runtime.session import Session, open_session
+from cnnkit.words import counted
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.guard import Checked
+
+
+def open_onnx(
+    model: Path | bytes,
+    name: str,
+    *,
+    device: str = "auto",
+    options: ForeignOptions | None = None,
+    provider: ProviderOptions | None = None,
+    verified: bool = False,
+) -> Classifier:
+    """Open an ONNX file, ours or anybody's, as a classifier.
+
+    Args:
+        model: the file, or its content.
+        name: what to call it in errors.
+        device: as in `cnnkit.runtime.session.open_session`.
+        options: how to use a file without a card.
+        provider: how its session runs; None for what its card holds for this hardware, else the default.
+        verified: its hash is that of the zoo.
+
+    Raises:
+        OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
+        CheckpointError: a card that is damaged, or of another graph.
+        DeviceError: the device cannot be used here.
+        DataError: labels that cannot be read, or not one for each class.
+        UsageError: options that contradict the file or its card.
+    """
+    options = options or ForeignOptions()
+    if verified:
+        session = open_session(model, name, device=device, options=provider)
+        card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
+        checked = None
+    else:
+        # Checking takes the onnx library, whose import a single prediction feels.
+        from cnnkit.runtime import guard
+
+        checked, card = guard.check_with_card(model, name, shape=options.input_shape)
+        if card is None and checked.signature is None:
+            raise OnnxError(f"{name}: {checked.obstacle}")
+        session = open_session(checked.source, name, device=device, options=provider)
+    if card is not None:
+        if options:
+            raise UsageError(
+                f"{name} carries a model card that says its labels and preprocessing; leave out {options.listed}."
+            )
+        check_card(session, card, name)
+        return Classifier(OnnxNetwork(session, card), name)
+    if checked is None or checked.signature is None:
+        raise OnnxError(f"{name} carries no model card.")
+    return _foreign(session, checked, checked.signature, name, options)
+
+
+def check_card(session: ort.InferenceSession, card: ModelCard, name: str) -> None:
+    """Make sure that a file takes and gives what its card says.
+
+    Raises:
+        OnnxError: it does not.
+    """
+    inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
+    form = card.preprocessing
+    expected = list(form.input_shape) if card.raw_input else list(form.shape)
+    classes = outputs["logits"].shape[-1] if "logits" in outputs else None
+    kind = "tensor(float)" if card.raw_input else "tensor(uint8)"
+    fits = len(inputs) == 1 and inputs[0].type == kind and list(inputs[0].shape[1:]) == expected
+    if not fits or classes != len(card.labels):
+        raise OnnxError(f"{name} does not match its model card: the input or the number of classes differs.")
+
+
+def _foreign(
+    session: Session, checked: "Checked", signature: Signature, name: str, options: ForeignOptions
+) -> Classifier:
+    """Open a file without a card."""
+    preset = scaling.preprocessing_of(signature, options)
+    feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
+    bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
+    output, given = _tried(OnnxNetwork(session, bare, feed=feed), name)
+    reading = _reading(checked, output, given, options, name)
+    count = 2 if given.shape[1] == 1 else given.shape[1]
+    known = class_names(count, options.labels, metadata_of(checked.model), name)
+    card = replace(
+        bare,
+        labels=known.labels,
+        synsets=known.synsets,
+        independent=scores.is_independent(reading.kind, given.shape[1]),
+    )
+    network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind)
+    assumed = [
+        f"input {signature.name}: {signature.dtype} {shapes.listed(signature.declared)}, layout {signature.layout}",
+        *signature.guesses,
+        *preset.said,
+        known.source,
+        f"output {output}: {_in_words(reading, given.shape[1])}",
+    ]
+    return Classifier(network, name, assumptions=assumed)
+
+
+def _tried(network: OnnxNetwork, name: str) -> tuple[str, NDArray[np.float64]]:
+    """Return the output that has the scores, and those of a few very different images, float64 [N, classes].
+
+    Raises:
+        OnnxError: the network fails, or no output has a score for each class.
+    """
+    images = scores.tried_images(network.card.preprocessing.shape)
+    inputs = network.feed(images)[network.input]
+    outputs = [output.name for output in network.session.get_outputs()]
+    ordered = sorted(outputs, key=lambda each: each != "logits")
+    found = {}
+    for output, values in zip(ordered, network.run(inputs, ordered), strict=True):
+        found[output] = values.shape
+        flat = values.reshape(len(images), -1) if values.dtype.kind == "f" else np.empty((0, 0))
+        if flat.size and (values.ndim <= 2 or max(values.shape[1:]) == flat.shape[1]):
+            if not np.isfinite(flat).all():
+                raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
+            return output, flat.astype(np.float64)
+    listed = "; ".join(f"{output} {list(shape)}" for output, shape in found.items())
+    raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.")
+
+
+def _reading(
+    checked: "Checked",
+    output: str,
+    given: NDArray[np.float64],
+    options: ForeignOptions,
+    name: str,
+) -> scores.Reading:
+    """Find out what the scores are: by the user, by the graph, or by their values."""
+    if options.scores is not None:
+        reading = scores.Reading(options.scores)
+    else:
+        last = scores.last_operation(shapes.inlined(checked.model).graph, output)
+        reading = scores.shown_by(last) or scores.guessed(given)
+        if given.shape[1] == 1 and reading.kind != "sigmoid":
+            raise OnnxError(
+                f"{name} gives one number for an image, which no Sigmoid made: it may be a score of two classes, or "
+                "a quantity. If it is the logit of a class, say so: --scores sigmoid-logits."
+            )
+    if given.shape[1] == 1 and reading.kind in {"softmax", "logits"}:
+        raise UsageError(f"--scores {reading.kind}: {name} gives one number for an image; expected sigmoid or "
+                         "sigmoid-logits.")  # fmt: skip
+    scores.require_read(given, reading.kind, name)
+    return reading
+
+
+def _in_words(reading: scores.Reading, count: int) -> str:
+    classes = counted(count, "class", "classes")
+    kind = {
+        "logits": f"logits of {classes}",
+        "softmax": f"probabilities of {classes}",
+        "sigmoid": f"independent probabilities (sigmoid) of {classes}, which need not sum to 1",
+        "sigmoid-logits": f"logits of independent probabilities of {classes}, which need not sum to 1",
+    }[reading.kind]
+    if count == 1:
+        before = "" if reading.kind == "sigmoid" else "the logit of "
+        kind = f"{before}one probability (sigmoid), that of the second of two classes"
+    if not reading.because:
+        return kind
+    return f"{kind}: {reading.because}" if reading.certain else f"{kind}, a guess: {reading.because}"

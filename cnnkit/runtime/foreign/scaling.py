@@ -1,0 +1,155 @@
+"""How pixels are scaled for an ONNX file without a card: as the user says, or as its first operations show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+
+from cnnkit.errors import UsageError
+from cnnkit.images import Preprocessing
+from cnnkit.runtime.foreign.entry import Entry
+from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
+from cnnkit.runtime.foreign.signature import Signature
+from cnnkit.words import counted
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Units in which a value of 0 to 255 is written: x / 255 = (x' - low) * factor.
+_UNITS: Mapping[Pixels, tuple[float, float]] = {"unit": (0.0, 1.0), "byte": (0.0, 1 / 255), "signed": (-1.0, 0.5)}
+_IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 to 255", "signed": "scaled to [-1, 1]"}
+
+_DIVIDED = 0.05
+"""A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
+_MEANS = {
+    "unit": np.array(IMAGENET_MEAN), "byte": 255 * np.array(IMAGENET_MEAN),
+    "caffe": np.array([123.675, 116.779, 103.939]),
+}  # fmt: skip
+"""Of ImageNet's red, green and blue, as they are written in graphs."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How images get to the network.
+
+    Attributes:
+        preprocessing: their size and scale.
+        channel_order: in which the network takes the colours.
+        said: what was assumed, in words.
+    """
+
+    preprocessing: Preprocessing
+    channel_order: Order
+    said: tuple[str, ...]
+
+
+def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
+    """Return how images get to a network: as the user says, and for what they leave open as the graph shows it.
+
+    Raises:
+        UsageError: options that contradict each other or the network.
+    """
+    channels, entry = signature.channels, signature.entry
+    said: list[str] = []
+    pixels, because = _pixels(signature, options)
+    order = options.channel_order or _order(entry)
+    if options.channel_order is not None and channels != 3:
+        raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
+    _check_values(signature, options)
+    form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
+                         (1.0,) * channels)  # fmt: skip
+    mean, std = options.mean, options.std
+    if options.preprocess == "imagenet":
+        form = replace(form, fit="cover", crop=0.875)
+        if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
+            form = replace(form, crop=1.0, resize=round(form.height * 8 / 7))
+        own = entry.scales or signature.dtype == "uint8"
+        mean, std = (mean, std) if own else (mean or IMAGENET_MEAN, std or IMAGENET_STD)
+        normalised = "; the network normalises by itself" if own else ", mean and deviation"
+        said.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
+    if signature.dtype == "uint8":
+        said.append("pixels from 0 to 255, as whole numbers")
+    else:
+        low, factor = _UNITS[pixels]
+        zeros, ones = (0.0,) * channels, (1.0,) * channels
+        # Values come in the order of the network, the card has them in that of the pixels.
+        mean, std = (values[::-1] if order == "bgr" else values for values in (mean or zeros, std or ones))
+        form = replace(
+            form,
+            mean=tuple((value - low) * factor for value in mean),
+            std=tuple(value * factor for value in std),
+        )
+        said.append(f"pixels {_IN_WORDS[pixels]}{_normalised(options, entry)}{because}")
+    if order == "bgr":
+        said.append(
+            "blue, green, red (BGR)" + ("" if options.channel_order else ": the graph subtracts their means so")
+        )
+    return Scaling(form, order, tuple(said))
+
+
+def _pixels(signature: Signature, options: ForeignOptions) -> tuple[Pixels, str]:
+    """Return what pixels are scaled to, and how that is known where the user does not say it."""
+    if signature.dtype == "uint8":
+        if options.pixels not in {None, "byte"}:
+            raise UsageError(f"--pixels {options.pixels}: this network takes whole numbers, uint8, from 0 to 255.")
+        return "byte", ""
+    if options.pixels is not None:
+        return options.pixels, ""
+    shown, how = _shown(signature.entry)
+    if options.preprocess is not None and not shown:
+        return "unit", ""
+    if shown:
+        return shown, f": {how}"
+    given = options.mean is not None or options.std is not None or options.preprocess is not None
+    return "unit", "" if given else ", a guess: see --pixels, --mean, --std and --preprocess"
+
+
+def _shown(entry: Entry) -> tuple[Pixels | None, str]:
+    """Return what a graph takes by what it does to its input first."""
+    if entry.scale is None or entry.shift is None:
+        return ("byte", "the graph normalises each image by itself") if entry.normalises else (None, "")
+    scale, middle = float(np.abs(entry.scale).mean()), entry.middle
+    if scale < _DIVIDED:
+        return "byte", f"the graph multiplies them by {scale:.2g} itself"
+    if middle is not None and float(middle.mean()) > 10:
+        return "byte", "the graph subtracts their mean itself"
+    return "unit", "the graph scales them further itself"
+
+
+def _order(entry: Entry) -> Order:
+    """Return the order of the colours that a graph shows by the means that it subtracts."""
+    middle = entry.middle
+    if middle is not None and len(middle) == 3:
+        for known in _MEANS.values():
+            if np.allclose(middle, known[::-1], rtol=0.02) and not np.allclose(middle, known, rtol=0.02):
+                return "bgr"
+    return "rgb"
+
+
+def _normalised(options: ForeignOptions, entry: Entry) -> str:
+    if options.preprocess is not None:
+        return ""
+    if options.mean is None and options.std is None:
+        return "" if entry.scales else ", not normalised"
+    parts = [f"{name} {'as given' if value is not None else default}" for name, value, default in
+             (("mean", options.mean, "0"), ("std", options.std, "1"))]  # fmt: skip
+    return f", {', '.join(parts)}"
+
+
+def _check_values(signature: Signature, options: ForeignOptions) -> None:
+    channels = signature.channels
+    if options.preprocess == "imagenet" and channels != 3:
+        raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
+    for option, given in (("--mean", options.mean), ("--std", options.std)):
+        if given is None:
+            continue
+        if signature.dtype == "uint8" or len(given) != channels:
+            raise UsageError(
+                f"{option} needs {counted(channels, 'value')} and a network of floats; got {len(given)} for "
+                f"{signature.dtype}."
+            )
+        if not all(map(isfinite, given)):
+            raise UsageError(f"{option} needs finite numbers; got {given}.")
+    if options.std is not None and min(options.std) <= 0:
+        raise UsageError("--std must be positive.")

@@ -1,5 +1,6 @@
 """Exporting networks, and proving that the file is the network."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,23 @@ def verify(
     )
 
 
+def _require_card(ref: str) -> None:
+    """Refuse a file that does not say which network it is, before PyTorch is imported, which takes seconds."""
+    reference = registry.resolve(ref)
+    if reference.kind != "onnx" or reference.path is None:
+        return
+    from cnnkit.runtime import guard
+
+    with suppress(guard.UnsizedError):  # the comparison may find the reason
+        guard.require_card(guard.check(reference.path, ref), ref)
+
+
 def verification_steps(
     ref: str | Path, *, against: str | Path | None = None, data_dir: str | Path | None = None, **options: Any
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]":
     """Do what `verify` does, and yield how far the loading of the images and their comparison is."""
+    if against is None:
+        _require_card(str(ref))
     from cnnkit.exporting import verification
 
     named = None if against is None else str(against)

@@ -36,6 +36,7 @@ class OnnxFile:
         card: None for a file that is not ours.
         device: that it runs on, `CPU`, `CUDA` or `TensorRT`.
         gpu: index of the GPU; empty for the CPU.
+        scales: it has no card, and normalises its input by itself.
     """
 
     name: str
@@ -45,6 +46,7 @@ class OnnxFile:
     network: OnnxNetwork
     device: str
     gpu: str
+    scales: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ def open_file(ref: str, device: str) -> OnnxFile:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
         content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()
+        entry = checked.signature.entry if checked.signature is not None else None
+        scales = entry is not None and (entry.scales or entry.normalises)
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
-        path, name = None, zoo.entry(ref).name
+        path, name, scales = None, zoo.entry(ref).name, False
         content = zoo.read(name, "model.onnx")
     else:
         raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
@@ -87,7 +91,7 @@ def open_file(ref: str, device: str) -> OnnxFile:
     opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
-    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu)
+    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu, scales)
 
 
 class RefusedNetwork(OnnxNetwork):
@@ -124,10 +128,7 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
     if against is not None:
         return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
-        raise CheckpointError(
-            f"{file.name} carries no model card that says which network it is. Name the PyTorch network to compare it "
-            f"with: cnnkit verify {file.name} --against RUN"
-        )
+        raise CheckpointError(f"{file.name} carries no model card; say with --against what to compare it with.")
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:
@@ -193,5 +194,8 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
         )
     if file.card is None:
         # A file from elsewhere that does not normalise is used as its network asks for.
-        network.card = replace(own, preprocessing=other.preprocessing)
+        form = other.preprocessing
+        if file.scales:
+            form = replace(form, mean=own.preprocessing.mean, std=own.preprocessing.std)
+        network.card = replace(own, preprocessing=form)
     return network

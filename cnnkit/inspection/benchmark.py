@@ -13,7 +13,7 @@ from cnnkit.runtime import benchmark, contenders
 from cnnkit.runtime.timing import check_seconds
 
 if TYPE_CHECKING:
-    from cnnkit.runtime.foreign.signature import Signature
+    from cnnkit.runtime.guard import Checked
 
 
 def benchmark_steps(
@@ -39,8 +39,9 @@ def benchmark_steps(
     check_seconds(seconds)
     targets, notes = [], []
     for name in names:
-        model, signature, made = _onnx_of(name, shape, trust_code=trust_code)
-        targets.append(contenders.examine(name, model, devices, signature))
+        model, checked, made = _onnx_of(name, shape, trust_code=trust_code)
+        known = (checked.signature, checked.obstacle) if checked is not None else (None, "")
+        targets.append(contenders.examine(name, model, devices, *known))
         notes += [*made, *targets[-1].assumptions]
     sizes = benchmark.choose_batches(batches, targets)
     racing = [one for target in targets for one in contenders.onnx_contenders(target, counts)]
@@ -60,8 +61,8 @@ def benchmark_steps(
 
 def _onnx_of(
     ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool
-) -> "tuple[Path | bytes, Signature | None, tuple[str, ...]]":
-    """Return the ONNX file of a reference, made now where there is none, what it takes, and what was done."""
+) -> "tuple[Path | bytes, Checked | None, tuple[str, ...]]":
+    """Return the ONNX file of a reference, made now where there is none, what is known of it, and what was done."""
     reference = registry.resolve(ref)
     in_zoo = reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref))
     if shape is not None and in_zoo:
@@ -72,7 +73,7 @@ def _onnx_of(
         from cnnkit.runtime import guard  # takes the onnx library
 
         checked, _ = guard.check_with_card(reference.path, ref, shape=shape)
-        return checked.source, checked.signature, ()
+        return checked.source, checked, ()
     from cnnkit.exporting.onnx import export_onnx
 
     with TemporaryDirectory() as folder:

@@ -63,7 +63,7 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
     signature = checked.signature
     if signature is None:
         sizes = {
-            value.name: _size(value.name, shapes.dimensions(value), name, batch)
+            value.name: _size(checked, shapes.dimensions(value), name, batch)
             for value in shapes.real_inputs(model.graph)
         }
     else:
@@ -123,12 +123,12 @@ def _batch(name: str, dims: tuple[int | str, ...], batch: int) -> int:
     return dims[0]
 
 
-def _size(key: str, dims: tuple[int | str, ...], name: str, batch: int) -> shapes.Shape:
+def _size(checked: Checked, dims: tuple[int | str, ...], name: str, batch: int) -> shapes.Shape:
     """Return the size of an input that takes no images, of which only the batch may be open."""
     rest = dims[1:]
     if not all(isinstance(size, int) for size in rest):
         open_ones = ", ".join(str(size) for size in rest if not isinstance(size, int))
-        raise OnnxError(f"{name} takes {key} {shapes.listed(dims)}, which are no images: its size {open_ones} is open.")
+        raise OnnxError(f"{name}: {checked.obstacle} Its open size {open_ones} cannot be guessed.")
     return (_batch(name, dims, batch), *(int(size) for size in rest)) if dims else ()
 
 

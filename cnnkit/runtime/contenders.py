@@ -120,7 +120,9 @@ def cores() -> int:
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
-def examine(name: str, model: Path | bytes, devices: Sequence[str], signature: Signature | None = None) -> Target:
+def examine(
+    name: str, model: Path | bytes, devices: Sequence[str], signature: Signature | None = None, obstacle: str = ""
+) -> Target:
     """Open an ONNX file on each device, before anything is measured, and find out what it takes.
 
     Args:
@@ -128,6 +130,7 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str], signature: S
         model: the file or its content.
         devices: as `open_session` takes them; two that turn out to be the same are one.
         signature: of the images that it takes; None for other kinds of input, and for files of ours.
+        obstacle: why it takes no pictures, for the error where its input is none that can be measured either.
 
     Raises:
         OnnxError: not a file that onnxruntime can run, or not with one input of a batch.
@@ -145,14 +148,16 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str], signature: S
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) < 2 or inputs[0].type not in _TYPES:
         taken = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
-        raise OnnxError(f"{name} takes {taken}; expected one input of numbers, with the batch as its first dimension.")
+        reason = obstacle or f"it takes {taken}."
+        raise OnnxError(f"{name}: {reason} Expected one input of numbers, with the batch as its first dimension.")
     batch, *rest = inputs[0].shape
     assumed: list[str] = []
     if signature is not None:
         rest = list(signature.shape)
         assumed += (f"{name}: {guess}" for guess in signature.guesses)
     if not all(isinstance(side, int) and side > 0 for side in rest):
-        raise OnnxError(f"{name} takes {inputs[0].shape}; only the batch, or height and width of images, may be open.")
+        reason = obstacle or f"it takes {inputs[0].shape}."
+        raise OnnxError(f"{name}: {reason} Only the batch, or height and width of images, may be open.")
     return Target(
         name,
         model,

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.card import ModelCard
+from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
@@ -56,8 +56,8 @@ class Checked:
     Attributes:
         model: what it holds, without external data.
         source: what to open: its bytes as they were checked, or its path where data lies beside it.
-        signature: of the images that it takes; None where it is no classifier of images.
-        obstacle: why it is none; empty where it is one.
+        signature: of the images that it takes; None where it takes none.
+        obstacle: why it takes no pictures; empty where it does.
     """
 
     model: "ModelProto"
@@ -109,11 +109,14 @@ def check(file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None =
 def _signature(model: "ModelProto", shape: tuple[int, int, int] | None) -> "tuple[Signature | None, str]":
     """Return what a file takes, or why it takes no images: a graph of another kind can be looked at all the same."""
     try:
-        return signature_of(model, shape), ""
+        signature = signature_of(model, shape)
     except OpenSizeError:
         raise
     except OnnxError as error:
+        if shape is not None:  # which would have no effect
+            raise
         return None, str(error)
+    return signature, signature.obstacle
 
 
 def _name_open_sizes(model: "ModelProto") -> bool:
@@ -150,6 +153,23 @@ def check_with_card(
     if card is not None:
         require_unchanged(checked.model, card.graph_sha256, name)
     return checked, card
+
+
+def require_card(checked: Checked, name: str) -> None:
+    """Make sure that a file says which network it is.
+
+    Raises:
+        OnnxError: it takes no pictures either.
+        CheckpointError: it has no model card.
+    """
+    if CARD_KEY in checked.metadata:
+        return
+    if checked.obstacle:
+        raise OnnxError(f"{name}: {checked.obstacle}")
+    raise CheckpointError(
+        f"{name} carries no model card that says which network it is. Name the PyTorch network to compare it with: "
+        f"cnnkit verify {name} --against RUN"
+    )
 
 
 def require_unchanged(model: "ModelProto", expected: str, name: str) -> None:

@@ -2,11 +2,13 @@
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import CONTROL
+from cnnkit.images import MAX_SIDE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,10 +38,11 @@ def side_in(model: "ModelProto") -> tuple[int, int] | None:
     metadata = metadata_of(model)
     for key in _SIZES:
         found = _parsed(metadata.get(key, ""))
-        if isinstance(found, int):
+        if not isinstance(found, list | tuple):
             found = [found, found]
-        if isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(side, int) for side in found):
-            return found[0], found[1]
+        sides = [_index(side) for side in found]
+        if len(sides) == 2 and all(side is not None and 0 < side <= MAX_SIDE for side in sides):
+            return sides[0] or 0, sides[1] or 0
     return None
 
 
@@ -82,7 +85,7 @@ def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:
 def _index(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return None
 
@@ -91,12 +94,8 @@ def _parsed(text: str) -> Any:
     """Return what an entry holds: JSON, a Python literal, or lines."""
     if len(text) > _LONGEST:
         return None
-    for read in _readers():
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about what is written in the text
             return read(text)
     return [line for line in text.splitlines() if line.strip()] or None
-
-
-def _readers() -> Iterator[Any]:
-    yield json.loads
-    yield ast.literal_eval

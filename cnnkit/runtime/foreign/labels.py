@@ -12,7 +12,7 @@ from cnnkit.errors import DataError
 from cnnkit.runtime.foreign.described import clean, names_in, ordered
 from cnnkit.words import counted
 
-_NUMBERED = re.compile(r"(\d+)(?:\s*[:,;\t=]\s*|\s+)(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;\t=]\s*|\s+)(\S.*)")
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
 _LARGEST = 10_000_000
 """Bytes of a file of labels."""
@@ -58,6 +58,15 @@ def class_names(count: int, file: Path | None, metadata: Mapping[str, str], name
         key, names = known
         return _named(names, f"labels of the file's metadata ({key})")
     return ClassNames(tuple(map(str, range(count))), (), "no labels given: classes are numbered")
+
+
+def is_named(count: int, file: Path | None, metadata: Mapping[str, str]) -> bool:
+    """Whether there are names for so many classes, by the file of labels, or else by the metadata.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return len(_read(file)[0]) == count if file is not None else names_in(metadata, count) is not None
 
 
 def _read(file: Path) -> tuple[tuple[str, ...], str]:

@@ -14,7 +14,7 @@ from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores
 from cnnkit.runtime.foreign.described import metadata_of
-from cnnkit.runtime.foreign.labels import class_names
+from cnnkit.runtime.foreign.labels import class_names, is_named
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.providers import ProviderOptions
@@ -22,7 +22,11 @@ from cnnkit.runtime.session import Session, open_session
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
+    from onnx import GraphProto
+
     from cnnkit.runtime.guard import Checked
+
+_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 
 def open_onnx(
@@ -61,7 +65,7 @@ def open_onnx(
         from cnnkit.runtime import guard
 
         checked, card = guard.check_with_card(model, name, shape=options.input_shape)
-        if card is None and checked.signature is None:
+        if card is None and checked.obstacle:
             raise OnnxError(f"{name}: {checked.obstacle}")
         session = open_session(checked.source, name, device=device, options=provider)
     if card is not None:
@@ -99,8 +103,9 @@ def _foreign(
     preset = scaling.preprocessing_of(signature, options)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
-    output, given = _tried(OnnxNetwork(session, bare, feed=feed), name)
-    reading = _reading(checked, output, given, options, name)
+    graph = shapes.inlined(checked.model).graph
+    output, given, others = _chosen(_tried(OnnxNetwork(session, bare, feed=feed), name), graph, checked, options)
+    reading = _reading(graph, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
     known = class_names(count, options.labels, metadata_of(checked.model), name)
     card = replace(
@@ -115,35 +120,63 @@ def _foreign(
         *signature.guesses,
         *preset.said,
         known.source,
-        f"output {output}: {_in_words(reading, given.shape[1])}",
+        f"output {output}{others}: {_in_words(reading, given.shape[1])}",
     ]
     return Classifier(network, name, assumptions=assumed)
 
 
-def _tried(network: OnnxNetwork, name: str) -> tuple[str, NDArray[np.float64]]:
-    """Return the output that has the scores, and those of a few very different images, float64 [N, classes].
+def _tried(network: OnnxNetwork, name: str) -> dict[str, NDArray[np.float64]]:
+    """Return the outputs that may be scores, with those of a few very different images, float64 [N, classes].
 
     Raises:
         OnnxError: the network fails, or no output has a score for each class.
     """
     images = scores.tried_images(network.card.preprocessing.shape)
     inputs = network.feed(images)[network.input]
-    outputs = [output.name for output in network.session.get_outputs()]
-    ordered = sorted(outputs, key=lambda each: each != "logits")
-    found = {}
-    for output, values in zip(ordered, network.run(inputs, ordered), strict=True):
-        found[output] = values.shape
-        flat = values.reshape(len(images), -1) if values.dtype.kind == "f" else np.empty((0, 0))
+    outputs = [each.name for each in network.session.get_outputs() if each.type in _FLOATS]
+    found, given, failed = {}, [], None
+    for output in outputs:
+        try:
+            (values,) = network.run(inputs, [output])
+        except OnnxError as error:  # an output that is not of the batch does not make the others worse
+            failed = error
+            continue
+        given.append(f"{output} {list(values.shape)}")
+        flat = values.reshape(len(images), -1)
         if flat.size and (values.ndim <= 2 or max(values.shape[1:]) == flat.shape[1]):
-            if not np.isfinite(flat).all():
-                raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
-            return output, flat.astype(np.float64)
-    listed = "; ".join(f"{output} {list(shape)}" for output, shape in found.items())
-    raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.")
+            found[output] = flat.astype(np.float64)
+    if not found and failed is not None:
+        raise failed
+    if not found:
+        listed = "; ".join(given) or "no floats"
+        raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.")
+    if not all(np.isfinite(flat).all() for flat in found.values()):
+        raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
+    return found
+
+
+def _chosen(
+    found: dict[str, NDArray[np.float64]], graph: "GraphProto", checked: "Checked", options: ForeignOptions
+) -> tuple[str, NDArray[np.float64], str]:
+    """Return the output that has the scores, these, and what else it was chosen from, in words.
+
+    Features often come beside scores: names for so many classes tell them apart, and the activation.
+    """
+
+    def unlike(output: str) -> tuple[bool, ...]:
+        count = found[output].shape[1]
+        named = is_named(max(2, count), options.labels, metadata_of(checked.model))
+        last = scores.last_operation(graph, output)
+        activated = last is not None and last.op_type in {"Softmax", "Sigmoid", "LogSoftmax"}
+        return not named, output != "logits", not activated
+
+    output = min(found, key=unlike) if len(found) > 1 else next(iter(found))
+    others = [f"{each} [{values.shape[1]}]" for each, values in found.items() if each != output]
+    return output, found[output], f", chosen although there are {', '.join(others)}" if others else ""
 
 
 def _reading(
-    checked: "Checked",
+    graph: "GraphProto",
     output: str,
     given: NDArray[np.float64],
     options: ForeignOptions,
@@ -153,12 +186,12 @@ def _reading(
     if options.scores is not None:
         reading = scores.Reading(options.scores)
     else:
-        last = scores.last_operation(shapes.inlined(checked.model).graph, output)
-        reading = scores.shown_by(last) or scores.guessed(given)
-        if given.shape[1] == 1 and reading.kind != "sigmoid":
+        reading = scores.shown_by(scores.last_operation(graph, output)) or scores.guessed(given)
+        if given.shape[1] == 1 and not (reading.kind == "sigmoid" and reading.certain):
             raise OnnxError(
                 f"{name} gives one number for an image, which no Sigmoid made: it may be a score of two classes, or "
-                "a quantity. If it is the logit of a class, say so: --scores sigmoid-logits."
+                "a quantity. If it is the probability of the second class, say so: --scores sigmoid; if it is the "
+                "logit of that: --scores sigmoid-logits."
             )
     if given.shape[1] == 1 and reading.kind in {"softmax", "logits"}:
         raise UsageError(f"--scores {reading.kind}: {name} gives one number for an image; expected sigmoid or "

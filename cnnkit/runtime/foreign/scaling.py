@@ -114,6 +114,8 @@ def _shown(entry: Entry) -> tuple[Pixels | None, str]:
         return "byte", f"the graph multiplies them by {scale:.2g} itself"
     if middle is not None and float(middle.mean()) > 10:
         return "byte", "the graph subtracts their mean itself"
+    if middle is not None and np.allclose(middle, -1, atol=0.02):
+        return "signed", "the graph adds 1 to them itself"
     return "unit", "the graph scales them further itself"
 
 

@@ -5,6 +5,7 @@ that they agree.
 """
 
 import re
+from contextlib import suppress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt
@@ -63,6 +64,14 @@ class Signature:
     guesses: tuple[str, ...] = ()
 
     @property
+    def obstacle(self) -> str:
+        """Why pictures cannot be given to it; empty where they can."""
+        if self.channels in {1, 3}:
+            return ""
+        declared = shapes.listed(self.declared)
+        return f"it takes {declared}, images of {self.channels} channels; expected 1 (grey) or 3 (colour)."
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Of an image as the file takes it, without the batch."""
         sides = self.height, self.width
@@ -118,6 +127,20 @@ class _Resolving:
 
     def resolved(self) -> Signature:
         last = self._channels_last()
+        return self._either() if last is None else self._with(last)
+
+    def _either(self) -> Signature:
+        """Where nothing shows the layout, take the one that fits the layers; where both do, the usual one."""
+        usual = self._dtype == "uint8"
+        for last in (usual, not usual):
+            self._guesses = [f"layout {'NHWC' if last else 'NCHW'}: nothing in the file shows it"]
+            with suppress(OpenSizeError):
+                found = self._with(last)
+                if self._takes(found.channels, found.height, found.width, last):
+                    return found
+        return self._with(usual)
+
+    def _with(self, last: bool) -> Signature:
         channels = self._channels(3 if last else 1)
         height, width = self._sides(channels, last)
         batch = self._declared[0]
@@ -126,11 +149,14 @@ class _Resolving:
             batch if isinstance(batch, int) else None, self._entry, tuple(self._guesses),
         )  # fmt: skip
 
-    def _channels_last(self) -> bool:
-        """Tell the layout by the first weights, the sizes, the names of dimensions, or the kind of numbers."""
+    def _channels_last(self) -> bool | None:
+        """Tell the layout by the first weights, the sizes, or the names of dimensions; None where they do not."""
         first, last = self._declared[1], self._declared[3]
         if self._entry.channel_axis in {1, 3}:
             return self._entry.channel_axis == 3
+        few = [isinstance(each, int) and each <= 4 for each in (first, last)]
+        if isinstance(first, int) != isinstance(last, int) and any(few):
+            return few[1]
         may_be_first = not isinstance(first, int) or first in {1, 3}
         may_be_last = not isinstance(last, int) or last in {1, 3}
         if may_be_first != may_be_last:
@@ -143,9 +169,7 @@ class _Resolving:
         named = [isinstance(each, str) and _CHANNELS.search(each) is not None for each in (first, last)]
         if named[0] != named[1]:
             return named[1]
-        guessed = self._dtype == "uint8"
-        self._guesses.append(f"layout {'NHWC' if guessed else 'NCHW'}: nothing in the file shows it")
-        return guessed
+        return None
 
     def _channels(self, axis: int) -> int:
         declared, shown, wanted = self._declared[axis], self._entry.channels, self._wanted and self._wanted[0]
@@ -156,11 +180,6 @@ class _Resolving:
         found = declared if isinstance(declared, int) else shown
         if found is None and self._entry.features is not None:
             found = next(iter(self._fitting_features()), (None,))[0]
-        if found is not None and found not in {1, 3}:
-            raise OnnxError(
-                f"it takes {shapes.listed(self._declared)}, images of {found} channels; expected 1 (grey) or 3 (colour) "
-                "in second or last place."
-            )
         if wanted is not None and found not in {None, wanted}:
             raise UsageError(self._contradicted())
         if found is not None:
@@ -197,7 +216,7 @@ class _Resolving:
                 return height, width
         raise OpenSizeError(
             f"it takes {shapes.listed(self._declared)}, and no usual size of an image fits its layers. Name the size, "
-            "as in --input 3x224x224."
+            f"as in --input {channels}x224x224."
         )
 
     def _candidates(self, known: tuple[int | None, ...]) -> Iterator[tuple[int, int]]:

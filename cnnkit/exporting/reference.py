@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnkit import registry, zoo
-from cnnkit.card import ModelCard, safetensors_metadata
+from cnnkit.card import CARD_KEY, ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import Feed, OnnxNetwork
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.signature import OpenSizeError
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network
 from cnnkit.words import counted
@@ -58,8 +60,8 @@ class Reference:
     card: ModelCard
 
 
-def open_file(ref: str, device: str) -> OnnxFile:
-    """Open a file or a zoo entry.
+def open_file(ref: str, device: str, against: str | None = None, *, trust_code: bool = False) -> OnnxFile:
+    """Open a file or a zoo entry; a size of images that it leaves open is that of the network to compare with.
 
     Raises:
         UsageError: something else.
@@ -69,7 +71,7 @@ def open_file(ref: str, device: str) -> OnnxFile:
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
         try:
-            checked = guard.check(path, name)
+            checked, shape = _checked(path, name, against, trust_code=trust_code)
         except guard.UnsizedError as error:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
@@ -77,7 +79,7 @@ def open_file(ref: str, device: str) -> OnnxFile:
         entry = checked.signature.entry if checked.signature is not None else None
         scales = entry is not None and (entry.scales or entry.normalises)
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
-        path, name, scales = None, zoo.entry(ref).name, False
+        path, name, scales, shape = None, zoo.entry(ref).name, False, None
         content = zoo.read(name, "model.onnx")
     else:
         raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
@@ -88,10 +90,25 @@ def open_file(ref: str, device: str) -> OnnxFile:
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
     if card:
         check_card(session, card, name)
-    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
+    options = ForeignOptions(input_shape=shape)
+    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, options=options).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
     return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu, scales)
+
+
+def _checked(
+    path: Path, name: str, against: str | None, *, trust_code: bool
+) -> tuple[guard.Checked, tuple[int, int, int] | None]:
+    """Check a file, and return the shape of its images where another network tells it."""
+    with suppress(OpenSizeError):
+        checked = guard.check(path, name)
+        if against is None or CARD_KEY in checked.metadata or not (checked.signature and checked.signature.guesses):
+            return checked, None
+    if against is None:
+        raise guard.no_card(name)
+    shape = load_network(against, trust_code=trust_code)[1].preprocessing.input_shape
+    return guard.check(path, name, shape=shape), shape
 
 
 class RefusedNetwork(OnnxNetwork):
@@ -128,7 +145,7 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
     if against is not None:
         return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
-        raise CheckpointError(f"{file.name} carries no model card; say with --against what to compare it with.")
+        raise guard.no_card(file.name)
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:

@@ -76,7 +76,7 @@ def verify(
         DataError: no data set named by anything, an empty split, or other classes than the network's.
     """
     started = time.monotonic()
-    file = open_file(ref, device)
+    file = open_file(ref, device, against, trust_code=trust_code)
     reference = find_reference(file, against, trust_code=trust_code)
     network = adapt(file, reference)
     precision = file.card.precision if file.card else "fp32"

@@ -155,18 +155,26 @@ def check_with_card(
     return checked, card
 
 
-def require_card(checked: Checked, name: str) -> None:
+def require_card(file: Path, name: str) -> None:
     """Make sure that a file says which network it is.
 
     Raises:
-        OnnxError: it takes no pictures either.
+        OnnxError: it is refused, or takes no pictures.
         CheckpointError: it has no model card.
     """
-    if CARD_KEY in checked.metadata:
+    try:
+        checked = check(file, name)
+    except OpenSizeError:  # a network to compare with would tell the size
+        raise no_card(name) from None
+    except UnsizedError:  # a comparison may find the reason
         return
-    if checked.obstacle:
-        raise OnnxError(f"{name}: {checked.obstacle}")
-    raise CheckpointError(
+    if CARD_KEY not in checked.metadata:
+        raise OnnxError(f"{name}: {checked.obstacle}") if checked.obstacle else no_card(name)
+
+
+def no_card(name: str) -> CheckpointError:
+    """Return the error of a file of which nothing tells what network it should be."""
+    return CheckpointError(
         f"{name} carries no model card that says which network it is. Name the PyTorch network to compare it with: "
         f"cnnkit verify {name} --against RUN"
     )

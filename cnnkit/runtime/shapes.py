@@ -21,6 +21,9 @@ Shape = tuple[int, ...]
 _SMALL = 4096
 """Elements of a constant that may be a shape or take part in computing one."""
 
+MISFIT = "its inputs and attributes do not fit each other"
+"""The problem of a node that another size of the images may solve."""
+
 # What exporters compute shapes with.
 _ARITHMETIC = {
     "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
@@ -176,7 +179,7 @@ class _Walk:
             )
         except Exception as error:  # onnx raises its own types
             reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200].rstrip(".")
-            self.found.problems[node.output[0]] = f"its inputs and attributes do not fit each other: {reason}"
+            self.found.problems[node.output[0]] = f"{MISFIT}: {reason}"
             return
         if node.op_type == "Dropout" and not domain and len(node.output) > 1 and node.output[0] in results:
             # Before opset 12, onnx says nothing of the mask, which is as large as what it masks.

@@ -16,6 +16,7 @@ from cnnkit.images import MAX_SIDE
 from cnnkit.runtime import shapes
 from cnnkit.runtime.foreign.described import side_in
 from cnnkit.runtime.foreign.entry import Entry, entry_of
+from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -178,15 +179,15 @@ class _Resolving:
                 f"it declares {declared} channels in {shapes.listed(self._declared)}; its first layer takes {shown}."
             )
         found = declared if isinstance(declared, int) else shown
-        if found is None and self._entry.features is not None:
-            found = next(iter(self._fitting_features()), (None,))[0]
         if wanted is not None and found not in {None, wanted}:
             raise UsageError(self._contradicted())
         if found is not None:
             return found
-        if wanted is None:
-            self._guesses.append("3 channels: the graph leaves them open")
-        return wanted or 3
+        if wanted is not None:
+            return wanted
+        guessed, *_ = next(self._fitting_features(), (3,))
+        self._guesses.append(f"{counted(guessed, 'channel')}: the graph leaves them open")
+        return guessed
 
     def _fitting_features(self) -> Iterator[tuple[int, int, int]]:
         """Yield channels and a square side that have as many values as the first weights take."""
@@ -209,7 +210,7 @@ class _Resolving:
         if given is not None and all(side in {None, own} for side, own in zip(known, given, strict=True)):
             self._guesses.append(f"size {given[0]}×{given[1]}: by the file's metadata")
             return self._bounded(given)
-        for height, width in self._candidates(known):
+        for height, width in self._candidates(channels, known):
             if self._takes(channels, height, width, last):
                 other = "" if USUAL_SIDE in {height, width} else f", and {USUAL_SIDE}×{USUAL_SIDE} does not fit"
                 self._guesses.append(f"size {height}×{width}: the graph leaves it open{other}")
@@ -219,10 +220,12 @@ class _Resolving:
             f"as in --input {channels}x224x224."
         )
 
-    def _candidates(self, known: tuple[int | None, ...]) -> Iterator[tuple[int, int]]:
-        if self._entry.features is not None and self._entry.features > 0:
-            yield from ((height, width) for _, height, width in self._fitting_features())
+    def _candidates(self, channels: int, known: tuple[int | None, ...]) -> Iterator[tuple[int, int]]:
         own = next((side for side in known if side is not None), None)
+        if own is None:
+            yield from ((height, width) for found, height, width in self._fitting_features() if found == channels)
+        elif other := (self._entry.features or 0) // (channels * own):
+            yield known[0] or other, known[1] or other
         for side in (USUAL_SIDE, *_SIDES) if own is None else (own, USUAL_SIDE, *_SIDES):
             yield known[0] or side, known[1] or side
 
@@ -232,7 +235,7 @@ class _Resolving:
         batch = declared if isinstance(declared, int) else 2
         image = (height, width, channels) if last else (channels, height, width)
         found = shapes.infer(self._model, {self._name: (batch, *image)})
-        if any(found.problems.values()):
+        if any(shapes.MISFIT in problem for problem in found.problems.values()):
             return False
         outputs = [found.shapes.get(each.name) for each in self._model.graph.output]
         return all(shape is None or shape[:1] in {(batch,), ()} for shape in outputs[:1])

@@ -62,8 +62,8 @@ def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:
 
 
 def clean(name: str) -> str:
-    """Return a name without control characters and surrounding space."""
-    return CONTROL.sub(" ", name).strip()
+    """Return a name without control characters, halves of characters (which JSON can hold) and surrounding space."""
+    return CONTROL.sub(" ", name.encode("utf-8", "replace").decode()).strip()
 
 
 def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:

@@ -120,7 +120,8 @@ def _foreign(
         *signature.guesses,
         *preset.said,
         known.source,
-        f"output {output}{others}: {_in_words(reading, given.shape[1])}",
+        f"output {output}: {_in_words(reading, given.shape[1])}",
+        *others,
     ]
     return Classifier(network, name, assumptions=assumed)
 
@@ -157,8 +158,8 @@ def _tried(network: OnnxNetwork, name: str) -> dict[str, NDArray[np.float64]]:
 
 def _chosen(
     found: dict[str, NDArray[np.float64]], graph: "GraphProto", checked: "Checked", options: ForeignOptions
-) -> tuple[str, NDArray[np.float64], str]:
-    """Return the output that has the scores, these, and what else it was chosen from, in words.
+) -> tuple[str, NDArray[np.float64], tuple[str, ...]]:
+    """Return the output that has the scores, these, and what it was chosen from, in words.
 
     Features often come beside scores: names for so many classes tell them apart, and the activation.
     """
@@ -171,8 +172,8 @@ def _chosen(
         return not named, output != "logits", not activated
 
     output = min(found, key=unlike) if len(found) > 1 else next(iter(found))
-    others = [f"{each} [{values.shape[1]}]" for each, values in found.items() if each != output]
-    return output, found[output], f", chosen although there are {', '.join(others)}" if others else ""
+    others = [f"{each} [N, {values.shape[1]}]" for each, values in found.items() if each != output]
+    return output, found[output], (f"not used: {', '.join(others)}, which the file gives too",) if others else ()
 
 
 def _reading(

@@ -213,6 +213,11 @@ def _read(file: Path | bytes) -> bytes:
 def _parse(content: bytes) -> "ModelProto":
     from onnx import ModelProto
 
+    if content[4:8] == b"ORTM":
+        raise OnnxError(
+            "it is not an ONNX file, but of onnxruntime's own format (.ort), which is made for one kind of machine. Use "
+            "the .onnx file that it was made from."
+        )
     model = ModelProto()
     try:
         if count_fields(content, ModelProto.DESCRIPTOR, MAX_PARTS) > MAX_PARTS:

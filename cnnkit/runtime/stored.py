@@ -95,7 +95,10 @@ def _check_external(tensor: "TensorProto", size: int, file: Path | None) -> None
         raise OnnxError(f"{what}, outside the file's own folder; data must lie in that folder or below.")
     # Caches and mounts hold links, to where the file itself is, or to a place below: there the data may be, too.
     place = file.parent / location
-    real, homes = place.resolve(), (file.parent.resolve(), file.resolve().parent)
+    try:
+        real, homes = place.resolve(), (file.parent.resolve(), file.resolve().parent)
+    except (OSError, RuntimeError):
+        raise OnnxError(f"{what}, a link that leads back to itself. Put the data itself beside the file.") from None
     if not any(real.is_relative_to(home) for home in homes):
         raise OnnxError(
             f"{what}, a link to {real}, outside the file's own folder. Put the data itself beside the file."

@@ -120,8 +120,8 @@ class _Path:
                 return False
         elif kind in {"Flatten", "Reshape"}:
             return self._flattened(node)
-        elif kind in {"Split", "Concat"}:
-            pass
+        elif kind == "Split":
+            return self._rejoined(node)
         else:
             self._weights(node)
             return False
@@ -262,6 +262,23 @@ class _Path:
         if order == [2, 1, 0]:
             self._turn()
         return last
+
+    def _rejoined(self, node: "NodeProto") -> bool:
+        """Follow channels that are taken apart and put together again, in the opposite order or the same."""
+        joined = {id(each): each for name in node.output for each in self._users.get(name, [])}
+        if len(joined) != 1:
+            return False
+        (last,) = joined.values()
+        parts = list(node.output)
+        if last.op_type != "Concat" or list(last.input) not in (parts, parts[::-1]):
+            return False
+        if list(last.input) != parts:
+            if len(parts) != 3:
+                return False
+            self._show_channels(attribute(node, "axis", 0) % 4, 3)
+            self._turn()
+        self._at = last.output[0]
+        return True
 
     def _turn(self) -> None:
         self.found.reversed = not self.found.reversed

@@ -12,7 +12,7 @@ from cnnkit.images import MAX_SIDE
 from cnnkit.runtime.foreign.described import names_in, ordered, side_in
 from cnnkit.runtime.foreign.labels import class_names
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = st.text(st.characters(categories=("L", "N", "P"), exclude_characters="\x85"), min_size=1, max_size=12)
 NAMES = st.lists(WORDS, min_size=2, max_size=12)
 # What no form takes for an index, a synset or JSON.

@@ -166,8 +166,8 @@ def test_a_size_of_the_metadata_is_taken_and_said():
 def test_channels_that_are_split_and_joined_in_the_opposite_order_are_followed():
     content = taking(lambda x: 255 * x - CAFFE, bgr=True, before=[("Sub", [per_channel(CAFFE)], {})])
     model = onnx.load_from_string(content)
-    nodes = [helper.make_node("Split", ["image"], ["r", "g", "b"], axis=1),
-             helper.make_node("Concat", ["b", "g", "r"], ["turned"], axis=1)]  # fmt: skip
+    nodes = [helper.make_node("Split", ["image"], ["red_", "green_", "blue_"], axis=1),
+             helper.make_node("Concat", ["blue_", "green_", "red_"], ["turned"], axis=1)]  # fmt: skip
     model.graph.node[0].input[0] = "turned"
     for node in reversed(nodes):
         model.graph.node.insert(0, node)

@@ -101,7 +101,7 @@ def check(file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None =
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
     if _name_open_sizes(model):  # onnxruntime takes a size of 0 for one of 0
         if external:
-            raise OnnxError(f"{name} was not opened: it declares a size of 0. Export it with its weights inside.")
+            raise OnnxError(f"{name} was not opened: it declares a size below 1. Export it with its weights inside.")
         content = model.SerializeToString()
     return Checked(model, file if external else content, signature, obstacle)
 
@@ -215,8 +215,8 @@ def _parse(content: bytes) -> "ModelProto":
 
     if content[4:8] == b"ORTM":
         raise OnnxError(
-            "it is not an ONNX file, but of onnxruntime's own format (.ort), which is made for one kind of machine. Use "
-            "the .onnx file that it was made from."
+            "it is not an ONNX file, but of onnxruntime's own format (.ort), which is made for one kind of machine. "
+            "Use the .onnx file that it was made from."
         )
     model = ModelProto()
     try:

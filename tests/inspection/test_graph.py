@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit import api, zoo
-from cnnkit.errors import OnnxError, UsageError
+from cnnkit.errors import OnnxError
 from cnnkit.inspection.graph import summarize_file
 from cnnkit.registry import models
 from cnnkit.results import GraphSummary

@@ -5,8 +5,8 @@ that they agree.
 """
 
 import re
-from contextlib import suppress
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING

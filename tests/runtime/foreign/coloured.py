@@ -126,7 +126,7 @@ def build(spec):
 
 
 def _scaled(graph, spec, last):
-    """Add the scaling; return what it makes of x in [0, 1]: scale [3], shift [3], and the channels that it ends with."""
+    """Add the scaling; return what it makes of x in [0, 1]: scale [3], shift [3], and the order of the channels."""
 
     def channels(values):
         return graph.number(values if last else np.reshape(values, (1, 3, 1, 1)))
@@ -215,7 +215,8 @@ def _file(graph, spec, outputs):
     named = ("height", "width", "num_channels") if spec.layout == "NHWC" else ("num_channels", "height", "width")
     batch, shape = {
         "fixed": ("batch", size), "symbolic": ("batch_size", named), "zero": (0, (0, 0, 0)), "minus one": (-1, size),
-        "open sides": ("n", tuple(s if s == 3 else None for s in size)), "one image": (1, size), "two images": (2, size),
+        "open sides": ("n", tuple(s if s == 3 else None for s in size)), "one image": (1, size),
+        "two images": (2, size),
     }[spec.dimensions]  # fmt: skip
     given = [helper.make_tensor_value_info("image", _KINDS[spec.dtype], (batch, *shape))]
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtype))

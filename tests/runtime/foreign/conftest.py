@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
+
 _spec = importlib.util.spec_from_file_location("coloured", Path(__file__).with_name("coloured.py"))
 coloured = importlib.util.module_from_spec(_spec)
 sys.modules["coloured"] = coloured  # its classes look for their module there
@@ -41,3 +44,14 @@ def images(tmp_path):
         found[name] = tmp_path / f"{name}.png"
         Image.fromarray(coloured.picture(name)).save(found[name])
     return found
+
+
+@pytest.fixture
+def opened(make_onnx):
+    """Make a file and open it: `opened(shape, dtype, mean=…, **of_make_onnx)`."""
+
+    def do(*arguments, labels=None, mean=None, std=None, preprocess=None, **made):
+        options = ForeignOptions(labels, mean, std, preprocess)
+        return open_onnx(make_onnx(*arguments, **made), "net.onnx", device="cpu", options=options)
+
+    return do

@@ -110,19 +110,15 @@ def test_a_circle_of_links_is_an_error(tmp_path):
     data = path.with_name("model.onnx_data")
     data.unlink()
     data.symlink_to("model.onnx_data")
-    with pytest.raises(OnnxError, match="leads back to itself|which is not there"):
+    with pytest.raises(OnnxError, match=r"leads back to itself|which is not there"):
         check(path, "net.onnx")
 
 
 @pytest.mark.parametrize("dimensions", ["zero", "minus one"])
-def test_open_sizes_and_data_beside_the_file_go_together_or_are_refused(dimensions, tmp_path):
+def test_sizes_below_one_with_data_beside_the_file_are_refused(dimensions, tmp_path):
     path = write(tmp_path / "net", Spec(dimensions=dimensions))
-    try:
-        found = cnnkit.load(path, device="cpu").predict([coloured.picture("blue")])
-    except OnnxError as error:
-        assert "Export it with its weights inside" in str(error)
-    else:
-        assert found[0].label == str(coloured.ORDER.index("blue"))
+    with pytest.raises(OnnxError, match=r"declares a size below 1\. Export it with its weights inside"):
+        cnnkit.load(path, device="cpu")
 
 
 def optimised(folder, level):

@@ -104,7 +104,15 @@ def _foreign(
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = shapes.inlined(checked.model).graph
-    output, given, others = _chosen(_tried(OnnxNetwork(session, bare, feed=feed), name), graph, checked, options)
+    tried = _tried(OnnxNetwork(session, bare, feed=feed), name)
+    for best in [each for each in tried if scores.is_ranked(graph, each)]:
+        count = tried.pop(best).shape[1]
+        if not tried:
+            raise OnnxError(
+                f"{name} gives the {counted(count, 'best score')} in the order of their size (TopK), not one for each "
+                "class. Export it without the TopK."
+            )
+    output, given, others = _chosen(tried, graph, checked, options)
     reading = _reading(graph, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
     known = class_names(count, options.labels, metadata_of(checked.model), name)

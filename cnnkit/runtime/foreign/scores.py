@@ -51,6 +51,12 @@ def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
     return node
 
 
+def is_ranked(graph: "GraphProto", output: str) -> bool:
+    """Whether an output has an image's best scores by their size, so that their places tell no classes."""
+    last = last_operation(graph, output)
+    return last is not None and last.op_type == "TopK"
+
+
 def shown_by(node: "NodeProto | None") -> Reading | None:
     """Return how scores are to be read after the last operation that makes them, or None where it does not say."""
     if node is None:

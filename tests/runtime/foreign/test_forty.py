@@ -104,9 +104,10 @@ def test_what_cannot_be_known_or_run_is_refused_with_one_reason_everywhere(spec,
     path = tmp_path / "net.onnx"
     path.write_bytes(coloured.build(spec))
     commands = [["predict", images["red"], "-m", path], ["benchmark", path, "--seconds", 0.05], ["serve", path]]
+    commands = [[*command, "--device", "cpu"] for command in commands]
     if spec.dtype != "float64":  # a summary does not run it
         commands.append(["summary", path])
-    results = [cli(*command, "--device", "cpu") for command in commands]
+    results = [cli(*command) for command in commands]
     assert [r.exit_code for r in results] == [1] * len(results)
     assert all(said in r.stderr for r in results)
     assert len({r.stderr for r in results}) == 1

@@ -165,6 +165,19 @@ def test_an_output_that_is_not_of_the_batch_does_no_harm():
     assert answer(classifier) == pytest.approx(SOFTMAX, abs=1e-4)
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_best_scores_by_their_size_are_no_scores_of_classes(beside):
+    best = helper.make_node("TopK", ["p", "three"], ["best", "classes"])
+    outputs = [("best", 3), *([("scores", 5)] if beside else [])]
+    made = ending(node("Softmax", "logits_", to="p", axis=1), best, node("Identity", "p"),
+                  constants=[("three", np.array([3]))], outputs=outputs)  # fmt: skip
+    if beside:
+        assert answer(opened(made)) == pytest.approx(SOFTMAX, abs=1e-4)
+    else:
+        with pytest.raises(OnnxError, match=r"the 3 best scores .*TopK.*not one for each class"):
+            opened(made)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_refused(value):
     made = ending(node("Mul", "logits_", "bad"), constants=[("bad", np.float32(value))])

@@ -62,6 +62,9 @@ class ForeignOptions:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise UsageError(f"{option(name)} {value!r}: expected {' or '.join(allowed)}.")
+        shape = self.input_shape
+        if shape is not None and not (len(shape) == 3 and all(isinstance(side, int) and side > 0 for side in shape)):
+            raise UsageError(f"--input {shape}: expected channels, height and width, as in 3x224x224.")
         if self.preprocess is not None and self.pixels not in {None, "unit"}:
             raise UsageError("--preprocess imagenet scales pixels to [0, 1]; leave out --pixels.")
 

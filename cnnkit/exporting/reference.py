@@ -15,6 +15,7 @@ from torch import nn
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
+from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
@@ -124,10 +125,7 @@ def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> 
     if against is not None:
         return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
-        raise CheckpointError(
-            f"{file.name} carries no model card that says which network it is. Name the PyTorch network to compare it "
-            f"with: cnnkit verify {file.name} --against RUN"
-        )
+        raise no_card(file.name)
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import CONTROL
+from cnnkit.images import MAX_SIDE
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -35,12 +36,19 @@ def side_in(model: "ModelProto") -> tuple[int, int] | None:
     """Return the height and width of an image that the metadata names, or None."""
     metadata = metadata_of(model)
     for key in _SIZES:
-        found = _parsed(metadata.get(key, ""))
-        if isinstance(found, int):
-            found = [found, found]
-        if isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(side, int) for side in found):
-            return found[0], found[1]
+        if (sides := sides_of(_parsed(metadata.get(key, "")))) is not None:
+            return sides
     return None
+
+
+def sides_of(found: Any) -> tuple[int, int] | None:
+    """Return the height and width that one number or two are, or None."""
+    sides = [found, found] if isinstance(found, int) else found
+    if not isinstance(sides, list | tuple) or len(sides) != 2:
+        return None
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MAX_SIDE for side in sides):
+        return None
+    return sides[0], sides[1]
 
 
 def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores
+from cnnkit.runtime.foreign.beside import CONFIG, Beside
 from cnnkit.runtime.foreign.described import metadata_of
 from cnnkit.runtime.foreign.labels import class_names
 from cnnkit.runtime.foreign.options import ForeignOptions
@@ -33,6 +34,7 @@ def open_onnx(
     options: ForeignOptions | None = None,
     provider: ProviderOptions | None = None,
     verified: bool = False,
+    around: Beside | None = None,
 ) -> Classifier:
     """Open an ONNX file, ours or anybody's, as a classifier.
 
@@ -43,6 +45,7 @@ def open_onnx(
         options: how to use a file without a card.
         provider: how its session runs; None for what its card holds for this hardware, else the default.
         verified: its hash is that of the zoo.
+        around: what further files in its folder say; None to read them where there is a path.
 
     Raises:
         OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
@@ -60,7 +63,7 @@ def open_onnx(
         # Checking takes the onnx library, whose import a single prediction feels.
         from cnnkit.runtime import guard
 
-        checked, card = guard.check_with_card(model, name, shape=options.input_shape)
+        checked, card = guard.check_with_card(model, name, shape=options.input_shape, around=around)
         if card is None and checked.signature is None:
             raise OnnxError(f"{name}: {checked.obstacle}")
         session = open_session(checked.source, name, device=device, options=provider)
@@ -96,13 +99,14 @@ def _foreign(
     session: Session, checked: "Checked", signature: Signature, name: str, options: ForeignOptions
 ) -> Classifier:
     """Open a file without a card."""
-    preset = scaling.preprocessing_of(signature, options)
+    beside = checked.beside
+    preset = scaling.preprocessing_of(signature, options, beside.preparation)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     output, given = _tried(OnnxNetwork(session, bare, feed=feed), name)
     reading = _reading(checked, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
-    known = class_names(count, options.labels, metadata_of(checked.model), name)
+    known = class_names(count, options.labels, metadata_of(checked.model), name, beside)
     card = replace(
         bare,
         labels=known.labels,
@@ -115,6 +119,8 @@ def _foreign(
         *signature.guesses,
         *preset.said,
         known.source,
+        *beside.notes,
+        *(beside.unfitting(count) if options.labels is None else ()),
         f"output {output}: {_in_words(reading, given.shape[1])}",
     ]
     return Classifier(network, name, assumptions=assumed)
@@ -155,6 +161,9 @@ def _reading(
     else:
         last = scores.last_operation(shapes.inlined(checked.model).graph, output)
         reading = scores.shown_by(last) or scores.guessed(given)
+        if checked.beside.several and reading.kind == "logits":
+            because = f"{CONFIG} beside the file says that several classes can be right"
+            reading = scores.Reading("sigmoid-logits", because)
         if given.shape[1] == 1 and reading.kind != "sigmoid":
             raise OnnxError(
                 f"{name} gives one number for an image, which no Sigmoid made: it may be a score of two classes, or "

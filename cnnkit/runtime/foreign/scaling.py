@@ -10,6 +10,7 @@ from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.runtime.foreign.entry import Entry
 from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
+from cnnkit.runtime.foreign.preparation import Preparation
 from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.words import counted
 
@@ -44,8 +45,8 @@ class Scaling:
     said: tuple[str, ...]
 
 
-def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
-    """Return how images get to a network: as the user says, and for what they leave open as the graph shows it.
+def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Preparation | None = None) -> Scaling:
+    """Return how images get to a network: as the user says; for what they leave open, as the graph or a file beside it.
 
     Raises:
         UsageError: options that contradict each other or the network.
@@ -53,7 +54,8 @@ def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
     channels, entry = signature.channels, signature.entry
     said: list[str] = []
     pixels, because = _pixels(signature, options)
-    order = options.channel_order or _order(entry)
+    described = beside if options.preprocess is None else None
+    order = options.channel_order or ("bgr" if described and described.bgr else _order(entry))
     if options.channel_order is not None and channels != 3:
         raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
     _check_values(signature, options)
@@ -70,6 +72,9 @@ def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
         said.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
     if signature.dtype == "uint8":
         said.append("pixels from 0 to 255, as whole numbers")
+    elif described is not None and (scaled := _described(described, form, entry, options, order)):
+        form = scaled
+        said.append(f"pixels scaled and normalised by {described.file} beside the file")
     else:
         low, factor = _UNITS[pixels]
         zeros, ones = (0.0,) * channels, (1.0,) * channels
@@ -81,11 +86,32 @@ def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
             std=tuple(value * factor for value in std),
         )
         said.append(f"pixels {_IN_WORDS[pixels]}{_normalised(options, entry)}{because}")
+        if described is not None and options.pixels is None and options.mean is None and options.std is None:
+            why = "the graph scales them itself" if entry.scales or entry.normalises else "it is for other channels"
+            said.append(f"{described.file} beside the file is not used for their scale: {why}")
+    if described is not None and described.fit is not None:
+        if described.sides == (form.height, form.width):
+            form = described.fitted(form)
+            crop = "" if form.resize is None else f", shorter side {form.resize}"
+            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.file} beside the file")
+            said += [described.note] if described.note else []
+        else:
+            said.append(f"{described.file} beside the file is for other sizes: its resizing is not used")
     if order == "bgr":
-        said.append(
-            "blue, green, red (BGR)" + ("" if options.channel_order else ": the graph subtracts their means so")
-        )
+        shown = f"{described.file} says so" if described and described.bgr else "the graph subtracts their means so"
+        said.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {shown}"))
     return Scaling(form, order, tuple(said))
+
+
+def _described(
+    beside: Preparation, form: Preprocessing, entry: Entry, options: ForeignOptions, order: Order
+) -> Preprocessing | None:
+    """Return a preprocessing with the values of a file beside it, where the user and the graph leave them open."""
+    if options.pixels is not None or options.mean is not None or options.std is not None:
+        return None
+    if entry.scales or entry.normalises:  # then these values are in the graph already, and would count twice
+        return None
+    return beside.scaled(form, reverse=order == "bgr")
 
 
 def _pixels(signature: Signature, options: ForeignOptions) -> tuple[Pixels, str]:

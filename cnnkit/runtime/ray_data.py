@@ -10,8 +10,10 @@ from typing import Any
 
 from cnnkit.cautions import Caution
 from cnnkit.errors import (
+    CheckpointError,
     ClusterError,
     CnnkitError,
+    DataError,
     DeviceError,
     ImageError,
     ImageFormatError,
@@ -27,7 +29,12 @@ from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 
-_ERRORS = {error.code: error for error in (ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError)}
+_ERRORS = {
+    error.code: error
+    for error in (
+        ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError, DataError, CheckpointError, UsageError
+    )
+}  # fmt: skip
 _BATCHES_OF_A_BLOCK = 4
 """Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
 _ATTEMPTS = 3

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import cnnkit
-from cnnkit.errors import DataError
+from cnnkit.errors import DataError, OnnxError
 from cnnkit.runtime.classifier import Classifier
 
 Cli = Callable[..., Any]
@@ -237,3 +237,34 @@ def test_labels_of_the_user_are_checked_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("x\ny\n")
     with pytest.raises(DataError, match="2 labels"):
         cnnkit.load(path, device="cpu", labels=tmp_path / "names.txt")
+
+
+def test_metadata_of_ultralytics(tmp_path: Path) -> None:
+    path = net(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    metadata = {"author": "Ultralytics", "task": "classify", "imgsz": "[64, 64]", "names": "{0: 'a', 1: 'b', 2: 'c'}"}
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    put(tmp_path, CONFIG, PROCESSOR)
+    found = cnnkit.load(path, device="cpu")
+    form = found.card.preprocessing
+    assert found.card.labels == ("a", "b", "c")
+    assert (form.input_shape, form.fit, form.resize, form.mean, form.std) == (
+        (3, 64, 64),
+        "cover",
+        64,
+        (0,) * 3,
+        (1,) * 3,
+    )
+    assert "a guess" not in said(found)
+
+
+def test_a_network_for_another_task_is_refused_with_that(tmp_path: Path) -> None:
+    path = net(tmp_path / "net.onnx", image=(3, 8, 8))
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("Relu", ["x"], ["boxes"]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 3, 8, 8]))
+    helper.set_model_props(model, {"task": "detect"})
+    onnx.save(model, path)
+    with pytest.raises(OnnxError, match="for another task: detect"):
+        cnnkit.load(path, device="cpu")

@@ -62,9 +62,9 @@ def read_beside(file: Path) -> Beside:
     preparation = None
     try:
         if processor is not None:
-            preparation = of_processor(processor, PROCESSOR)
+            preparation = of_processor(processor, f"{PROCESSOR} beside the file")
         elif isinstance(config.get("pretrained_cfg") if config else None, Mapping):
-            preparation = of_timm((config or {})["pretrained_cfg"], CONFIG)
+            preparation = of_timm((config or {})["pretrained_cfg"], f"{CONFIG} beside the file")
     except ValueError as error:
         notes.append(f"{PROCESSOR if processor is not None else CONFIG} beside the file is not used: {error}")
     config = config or {}

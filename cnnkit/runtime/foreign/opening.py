@@ -14,9 +14,10 @@ from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores
 from cnnkit.runtime.foreign.beside import CONFIG, Beside
-from cnnkit.runtime.foreign.described import metadata_of
+from cnnkit.runtime.foreign.described import clean, metadata_of
 from cnnkit.runtime.foreign.labels import class_names
 from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.preparation import of_metadata
 from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import Session, open_session
@@ -24,6 +25,10 @@ from cnnkit.words import counted
 
 if TYPE_CHECKING:
     from cnnkit.runtime.guard import Checked
+
+
+_TASKS = {"", "classify", "classification", "image-classification"}
+"""Tasks that exporters note, and that are ours."""
 
 
 def open_onnx(
@@ -100,10 +105,11 @@ def _foreign(
 ) -> Classifier:
     """Open a file without a card."""
     beside = checked.beside
-    preset = scaling.preprocessing_of(signature, options, beside.preparation)
+    described = of_metadata(checked.metadata, (signature.height, signature.width)) or beside.preparation
+    preset = scaling.preprocessing_of(signature, options, described)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
-    output, given = _tried(OnnxNetwork(session, bare, feed=feed), name)
+    output, given = _tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
     reading = _reading(checked, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
     known = class_names(count, options.labels, metadata_of(checked.model), name, beside)
@@ -126,7 +132,7 @@ def _foreign(
     return Classifier(network, name, assumptions=assumed)
 
 
-def _tried(network: OnnxNetwork, name: str) -> tuple[str, NDArray[np.float64]]:
+def _tried(network: OnnxNetwork, name: str, task: str) -> tuple[str, NDArray[np.float64]]:
     """Return the output that has the scores, and those of a few very different images, float64 [N, classes].
 
     Raises:
@@ -145,7 +151,8 @@ def _tried(network: OnnxNetwork, name: str) -> tuple[str, NDArray[np.float64]]:
                 raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
             return output, flat.astype(np.float64)
     listed = "; ".join(f"{output} {list(shape)}" for output, shape in found.items())
-    raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.")
+    other = f" Its metadata says that it is for another task: {clean(task)[:40]}." if task not in _TASKS else ""
+    raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.{other}")
 
 
 def _reading(

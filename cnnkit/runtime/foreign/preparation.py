@@ -1,4 +1,4 @@
-"""How images are prepared, in the words of Hugging Face's image processors and of timm."""
+"""How images are prepared, in the words of Hugging Face's image processors, of timm and of Ultralytics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Preparation:
     """What becomes of an image: `(scale * x - offset - mean) / std` of its values x from 0 to 255.
 
     Attributes:
-        file: that says so.
+        source: what says so, in words.
         sides: height and width that the network gets; None where it is not said.
         fit: how an image gets there.
         resize: its shorter side before the centre is cut out.
@@ -31,7 +31,7 @@ class Preparation:
         note: what is done otherwise here, in words.
     """
 
-    file: str
+    source: str
     sides: tuple[int, int] | None = None
     fit: Fit | None = None
     resize: int | None = None
@@ -70,7 +70,7 @@ class Preparation:
         return form
 
 
-def of_processor(found: Mapping[str, Any], file: str) -> Preparation:
+def of_processor(found: Mapping[str, Any], source: str) -> Preparation:
     """Read a `preprocessor_config.json`.
 
     Raises:
@@ -88,7 +88,7 @@ def of_processor(found: Mapping[str, Any], file: str) -> Preparation:
     if number is not None and (type(number) is not int or not 0 <= number < len(_BY_NUMBER)):
         raise ValueError(f"resample is {number!r}, none of the filters 0 to {len(_BY_NUMBER) - 1}")
     prepared = Preparation(
-        file, scale=scale, offset=1.0 if found.get("rescale_offset") is True else 0.0, mean=mean, std=_positive(std),
+        source, scale=scale, offset=1.0 if found.get("rescale_offset") is True else 0.0, mean=mean, std=_positive(std),
         interpolation=None if number is None else _BY_NUMBER[number], bgr=flips,
     )  # fmt: skip
     size, crops = found.get("size"), found.get("do_center_crop") is True
@@ -110,7 +110,20 @@ def of_processor(found: Mapping[str, Any], file: str) -> Preparation:
     return replace(prepared, sides=sides, fit="stretch")
 
 
-def of_timm(found: Mapping[str, Any], file: str) -> Preparation:
+def of_metadata(metadata: Mapping[str, str], sides: tuple[int, int]) -> Preparation | None:
+    """Return how Ultralytics' classifiers prepare images, where a file's metadata says that it is one of them.
+
+    Args:
+        metadata: of the file, which does not say how: all of them do it so.
+        sides: height and width that the network gets.
+    """
+    if metadata.get("author") != "Ultralytics" or metadata.get("task") != "classify":
+        return None
+    prepared = Preparation("the file's metadata (Ultralytics)", interpolation="bilinear")
+    return _cropped(prepared, sides, min(sides))
+
+
+def of_timm(found: Mapping[str, Any], source: str) -> Preparation:
     """Read the `pretrained_cfg` of timm's `config.json`.
 
     Raises:
@@ -123,7 +136,7 @@ def of_timm(found: Mapping[str, Any], file: str) -> Preparation:
     way = found.get("interpolation")
     known: dict[Any, Interpolation] = {each: each for each in _BY_NUMBER}
     prepared = Preparation(
-        file, sides=sides, mean=_values(found, "mean"), std=_positive(_values(found, "std")),
+        source, sides=sides, mean=_values(found, "mean"), std=_positive(_values(found, "std")),
         interpolation=known.get(way) if isinstance(way, str) else None,
     )  # fmt: skip
     share = _share(found)
@@ -140,7 +153,7 @@ def of_timm(found: Mapping[str, Any], file: str) -> Preparation:
 
 def _cropped(prepared: Preparation, sides: tuple[int, int], shorter: int, note: str = "") -> Preparation:
     if note:  # there is no such fit here: for images that are square it is the same
-        note = f"{prepared.file} stretches images to {note} before the crop: their aspect ratio is kept here"
+        note = f"{prepared.source} stretches images to {note} before the crop: their aspect ratio is kept here"
     return replace(prepared, sides=sides, fit="cover", resize=shorter, note=note)
 
 

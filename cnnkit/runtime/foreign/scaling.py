@@ -80,7 +80,7 @@ def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Prep
         said.append("pixels from 0 to 255, as whole numbers")
     elif described is not None and (scaled := _described(described, form, entry, options, order)):
         form = scaled
-        said.append(f"pixels scaled and normalised by {described.file} beside the file")
+        said.append(f"pixels scaled and normalised by {described.source}")
     else:
         low, factor = _UNITS[known.pixels]
         zeros, ones = (0.0,) * channels, (1.0,) * channels
@@ -94,17 +94,17 @@ def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Prep
         said.append(f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}")
         if described is not None and options.pixels is None and options.mean is None and options.std is None:
             why = "the graph scales them itself" if entry.scales or entry.normalises else "it is for other channels"
-            said.append(f"{described.file} beside the file is not used for their scale: {why}")
+            said.append(f"{described.source} is not used for their scale: {why}")
     if described is not None and described.fit is not None:
         if described.sides == (form.height, form.width):
             form = described.fitted(form)
             crop = "" if form.resize is None else f", shorter side {form.resize}"
-            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.file} beside the file")
+            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}")
             said += [described.note] if described.note else []
         else:
-            said.append(f"{described.file} beside the file is for other sizes: its resizing is not used")
+            said.append(f"{described.source} is for other sizes: its resizing is not used")
     if order == "bgr":
-        shown = f"{described.file} says so" if described and described.bgr else "the graph subtracts their means so"
+        shown = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
         said.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {shown}"))
     return Scaling(form, order, tuple(said))
 

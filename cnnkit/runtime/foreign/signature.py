@@ -198,7 +198,7 @@ class _Resolving:
         for height, width in self._candidates(known):
             if self._takes(channels, height, width, last):
                 other = "" if USUAL_SIDE in {height, width} else f", and {USUAL_SIDE}×{USUAL_SIDE} does not fit"
-                self._guesses.append(f"size {height}×{width}: the graph leaves it open{other}; see --input")
+                self._guesses.append(f"size {height}×{width}: the graph leaves it open{other}")
                 return height, width
         raise OpenSizeError(
             f"it takes {shapes.listed(self._declared)}, and no usual size of an image fits its layers. Name the size, "

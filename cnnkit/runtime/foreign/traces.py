@@ -32,7 +32,7 @@ _AGREE = 0.5
 class Met:
     """Mean and deviation of the values that a network met in training, as far as its first layer shows them.
 
-    For five networks whose scaling is known the mean was right within 0.1, the deviation within 20%.
+    They tell scales apart, and are no measurement: the deviation depends on how smooth the images were.
     """
 
     mean: float

@@ -15,6 +15,8 @@ from PIL import Image
 import cnnkit
 from cnnkit.errors import DataError, OnnxError
 from cnnkit.runtime.classifier import Classifier
+from cnnkit.serving.app import App
+from cnnkit.serving.settings import ModelSource, Settings
 
 Cli = Callable[..., Any]
 
@@ -268,3 +270,11 @@ def test_a_network_for_another_task_is_refused_with_that(tmp_path: Path) -> None
     onnx.save(model, path)
     with pytest.raises(OnnxError, match="for another task: detect"):
         cnnkit.load(path, device="cpu")
+
+
+def test_the_server_logs_what_it_assumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = net(tmp_path / "net.onnx", image=(3, 8, 8))
+    put(tmp_path, CONFIG)
+    with caplog.at_level("INFO", "cnnkit.serving"):
+        App([ModelSource("net", str(path), path)], Settings(device="cpu")).open()
+    assert "assumed: labels of config.json beside the file" in caplog.messages

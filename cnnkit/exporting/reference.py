@@ -20,6 +20,7 @@ from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import Feed, OnnxNetwork
+from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network
@@ -57,18 +58,24 @@ class Reference:
     card: ModelCard
 
 
-def open_file(ref: str, device: str) -> OnnxFile:
+def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFile:
     """Open a file or a zoo entry.
+
+    Args:
+        ref: it.
+        device: as in `cnnkit.runtime.session.open_session`.
+        against: the network that it is compared with, where that is known; a file that leaves its size open takes its.
 
     Raises:
         UsageError: something else.
         OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
     """
     reference = registry.resolve(ref)
+    around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
         try:
-            checked = guard.check(path, name)
+            checked = guard.check(path, name, around=around)
         except guard.UnsizedError as error:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
@@ -85,7 +92,7 @@ def open_file(ref: str, device: str) -> OnnxFile:
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
     if card:
         check_card(session, card, name)
-    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
+    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, around=around).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
     return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu)
@@ -116,14 +123,17 @@ def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> 
     return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "CPU", "")
 
 
-def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> Reference:
-    """Return the network that was named, or the one whose weights have the hash that the file's card notes.
+def named_reference(against: str, *, trust_code: bool) -> Reference:
+    """Return the network that the user names."""
+    return Reference(against, *load_network(against, trust_code=trust_code))
+
+
+def find_reference(file: OnnxFile, *, trust_code: bool) -> Reference:
+    """Return the network whose weights have the hash that the file's card notes.
 
     Raises:
         CheckpointError: there is none.
     """
-    if against is not None:
-        return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
         raise no_card(file.name)
     wanted = file.card.weights_sha256

@@ -87,22 +87,15 @@ def verify(
     )
 
 
-def _require_card(ref: str) -> None:
-    """Refuse a file that does not say which network it is, before PyTorch is imported, which takes seconds."""
-    reference = registry.resolve(ref)
-    if reference.kind != "onnx" or reference.path is None:
-        return
-    from cnnkit.runtime import guard
-
-    guard.require_card(reference.path, ref)
-
-
 def verification_steps(
     ref: str | Path, *, against: str | Path | None = None, data_dir: str | Path | None = None, **options: Any
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]":
     """Do what `verify` does, and yield how far the loading of the images and their comparison is."""
+    from cnnkit.exporting import carding
+
     if against is None:
-        _require_card(str(ref))
+        carding.require_card(str(ref))
+    # This imports PyTorch.
     from cnnkit.exporting import verification
 
     named = None if against is None else str(against)

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cnnkit import registry, zoo
-from cnnkit.card import CARD_KEY, ModelCard, safetensors_metadata
+from cnnkit.card import ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
+from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import Feed, OnnxNetwork
+from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
-from cnnkit.runtime.foreign.options import ForeignOptions
-from cnnkit.runtime.foreign.signature import OpenSizeError
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network
 from cnnkit.words import counted
@@ -60,18 +60,24 @@ class Reference:
     card: ModelCard
 
 
-def open_file(ref: str, device: str, against: str | None = None, *, trust_code: bool = False) -> OnnxFile:
-    """Open a file or a zoo entry; a size of images that it leaves open is that of the network to compare with.
+def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFile:
+    """Open a file or a zoo entry.
+
+    Args:
+        ref: it.
+        device: as in `cnnkit.runtime.session.open_session`.
+        against: the network that it is compared with, where that is known; a file that leaves its size open takes its.
 
     Raises:
         UsageError: something else.
         OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
     """
     reference = registry.resolve(ref)
+    around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
         try:
-            checked, shape = _checked(path, name, against, trust_code=trust_code)
+            checked = guard.check(path, name, around=around)
         except guard.UnsizedError as error:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
@@ -79,7 +85,7 @@ def open_file(ref: str, device: str, against: str | None = None, *, trust_code: 
         entry = checked.signature.entry if checked.signature is not None else None
         scales = entry is not None and (entry.scales or entry.normalises)
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
-        path, name, scales, shape = None, zoo.entry(ref).name, False, None
+        path, name, scales = None, zoo.entry(ref).name, False
         content = zoo.read(name, "model.onnx")
     else:
         raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
@@ -90,25 +96,10 @@ def open_file(ref: str, device: str, against: str | None = None, *, trust_code: 
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
     if card:
         check_card(session, card, name)
-    options = ForeignOptions(input_shape=shape)
-    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, options=options).network
+    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, around=around).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
     return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu, scales)
-
-
-def _checked(
-    path: Path, name: str, against: str | None, *, trust_code: bool
-) -> tuple[guard.Checked, tuple[int, int, int] | None]:
-    """Check a file, and return the shape of its images where another network tells it."""
-    with suppress(OpenSizeError):
-        checked = guard.check(path, name)
-        if against is None or CARD_KEY in checked.metadata or not (checked.signature and checked.signature.guesses):
-            return checked, None
-    if against is None:
-        raise guard.no_card(name)
-    shape = load_network(against, trust_code=trust_code)[1].preprocessing.input_shape
-    return guard.check(path, name, shape=shape), shape
 
 
 class RefusedNetwork(OnnxNetwork):
@@ -136,16 +127,19 @@ def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> 
     return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "CPU", "")
 
 
-def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> Reference:
-    """Return the network that was named, or the one whose weights have the hash that the file's card notes.
+def named_reference(against: str, *, trust_code: bool) -> Reference:
+    """Return the network that the user names."""
+    return Reference(against, *load_network(against, trust_code=trust_code))
+
+
+def find_reference(file: OnnxFile, *, trust_code: bool) -> Reference:
+    """Return the network whose weights have the hash that the file's card notes.
 
     Raises:
         CheckpointError: there is none.
     """
-    if against is not None:
-        return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
-        raise guard.no_card(file.name)
+        raise no_card(file.name)
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:

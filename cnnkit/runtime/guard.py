@@ -10,10 +10,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
+from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
 from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.stored import check_tensors
 from cnnkit.runtime.wire import count_fields
@@ -58,12 +59,14 @@ class Checked:
         source: what to open: its bytes as they were checked, or its path where data lies beside it.
         signature: of the images that it takes; None where it takes none.
         obstacle: why it takes no pictures; empty where it does.
+        beside: what further files in its folder say.
     """
 
     model: "ModelProto"
     source: Path | bytes
     signature: "Signature | None" = None
     obstacle: str = ""
+    beside: Beside = NOTHING
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -71,13 +74,16 @@ class Checked:
         return {entry.key: entry.value for entry in self.model.metadata_props}
 
 
-def check(file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None) -> Checked:
+def check(
+    file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None, around: Beside | None = None
+) -> Checked:
     """Read an ONNX file and check it.
 
     Args:
         file: its path, or its content.
         name: what to call it in errors.
         shape: channels, height and width of an image, where the file leaves them open.
+        around: what further files in its folder say; None to read them where there is a path.
 
     Raises:
         OnnxError: it is damaged, reaches for other files, or asks for more than onnxruntime or this machine can give.
@@ -91,7 +97,8 @@ def check(file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None =
         external = check_tensors(model, file if isinstance(file, Path) else None)
         _check_standard(_without_external(model) if external else content)
         _check_operators(model)
-        signature, obstacle = _signature(model, shape)
+        around = around or (read_beside(file) if isinstance(file, Path) else NOTHING)
+        signature, obstacle = _signature(model, shape, around.sides)
         _check_sizes(model, sizes_of(model, signature))
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
@@ -103,13 +110,15 @@ def check(file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None =
         if external:
             raise OnnxError(f"{name} was not opened: it declares a size below 1. Export it with its weights inside.")
         content = model.SerializeToString()
-    return Checked(model, file if external else content, signature, obstacle)
+    return Checked(model, file if external else content, signature, obstacle, around)
 
 
-def _signature(model: "ModelProto", shape: tuple[int, int, int] | None) -> "tuple[Signature | None, str]":
+def _signature(
+    model: "ModelProto", shape: tuple[int, int, int] | None, beside: tuple[int, int] | None
+) -> "tuple[Signature | None, str]":
     """Return what a file takes, or why it takes no images: a graph of another kind can be looked at all the same."""
     try:
-        signature = signature_of(model, shape)
+        signature = signature_of(model, shape, beside)
     except OpenSizeError:
         raise
     except OnnxError as error:
@@ -140,7 +149,7 @@ def graph_sha256(model: "ModelProto") -> str:
 
 
 def check_with_card(
-    file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None
+    file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None, around: Beside | None = None
 ) -> tuple[Checked, ModelCard | None]:
     """Check an ONNX file, and that the card in it, if there is one, was written for this graph and these weights.
 
@@ -148,36 +157,11 @@ def check_with_card(
         OnnxError: see `check`.
         CheckpointError: a card that is damaged, or of another graph.
     """
-    checked = check(file, name, shape=shape)
+    checked = check(file, name, shape=shape, around=around)
     card = ModelCard.from_metadata(checked.metadata, name)
     if card is not None:
         require_unchanged(checked.model, card.graph_sha256, name)
     return checked, card
-
-
-def require_card(file: Path, name: str) -> None:
-    """Make sure that a file says which network it is.
-
-    Raises:
-        OnnxError: it is refused, or takes no pictures.
-        CheckpointError: it has no model card.
-    """
-    try:
-        checked = check(file, name)
-    except OpenSizeError:  # a network to compare with would tell the size
-        raise no_card(name) from None
-    except UnsizedError:  # a comparison may find the reason
-        return
-    if CARD_KEY not in checked.metadata:
-        raise OnnxError(f"{name}: {checked.obstacle}") if checked.obstacle else no_card(name)
-
-
-def no_card(name: str) -> CheckpointError:
-    """Return the error of a file of which nothing tells what network it should be."""
-    return CheckpointError(
-        f"{name} carries no model card that says which network it is. Name the PyTorch network to compare it with: "
-        f"cnnkit verify {name} --against RUN"
-    )
 
 
 def require_unchanged(model: "ModelProto", expected: str, name: str) -> None:

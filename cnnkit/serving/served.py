@@ -64,6 +64,8 @@ class ServedModel:
         self.version = 0
         self.fingerprint = fingerprint(source.path)
         self.classifier = _open(source, settings)
+        for each in self.classifier.assumptions:
+            _log.info("assumed: %s", each, extra={"event": "assumed", "model": source.name})
         self.network = cast("OnnxNetwork", self.classifier.network)
         self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
         self.form = self.classifier.card.preprocessing

@@ -37,13 +37,19 @@ def side_in(model: "ModelProto") -> tuple[int, int] | None:
     """Return the height and width of an image that the metadata names, or None."""
     metadata = metadata_of(model)
     for key in _SIZES:
-        found = _parsed(metadata.get(key, ""))
-        if not isinstance(found, list | tuple):
-            found = [found, found]
-        sides = [_index(side) for side in found]
-        if len(sides) == 2 and all(side is not None and 0 < side <= MAX_SIDE for side in sides):
-            return sides[0] or 0, sides[1] or 0
+        if (sides := sides_of(_parsed(metadata.get(key, "")))) is not None:
+            return sides
     return None
+
+
+def sides_of(found: Any) -> tuple[int, int] | None:
+    """Return the height and width that one number or two are, or None."""
+    sides = [found, found] if isinstance(found, int) else found
+    if not isinstance(sides, list | tuple) or len(sides) != 2:
+        return None
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MAX_SIDE for side in sides):
+        return None
+    return sides[0], sides[1]
 
 
 def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:

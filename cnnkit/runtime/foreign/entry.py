@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.runtime.foreign.traces import Met, is_faint, met_by
 from cnnkit.runtime.graphs import attribute, constant
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Entry:
         scales: the graph does so.
         reversed: the graph turns the order of the channels round, before it shifts them.
         normalises: it brings every image to a mean and deviation of its own.
+        met: the values that it was trained on, where its first batch normalisation shows them.
+        faint: its first weights are so small that it takes values far above 1.
     """
 
     channel_axis: int | None = None
@@ -42,6 +45,8 @@ class Entry:
     shift: Values | None = None
     reversed: bool = False
     normalises: bool = False
+    met: Met | None = None
+    faint: bool = False
 
     @property
     def scales(self) -> bool:
@@ -141,6 +146,7 @@ class _Path:
             shape = self._shape(node.input[3 if node.op_type == "QLinearConv" else 1])
             if shape is not None and len(shape) == 4:
                 self._show_channels(1, shape[1] * attribute(node, "group", 1))
+                self._trace(node)
                 return True
         elif node.op_type == "InstanceNormalization":
             self.found.normalises = True
@@ -158,6 +164,21 @@ class _Path:
                     self._show_channels(len(self._axes) - 1, taken)
                 return True
         return False
+
+    def _trace(self, node: "NodeProto") -> None:
+        """Note what a first convolution shows of the values that it was trained on."""
+        weights = self._values(node.input[1])
+        if weights is None or attribute(node, "group", 1) != 1 or node.op_type != "Conv":
+            return
+        bias = self._values(node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
+        if bias is None:
+            return
+        self.found.faint = is_faint(weights, bias)
+        users = self._users.get(node.output[0], [])
+        if len(users) == 1 and users[0].op_type == "BatchNormalization":
+            mean, variance = (self._values(name) for name in users[0].input[3:5])
+            if mean is not None and variance is not None:
+                self.found.met = met_by(weights, bias, mean, variance)
 
     def _flattened(self, node: "NodeProto") -> bool:
         """Follow a whole image laid out in a row, and no other change of shape."""

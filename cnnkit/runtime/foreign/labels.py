@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import DataError
+from cnnkit.runtime.foreign.beside import CONFIG, NOTHING, Beside
 from cnnkit.runtime.foreign.described import clean, names_in, ordered
 from cnnkit.words import counted
 
@@ -33,8 +34,10 @@ class ClassNames:
     source: str
 
 
-def class_names(count: int, file: Path | None, metadata: Mapping[str, str], name: str) -> ClassNames:
-    """Return the names of a network's classes: of the file of labels, else of the metadata, else numbers.
+def class_names(
+    count: int, file: Path | None, metadata: Mapping[str, str], name: str, beside: Beside = NOTHING
+) -> ClassNames:
+    """Return the names of a network's classes: of the file of labels, of the metadata, of what is beside, or numbers.
 
     Args:
         count: of the classes.
@@ -43,6 +46,7 @@ def class_names(count: int, file: Path | None, metadata: Mapping[str, str], name
             its WordNet synset.
         metadata: of the ONNX file.
         name: of the ONNX file, for errors.
+        beside: what further files in its folder say.
 
     Raises:
         DataError: the file cannot be read, or does not name each class.
@@ -57,16 +61,21 @@ def class_names(count: int, file: Path | None, metadata: Mapping[str, str], name
     if known is not None:
         key, names = known
         return _named(names, f"labels of the file's metadata ({key})")
+    found = beside.names_of(count)
+    if found is not None:
+        return _named(found, f"labels of {CONFIG} beside the file")
     return ClassNames(tuple(map(str, range(count))), (), "no labels given: classes are numbered")
 
 
-def is_named(count: int, file: Path | None, metadata: Mapping[str, str]) -> bool:
-    """Whether there are names for so many classes, by the file of labels, or else by the metadata.
+def is_named(count: int, file: Path | None, metadata: Mapping[str, str], beside: Beside = NOTHING) -> bool:
+    """Whether there are names for so many classes, by the file of labels, else by the metadata or what is beside.
 
     Raises:
         DataError: the file cannot be read.
     """
-    return len(_read(file)[0]) == count if file is not None else names_in(metadata, count) is not None
+    if file is not None:
+        return len(_read(file)[0]) == count
+    return names_in(metadata, count) is not None or beside.names_of(count) is not None
 
 
 def _read(file: Path) -> tuple[tuple[str, ...], str]:

@@ -13,9 +13,11 @@ from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores
-from cnnkit.runtime.foreign.described import metadata_of
+from cnnkit.runtime.foreign.beside import CONFIG, Beside
+from cnnkit.runtime.foreign.described import clean, metadata_of
 from cnnkit.runtime.foreign.labels import class_names, is_named
 from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.preparation import of_metadata
 from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import Session, open_session
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 _FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
 
 
+_TASKS = {"", "classify", "classification", "image-classification"}
+"""Tasks that exporters note, and that are ours."""
+
+
 def open_onnx(
     model: Path | bytes,
     name: str,
@@ -37,6 +43,7 @@ def open_onnx(
     options: ForeignOptions | None = None,
     provider: ProviderOptions | None = None,
     verified: bool = False,
+    around: Beside | None = None,
 ) -> Classifier:
     """Open an ONNX file, ours or anybody's, as a classifier.
 
@@ -47,6 +54,7 @@ def open_onnx(
         options: how to use a file without a card.
         provider: how its session runs; None for what its card holds for this hardware, else the default.
         verified: its hash is that of the zoo.
+        around: what further files in its folder say; None to read them where there is a path.
 
     Raises:
         OnnxError: not an image classifier that onnxruntime can run, or one that `cnnkit.runtime.guard` refuses.
@@ -64,7 +72,7 @@ def open_onnx(
         # Checking takes the onnx library, whose import a single prediction feels.
         from cnnkit.runtime import guard
 
-        checked, card = guard.check_with_card(model, name, shape=options.input_shape)
+        checked, card = guard.check_with_card(model, name, shape=options.input_shape, around=around)
         if card is None and checked.obstacle:
             raise OnnxError(f"{name}: {checked.obstacle}")
         session = open_session(checked.source, name, device=device, options=provider)
@@ -100,11 +108,13 @@ def _foreign(
     session: Session, checked: "Checked", signature: Signature, name: str, options: ForeignOptions
 ) -> Classifier:
     """Open a file without a card."""
-    preset = scaling.preprocessing_of(signature, options)
+    beside = checked.beside
+    described = of_metadata(checked.metadata, (signature.height, signature.width)) or beside.preparation
+    preset = scaling.preprocessing_of(signature, options, described)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = shapes.inlined(checked.model).graph
-    tried = _tried(OnnxNetwork(session, bare, feed=feed), name)
+    tried = _tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
     for best in [each for each in tried if scores.is_ranked(graph, each)]:
         count = tried.pop(best).shape[1]
         if not tried:
@@ -113,9 +123,9 @@ def _foreign(
                 "class. Export it without the TopK."
             )
     output, given, others = _chosen(tried, graph, checked, options)
-    reading = _reading(graph, output, given, options, name)
+    reading = _reading(checked, graph, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
-    known = class_names(count, options.labels, metadata_of(checked.model), name)
+    known = class_names(count, options.labels, metadata_of(checked.model), name, beside)
     card = replace(
         bare,
         labels=known.labels,
@@ -128,13 +138,15 @@ def _foreign(
         *signature.guesses,
         *preset.said,
         known.source,
+        *beside.notes,
+        *(beside.unfitting(count) if options.labels is None else ()),
         f"output {output}: {_in_words(reading, given.shape[1])}",
         *others,
     ]
     return Classifier(network, name, assumptions=assumed)
 
 
-def _tried(network: OnnxNetwork, name: str) -> dict[str, NDArray[np.float64]]:
+def _tried(network: OnnxNetwork, name: str, task: str) -> dict[str, NDArray[np.float64]]:
     """Return the outputs that may be scores, with those of a few very different images, float64 [N, classes].
 
     Raises:
@@ -158,7 +170,8 @@ def _tried(network: OnnxNetwork, name: str) -> dict[str, NDArray[np.float64]]:
         raise failed
     if not found:
         listed = "; ".join(given) or "no floats"
-        raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.")
+        other = f" Its metadata says that it is for another task: {clean(task)[:40]}." if task not in _TASKS else ""
+        raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.{other}")
     if not all(np.isfinite(flat).all() for flat in found.values()):
         raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
     return found
@@ -174,7 +187,7 @@ def _chosen(
 
     def unlike(output: str) -> tuple[bool, ...]:
         count = found[output].shape[1]
-        named = is_named(max(2, count), options.labels, metadata_of(checked.model))
+        named = is_named(max(2, count), options.labels, metadata_of(checked.model), checked.beside)
         last = scores.last_operation(graph, output)
         activated = last is not None and last.op_type in {"Softmax", "Sigmoid", "LogSoftmax"}
         return not named, output != "logits", not activated
@@ -185,6 +198,7 @@ def _chosen(
 
 
 def _reading(
+    checked: "Checked",
     graph: "GraphProto",
     output: str,
     given: NDArray[np.float64],
@@ -196,6 +210,9 @@ def _reading(
         reading = scores.Reading(options.scores)
     else:
         reading = scores.shown_by(scores.last_operation(graph, output)) or scores.guessed(given)
+        if checked.beside.several and reading.kind == "logits":
+            because = f"{CONFIG} beside the file says that several classes can be right"
+            reading = scores.Reading("sigmoid-logits", because)
         if given.shape[1] == 1 and not (reading.kind == "sigmoid" and reading.certain):
             raise OnnxError(
                 f"{name} gives one number for an image, which no Sigmoid made: it may be a score of two classes, or "

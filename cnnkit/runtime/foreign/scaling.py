@@ -10,6 +10,7 @@ from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.runtime.foreign.entry import Entry
 from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
+from cnnkit.runtime.foreign.preparation import Preparation
 from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.words import counted
 
@@ -22,6 +23,10 @@ _IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 t
 
 _DIVIDED = 0.05
 """A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
+_LARGEST_UNIT = 8.0
+"""A mean or deviation beyond this is not of pixels up to 1, normalised or not."""
+_SIGNED = 0.9
+"""Deviation of values from -1 to 1: 0.54 in photos, 0.7 in print; normalised ones have 1 and more."""
 _MEANS = {
     "unit": np.array(IMAGENET_MEAN), "byte": 255 * np.array(IMAGENET_MEAN),
     "caffe": np.array([123.675, 116.779, 103.939]),
@@ -44,22 +49,25 @@ class Scaling:
     said: tuple[str, ...]
 
 
-def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
-    """Return how images get to a network: as the user says, and for what they leave open as the graph shows it.
+def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Preparation | None = None) -> Scaling:
+    """Return how images get to a network: as the user says; for what they leave open, as the graph or a file beside it.
 
     Raises:
         UsageError: options that contradict each other or the network.
     """
     channels, entry = signature.channels, signature.entry
     said: list[str] = []
-    pixels, because = _pixels(signature, options)
-    order = options.channel_order or _order(entry)
+    known = _pixels(signature, options)
+    described = beside if options.preprocess is None else None
+    order = options.channel_order or ("bgr" if described and described.bgr else _order(entry))
     if options.channel_order is not None and channels != 3:
         raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
     _check_values(signature, options)
     form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
                          (1.0,) * channels)  # fmt: skip
     mean, std = options.mean, options.std
+    if known.normalised:
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
     if options.preprocess == "imagenet":
         form = replace(form, fit="cover", crop=0.875)
         if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
@@ -70,8 +78,11 @@ def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
         said.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
     if signature.dtype == "uint8":
         said.append("pixels from 0 to 255, as whole numbers")
+    elif described is not None and (scaled := _described(described, form, entry, options, order)):
+        form = scaled
+        said.append(f"pixels scaled and normalised by {described.source}")
     else:
-        low, factor = _UNITS[pixels]
+        low, factor = _UNITS[known.pixels]
         zeros, ones = (0.0,) * channels, (1.0,) * channels
         # Values come in the order of the network, the card has them in that of the pixels.
         mean, std = (values[::-1] if order == "bgr" else values for values in (mean or zeros, std or ones))
@@ -80,29 +91,82 @@ def preprocessing_of(signature: Signature, options: ForeignOptions) -> Scaling:
             mean=tuple((value - low) * factor for value in mean),
             std=tuple(value * factor for value in std),
         )
-        said.append(f"pixels {_IN_WORDS[pixels]}{_normalised(options, entry)}{because}")
+        said.append(f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}")
+        if described is not None and options.pixels is None and options.mean is None and options.std is None:
+            why = "the graph scales them itself" if entry.scales or entry.normalises else "it is for other channels"
+            said.append(f"{described.source} is not used for their scale: {why}")
+    if described is not None and described.fit is not None:
+        if described.sides == (form.height, form.width):
+            form = described.fitted(form)
+            crop = "" if form.resize is None else f", shorter side {form.resize}"
+            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}")
+            said += [described.note] if described.note else []
+        else:
+            said.append(f"{described.source} is for other sizes: its resizing is not used")
     if order == "bgr":
-        said.append(
-            "blue, green, red (BGR)" + ("" if options.channel_order else ": the graph subtracts their means so")
-        )
+        shown = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
+        said.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {shown}"))
     return Scaling(form, order, tuple(said))
 
 
-def _pixels(signature: Signature, options: ForeignOptions) -> tuple[Pixels, str]:
-    """Return what pixels are scaled to, and how that is known where the user does not say it."""
+def _described(
+    beside: Preparation, form: Preprocessing, entry: Entry, options: ForeignOptions, order: Order
+) -> Preprocessing | None:
+    """Return a preprocessing with the values of a file beside it, where the user and the graph leave them open."""
+    if options.pixels is not None or options.mean is not None or options.std is not None:
+        return None
+    if entry.scales or entry.normalises:  # then these values are in the graph already, and would count twice
+        return None
+    return beside.scaled(form, reverse=order == "bgr")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What pixels are scaled to, whether by ImageNet's mean and deviation after that, and how that is known."""
+
+    pixels: Pixels
+    because: str = ""
+    normalised: bool = False
+
+
+def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
+    """Return what pixels are scaled to: as the user says, as the graph shows, or by a guess."""
     if signature.dtype == "uint8":
         if options.pixels not in {None, "byte"}:
             raise UsageError(f"--pixels {options.pixels}: this network takes whole numbers, uint8, from 0 to 255.")
-        return "byte", ""
+        return _Known("byte")
     if options.pixels is not None:
-        return options.pixels, ""
+        return _Known(options.pixels)
     shown, how = _shown(signature.entry)
-    if options.preprocess is not None and not shown:
-        return "unit", ""
     if shown:
-        return shown, f": {how}"
-    given = options.mean is not None or options.std is not None or options.preprocess is not None
-    return "unit", "" if given else ", a guess: see --pixels, --mean, --std and --preprocess"
+        return _Known(shown, f": {how}")
+    if options.preprocess is not None:
+        return _Known("unit")
+    numbers = [*(options.mean or ()), *(options.std or ())]
+    if numbers:
+        large = max(map(abs, numbers)) > _LARGEST_UNIT
+        return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
+    return _guessed(signature)
+
+
+def _guessed(signature: Signature) -> _Known:
+    """Return what a network takes by the traces of its training, or else what is most usual."""
+    met, see = signature.entry.met, "see --pixels, --mean, --std and --preprocess"
+    if met is None:
+        if signature.entry.faint:
+            return _Known("byte", f", a guess: its first weights are too small for less; {see} and --channel-order")
+        return _Known("unit", f", a guess: {see}")
+    because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
+    if spread > _LARGEST_UNIT:
+        return _Known("byte", because)
+    # Values from 0 to 1 of mean m deviate by at most the root of m (1 - m).
+    if 0 < met.mean < 1 and met.std**2 < 1.2 * met.mean * (1 - met.mean):
+        return _Known("unit", because)
+    if spread < _SIGNED:
+        return _Known("signed", because)
+    if signature.channels == 3:
+        return _Known("unit", because, normalised=True)
+    return _Known("unit", f", which they were not in training, {met.in_words}: {see}")
 
 
 def _shown(entry: Entry) -> tuple[Pixels | None, str]:
@@ -129,7 +193,9 @@ def _order(entry: Entry) -> Order:
     return "rgb"
 
 
-def _normalised(options: ForeignOptions, entry: Entry) -> str:
+def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
+    if known.normalised:
+        return " and normalised by ImageNet's mean and deviation"
     if options.preprocess is not None:
         return ""
     if options.mean is None and options.std is None:

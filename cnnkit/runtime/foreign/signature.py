@@ -84,12 +84,15 @@ class Signature:
         return "NHWC" if self.channels_last else "NCHW"
 
 
-def signature_of(model: "ModelProto", wanted: tuple[int, int, int] | None = None) -> Signature:
+def signature_of(
+    model: "ModelProto", wanted: tuple[int, int, int] | None = None, beside: tuple[int, int] | None = None
+) -> Signature:
     """Find out what a file takes.
 
     Args:
         model: well formed; see `cnnkit.runtime.guard`.
         wanted: channels, height and width that the user names.
+        beside: height and width that a file beside it names.
 
     Raises:
         OnnxError: it does not take images, or no size of theirs that fits is known.
@@ -108,7 +111,7 @@ def signature_of(model: "ModelProto", wanted: tuple[int, int, int] | None = None
             f"its input {inputs[0].name} is of {known} numbers; expected {', '.join(_KINDS.values())}. Put a Cast "
             "in front of it, or export it again."
         )
-    return _Resolving(model, inputs[0].name, shapes.dimensions(inputs[0]), _KINDS[kind], wanted).resolved()
+    return _Resolving(model, inputs[0].name, shapes.dimensions(inputs[0]), _KINDS[kind], wanted, beside).resolved()
 
 
 class _Resolving:
@@ -121,8 +124,10 @@ class _Resolving:
         declared: tuple[int | str, ...],
         dtype: str,
         wanted: tuple[int, int, int] | None,
+        beside: tuple[int, int] | None,
     ) -> None:
         self._model, self._name, self._declared, self._dtype, self._wanted = model, name, declared, dtype, wanted
+        self._described = (side_in(model), "by the file's metadata"), (beside, "by what is said beside the file")
         self._entry = entry_of(shapes.inlined(model).graph, name)
         self._guesses: list[str] = []
 
@@ -206,10 +211,10 @@ class _Resolving:
             known = self._wanted[1:]
         if all(side is not None for side in known):
             return self._bounded(known)
-        given = side_in(self._model)
-        if given is not None and all(side in {None, own} for side, own in zip(known, given, strict=True)):
-            self._guesses.append(f"size {given[0]}×{given[1]}: by the file's metadata")
-            return self._bounded(given)
+        for given, source in self._described:
+            if given is not None and all(side in {None, own} for side, own in zip(known, given, strict=True)):
+                self._guesses.append(f"size {given[0]}×{given[1]}: {source}")
+                return self._bounded(given)
         for height, width in self._candidates(channels, known):
             if self._takes(channels, height, width, last):
                 other = "" if USUAL_SIDE in {height, width} else f", and {USUAL_SIDE}×{USUAL_SIDE} does not fit"

@@ -158,8 +158,8 @@ class _Resolving:
             found = next(iter(self._fitting_features()), (None,))[0]
         if found is not None and found not in {1, 3}:
             raise OnnxError(
-                f"it takes {shapes.listed(self._declared)}, images of {found} channels; expected 1 (grey) or 3 (colour) "
-                "in second or last place."
+                f"it takes images of {found} channels, {shapes.listed(self._declared)}; expected 1 or 3 channels in "
+                "second or last place."
             )
         if wanted is not None and found not in {None, wanted}:
             raise UsageError(self._contradicted())

@@ -199,6 +199,11 @@ def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, g
 
 def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
+    if card.independent:
+        yield (
+            "the network gives each class a probability by itself; here the largest one is its answer, and loss and "
+            "calibration are of the softmax"
+        )
     count = len(positions_of(known, used))
     if not count:
         return

@@ -1,5 +1,7 @@
 """Folders of images and the classes of a network."""
 
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,9 +70,6 @@ def test_names_are_found_before_anything_else(labels: list[str], data: st.DataOb
     if any(f"{label} (2)" in labels for label in labels):
         return
     classes = tuple(data.draw(st.permutations(labels)))
-    try:
+    if len({normalize("NFC", label) for label in labels}) == len(labels):
         found = match(classes, labels, (), "photos")
-    except DataError as error:  # the same text in another normalisation
-        assert "which are both" in str(error)
-    else:
-        assert [labels[place] for place in found.places] == list(classes) or found.how
+        assert [labels[place] for place in found.places] == list(classes)

@@ -144,7 +144,7 @@ def report_steps(
     evaluation = yield from sections.attempt("evaluation", lambda: evaluation_steps(load(ref, **loading), **common))
     mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
     layers = yield from sections.attempt(
-        "layers", lambda: _done(lambda: summarize(ref, shape=shape, trust_code=trust_code))
+        "layers", lambda: _done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
     )
     if images is None:
         images = _affordable(text, layers, classifier.engine, trust_code=trust_code)

@@ -1,5 +1,6 @@
 """Measuring how easily a network is fooled."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -117,7 +118,7 @@ def attack_steps(
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    return attack_network(
+    found = yield from attack_network(
         classifier,
         chosen,
         data=data,
@@ -127,3 +128,4 @@ def attack_steps(
         notes=tuple(notes),
         stop=stop,
     )
+    return replace(found, assumptions=classifier.assumptions)

@@ -70,7 +70,7 @@ class Signature:
         if self.channels in {1, 3}:
             return ""
         declared = shapes.listed(self.declared)
-        return f"it takes {declared}, images of {self.channels} channels; expected 1 (grey) or 3 (colour)."
+        return f"it takes images of {self.channels} channels, {declared}; expected 1 or 3 channels."
 
     @property
     def shape(self) -> tuple[int, int, int]:

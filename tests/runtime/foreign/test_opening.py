@@ -96,7 +96,7 @@ def test_scores_with_a_size_of_one_by_one_are_scores(opened, pictures):
         ({"shape": ("batch", 784)}, "expected one input of four dimensions, found picture [batch, 784]"),
         ({"more_inputs": ["threshold"]}, "expected one input of four dimensions, found picture"),
         ({"dtype": "int64"}, "its input picture is of int64 numbers; expected float32"),
-        ({"shape": ("batch", 4, 6, 5)}, "images of 4 channels; expected 1 (grey) or 3 (colour)"),
+        ({"shape": ("batch", 4, 6, 5)}, "images of 4 channels, [batch, 4, 6, 5]; expected 1 or 3 channels"),
         ({"shape": ("batch", 7, 6, 5)}, "images of 7 channels"),
     ],
     ids=["rank 2", "two inputs", "int64", "four channels", "no channels"],

@@ -50,7 +50,7 @@ SIGNATURES = {
     ),
     "report": (
         "(ref, *, without=(), data=None, data_dir=None, skip_damaged=False, images=None, device='auto', "
-        "trust_code=False, output=None)"
+        "trust_code=False, output=None, **foreign)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"

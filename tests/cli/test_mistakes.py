@@ -45,7 +45,7 @@ def test_json_is_what_the_file_holds(tiny_run: Path, tmp_path: Path, cli: Cli) -
     assert set(data) == {
         "model", "data", "split", "engine", "images", "seen", "wrong", "accuracy", "worst", "confused", "candidates",
         "mislabelled", "training_images", "nearest_by", "no_nearest_because", "versions", "seconds", "exposure",
-        "duplicates", "warnings",
+        "duplicates", "warnings", "assumptions",
     }  # fmt: skip
     assert len(data["worst"]) == 3
     assert set(data["worst"][0]) == {"source", "label", "predicted", "probability", "label_probability", "nearest"}

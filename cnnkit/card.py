@@ -15,7 +15,8 @@ CARD_KEY = "cnnkit.card"
 SPLIT_SETTINGS = ("split_by", "split_seed", "validation_fraction", "test_fraction")
 """Recipe fields that a run takes over from the weights that it starts from."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that no label has."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ModelCard:
         parity: of an exported file with its PyTorch network.
         tuning: the fastest provider options by device and hardware (see `cnnkit.runtime.providers`).
         precision: of an exported file.
+        synsets: WordNet's identifiers of the classes, where they are known.
+        independent: each class has a probability by itself, the sigmoid of its logit, so that they need not sum to 1.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -61,12 +64,14 @@ class ModelCard:
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     split: SplitRecord | None = None
     pretraining: Pretraining | None = None
+    synsets: tuple[str, ...] = ()
+    independent: bool = False
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be distinct, and at least one")
-        if any(_CONTROL.search(label) for label in self.labels):
+        if any(CONTROL.search(label) for label in self.labels):
             raise ValueError("labels must not have control characters")
 
     @property
@@ -135,6 +140,7 @@ class ModelCard:
         split, pretraining = fields.get("split"), fields.get("pretraining")
         rebuilt = {
             "labels": tuple(fields["labels"]),
+            "synsets": tuple(fields.get("synsets", ())),
             "preprocessing": Preprocessing(**form),
             "parity": parity,
             "split": None if split is None else SplitRecord(**{**split, "given": tuple(split["given"])}),

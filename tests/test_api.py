@@ -22,10 +22,7 @@ PUBLIC = {
     "list_models", "load", "report", "serve", "summarize", "train", "tune", "verify", "__version__",
 }  # fmt: skip
 SIGNATURES = {
-    "load": (
-        "(ref='digits', *, device='auto', trust_code=False, labels=None, mean=None, std=None, preprocess=None, "
-        "provider=None, torch=False)"
-    ),
+    "load": ("(ref='digits', *, device='auto', trust_code=False, provider=None, torch=False, **foreign)"),
     "create_model": "(name, num_classes=None, input_shape=None)",
     "train": (
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
@@ -49,11 +46,11 @@ SIGNATURES = {
         "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "
         "steps=20, step_size=None, restarts=1, images=1000, targets=None, seed=0, output=None, device='auto', "
         "batch_size=256, "
-        "trust_code=False, labels=None, mean=None, std=None, preprocess=None)"
+        "trust_code=False, **foreign)"
     ),
     "report": (
         "(ref, *, without=(), data=None, data_dir=None, skip_damaged=False, images=None, device='auto', "
-        "trust_code=False, output=None)"
+        "trust_code=False, output=None, **foreign)"
     ),
     "benchmark": (
         "(*refs, devices=('auto',), batches=None, threads=None, torch=False, seconds=1.0, shape=None, trust_code=False)"
@@ -62,7 +59,7 @@ SIGNATURES = {
         "(ref, *, batch=1, shape=None, depth=None, fold=False, trust_code=False, compare=None, profile=False, "
         "device='auto')"
     ),
-    "serve": "(refs=(), settings=None, *, labels=None, mean=None, std=None, preprocess=None)",
+    "serve": "(refs=(), settings=None, **foreign)",
     "tune": "(ref, *, device='auto', batch=32, seconds=1.0)",
     "doctor": "()",
     "verify": (

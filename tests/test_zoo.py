@@ -6,7 +6,7 @@ import pytest
 from cnnkit import api, registry, zoo
 from cnnkit.errors import UnknownNameError, ZooError
 from cnnkit.files import sha256
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
 
 CONTENT = {"model.onnx": b"graph", "model.safetensors": b"weights"}
 

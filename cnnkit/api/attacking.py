@@ -1,7 +1,8 @@
 """Measuring how easily a network is fooled."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
@@ -9,6 +10,7 @@ from cnnkit.files import expanded
 from cnnkit.results import result_of
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
+from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -37,10 +39,7 @@ def attack(
     device: str = "auto",
     batch_size: int = 256,
     trust_code: bool = False,
-    labels: str | Path | None = None,
-    mean: "Sequence[float] | None" = None,
-    std: "Sequence[float] | None" = None,
-    preprocess: Any = None,
+    **foreign: Unpack[Described],
 ) -> "Robustness":
     """Corrupt and attack images until a trained network is wrong; see `cnnkit.robustness.attack`.
 
@@ -58,7 +57,7 @@ def attack(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_size: images that go through the network together.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
-        labels, mean, std, preprocess: for an ONNX file without a card, as for `load`.
+        foreign: how to use an ONNX file without a card, as for `load`.
 
     Raises:
         UsageError: options that make no sense, or gradients asked of what has none.
@@ -73,16 +72,7 @@ def attack(
     """
     return result_of(
         attack_steps(
-            load(
-                ref,
-                device=device,
-                trust_code=trust_code,
-                labels=labels,
-                mean=mean,
-                std=std,
-                preprocess=preprocess,
-                torch=True,
-            ),
+            load(ref, device=device, trust_code=trust_code, torch=True, **foreign),
             data=data,
             split=split,
             data_dir=expanded(data_dir),
@@ -128,7 +118,7 @@ def attack_steps(
         notes.append(why)
         given = tuple(part for part in given if part not in GRADIENT_ATTACKS)
     chosen = AttackOptions(only=given, **options)
-    return attack_network(
+    found = yield from attack_network(
         classifier,
         chosen,
         data=data,
@@ -138,3 +128,4 @@ def attack_steps(
         notes=tuple(notes),
         stop=stop,
     )
+    return replace(found, assumptions=classifier.assumptions)

@@ -1,18 +1,15 @@
 """Opening trained networks as classifiers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cnnkit import registry, zoo
 from cnnkit.errors import CheckpointError, UsageError
-from cnnkit.files import expanded
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import Described, ForeignOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal
-
     from cnnkit.runtime.providers import ProviderOptions
 
 DEFAULT_CLASSIFIER = "digits"
@@ -24,12 +21,9 @@ def load(
     *,
     device: str = "auto",
     trust_code: bool = False,
-    labels: str | Path | None = None,
-    mean: "Sequence[float] | None" = None,
-    std: "Sequence[float] | None" = None,
-    preprocess: 'Literal["imagenet"] | None' = None,
     provider: "ProviderOptions | None" = None,
     torch: bool = False,
+    **foreign: Unpack[Described],
 ) -> Classifier:
     """Open a trained network as a classifier.
 
@@ -39,12 +33,11 @@ def load(
         ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
-        labels: text file with one label a line, for an ONNX file without a card; so are the following.
-        mean, std: one value a channel, for pixels in [0, 1].
-        preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
             None for those that the file's card holds for this hardware, else the default ones.
         torch: run a zoo entry on PyTorch as well, where its layers can be looked into.
+        foreign: how to use an ONNX file without a card: `labels`, `mean`, `std`, `preprocess`, `input_shape`, `pixels`,
+            `channel_order` and `scores`; see `cnnkit.runtime.foreign.options.ForeignOptions`.
 
     Raises:
         UnknownNameError: nothing of that name.
@@ -56,7 +49,7 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
-    source = _exported(ref, labels, mean, std, preprocess)
+    source = _exported(ref, ForeignOptions.of(**foreign))
     of_zoo = source is not None and source.get("verified", False)
     if source is not None and not (torch and of_zoo):
         return open_onnx(device=device, provider=provider, **source)
@@ -73,10 +66,7 @@ def load_on_ray(
     *,
     workers: int | None = None,
     device: str = "auto",
-    labels: str | Path | None = None,
-    mean: "Sequence[float] | None" = None,
-    std: "Sequence[float] | None" = None,
-    preprocess: 'Literal["imagenet"] | None' = None,
+    **foreign: Unpack[Described],
 ) -> Classifier:
     """Open an ONNX file or a zoo entry as `load` does, to run on the workers of a Ray cluster.
 
@@ -85,7 +75,7 @@ def load_on_ray(
     Raises:
         UsageError: a run or a checkpoint, which has to be exported first.
     """
-    source = _exported(ref, labels, mean, std, preprocess)
+    source = _exported(ref, ForeignOptions.of(**foreign))
     if source is None:
         raise UsageError(f"Ray workers run ONNX files. Export this one first: cnnkit export {ref} --onnx")
     from cnnkit.runtime.ray_data import RayClassifier
@@ -93,23 +83,14 @@ def load_on_ray(
     return RayClassifier(workers=workers, device=device, **source)
 
 
-def _exported(
-    ref: str | Path,
-    labels: str | Path | None,
-    mean: "Sequence[float] | None",
-    std: "Sequence[float] | None",
-    preprocess: 'Literal["imagenet"] | None',
-) -> dict[str, Any] | None:
+def _exported(ref: str | Path, options: ForeignOptions) -> dict[str, Any] | None:
     """Return how `open_onnx` opens a reference, or None where it names weights of PyTorch."""
     text = str(ref)
     reference = registry.resolve(text)
-    options = ForeignOptions(
-        expanded(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
-    )
     if reference.kind == "onnx" and reference.path is not None:
         return {"model": reference.path, "name": text, "options": options}
     if options:
-        raise UsageError(f"{text} knows its labels and preprocessing; the options for them are for foreign ONNX files.")
+        raise UsageError(f"{text} knows its input, labels and scores; leave out {options.listed}.")
     if reference.kind == "architecture" and not zoo.has(text):
         raise CheckpointError(f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}")
     if reference.kind in {"zoo", "architecture"}:

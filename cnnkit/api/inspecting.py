@@ -1,5 +1,6 @@
 """Looking into networks: where they are wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,4 +64,5 @@ def mistakes_steps(
     """Do what `find_mistakes` does with a loaded classifier, and yield how far it is."""
     from cnnkit.inspection.mistakes import find_mistakes
 
-    return find_mistakes(classifier.network, classifier.name, **options)
+    found = yield from find_mistakes(classifier.network, classifier.name, **options)
+    return replace(found, assumptions=classifier.assumptions)

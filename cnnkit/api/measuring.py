@@ -1,5 +1,6 @@
 """Measuring networks: layers, accuracy, speed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,8 @@ def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadP
     """Do what `evaluate` does with a loaded classifier, and yield how far the loading of the images is."""
     from cnnkit.training.evaluation import evaluate_network
 
-    return evaluate_network(classifier.network, classifier.name, **options)
+    found = yield from evaluate_network(classifier.network, classifier.name, **options)
+    return replace(found, assumptions=classifier.assumptions)
 
 
 def summarize(

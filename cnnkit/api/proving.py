@@ -91,6 +91,11 @@ def verification_steps(
     ref: str | Path, *, against: str | Path | None = None, data_dir: str | Path | None = None, **options: Any
 ) -> "Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]":
     """Do what `verify` does, and yield how far the loading of the images and their comparison is."""
+    from cnnkit.exporting import carding
+
+    if against is None:
+        carding.require_card(str(ref))
+    # This imports PyTorch.
     from cnnkit.exporting import verification
 
     named = None if against is None else str(against)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
 from cnnkit.api.attacking import attack_steps
@@ -18,6 +18,7 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
 from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, relayed, result_of
 from cnnkit.results.report import SECTIONS
+from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
     from cnnkit.inspection.report import ProvenFile
@@ -49,6 +50,7 @@ def report(
     device: str = "auto",
     trust_code: bool = False,
     output: str | Path | None = None,
+    **foreign: Unpack[Described],
 ) -> Report:
     """Gather all that is known of a run; a section that cannot be had is left out, with the reason.
 
@@ -63,6 +65,7 @@ def report(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         output: write the page to this file.
+        foreign: how to use an ONNX file without a card, as for `load`.
 
     Raises:
         UnknownNameError, CheckpointError: nothing of that name, or no trained weights there.
@@ -90,6 +93,7 @@ def report(
             images=images,
             device=device,
             trust_code=trust_code,
+            **foreign,
         )
     )
     if path is not None:
@@ -107,6 +111,7 @@ def report_steps(
     images: int | None = None,
     device: str = "auto",
     trust_code: bool = False,
+    **foreign: Unpack[Described],
 ) -> Steps[Report]:
     """Do what `report` does, and yield how far it is."""
     unknown = [name for name in without if name not in SECTIONS]
@@ -127,7 +132,8 @@ def report_steps(
     started, text, folder = time.monotonic(), registry.taken(str(ref)), expanded(data_dir)
     is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
     common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
-    classifier = load(ref, device=device, trust_code=trust_code, torch=True)
+    loading: dict[str, Any] = {"device": device, "trust_code": trust_code, **foreign}
+    classifier = load(ref, torch=True, **loading)
     card, sections = classifier.card, _Sections(without)
     origin, missing = yield from _told("images", origin_of(text, card, **common))
     if missing:
@@ -135,11 +141,11 @@ def report_steps(
         for need in _OF_IMAGES:
             sections.leave_out(need, missing.removesuffix("."))
     records = yield from sections.attempt("curves", lambda: _done(lambda: _records(text, is_run, read_metrics)))
-    evaluation = yield from sections.attempt(
-        "evaluation", lambda: evaluation_steps(load(ref, device=device, trust_code=trust_code), **common)
-    )
+    evaluation = yield from sections.attempt("evaluation", lambda: evaluation_steps(load(ref, **loading), **common))
     mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
-    layers = yield from sections.attempt("layers", lambda: _done(lambda: summarize(ref, trust_code=trust_code)))
+    layers = yield from sections.attempt(
+        "layers", lambda: _done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
+    )
     if images is None:
         images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
     examined: dict[str, Any] = {**common, "images": images}
@@ -183,6 +189,7 @@ def report_steps(
                     devices=("cpu",) if device in {"auto", "cpu"} else ("cpu", device),
                     batches=None if fixed else BATCHES,
                     seconds=_SECONDS,
+                    shape=foreign.get("input_shape"),
                 ),
             )
     module = getattr(classifier.network, "module", None)

@@ -3,17 +3,14 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from cnnkit import registry, zoo
 from cnnkit.api.classifying import DEFAULT_CLASSIFIER
 from cnnkit.errors import CheckpointError, UsageError
-from cnnkit.files import expanded
-from cnnkit.runtime.foreign import ForeignOptions
+from cnnkit.runtime.foreign.options import Described, ForeignOptions
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from cnnkit.serving.settings import ModelSource, Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -22,11 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def serve(
     refs: Sequence[str | Path] = (),
     settings: "Settings | None" = None,
-    *,
-    labels: str | Path | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    preprocess: 'Literal["imagenet"] | None' = None,
+    **foreign: Unpack[Described],
 ) -> None:
     """Serve models over HTTP until SIGTERM or Ctrl-C ends it; what happens is written to the log.
 
@@ -34,9 +27,7 @@ def serve(
         refs: ONNX files, zoo entries and architectures that have one; `NAME=REF` gives one of them another name.
             Empty for the model that reads digits.
         settings: of the server; None for the defaults.
-        labels: text file with one label a line, for files without a card; so are the following.
-        mean, std: one value a channel, for pixels in [0, 1].
-        preprocess: `imagenet` for that training's resizing, crop, mean and deviation.
+        foreign: how to use files without a card, as for `load`.
 
     Raises:
         UsageError: two models of one name, or one that has to be exported first.
@@ -49,10 +40,7 @@ def serve(
     from cnnkit.serving.settings import Settings
 
     settings = settings or Settings()
-    options = ForeignOptions(
-        expanded(labels), tuple(mean) if mean else None, tuple(std) if std else None, preprocess=preprocess
-    )
-    sources = served_models([str(ref) for ref in refs], options)
+    sources = served_models([str(ref) for ref in refs], ForeignOptions.of(**foreign))
     logs.configure(settings.log_format)
     run(sources, settings)
 
@@ -90,7 +78,7 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
             )
         sources[name] = source
     if options and not any(source.path for source in sources.values()):
-        raise UsageError("--labels, --mean, --std and --preprocess are for foreign ONNX files; the zoo's know theirs.")
+        raise UsageError(f"{options.listed}: only for ONNX files without a model card; the zoo's have one.")
     return list(sources.values())
 
 

@@ -7,20 +7,24 @@ import typer
 
 from cnnkit.cli.common import (
     BatchSize,
+    ChannelOrder,
     Data,
     DataDir,
     Device,
+    ForeignShape,
     Json,
     Labels,
     Mean,
     ModelArgument,
+    Pixels,
     Preprocess,
+    Scores,
     SkipDamaged,
     Split,
     Std,
     TrustCode,
     emit,
-    load_classifier,
+    foreign_options,
     names,
     require_suffix,
 )
@@ -65,9 +69,13 @@ def command(
     plot: Annotated[Path | None, typer.Option(help="Draw the curves to this PNG.")] = None,
     batch_size: BatchSize = 256,
     labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -89,13 +97,10 @@ def command(
     parts = names(only)
     if plot is not None and parts == ("fooling",):
         raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
-    classifier = load_classifier(
+    classifier = api.load(
         model,
         device=device,
-        labels=labels,
-        mean=mean,
-        std=std,
-        preprocess=preprocess,
+        **foreign_options(context),
         trust_code=trust_code,
         torch=True,
     )

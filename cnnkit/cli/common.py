@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from cnnkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from cnnkit.runtime.classifier import Classifier
 
 
 def without_options(arguments: Sequence[str], *names: str) -> list[str]:
@@ -115,12 +112,20 @@ TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
 BatchSize = Annotated[int, typer.Option(help="Images that go through the network together.", min=1)]
-Labels = Annotated[Path | None, typer.Option(help="Text file with one label a line, for an ONNX file without a card.")]
-Mean = Annotated[
-    str | None, typer.Option(help="Mean of each channel for an ONNX file without a card, as in 0.485,0.456,0.406.")
+_FOREIGN = "ONNX files of others, which carry no model card"
+Labels = Annotated[Path | None, in_panel("Names of the classes: text, a label a line, or JSON.", _FOREIGN)]
+Mean = Annotated[str | None, in_panel("Mean of each channel, as in 0.485,0.456,0.406.", _FOREIGN)]
+Std = Annotated[str | None, in_panel("Standard deviation of each channel.", _FOREIGN)]
+Preprocess = Annotated[str | None, in_panel("Preprocessing: imagenet.", _FOREIGN)]
+Pixels = Annotated[
+    str | None, in_panel("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", _FOREIGN)
 ]
-Std = Annotated[str | None, typer.Option(help="Deviation of each channel for an ONNX file without a card.")]
-Preprocess = Annotated[str | None, typer.Option(help="Preprocessing for an ONNX file without a card: imagenet.")]
+ChannelOrder = Annotated[str | None, in_panel("Order of the colours: rgb or bgr.", _FOREIGN)]
+Scores = Annotated[str | None, in_panel("What the file gives: logits, softmax, sigmoid or sigmoid-logits.", _FOREIGN)]
+ForeignShape = Annotated[
+    str | None,
+    in_panel("Input shape, where the file leaves it open, as in 3x224x224.", _FOREIGN, "--input", metavar="CxHxW"),
+]
 Shape = Annotated[
     str | None,
     typer.Option("--input", metavar="CxHxW", help="Input shape, as in 3x32x32. Default: the network's own."),
@@ -132,30 +137,20 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     return None if text is None else parse_shape(text)
 
 
-def load_classifier(model: str, *, on_ray: bool = False, **options: Any) -> "Classifier":
-    """Open a model with the options of the command line: `mean` and `std` as text, `preprocess` unchecked.
-
-    With `on_ray`, the other options are those of `cnnkit.api.load_on_ray`.
+def foreign_options(context: typer.Context) -> dict[str, Any]:
+    """Return what the command line says of an ONNX file without a card, by the parameters of `cnnkit.load`.
 
     Raises:
         UsageError: one of them does not make sense.
     """
-    from cnnkit import api
-
-    options["preprocess"] = require_preprocess(options["preprocess"])
-    mean, std = (numbers(options.pop(name), f"--{name}") for name in ("mean", "std"))
-    return (api.load_on_ray if on_ray else api.load)(model, mean=mean, std=std, **options)
-
-
-def require_preprocess(given: str | None) -> 'Literal["imagenet"] | None':
-    """Make sure that a `--preprocess`, which may be absent, is known.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if given in {None, "imagenet"}:
-        return given  # type: ignore[return-value]
-    raise UsageError(f"--preprocess {given!r}: expected imagenet.")
+    given = context.params
+    return {
+        "labels": given["labels"],
+        "mean": numbers(given["mean"], "--mean"),
+        "std": numbers(given["std"], "--std"),
+        "input_shape": shape_of(given["input"]),
+        **{name: given[name] for name in ("preprocess", "pixels", "channel_order", "scores")},
+    }
 
 
 def require_effect(options: Mapping[str, object], when: str) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from cnnkit.cli.common import (
     BatchSize,
+    ChannelOrder,
     Data,
     DataDir,
     Device,
@@ -14,17 +15,18 @@ from cnnkit.cli.common import (
     Labels,
     Mean,
     ModelArgument,
+    Pixels,
     Preprocess,
+    Scores,
     Shape,
     SkipDamaged,
     Split,
     Std,
     TrustCode,
     emit,
-    load_classifier,
+    foreign_options,
     require_effect,
     require_suffix,
-    shape_of,
 )
 from cnnkit.errors import AccuracyError
 from cnnkit.files import require_writable
@@ -48,9 +50,12 @@ def command(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the confusion matrix to this PNG.")] = None,
     labels: Labels = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Give MODEL, an architecture, random weights.")
     ] = False,
@@ -72,21 +77,15 @@ def command(
         "batch_size": batch_size,
         "top_k": top_k,
     }
-    opened: dict[str, Any] = {
-        "labels": labels,
-        "mean": mean,
-        "std": std,
-        "preprocess": preprocess,
-        "trust_code": trust_code,
-    }
+    foreign = foreign_options(context)
     if untrained:
-        require_effect(opened, "with --untrained")
-        steps = api.untrained_evaluation_steps(
-            model, device=device, input_shape=shape_of(input), seed=seed or 0, **options
-        )
+        shape = foreign.pop("input_shape")
+        require_effect({**foreign, "trust_code": trust_code}, "with --untrained")
+        steps = api.untrained_evaluation_steps(model, device=device, input_shape=shape, seed=seed or 0, **options)
     else:
-        require_effect({"seed": seed, "input": input}, "without --untrained")
-        steps = api.evaluation_steps(load_classifier(model, device=device, **opened), **options)
+        require_effect({"seed": seed}, "without --untrained")
+        opened = api.load(model, device=device, trust_code=trust_code, **foreign)
+        steps = api.evaluation_steps(opened, **options)
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
         require_writable(plot.parent)

@@ -7,15 +7,19 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.common import (
+    ChannelOrder,
     Device,
+    ForeignShape,
     Json,
     Labels,
     Mean,
+    Pixels,
     Preprocess,
+    Scores,
     Std,
     TrustCode,
     complete_model,
-    load_classifier,
+    foreign_options,
     refuse_model,
 )
 
@@ -49,9 +53,13 @@ def command(
         bool, typer.Option("--terminal", help="Draw a small version here, and write a folder only where -o names one.")
     ] = False,
     labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -69,13 +77,10 @@ def command(
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)
-    classifier = load_classifier(
+    classifier = api.load(
         model or api.DEFAULT_CLASSIFIER,
         device=device,
-        labels=labels,
-        mean=mean,
-        std=std,
-        preprocess=preprocess,
+        **foreign_options(context),
         trust_code=trust_code,
         torch=find_spec("torch") is not None,
     )

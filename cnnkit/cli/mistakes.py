@@ -7,20 +7,24 @@ import typer
 
 from cnnkit.cli.common import (
     BatchSize,
+    ChannelOrder,
     Data,
     DataDir,
     Device,
+    ForeignShape,
     Json,
     Labels,
     Mean,
     ModelArgument,
+    Pixels,
     Preprocess,
+    Scores,
     SkipDamaged,
     Split,
     Std,
     TrustCode,
     emit,
-    load_classifier,
+    foreign_options,
 )
 from cnnkit.files import require_writable
 from cnnkit.registry import short_name
@@ -41,9 +45,13 @@ def command(
         typer.Option("--output", "-o", metavar="DIR", help="Folder for page, PNG and JSON. Default: mistakes-NAME."),
     ] = None,
     labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -56,13 +64,10 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, mistakes, progress
 
-    classifier = load_classifier(
+    classifier = api.load(
         model,
         device=device,
-        labels=labels,
-        mean=mean,
-        std=std,
-        preprocess=preprocess,
+        **foreign_options(context),
         trust_code=trust_code,
         torch=True,
     )

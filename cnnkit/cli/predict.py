@@ -11,15 +11,19 @@ import typer
 from cnnkit.cautions import Tally
 from cnnkit.cli.common import (
     BatchSize,
+    ChannelOrder,
     Device,
+    ForeignShape,
     Json,
     Labels,
     Mean,
+    Pixels,
     Preprocess,
+    Scores,
     Std,
     TrustCode,
     complete_model,
-    load_classifier,
+    foreign_options,
     refuse_model,
 )
 from cnnkit.cli.signals import StopRequest
@@ -55,9 +59,13 @@ def command(
         int | None, typer.Option(help="Ray workers to run on.", show_default="one for each CPU", min=1)
     ] = None,
     labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -66,28 +74,18 @@ def command(
     from cnnkit import api
     from cnnkit.render import console, envelope, predictions
 
-    if engine not in {"local", "ray"}:
-        raise UsageError(f"--engine {engine!r}: expected local or ray.")
-    if engine == "ray" and "-" in images:
-        raise UsageError("Ray workers read the images themselves, and cannot read standard input. Save it to a file.")
-    if engine == "local" and workers is not None:
-        raise UsageError("--workers are those of Ray; add --engine ray.")
+    _check_engine(engine, images, workers)
     if output is not None:
         from cnnkit.render import records
 
         records.check(output)
     paths = find_images(images)
     sources = [_standard_input() if path is None else path for path in paths]
-    on_ray: dict[str, Any] = {"on_ray": True, "workers": workers}
-    classifier = load_classifier(
-        model or api.DEFAULT_CLASSIFIER,
-        device=device,
-        labels=labels,
-        mean=mean,
-        std=std,
-        preprocess=preprocess,
-        **(on_ray if engine == "ray" else {"trust_code": trust_code}),
-    )
+    name, foreign = model or api.DEFAULT_CLASSIFIER, foreign_options(context)
+    if engine == "ray":
+        classifier = api.load_on_ray(name, device=device, workers=workers, **foreign)
+    else:
+        classifier = api.load(name, device=device, trust_code=trust_code, **foreign)
     tally = Tally()
     results = _tallied(classifier.stream(sources, top=top, batch_size=batch_size), tally)
     found: Any
@@ -113,6 +111,15 @@ def command(
             console.error(str(error))
     if bad:
         raise typer.Exit(ImageError.exit_code)
+
+
+def _check_engine(engine: str, images: list[str], workers: int | None) -> None:
+    if engine not in {"local", "ray"}:
+        raise UsageError(f"--engine {engine!r}: expected local or ray.")
+    if engine == "ray" and "-" in images:
+        raise UsageError("Ray workers read the images themselves, and cannot read standard input. Save it to a file.")
+    if engine == "local" and workers is not None:
+        raise UsageError("--workers are those of Ray; add --engine ray.")
 
 
 def _tallied(results: Iterable["Prediction | ImageError"], tally: Tally) -> Iterator["Prediction | ImageError"]:

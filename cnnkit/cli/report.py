@@ -6,14 +6,23 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.common import (
+    ChannelOrder,
     Data,
     DataDir,
     Device,
+    ForeignShape,
     Json,
+    Labels,
+    Mean,
+    Pixels,
+    Preprocess,
+    Scores,
     SkipDamaged,
+    Std,
     TrustCode,
     complete_model,
     emit,
+    foreign_options,
     names,
     require_suffix,
 )
@@ -51,6 +60,14 @@ def command(
     data: Data = None,
     data_dir: DataDir = None,
     skip_damaged: SkipDamaged = False,
+    labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
+    mean: Mean = None,
+    std: Std = None,
+    channel_order: ChannelOrder = None,
+    preprocess: Preprocess = None,
+    scores: Scores = None,
     trust_code: TrustCode = False,
     device: Device = "auto",
     json: Json = False,
@@ -75,6 +92,7 @@ def command(
         images=images,
         device=device,
         trust_code=trust_code,
+        **foreign_options(context),
     )
     result = progress.follow(steps, f"reporting on {run}")
     report.write(result, path)

@@ -5,21 +5,25 @@ from typing import Annotated, Literal
 import typer
 
 from cnnkit.cli.common import (
+    ChannelOrder,
     Device,
+    ForeignShape,
     Labels,
     Mean,
+    Pixels,
     Preprocess,
+    Scores,
     Std,
     complete_model,
+    foreign_options,
     in_panel,
-    numbers,
-    require_preprocess,
 )
 
 _LISTENING, _BATCHING, _LIMITS, _RUNNING = "Listening", "Batching", "Limits", "Reloading and log"
 
 
 def command(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -67,9 +71,13 @@ def command(
     access_log: Annotated[bool, in_panel("Log each request in a line.", _RUNNING, "--access-log")] = False,
     log_format: Annotated[Literal["text", "json"], in_panel("Form of the log on standard error.", _RUNNING)] = "text",
     labels: Labels = None,
+    input: ForeignShape = None,
+    pixels: Pixels = None,
     mean: Mean = None,
     std: Std = None,
+    channel_order: ChannelOrder = None,
     preprocess: Preprocess = None,
+    scores: Scores = None,
 ) -> None:
     """Serve ONNX files over HTTP, with a page to draw on at / and the Open Inference Protocol at /v2."""
     from cnnkit import api
@@ -97,8 +105,5 @@ def command(
     api.serve(
         models or (),
         settings,
-        labels=labels,
-        mean=numbers(mean, "--mean"),
-        std=numbers(std, "--std"),
-        preprocess=require_preprocess(preprocess),
+        **foreign_options(context),
     )

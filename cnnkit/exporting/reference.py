@@ -15,11 +15,13 @@ from torch import nn
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard, safetensors_metadata
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
+from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
-from cnnkit.runtime.classifier import OnnxNetwork
-from cnnkit.runtime.foreign import check_card, open_onnx
+from cnnkit.runtime.classifier import Feed, OnnxNetwork
+from cnnkit.runtime.foreign.beside import Beside
+from cnnkit.runtime.foreign.opening import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
 from cnnkit.training.networks import load_network
 from cnnkit.words import counted
@@ -36,6 +38,7 @@ class OnnxFile:
         card: None for a file that is not ours.
         device: that it runs on, `CPU`, `CUDA` or `TensorRT`.
         gpu: index of the GPU; empty for the CPU.
+        scales: it has no card, and normalises its input by itself.
     """
 
     name: str
@@ -45,6 +48,7 @@ class OnnxFile:
     network: OnnxNetwork
     device: str
     gpu: str
+    scales: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,32 @@ class Reference:
     card: ModelCard
 
 
-def open_file(ref: str, device: str) -> OnnxFile:
+def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFile:
     """Open a file or a zoo entry.
+
+    Args:
+        ref: it.
+        device: as in `cnnkit.runtime.session.open_session`.
+        against: the network that it is compared with, where that is known; a file that leaves its size open takes its.
 
     Raises:
         UsageError: something else.
         OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
     """
     reference = registry.resolve(ref)
+    around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
         try:
-            checked = guard.check(path, name)
+            checked = guard.check(path, name, around=around)
         except guard.UnsizedError as error:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
         content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()
+        entry = checked.signature.entry if checked.signature is not None else None
+        scales = entry is not None and (entry.scales or entry.normalises)
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
-        path, name = None, zoo.entry(ref).name
+        path, name, scales = None, zoo.entry(ref).name, False
         content = zoo.read(name, "model.onnx")
     else:
         raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
@@ -84,18 +96,18 @@ def open_file(ref: str, device: str) -> OnnxFile:
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
     if card:
         check_card(session, card, name)
-    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device).network
+    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, around=around).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
-    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu)
+    return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu, scales)
 
 
 class RefusedNetwork(OnnxNetwork):
     """A file that onnxruntime refuses to open: its parts can be looked at, but it does not run."""
 
     def __init__(self, model: onnx.ModelProto, card: ModelCard, error: OnnxError) -> None:
-        self.card, self.engine, self.batch, self.probabilities = card, "onnxruntime CPU", None, False
-        self.output, self.input, self._channels_last = "logits", model.graph.input[0].name, False
+        self.card, self.engine, self.batch, self.scores = card, "onnxruntime CPU", None, "logits"
+        self.output, self.input, self._feed = "logits", model.graph.input[0].name, Feed.of_card(card)
         self.error = error
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -115,19 +127,19 @@ def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> 
     return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "CPU", "")
 
 
-def find_reference(file: OnnxFile, against: str | None, *, trust_code: bool) -> Reference:
-    """Return the network that was named, or the one whose weights have the hash that the file's card notes.
+def named_reference(against: str, *, trust_code: bool) -> Reference:
+    """Return the network that the user names."""
+    return Reference(against, *load_network(against, trust_code=trust_code))
+
+
+def find_reference(file: OnnxFile, *, trust_code: bool) -> Reference:
+    """Return the network whose weights have the hash that the file's card notes.
 
     Raises:
         CheckpointError: there is none.
     """
-    if against is not None:
-        return Reference(against, *load_network(against, trust_code=trust_code))
     if file.card is None:
-        raise CheckpointError(
-            f"{file.name} carries no model card that says which network it is. Name the PyTorch network to compare it "
-            f"with: cnnkit verify {file.name} --against RUN"
-        )
+        raise no_card(file.name)
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:
@@ -193,5 +205,8 @@ def adapt(file: OnnxFile, reference: Reference) -> OnnxNetwork:
         )
     if file.card is None:
         # A file from elsewhere that does not normalise is used as its network asks for.
-        network.card = replace(own, preprocessing=other.preprocessing)
+        form = other.preprocessing
+        if file.scales:
+            form = replace(form, mean=own.preprocessing.mean, std=own.preprocessing.std)
+        network.card = replace(own, preprocessing=form)
     return network

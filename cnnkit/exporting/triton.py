@@ -17,7 +17,7 @@ from cnnkit.errors import OnnxError, OutputError, UsageError
 from cnnkit.files import require_writable, write_folder_atomic
 from cnnkit.results import TritonModel
 from cnnkit.results.triton import Outcome
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
 
 MAX_BATCH_SIZE = 64
 PREFERRED_BATCH_SIZES = (8, 16, 32, 64)

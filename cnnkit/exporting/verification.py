@@ -15,7 +15,15 @@ from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import Comparison, compare, whole_set
-from cnnkit.exporting.reference import OnnxFile, Reference, RefusedNetwork, adapt, find_reference, open_file
+from cnnkit.exporting.reference import (
+    OnnxFile,
+    Reference,
+    RefusedNetwork,
+    adapt,
+    find_reference,
+    named_reference,
+    open_file,
+)
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
@@ -76,8 +84,9 @@ def verify(
         DataError: no data set named by anything, an empty split, or other classes than the network's.
     """
     started = time.monotonic()
-    file = open_file(ref, device)
-    reference = find_reference(file, against, trust_code=trust_code)
+    named = None if against is None else named_reference(against, trust_code=trust_code)
+    file = open_file(ref, device, named)
+    reference = named or find_reference(file, trust_code=trust_code)
     network = adapt(file, reference)
     precision = file.card.precision if file.card else "fp32"
     if split is None and precision != "fp32":
@@ -149,7 +158,7 @@ def _compare_all(
         if found.shape != expected.shape:
             run_error = f"it gives {found.shape[1]} scores an image, not {expected.shape[1]}"
             found = np.full_like(expected, np.nan)
-        if network.probabilities:
+        if network.scores == "softmax":
             expected = torch.from_numpy(expected).log_softmax(1).numpy()
         parts.append(compare(expected, found))
         rights.append(

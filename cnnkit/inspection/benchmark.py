@@ -4,12 +4,16 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
 from cnnkit.results import Benchmark, BenchmarkStep
 from cnnkit.runtime import benchmark, contenders
 from cnnkit.runtime.timing import check_seconds
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.guard import Checked
 
 
 def benchmark_steps(
@@ -35,8 +39,9 @@ def benchmark_steps(
     check_seconds(seconds)
     targets, notes = [], []
     for name in names:
-        model, made = _onnx_of(name, shape, trust_code=trust_code)
-        targets.append(contenders.examine(name, model, devices))
+        model, checked, made = _onnx_of(name, shape, trust_code=trust_code)
+        known = (checked.signature, checked.obstacle) if checked is not None else (None, "")
+        targets.append(contenders.examine(name, model, devices, *known))
         notes += [*made, *targets[-1].assumptions]
     sizes = benchmark.choose_batches(batches, targets)
     racing = [one for target in targets for one in contenders.onnx_contenders(target, counts)]
@@ -54,21 +59,24 @@ def benchmark_steps(
     return result
 
 
-def _onnx_of(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[Path | bytes, tuple[str, ...]]:
-    """Return the ONNX file of a reference, made now where there is none, and what the user should know of it."""
+def _onnx_of(
+    ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool
+) -> "tuple[Path | bytes, Checked | None, tuple[str, ...]]":
+    """Return the ONNX file of a reference, made now where there is none, what is known of it, and what was done."""
     reference = registry.resolve(ref)
     in_zoo = reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref))
-    if shape is not None and (reference.kind == "onnx" or in_zoo):
+    if shape is not None and in_zoo:
         raise UsageError(f"the input of {ref} is fixed; leave out --input.")
     if in_zoo:
-        return zoo.read(ref, "model.onnx"), ()
+        return zoo.read(ref, "model.onnx"), None, ()
     if reference.kind == "onnx" and reference.path is not None:
         from cnnkit.runtime import guard  # takes the onnx library
 
-        return guard.check_with_card(reference.path, ref)[0].source, ()
+        checked, _ = guard.check_with_card(reference.path, ref, shape=shape)
+        return checked.source, checked, ()
     from cnnkit.exporting.onnx import export_onnx
 
     with TemporaryDirectory() as folder:
         result = export_onnx(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
         weights = "" if result.trained else ", with random weights,"
-        return result.path.read_bytes(), (f"{ref}{weights} was exported for this benchmark",)
+        return result.path.read_bytes(), None, (f"{ref}{weights} was exported for this benchmark",)

@@ -47,24 +47,27 @@ class Graph:
     sizes: dict[str, shapes.Shape]
 
 
-def read_graph(checked: Checked, name: str, *, batch: int = 1, shape: tuple[int, int, int] | None = None) -> Graph:
+def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
     """Summarise a file that passed the checks of `cnnkit.runtime.guard`.
 
     Args:
         checked: the file.
         name: what to call it.
         batch: images in the batch that the multiply-adds are for.
-        shape: channels, height and width, where the graph leaves them open.
 
     Raises:
-        UsageError: a batch or shape that the graph does not take, or none where it needs one.
+        UsageError: a batch that the graph does not take.
         OnnxError: an input whose size cannot be guessed.
     """
     model = checked.model
-    sizes = {
-        value.name: _size(value.name, shapes.dimensions(value), name, batch, shape)
-        for value in shapes.real_inputs(model.graph)
-    }
+    signature = checked.signature
+    if signature is None:
+        sizes = {
+            value.name: _size(checked, shapes.dimensions(value), name, batch)
+            for value in shapes.real_inputs(model.graph)
+        }
+    else:
+        sizes = {signature.name: (_batch(name, signature.declared, batch), *signature.shape)}
     found = shapes.infer(model, sizes)
     open_inputs = {v.name for v in shapes.real_inputs(model.graph) if isinstance((*shapes.dimensions(v), 0)[0], str)}
     if not open_inputs and sizes:
@@ -106,38 +109,27 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1, shape: tuple[int,
         opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0),
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
+        assumptions=signature.guesses if signature is not None else (),
     )
     return Graph(summary, nodes, weights, sizes)
 
 
-def _size(
-    key: str, dims: tuple[int | str, ...], name: str, batch: int, shape: tuple[int, int, int] | None
-) -> shapes.Shape:
-    """Fill in the open dimensions of an input."""
-    listed = "×".join(map(str, dims))
-    if dims and isinstance(dims[0], int) and batch not in {1, dims[0]}:
+def _batch(name: str, dims: tuple[int | str, ...], batch: int) -> int:
+    """Return the batch of an input that fixes it, else the one that was asked for."""
+    if not isinstance(dims[0], int):
+        return batch
+    if batch not in {1, dims[0]}:
         raise UsageError(f"{name} takes batches of exactly {dims[0]}; leave out --batch.")
-    given: tuple[int, ...] = ()
-    if len(dims) == 4 and shape is not None:
-        channels, height, width = shape
-        last = dims[3] in {1, 3} and dims[1] not in {1, 3}
-        given = (0, height, width, channels) if last else (0, channels, height, width)
-    size = []
-    for place, found in enumerate(dims):
-        wanted = given[place] if place and given else None
-        if isinstance(found, int):
-            if wanted not in {None, found}:
-                raise UsageError(f"{name} takes {key} of {listed}, which --input contradicts.")
-            size.append(found)
-        elif place == 0:
-            size.append(batch)
-        elif wanted is not None:
-            size.append(wanted)
-        elif len(dims) == 4:
-            raise UsageError(f"{name} takes {key} of {listed}; say the size of an image, as in --input 3x224x224.")
-        else:
-            raise OnnxError(f"{name} takes {key} of {listed}, of which nobody can guess {found!r}: no images.")
-    return tuple(size)
+    return dims[0]
+
+
+def _size(checked: Checked, dims: tuple[int | str, ...], name: str, batch: int) -> shapes.Shape:
+    """Return the size of an input that takes no images, of which only the batch may be open."""
+    rest = dims[1:]
+    if not all(isinstance(size, int) for size in rest):
+        open_ones = ", ".join(str(size) for size in rest if not isinstance(size, int))
+        raise OnnxError(f"{name}: {checked.obstacle} Its open size {open_ones} cannot be guessed.")
+    return (_batch(name, dims, batch), *(int(size) for size in rest)) if dims else ()
 
 
 def _stored(model: ModelProto) -> dict[str, TensorProto]:
@@ -252,8 +244,8 @@ def summarize_file(
 
     from cnnkit.runtime.guard import check
 
-    checked = check(path, name)
-    graph = read_graph(checked, name, batch=batch, shape=shape)
+    checked = check(path, name, shape=shape)
+    graph = read_graph(checked, name, batch=batch)
     summary = graph.summary
     if against is not None:
         from cnnkit.inspection.comparison import compare

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -54,6 +55,12 @@ def warning(message: str, console: Console | None = None) -> None:
 def note(message: str) -> None:
     """Print a remark to standard error."""
     say(err(), Text(printable(message), "dim"))
+
+
+def assumed(console: Console, assumptions: Iterable[str]) -> None:
+    """Print what was assumed of an ONNX file without a card."""
+    for assumption in assumptions:
+        say(console, Text(printable(f"assumed: {assumption}"), "dim"))
 
 
 def say(console: Console, text: Text) -> None:

@@ -105,9 +105,9 @@ def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
         sections.append(html.section("What the layers see", *_layers(found, pictures)))
     if found.filters:
         sections.append(html.section("What they look for: the filters", *_filters(found, pictures)))
-    remarks = [*found.notes, *(f"Assumed: {assumption}." for assumption in found.assumptions)]
+    remarks = [*map(html.note, found.notes), *html.assumptions(found.assumptions)]
     if remarks:
-        sections.append(html.section("Notes", *map(html.note, remarks)))
+        sections.append(html.section("Notes", *remarks))
     if not found.trained:
         sections.insert(0, html.warning("The weights are random: this network was never trained."))
     return html.page(

@@ -24,6 +24,7 @@ def summary(result: GraphSummary, columns: Sequence[str] = summaries.DEFAULT) ->
         f"{counted(len(result.layers), 'node')}, {megabytes(result.size_mb)} of weights; "
         f"ONNX IR {result.ir_version}, opset {result.opset}{written}."
     )
+    console.assumed(out, result.assumptions)
     if result.profile is not None:
         _profile(result.profile)
 

@@ -119,6 +119,11 @@ def note(*content: Content) -> Markup:
     return _tag("p", 'class="note"', *content)
 
 
+def assumptions(found: Iterable[str]) -> Iterable[Markup]:
+    """Return remarks on what was assumed of an ONNX file without a card."""
+    return (note(f"Assumed: {each}.") for each in found)
+
+
 def warning(*content: Content) -> Markup:
     """Return something that the reader should not overlook."""
     return _tag("p", 'class="warning" role="note"', *content)

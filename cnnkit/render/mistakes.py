@@ -59,6 +59,7 @@ def show(result: Mistakes) -> None:
         console.say(out, Text(near, "dim"))
     if result.no_nearest_because:
         console.say(out, Text(console.printable(f"no nearest training images: {result.no_nearest_because}"), "dim"))
+    console.assumed(out, result.assumptions)
 
 
 def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -133,6 +134,7 @@ def _facts(result: Mistakes) -> Markup:
 
 def _remarks(result: Mistakes) -> Iterable[Markup]:
     yield from (html.warning(sentence(text)) for text in result.warnings)
+    yield from html.assumptions(result.assumptions)
     if result.seen and not result.exposure.trained:
         yield html.warning(_SEEN)
     if result.no_nearest_because:

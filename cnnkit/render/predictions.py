@@ -79,8 +79,7 @@ def _origin(model: str, engine: str, assumptions: Sequence[str], *, trained: boo
     console.say(out, Text(f"model {model}, {engine}", "dim"))
     if not trained:
         out.print(Text("The weights are random: this network was never trained.", "yellow"))
-    for assumption in assumptions:
-        console.say(out, Text(f"assumed: {assumption}", "dim"))
+    console.assumed(out, assumptions)
 
 
 def _one(prediction: Prediction) -> None:

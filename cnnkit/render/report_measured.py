@@ -33,6 +33,7 @@ def evaluation(found: Report) -> Iterable[Content]:
             "Engine": scores.engine,
         }
     )
+    yield from html.assumptions(scores.assumptions)
     yield html.columns(
         html.subsection("By class", _classes(scores)),
         html.subsection("What it takes for what", *_confusion(scores)),

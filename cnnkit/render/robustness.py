@@ -54,6 +54,7 @@ def show(result: Robustness) -> None:
         if note in result.warnings:  # which were shown on the way
             continue
         console.say(out, Text(f"{console.printable(note)}.", "yellow"))
+    console.assumed(out, result.assumptions)
 
 
 def _measured(result: Robustness) -> str:

@@ -85,6 +85,7 @@ def evaluation(result: Evaluation) -> None:
         table.add_row(*cells)
     console.titled(out, "By class", table)
     _confusion(result, out)
+    console.assumed(out, result.assumptions)
 
 
 def _exposed(found: Exposure) -> str:

@@ -55,6 +55,7 @@ class Evaluation:
         exposure: what the network has seen of the images.
         duplicates: images of the data set that stand in it more than once.
         warnings: what takes value from the figures, as sentences without their full stop.
+        assumptions: about an ONNX file without a card, in words.
     """
 
     model: str
@@ -74,3 +75,4 @@ class Evaluation:
     exposure: Exposure = field(default_factory=Exposure)
     duplicates: Duplicates = field(default_factory=Duplicates)
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()

@@ -89,6 +89,7 @@ class GraphSummary:
         producer: what wrote the file.
         comparison: with a PyTorch network, where asked for.
         profile: of a measured run, where asked for.
+        assumptions: what was guessed of its input, in words.
     """
 
     model: str
@@ -103,3 +104,4 @@ class GraphSummary:
     producer: str
     comparison: GraphComparison | None = None
     profile: GraphProfile | None = None
+    assumptions: tuple[str, ...] = ()

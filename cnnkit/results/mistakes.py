@@ -100,6 +100,7 @@ class Mistakes:
         no_nearest_because: the reason, where they are not known.
         versions: of the software.
         exposure, duplicates, warnings: as of `Evaluation`.
+        assumptions: about an ONNX file without a card, in words.
     """
 
     model: str
@@ -122,3 +123,4 @@ class Mistakes:
     exposure: Exposure = field(default_factory=Exposure)
     duplicates: Duplicates = field(default_factory=Duplicates)
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()

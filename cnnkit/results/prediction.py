@@ -17,6 +17,8 @@ class ClassScore:
 class Prediction:
     """What a network says about one image: the classes with the highest probability first.
 
+    Where `independent`, each class has a probability by itself, so that they need not sum to 1.
+
     `steps` is what preprocessing did to the image; `warnings` are those steps that may make the prediction wrong, since
     something was guessed, or left out.
     """
@@ -24,6 +26,7 @@ class Prediction:
     source: str
     scores: tuple[ClassScore, ...]
     steps: tuple[str, ...]
+    independent: bool = False
     warnings: tuple[Caution, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -171,6 +171,7 @@ class Robustness:
         folder: that the images are in; None where none was named.
         warnings: what a user should know of the images and of the figures.
         split_images: in the whole split; 0 where none were needed.
+        assumptions: about an ONNX file without a card, in words.
     """
 
     model: str
@@ -188,4 +189,5 @@ class Robustness:
     folder: Path | None
     seconds: float
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
     split_images: int = 0

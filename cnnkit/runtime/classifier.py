@@ -1,6 +1,7 @@
 """A classifier over an exported network: images in, labels and probabilities out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,9 +13,11 @@ from PIL import Image
 from cnnkit import pictures
 from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
-from cnnkit.images import Prepared, prepare_all
+from cnnkit.images import Prepared, Preprocessing, prepare_all
 from cnnkit.pictures import Pixels
 from cnnkit.results import ClassScore, Prediction
+from cnnkit.runtime.foreign import scores as scoring
+from cnnkit.runtime.foreign.options import Scores
 from cnnkit.runtime.session import Session, device_of
 
 ImageSource = str | pictures.ImageSource
@@ -30,6 +33,38 @@ class Network(Protocol):
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
 
 
+@dataclass(frozen=True)
+class Feed:
+    """How pixels are laid out for a file.
+
+    Attributes:
+        dtype: `uint8`, or the kind of floats that normalised pixels become.
+        channels_last: [N, H, W, C], not [N, C, H, W].
+        reversed: the three colours come as blue, green and red.
+    """
+
+    dtype: str
+    channels_last: bool
+    reversed: bool = False
+
+    @classmethod
+    def of_card(cls, card: ModelCard) -> "Feed":
+        """Return that of a file that cnnkit exported."""
+        return cls("float32", False) if card.raw_input else cls("uint8", True)
+
+    def of_pixels(self, pixels: Pixels, form: Preprocessing) -> NDArray[Any]:
+        """Return what a file takes for uint8 pixels [N, H, W, C]."""
+        inputs: NDArray[Any] = pixels
+        if self.dtype != "uint8":
+            mean, std = np.array(form.mean, np.float32), np.array(form.std, np.float32)
+            inputs = ((pixels.astype(np.float32) / 255 - mean) / std).astype(self.dtype, copy=False)
+        if self.reversed:
+            inputs = inputs[..., ::-1]
+        if not self.channels_last:
+            inputs = inputs.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(inputs)
+
+
 class OnnxNetwork:
     """An ONNX network with the card that says how to use it.
 
@@ -37,7 +72,7 @@ class OnnxNetwork:
         batch: images that the file takes at a time, None for any number.
         input: name of what the file takes.
         output: name of the scores that are read.
-        probabilities: these are probabilities, whose logarithms are taken as logits.
+        scores: what these are.
     """
 
     def __init__(
@@ -45,21 +80,21 @@ class OnnxNetwork:
         session: Session,
         card: ModelCard,
         *,
-        channels_last: bool = False,
-        probabilities: bool = False,
+        feed: Feed | None = None,
+        output: str | None = None,
+        scores: Scores = "logits",
     ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
         self.placement = session.placement
         self.session = session
-        self._channels_last = channels_last
-        self.probabilities = probabilities
+        self._feed = feed or Feed.of_card(card)
+        self.scores = scores
         first = session.get_inputs()[0]
         self.input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
         self.batch = first.shape[0] if isinstance(first.shape[0], int) else None
-        names = [output.name for output in session.get_outputs()]
-        self.output = "logits" if "logits" in names else names[0]
+        self.output = output or "logits"
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
@@ -68,19 +103,12 @@ class OnnxNetwork:
     def as_logits(self, output: NDArray[Any]) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for what the file gave as its scores."""
         scores = np.asarray(output, np.float32).reshape(len(output), -1)
-        # Logarithms of probabilities are logits: their softmax is the probabilities again.
-        return np.log(np.maximum(scores, np.float32(1e-30))) if self.probabilities else scores
+        scoring.require_read(scores, self.scores, self.card.model)
+        return scoring.as_logits(scores, self.scores)
 
     def feed(self, pixels: Pixels) -> dict[str, NDArray[Any]]:
         """Return what the file takes for uint8 pixels [N, H, W, C]."""
-        inputs: NDArray[Any] = pixels
-        if self.card.raw_input:
-            form = self.card.preprocessing
-            mean, std = np.array(form.mean, np.float32), np.array(form.std, np.float32)
-            inputs = (pixels.astype(np.float32) / 255 - mean) / std
-            if not self._channels_last:
-                inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-        return {self.input: inputs}
+        return {self.input: self._feed.of_pixels(pixels, self.card.preprocessing)}
 
     def run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return outputs of the file, each [N, …], for N of what it takes.
@@ -111,6 +139,14 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return probabilities [N, classes] for logits [N, classes]."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return np.asarray(shifted / shifted.sum(1, keepdims=True))
+
+
+def probabilities_of(logits: NDArray[np.float32], card: ModelCard) -> NDArray[np.float64]:
+    """Return probabilities [N, classes]: of one class among all, or of each by itself where the card says so."""
+    if not card.independent:
+        return softmax(logits)
+    halves = np.tanh(logits.astype(np.float64) / 2)  # does not overflow
+    return np.asarray((1 + halves) / 2)
 
 
 class Classifier:
@@ -174,7 +210,7 @@ class Classifier:
             logits = self.network.logits(np.stack(good)) if good else None
             if logits is not None and not np.isfinite(logits).all():
                 raise OnnxError(f"{self.name} gives scores that are not finite numbers; check its weights.")
-            rows = iter(softmax(logits) if logits is not None else ())
+            rows = iter(probabilities_of(logits, self.card) if logits is not None else ())
             for (index, _), source, item in zip(group, sources, prepared, strict=True):
                 named = isinstance(source, Path)
                 if isinstance(item, ImageError):
@@ -185,4 +221,4 @@ class Classifier:
     def _prediction(self, name: str, image: Prepared, row: NDArray[np.float64], top: int) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top]
         scores = tuple(ClassScore(self.card.labels[index], float(row[index])) for index in best)
-        return Prediction(name, scores, image.steps)
+        return Prediction(name, scores, image.steps, independent=self.card.independent)

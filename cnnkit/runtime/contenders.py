@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import BenchmarkedModel
+from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.session import device_of, open_session
 
@@ -24,7 +25,6 @@ _TYPES = {
     "tensor(double)": np.float64,
     "tensor(int8)": np.int8,
 }
-_GUESSED_SIDE = 224
 
 Inputs = NDArray[np.generic]
 
@@ -120,13 +120,17 @@ def cores() -> int:
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
-def examine(name: str, model: Path | bytes, devices: Sequence[str]) -> Target:
+def examine(
+    name: str, model: Path | bytes, devices: Sequence[str], signature: Signature | None = None, obstacle: str = ""
+) -> Target:
     """Open an ONNX file on each device, before anything is measured, and find out what it takes.
 
     Args:
         name: the reference that it was named by.
         model: the file or its content.
         devices: as `open_session` takes them; two that turn out to be the same are one.
+        signature: of the images that it takes; None for other kinds of input, and for files of ours.
+        obstacle: why it takes no pictures, for the error where its input is none that can be measured either.
 
     Raises:
         OnnxError: not a file that onnxruntime can run, or not with one input of a batch.
@@ -144,15 +148,16 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str]) -> Target:
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) < 2 or inputs[0].type not in _TYPES:
         taken = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "nothing"
-        raise OnnxError(f"{name} takes {taken}; expected one input of numbers, with the batch as its first dimension.")
+        reason = obstacle or f"it takes {taken}."
+        raise OnnxError(f"{name}: {reason} Expected one input of numbers, with the batch as its first dimension.")
     batch, *rest = inputs[0].shape
-    assumed = []
-    images = len(rest) == 3 and any(side in {1, 3} for side in (rest[0], rest[2]))
-    if images and not all(isinstance(side, int) for side in rest):
-        rest = [side if isinstance(side, int) else _GUESSED_SIDE for side in rest]
-        assumed.append(f"{name} leaves its size open: {'×'.join(map(str, rest))} assumed")
+    assumed: list[str] = []
+    if signature is not None:
+        rest = list(signature.shape)
+        assumed += (f"{name}: {guess}" for guess in signature.guesses)
     if not all(isinstance(side, int) and side > 0 for side in rest):
-        raise OnnxError(f"{name} takes {inputs[0].shape}; only the batch, or height and width of images, may be open.")
+        reason = obstacle or f"it takes {inputs[0].shape}."
+        raise OnnxError(f"{name}: {reason} Only the batch, or height and width of images, may be open.")
     return Target(
         name,
         model,

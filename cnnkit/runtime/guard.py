@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, OnnxError
+from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.counting import multiply_adds
+from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
+from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.stored import check_tensors
 from cnnkit.runtime.wire import count_fields
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx import ModelProto, NodeProto
+
+    from cnnkit.runtime.foreign.signature import Signature
 
 MAX_FILE_BYTES = 2**31 - 1
 """What a protobuf can hold."""
@@ -32,11 +38,10 @@ MAX_TOTAL_BYTES = 2**33
 """Of all intermediate results at batch 1."""
 MAX_MULTIPLY_ADDS = 10**13
 """At batch 1: minutes on a processor."""
-OPEN_SIDE = 224
-"""Height and width where a graph leaves them open."""
-
 _STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
 _ONNXRUNTIME = "com.microsoft"
+_COMPILED = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
+"""Domains of operators that onnxruntime puts into a graph for the processor or GPU at hand."""
 # Nobody can tell how long these run, or how much their results grow on the way.
 _LOOPS = {"Loop", "Scan", "SequenceMap"}
 
@@ -52,10 +57,16 @@ class Checked:
     Attributes:
         model: what it holds, without external data.
         source: what to open: its bytes as they were checked, or its path where data lies beside it.
+        signature: of the images that it takes; None where it takes none.
+        obstacle: why it takes no pictures; empty where it does.
+        beside: what further files in its folder say.
     """
 
     model: "ModelProto"
     source: Path | bytes
+    signature: "Signature | None" = None
+    obstacle: str = ""
+    beside: Beside = NOTHING
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -63,30 +74,68 @@ class Checked:
         return {entry.key: entry.value for entry in self.model.metadata_props}
 
 
-def check(file: Path | bytes, name: str) -> Checked:
+def check(
+    file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None, around: Beside | None = None
+) -> Checked:
     """Read an ONNX file and check it.
 
     Args:
         file: its path, or its content.
         name: what to call it in errors.
+        shape: channels, height and width of an image, where the file leaves them open.
+        around: what further files in its folder say; None to read them where there is a path.
 
     Raises:
         OnnxError: it is damaged, reaches for other files, or asks for more than onnxruntime or this machine can give.
+        UsageError: it does not take images of this shape.
     """
     try:
         content = _read(file)
         model = _parse(content)
         _check_versions(model)
         _check_functions(model)
-        external = check_tensors(model, file.parent if isinstance(file, Path) else None)
-        _check_standard(content if not external else file)
+        external = check_tensors(model, file if isinstance(file, Path) else None)
+        _check_standard(_without_external(model) if external else content)
         _check_operators(model)
-        _check_sizes(model)
+        around = around or (read_beside(file) if isinstance(file, Path) else NOTHING)
+        signature, obstacle = _signature(model, shape, around.sides)
+        _check_sizes(model, sizes_of(model, signature))
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
         raise type(error)(f"{name} was not opened: {error}") from error
     except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
-    return Checked(model, file if external else content)
+    if _name_open_sizes(model):  # onnxruntime takes a size of 0 for one of 0
+        if external:
+            raise OnnxError(f"{name} was not opened: it declares a size below 1. Export it with its weights inside.")
+        content = model.SerializeToString()
+    return Checked(model, file if external else content, signature, obstacle, around)
+
+
+def _signature(
+    model: "ModelProto", shape: tuple[int, int, int] | None, beside: tuple[int, int] | None
+) -> "tuple[Signature | None, str]":
+    """Return what a file takes, or why it takes no images: a graph of another kind can be looked at all the same."""
+    try:
+        signature = signature_of(model, shape, beside)
+    except OpenSizeError:
+        raise
+    except OnnxError as error:
+        if shape is not None:  # which would have no effect
+            raise
+        return None, str(error)
+    return signature, signature.obstacle
+
+
+def _name_open_sizes(model: "ModelProto") -> bool:
+    """Make sizes of zero open ones, by a name; return whether there were any."""
+    found = False
+    for value in (*model.graph.input, *model.graph.output):
+        for place, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.HasField("dim_value") and size.dim_value <= 0:
+                size.dim_param, found = f"open_{place}", True
+    return found
 
 
 def graph_sha256(model: "ModelProto") -> str:
@@ -99,14 +148,16 @@ def graph_sha256(model: "ModelProto") -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
-def check_with_card(file: Path | bytes, name: str) -> tuple[Checked, ModelCard | None]:
+def check_with_card(
+    file: Path | bytes, name: str, *, shape: tuple[int, int, int] | None = None, around: Beside | None = None
+) -> tuple[Checked, ModelCard | None]:
     """Check an ONNX file, and that the card in it, if there is one, was written for this graph and these weights.
 
     Raises:
         OnnxError: see `check`.
         CheckpointError: a card that is damaged, or of another graph.
     """
-    checked = check(file, name)
+    checked = check(file, name, shape=shape, around=around)
     card = ModelCard.from_metadata(checked.metadata, name)
     if card is not None:
         require_unchanged(checked.model, card.graph_sha256, name)
@@ -146,6 +197,11 @@ def _read(file: Path | bytes) -> bytes:
 def _parse(content: bytes) -> "ModelProto":
     from onnx import ModelProto
 
+    if content[4:8] == b"ORTM":
+        raise OnnxError(
+            "it is not an ONNX file, but of onnxruntime's own format (.ort), which is made for one kind of machine. "
+            "Use the .onnx file that it was made from."
+        )
     model = ModelProto()
     try:
         if count_fields(content, ModelProto.DESCRIPTOR, MAX_PARTS) > MAX_PARTS:
@@ -207,12 +263,26 @@ def _check_functions(model: "ModelProto") -> None:
         raise OnnxError(f"it has {counted(total, 'node')}; {MAX_NODES:,} are the most.")
 
 
-def _check_standard(file: Path | bytes) -> None:
+def _without_external(model: "ModelProto") -> bytes:
+    """Return a model whose external tensors are empty: onnx takes no link for them, which `check_tensors` allows."""
+    from onnx import ModelProto, TensorProto
+
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    for tensor in graphs.tensors(bare):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.dims[:] = [0]
+    return bytes(bare.SerializeToString())
+
+
+def _check_standard(content: bytes) -> None:
     """Let onnx check that the file follows the standard."""
     import onnx
 
     try:
-        onnx.checker.check_model(str(file) if isinstance(file, Path) else file)
+        onnx.checker.check_model(content)
     except Exception as error:  # onnx raises its own types, ValueError and RuntimeError alike
         reason = " ".join(str(error).split())[:300]
         raise OnnxError(f"it is not a valid ONNX file: {reason}") from error
@@ -235,7 +305,12 @@ def _check_operators(model: "ModelProto") -> None:
             else:
                 known = True
         else:
-            known = node.domain == _ONNXRUNTIME and node.op_type != "EPContext"
+            known = node.domain == _ONNXRUNTIME
+        if node.domain in _COMPILED or node.op_type == "EPContext":
+            raise OnnxError(
+                f"it was optimised for one machine: its operator {node.op_type} of {node.domain} is only for the "
+                "processor or the device that it was made on. Use the file that it was made from, or export it again."
+            )
         if not known:
             place = f"of {node.domain}" if node.domain else f"in opset {versions.get(domain, 1)}"
             raise OnnxError(f"it needs the operator {node.op_type} {place}, which this onnxruntime does not have.")
@@ -243,13 +318,12 @@ def _check_operators(model: "ModelProto") -> None:
             raise OnnxError(f"it has a {node.op_type}, of which nobody can tell how long it runs. Unroll it to export.")
 
 
-def _check_sizes(model: "ModelProto") -> None:
-    """Work out how much memory and time one image takes."""
+def _check_sizes(model: "ModelProto", sizes: "Mapping[str, shapes.Shape]") -> None:
+    """Work out how much memory and time inputs of these sizes take."""
     from onnx import TensorProto
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    inputs = [value for value in shapes.real_inputs(model.graph) if value.type.tensor_type.HasField("shape")]
-    found = shapes.infer(model, {value.name: _one_image(shapes.dimensions(value)) for value in inputs})
+    found = shapes.infer(model, sizes)
     total, work, unsized = 0, 0, ""
     for node in found.nodes:
         _check_division(node, found)
@@ -274,12 +348,6 @@ def _check_sizes(model: "ModelProto") -> None:
 
 def _named(node: "NodeProto") -> str:
     return f"what its node {node.name or node.output[0]!r} ({node.op_type}) gives"
-
-
-def _one_image(sizes: tuple[int | str, ...]) -> shapes.Shape:
-    """Fill in what is open: a batch of one, and the usual height and width."""
-    side = OPEN_SIDE if len(sizes) == 4 else 1
-    return tuple(size if isinstance(size, int) else side if place else 1 for place, size in enumerate(sizes))
 
 
 def _check_division(node: "NodeProto", found: shapes.Inferred) -> None:

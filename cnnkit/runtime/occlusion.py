@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.pictures import Pixels
 from cnnkit.results import Occlusion, WorkProgress
-from cnnkit.runtime.classifier import Network, softmax
+from cnnkit.runtime.classifier import Network, probabilities_of
 
 _PATCH = 0.2  # of a side
 _STEPS = 28  # of a patch along a side, about
@@ -42,7 +42,7 @@ def occlude(network: Network, pixels: Pixels, target: int) -> Generator[WorkProg
     stride = max(1, round(height / _STEPS)), max(1, round(width / _STEPS))
     places = list(product(_starts(height, size[0], stride[0]), _starts(width, size[1], stride[1])))
     colour = plain_colour(pixels)
-    whole = softmax(network.logits(pixels[None]))[0, target]
+    whole = probabilities_of(network.logits(pixels[None]), network.card)[0, target]
     lost = np.zeros((height, width))
     covered = np.zeros((height, width))
     lowest = float(whole)
@@ -53,7 +53,7 @@ def occlude(network: Network, pixels: Pixels, target: int) -> Generator[WorkProg
         hidden = np.repeat(pixels[None], len(windows), 0)
         for image, window in zip(hidden, windows, strict=True):
             image[window] = colour
-        left_over = softmax(network.logits(hidden))[:, target]
+        left_over = probabilities_of(network.logits(hidden), network.card)[:, target]
         lowest = min(lowest, float(left_over.min()))
         for window, probability in zip(windows, left_over, strict=True):
             lost[window] += whole - probability

@@ -10,8 +10,10 @@ from typing import Any
 
 from cnnkit.cautions import Caution
 from cnnkit.errors import (
+    CheckpointError,
     ClusterError,
     CnnkitError,
+    DataError,
     DeviceError,
     ImageError,
     ImageFormatError,
@@ -21,11 +23,18 @@ from cnnkit.errors import (
 )
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.classifier import Classifier, ImageSource
-from cnnkit.runtime.foreign import ForeignOptions, open_onnx
+from cnnkit.runtime.foreign.beside import Beside, read_beside
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 
-_ERRORS = {error.code: error for error in (ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError)}
+_ERRORS = {
+    error.code: error
+    for error in (
+        ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError, DataError, CheckpointError, UsageError
+    )
+}  # fmt: skip
 _BATCHES_OF_A_BLOCK = 4
 """Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
 _ATTEMPTS = 3
@@ -69,10 +78,11 @@ class RayClassifier(Classifier):
             raise UsageError(f"Ray assigns the GPUs; expected the device auto, cpu or cuda, got {device!r}.")
         import_ray()
         content = model if isinstance(model, bytes) else model.read_bytes()
+        around = None if isinstance(model, bytes) else read_beside(model)
         # From its bytes, as the workers open it: they have no folder to read further weights from.
-        local = open_onnx(content, name, device="cpu", options=options, verified=verified)
+        local = open_onnx(content, name, device="cpu", options=options, verified=verified, around=around)
         super().__init__(local.network, name, assumptions=local.assumptions)
-        self._opening = {"model": content, "name": name, "options": options, "verified": verified}
+        self._opening = {"model": content, "name": name, "options": options, "verified": verified, "around": around}
         self._workers = workers
         self._device = device
         self._used = 0
@@ -152,7 +162,7 @@ class RayClassifier(Classifier):
         for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in table.to_pylist():
                 self._engines.add(row["engine"])
-                yield _result(row)
+                yield _result(row, independent=self.card.independent)
 
     def _resources(self, cluster: dict[str, float]) -> tuple[int, int, str]:
         """Return how many workers there are, the GPUs of each, and the device that each opens its session on."""
@@ -178,6 +188,7 @@ class Worker:
         *,
         options: ForeignOptions | None,
         verified: bool,
+        around: Beside | None,
         device: str,
         folder: str,
         top: int,
@@ -192,7 +203,9 @@ class Worker:
         try:
             # One worker for each CPU is what Ray starts; threads of each would only be in the way of the others.
             alone = ProviderOptions(threads=1) if device == "cpu" else None
-            self._classifier = open_onnx(model, name, device=device, options=options, provider=alone, verified=verified)
+            self._classifier = open_onnx(
+                model, name, device=device, options=options, provider=alone, verified=verified, around=around
+            )
         except CnnkitError as error:
             # Ray would tell the driver of a worker that died; as a result, the error keeps its name.
             self._trouble = error
@@ -236,7 +249,7 @@ def _row(path: Path, result: Prediction | CnnkitError, engine: str) -> dict[str,
     return {**row, "labels": labels, "probabilities": probabilities, "steps": list(result.steps), "kinds": kinds}
 
 
-def _result(row: dict[str, Any]) -> Prediction | ImageError:
+def _result(row: dict[str, Any], *, independent: bool) -> Prediction | ImageError:
     if row["code"] is not None:
         error = _ERRORS.get(row["code"], CnnkitError)(os.fsdecode(row["error"]))
         if isinstance(error, ImageError):
@@ -246,4 +259,5 @@ def _result(row: dict[str, Any]) -> Prediction | ImageError:
     steps = (
         step if kinds is None else Caution(step, *kinds) for step, kinds in zip(row["steps"], row["kinds"], strict=True)
     )
-    return Prediction(os.fsdecode(row["path"]), tuple(ClassScore(*score) for score in scores), tuple(steps))
+    named = tuple(ClassScore(*score) for score in scores)
+    return Prediction(os.fsdecode(row["path"]), named, tuple(steps), independent=independent)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.runtime.graphs import attribute, constant
+from cnnkit.runtime.graphs import attribute, constant, inside
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
@@ -20,6 +20,9 @@ Shape = tuple[int, ...]
 
 _SMALL = 4096
 """Elements of a constant that may be a shape or take part in computing one."""
+
+MISFIT = "its inputs and attributes do not fit each other"
+"""The problem of a node that another size of the images may solve."""
 
 # What exporters compute shapes with.
 _ARITHMETIC = {
@@ -58,10 +61,18 @@ def real_inputs(graph: "GraphProto") -> "list[ValueInfoProto]":
 
 
 def dimensions(value: "ValueInfoProto") -> tuple[int | str, ...]:
-    """Return the dimensions of an input: a size, or the name of an open one, `?` if it has none."""
+    """Return the dimensions of an input: a size, or the name of an open one, `?` if it has none.
+
+    No image has sides of zero or less: exporters write such sizes for open dimensions.
+    """
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
     )
+
+
+def listed(dimensions: tuple[int | str, ...]) -> str:
+    """Write dimensions as in `[N, 3, 224, 224]`."""
+    return f"[{', '.join(map(str, dimensions))}]"
 
 
 def infer(model: "ModelProto", sizes: Mapping[str, Shape]) -> Inferred:
@@ -96,6 +107,7 @@ class _Walk:
             entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import
         }
         self._ir_version = model.ir_version
+        self._used: set[str] = set()
 
     def know(self, name: str, kind: "TypeProto") -> None:
         self._types[name] = kind
@@ -106,6 +118,8 @@ class _Walk:
                 self.found.shapes[name] = shape
 
     def enter(self, graph: "GraphProto") -> None:
+        self._used |= {output.name for output in graph.output}
+        self._used |= {name for block in inside(graph) for node in block.node for name in node.input}
         for tensor in graph.initializer:
             self._store(tensor.name, tensor)
         for sparse in graph.sparse_initializer:
@@ -165,11 +179,17 @@ class _Walk:
             )
         except Exception as error:  # onnx raises its own types
             reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200].rstrip(".")
-            self.found.problems[node.output[0]] = f"its inputs and attributes do not fit each other: {reason}"
+            self.found.problems[node.output[0]] = f"{MISFIT}: {reason}"
             return
+        if node.op_type == "Dropout" and not domain and len(node.output) > 1 and node.output[0] in results:
+            # Before opset 12, onnx says nothing of the mask, which is as large as what it masks.
+            sized, mask = results[node.output[0]], results.get(node.output[1])
+            kind = mask.tensor_type.elem_type if mask is not None else sized.tensor_type.elem_type
+            if (shape := _static(sized)) is not None:
+                results[node.output[1]] = _type(kind or sized.tensor_type.elem_type, shape)
         for name, kind in results.items():
             self.know(name, kind)
-            if kind.HasField("tensor_type") and _static(kind) is None:
+            if name in self._used and kind.HasField("tensor_type") and _static(kind) is None:
                 self.found.problems[node.output[0]] = "its size shows only when it runs; export it with fixed sizes"
 
     def _compute(self, node: "NodeProto") -> None:

@@ -17,12 +17,12 @@ MAX_ELEMENTS = 2**31
 _TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def check_tensors(model: "ModelProto", folder: Path | None) -> bool:
+def check_tensors(model: "ModelProto", file: Path | None) -> bool:
     """Check all stored tensors, and return whether any of them keeps its data in another file.
 
     Args:
         model: as read, without external data.
-        folder: where external data may be; None where the model came from memory.
+        file: that the model is in, external data beside it; None where the model came from memory.
 
     Raises:
         OnnxError: sizes that do not match, or data that is absent or elsewhere.
@@ -34,7 +34,7 @@ def check_tensors(model: "ModelProto", folder: Path | None) -> bool:
         count, width = _declared(tensor)
         if tensor.data_location == TensorProto.EXTERNAL:
             external = True
-            _check_external(tensor, -(-count * width // 8), folder)
+            _check_external(tensor, -(-count * width // 8), file)
         elif tensor.HasField("raw_data"):
             _require(tensor, -(-count * width // 8), len(tensor.raw_data), "bytes")
         else:
@@ -81,11 +81,11 @@ def _require(tensor: "TensorProto", expected: int, found: int, unit: str) -> Non
         )
 
 
-def _check_external(tensor: "TensorProto", size: int, folder: Path | None) -> None:
+def _check_external(tensor: "TensorProto", size: int, file: Path | None) -> None:
     fields = {entry.key: entry.value for entry in tensor.external_data}
     location = fields.get("location", "")
     what = f"the data of the tensor {tensor.name!r} is in {location!r}"
-    if folder is None:
+    if file is None:
         raise OnnxError(f"{what}, beside a file; this model came from memory. Open it by its path.")
     # onnxruntime takes this prefix for an address in memory.
     outside = not location or "\0" in location or location.startswith("*/")
@@ -93,11 +93,16 @@ def _check_external(tensor: "TensorProto", size: int, folder: Path | None) -> No
         outside |= bool(path.anchor) or ".." in path.parts
     if outside:
         raise OnnxError(f"{what}, outside the file's own folder; data must lie in that folder or below.")
-    place = folder
-    for part in PurePosixPath(location).parts:
-        place /= part
-        if place.is_symlink():
-            raise OnnxError(f"{what}, and {place.name} is a link, which may lead anywhere. Put the file itself there.")
+    # Caches and mounts hold links, to where the file itself is, or to a place below: there the data may be, too.
+    place = file.parent / location
+    try:
+        real, homes = place.resolve(), (file.parent.resolve(), file.resolve().parent)
+    except (OSError, RuntimeError):
+        raise OnnxError(f"{what}, a link that leads back to itself. Put the data itself beside the file.") from None
+    if not any(real.is_relative_to(home) for home in homes):
+        raise OnnxError(
+            f"{what}, a link to {real}, outside the file's own folder. Put the data itself beside the file."
+        )
     if not place.is_file():
         raise OnnxError(f"{what}, which is not there. Put it beside the .onnx file.")
     try:

@@ -17,8 +17,8 @@ from cnnkit import zoo
 from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
 from cnnkit.images import Prepared, prepare_all
 from cnnkit.pictures import Pixels
-from cnnkit.runtime.classifier import Classifier, OnnxNetwork, softmax
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.classifier import Classifier, OnnxNetwork, probabilities_of
+from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.serving.batching import Job, LargeImageError
@@ -64,6 +64,8 @@ class ServedModel:
         self.version = 0
         self.fingerprint = fingerprint(source.path)
         self.classifier = _open(source, settings)
+        for each in self.classifier.assumptions:
+            _log.info("assumed: %s", each, extra={"event": "assumed", "model": source.name})
         self.network = cast("OnnxNetwork", self.classifier.network)
         self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
         self.form = self.classifier.card.preprocessing
@@ -172,7 +174,7 @@ class ServedModel:
         parts = [self.network.run(inputs[start : start + step], outputs) for start in range(0, len(inputs), step)]
         results = dict(zip(outputs, (np.concatenate(pieces) for pieces in zip(*parts, strict=True)), strict=True))
         images = [job.image is not None for job in arrays]
-        probabilities = softmax(self.network.as_logits(results[self.network.output])) if any(images) else None
+        probabilities = self._probabilities(results[self.network.output]) if any(images) else None
         start = 0
         for job in arrays:
             rows = slice(start, start + len(job))
@@ -182,6 +184,9 @@ class ServedModel:
                 job.probabilities = probabilities[rows.start]
                 if not np.isfinite(job.probabilities).all():
                     raise OnnxError(f"{self.name} gives scores that are not finite numbers; check its weights.")
+
+    def _probabilities(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        return probabilities_of(self.network.as_logits(scores), self.classifier.card)
 
     def _try(self) -> bool:
         """Run the network as it will be run, and return whether its images have to be run one by one.

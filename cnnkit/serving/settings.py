@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cnnkit.runtime.foreign import ForeignOptions
+from cnnkit.runtime.foreign.options import ForeignOptions
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """Of the images that are taken: those that a browser or a camera sends."""

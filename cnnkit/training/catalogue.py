@@ -1,9 +1,8 @@
 """What a data set holds and how it is divided, before the images of its splits come into memory."""
 
-import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +17,9 @@ from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.splits import Part, Positions
 from cnnkit.training.decoding import Facts
 from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
+from cnnkit.training.matching import match
 from cnnkit.training.traits import ImageTraits
-from cnnkit.words import counted, listed
+from cnnkit.words import listed
 
 Form = Preprocessing | tuple[int, int, int] | Callable[[ImageTraits], tuple[int, int, int]]
 """The preprocessing of a model card, or channels, height and width to derive one for the images of a data set, or what
@@ -79,25 +79,19 @@ class Catalogue:
         """Whether it is an image folder, and no data set with a name."""
         return self.record.hashes == "file"
 
-    def relabelled(self, labels: tuple[str, ...]) -> "Catalogue":
-        """Return it with the labels of a network, which its classes are found among by their names.
+    def relabelled(self, labels: tuple[str, ...], synsets: tuple[str, ...] = ()) -> "Catalogue":
+        """Return it with the labels of a network, which its classes are found among (see `cnnkit.training.matching`).
 
         Raises:
             DataError: a class that the network does not know.
         """
         if self.classes == labels:
             return self
-        known = {_nfc(label): index for index, label in enumerate(labels)}
-        strange = [label for label in self.classes if _nfc(label) not in known]
-        if strange:
-            raise DataError(
-                f"{self.name} has {counted(len(strange), 'class', 'classes')} that the network does not know: "
-                f"{listed(strange, 10)}. It knows {listed(labels, 10)}. Rename the folders, or leave them out."
-            )
-        places = np.array([known[_nfc(label)] for label in self.classes], np.int64)
+        matching = match(self.classes, labels, synsets, self.name)
+        places = np.array(matching.places, np.int64)
         there = set(places.tolist())
         missing = [label for index, label in enumerate(labels) if index not in there]
-        notes = self.notes
+        notes = (*self.notes, *([matching.how] if matching.how else []))
         if missing:
             notes += (f"there are no images of {listed(missing, 10)} in {self.name}; the other classes are measured",)
         return replace(self, classes=labels, targets=places[self.targets], notes=notes)
@@ -160,6 +154,3 @@ def derived(
         crop=1.0 if recipe.crop_fraction is None else recipe.crop_fraction,
         interpolation="bilinear" if recipe.interpolation == "auto" else recipe.interpolation,
     )
-
-
-_nfc = partial(unicodedata.normalize, "NFC")

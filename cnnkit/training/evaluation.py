@@ -181,7 +181,7 @@ def catalogue_for(
     changes = {"data": data or datasets.find_own(recipe.data, card.labels, data_dir)}
     recipe = recipe.override({**changes, "skip_damaged": skip_damaged or (own and recipe.skip_damaged)})
     known = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir, fewest=1)
-    return known.relabelled(card.labels)
+    return known.relabelled(card.labels, card.synsets)
 
 
 def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, given: bool) -> SplitName:
@@ -199,6 +199,11 @@ def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, g
 
 def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Exposure, *, chosen: bool) -> Iterator[str]:
     """Yield what takes value from the figures of a split."""
+    if card.independent:
+        yield (
+            "the network gives each class a probability by itself; here the largest one is its answer, and loss and "
+            "calibration are of the softmax"
+        )
     count = len(positions_of(known, used))
     if not count:
         return

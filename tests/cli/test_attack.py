@@ -55,7 +55,7 @@ def test_json_has_it_all(photos_run: Path, cli: Cli) -> None:
     found = answer["data"]
     assert set(found) == {
         "model", "engine", "data", "split", "images", "seed", "accuracy", "corruptions", "attacks", "flips", "fooling",
-        "notes", "folder", "seconds", "warnings", "split_images",
+        "notes", "folder", "seconds", "warnings", "split_images", "assumptions",
     }  # fmt: skip
     assert (found["images"], found["split_images"]) == (8, 20)
     (pgd,) = found["attacks"]
@@ -97,7 +97,7 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
         (("lenet", "--split", "some"), 2, "there is no split 'some'"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
         (("lenet", "--data", "shapes"), 1, "shapes has 3 classes that the network does not know: circles, squares"),
-        (("lenet", "--preprocess", "imagenet"), 2, "lenet knows its labels and preprocessing"),
+        (("lenet", "--preprocess", "imagenet"), 2, "lenet knows its input, labels and scores"),
         (("lenet", "--preprocess", "cifar"), 2, "--preprocess 'cifar': expected imagenet"),
     ],
     ids=str,

@@ -42,6 +42,7 @@ def test_json_has_every_score(photos_run: Path, cli: Cli) -> None:
     assert set(data) == {
         "model", "data", "split", "engine", "images", "accuracy", "top_k", "top_k_accuracy", "loss",
         "calibration_error", "classes", "confusion", "seconds", "calibration", "exposure", "duplicates", "warnings",
+        "assumptions",
     }  # fmt: skip
     assert (data["split"], data["images"], data["accuracy"], data["top_k"]) == ("all", 20, 1.0, None)
     assert data["confusion"] == [[10, 0], [0, 10]]
@@ -97,7 +98,7 @@ def test_a_bar_that_is_no_number_is_not_passed(photos_onnx: Path, cli: Cli) -> N
 def test_an_option_for_foreign_files_is_not_ignored(option: str, photos_run: Path, cli: Cli) -> None:
     result = cli("evaluate", photos_run, option, "imagenet" if option == "--preprocess" else "1")
     assert result.exit_code == 2
-    assert "foreign ONNX files" in " ".join(result.stderr.split())
+    assert f"knows its input, labels and scores; leave out {option}." in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test", "all"])
@@ -231,7 +232,7 @@ def test_random_weights_are_those_that_a_training_begins_with(tmp_path: Path, cl
     ("arguments", "message"),
     [
         (["lenet", "--seed", "3"], "--seed has no effect without --untrained"),
-        (["lenet", "--input", "3x32x32"], "--input has no effect without --untrained"),
+        (["lenet", "--input", "3x32x32"], "lenet knows its input, labels and scores; leave out --input"),
         (["lenet", "--untrained", "--mean", "0.5"], "--mean has no effect with --untrained"),
         (["lenet-mnist", "--untrained"], "names trained weights; --untrained is for an architecture"),
         (["tinynets:Linear", "--untrained"], "does not say what it is trained on. Name a data set with --data"),

@@ -202,7 +202,7 @@ def test_code_of_the_user_is_imported_only_with_trust(here: Path, cli: Cli, phot
             1,
             "there is no class 'triangle'. Did you mean triangles",
         ),
-        ([SEVEN, "-m", "lenet", "--mean", "0.5"], 2, "the options for them are for foreign ONNX files"),
+        ([SEVEN, "-m", "lenet", "--mean", "0.5"], 2, "lenet knows its input, labels and scores; leave out --mean"),
         ([SEVEN, "-m", "net.onnx", "--layer", "conv1"], 2, "runs on onnxruntime, which shows no layers"),
         ([SEVEN, "-o", "/proc/nowhere"], 1, "cannot write into /proc/nowhere"),
         ([SEVEN, "-o", "text.png"], 1, "cannot write into text.png"),

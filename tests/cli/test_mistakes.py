@@ -45,7 +45,7 @@ def test_json_is_what_the_file_holds(tiny_run: Path, tmp_path: Path, cli: Cli) -
     assert set(data) == {
         "model", "data", "split", "engine", "images", "seen", "wrong", "accuracy", "worst", "confused", "candidates",
         "mislabelled", "training_images", "nearest_by", "no_nearest_because", "versions", "seconds", "exposure",
-        "duplicates", "warnings",
+        "duplicates", "warnings", "assumptions",
     }  # fmt: skip
     assert len(data["worst"]) == 3
     assert set(data["worst"][0]) == {"source", "label", "predicted", "probability", "label_probability", "nearest"}
@@ -105,7 +105,7 @@ def test_images_without_labels_are_an_error(photos_run: Path, photos: Path, tmp_
 def test_an_option_for_foreign_files_is_not_ignored(tmp_path: Path, cli: Cli) -> None:
     result = cli("mistakes", "shapes-cnn", "--data", "shapes", "--preprocess", "imagenet", "-o", tmp_path)
     assert result.exit_code == 2
-    assert "foreign ONNX files" in " ".join(result.stderr.split())
+    assert "knows its input, labels and scores; leave out" in " ".join(result.stderr.split())
 
 
 def test_a_network_without_weights_says_how_to_get_them(no_zoo: Path, tmp_path: Path, cli: Cli) -> None:

@@ -54,7 +54,7 @@ def test_json_has_every_score_and_step(predict: Cli, photos: Path, photos_onnx: 
     assert set(found["data"]) == {"model", "engine", "assumptions", "predictions"}
     assert (found["data"]["model"], found["data"]["assumptions"]) == (str(photos_onnx), [])
     (prediction,) = found["data"]["predictions"]
-    assert set(prediction) == {"source", "scores", "steps", "warnings"}
+    assert set(prediction) == {"source", "scores", "steps", "warnings", "independent"}
     assert [score["label"] for score in prediction["scores"]] == ["light", "dark"]
     assert sum(score["probability"] for score in prediction["scores"]) == pytest.approx(1)
 

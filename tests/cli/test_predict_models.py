@@ -43,8 +43,7 @@ def test_a_foreign_file_is_used_and_what_was_assumed_is_said(
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines()[3].split()[0] == "1"
     for part in (
-        "assumed: input image: float32 ['batch', 1, 28, 28]",
-        "assumed: layout NCHW",
+        "assumed: input image: float32 [batch, 1, 28, 28], layout NCHW",
         "assumed: no labels given: classes are numbered",
         "assumed: output logits: logits of 2 classes",
     ):
@@ -64,7 +63,7 @@ def test_labels_name_the_classes_of_a_foreign_file(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--mean=0.5,0.5,0.5"], 2, "--mean needs 1 value and a float32 network; got 3"),
+        (["--mean=0.5,0.5,0.5"], 2, "--mean needs 1 value and a network of floats; got 3"),
         (["--std=0"], 2, "--std must be positive"),
         (["--preprocess=imagenet"], 2, "--preprocess imagenet is for 3 channels; this network has 1"),
         (["--labels=absent.txt"], 1, "cannot read the labels in absent.txt"),

@@ -17,7 +17,7 @@ def flat(text):
         (["lenet", "--preprocess", "other"], 2, "expected imagenet"),
         (["lenet", "--device", "gpu"], 2, "there is no device 'gpu'"),
         (["lenet", "--workers", "0"], 2, "--workers"),
-        (["digits", "--labels", "labels.txt"], 2, "the zoo's know theirs"),
+        (["digits", "--labels", "labels.txt"], 2, "the zoo's have one"),
     ],
 )
 def test_what_cannot_be_served_is_an_error(cli, arguments, code, said):

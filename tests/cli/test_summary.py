@@ -220,6 +220,7 @@ def test_json_of_a_file_has_nodes_comparison_and_profile(here: Path, cli: Cli) -
     data = json.loads(cli("summary", "lenet.onnx", *arguments).stdout)["data"]
     assert set(data) == {
         "model", "inputs", "batch", "layers", "parameters", "multiply_adds", "size_mb", "opset", "ir_version",
+        "assumptions",
         "producer", "comparison", "profile",
     }  # fmt: skip
     assert (data["batch"], data["parameters"], data["multiply_adds"]) == (4, 61_706, 4 * 416_520)
@@ -246,7 +247,7 @@ def test_a_profile_is_drawn_and_leaves_no_file(here: Path, cli: Cli) -> None:
         ({}, ["--tree"], 2, "an ONNX file, whose nodes are no tree; leave out --tree"),
         ({}, ["--columns", "kernel"], 2, "there is no column 'kernel'"),
         ({}, ["--input", "28x28"], 2, "takes one --input of channels × height × width"),
-        ({}, ["--input", "3x28x28"], 2, "takes image of n×1×28×28, which --input contradicts"),
+        ({}, ["--input", "3x28x28"], 2, "takes image [n, 1, 28, 28], which --input 3x28x28 contradicts"),
         ({"batch": 8}, ["--batch", "4"], 2, "takes batches of exactly 8; leave out --batch"),
         ({}, ["--compare", "lenett"], 1, "Did you mean lenet"),
         ({}, ["--compare", "lenet.onnx"], 2, "is an ONNX file; expected a PyTorch network"),

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 Cli = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -110,3 +112,25 @@ def test_a_file_of_somebody_else_needs_a_network(file: Path, cli: Cli) -> None:
     result = cli("verify", file, "--against", file.with_name("best.safetensors"))
     assert result.exit_code == 0
     assert "not stored: the file has no model card" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [([1, 3, 8, 8], "carries no model card"), ([1, 8], "expected one input of four dimensions")],
+)
+def test_a_file_without_a_card_is_answered_without_pytorch(shape: list[int], message: str, tmp_path: Path) -> None:
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, each) for name, each in (("x", shape), ("y", [1, "n"]))
+    ]
+    graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"])], "net", ends[:1], ends[1:])
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    code = (
+        "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules))\n"
+        "from cnnkit.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "verify", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (1, "False")
+    assert message in done.stderr

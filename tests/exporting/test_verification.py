@@ -275,6 +275,16 @@ def foreign(path: Path, checkpoints: Path, *, probabilities: bool = False) -> Pa
     return path
 
 
+def test_a_file_that_leaves_its_size_open_takes_that_of_its_network(checkpoints: Path, tmp_path: Path) -> None:
+    model = onnx.load(checkpoints / "Parallel.onnx")
+    del model.metadata_props[:]
+    for place in (1, 2):
+        model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = f"side_{place}"
+    onnx.save(model, tmp_path / "net.onnx")
+    reference = checkpoints / "Parallel.safetensors"
+    assert cnnkit.verify(tmp_path / "net.onnx", against=reference, split="all", trust_code=True).passed
+
+
 @pytest.mark.parametrize("probabilities", [False, True])
 def test_a_file_without_a_card_needs_a_network_to_compare_with(
     probabilities: bool, checkpoints: Path, tmp_path: Path

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit import api, zoo
-from cnnkit.errors import OnnxError, UsageError
+from cnnkit.errors import OnnxError
 from cnnkit.inspection.graph import summarize_file
 from cnnkit.registry import models
 from cnnkit.results import GraphSummary
@@ -198,14 +198,23 @@ def test_a_local_function_is_listed_as_its_nodes(tmp_path):
     assert [row.kind for row in summary_of(tmp_path, model).layers] == ["Relu", "Sigmoid"]
 
 
-def test_open_sides_need_an_input(tmp_path):
+def test_open_sides_are_guessed_and_said_or_named(tmp_path):
     model = one_node(op("Conv", "x", "w"), {"x": ["n", 4, "height", "width"]}, [("w", (8, 4, 3, 3))])
-    with pytest.raises(UsageError, match=r"n×4×height×width; say the size of an image, as in --input 3x224x224"):
-        summary_of(tmp_path, model)
-    assert summary_of(tmp_path, model, shape=(4, 8, 7)).layers[0].output_shape == (8, 6, 5)
+    found = summary_of(tmp_path, model)
+    assert found.layers[0].output_shape == (8, 222, 222)
+    assert found.assumptions == ("size 224×224: the graph leaves it open",)
+    named = summary_of(tmp_path, model, shape=(4, 8, 7))
+    assert (named.layers[0].output_shape, named.assumptions) == ((8, 6, 5), ())
+
+
+def test_an_input_shape_of_what_takes_no_images_is_refused(tmp_path):
+    model = one_node(op("Relu", "x"), {"x": ["n", 48]})
+    assert summary_of(tmp_path, model).layers[0].output_shape == (48,)
+    with pytest.raises(OnnxError, match="not an image classifier"):
+        summary_of(tmp_path, model, shape=(3, 4, 4))
 
 
 def test_an_input_that_is_no_image_and_open_cannot_be_guessed(tmp_path):
     model = one_node(op("Relu", "x"), {"x": ["n", "words"]})
-    with pytest.raises(OnnxError, match="nobody can guess 'words'"):
+    with pytest.raises(OnnxError, match="Its open size words cannot be guessed"):
         summary_of(tmp_path, model)

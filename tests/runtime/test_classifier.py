@@ -9,7 +9,7 @@ from cnnkit.errors import ImageError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results import Prediction
 from cnnkit.runtime.classifier import softmax
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
 
 LABELS = ("cat", "dog", "fish", "owl")
 FORM = Preprocessing(3, 6, 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), "contain")

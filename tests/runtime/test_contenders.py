@@ -9,14 +9,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
-from cnnkit.runtime import contenders
+from cnnkit.runtime import contenders, guard
 from cnnkit.runtime.contenders import bound, check_threads, cores, examine, onnx_contenders
 from cnnkit.runtime.fixed import FixedBuffers
 from cnnkit.runtime.session import open_session
 
 
 def cpu(model, **options):
-    return examine("net.onnx", model, ["cpu"], **options)
+    checked = guard.check(model, "net.onnx")
+    return examine("net.onnx", checked.source, ["cpu"], checked.signature, checked.obstacle, **options)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,8 @@ def test_inputs_cover_their_range_and_are_the_same_each_time(make_onnx):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int64"}, r"takes picture tensor\(int64\)"),
-        ({"more_inputs": ("other",)}, "expected one input of numbers"),
+        ({"dtype": "int64"}, r"its input picture is of int64 numbers"),
+        ({"more_inputs": ("other",)}, "found picture .*; other .* Expected one input of numbers"),
     ],
 )
 def test_what_cannot_be_measured_is_an_onnx_error(options, message, make_onnx):
@@ -64,18 +65,28 @@ def test_what_cannot_be_measured_is_an_onnx_error(options, message, make_onnx):
         cpu(make_onnx(**options))
 
 
-@pytest.mark.parametrize("shape", [("batch", "features"), ("batch", "channels", 6, 5), ("batch", 3, "height", 0)])
-def test_a_size_that_cannot_be_guessed_is_an_onnx_error(shape):
+def _relu(shape):
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", values[:1], values[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    with pytest.raises(OnnxError, match="only the batch, or height and width of images, may be open"):
-        cpu(model.SerializeToString())
+    return model.SerializeToString()
+
+
+def test_a_size_that_cannot_be_guessed_is_an_onnx_error():
+    with pytest.raises(OnnxError, match=r"found x \[batch, features\]. Only the batch, or height and width of images"):
+        cpu(_relu(("batch", "features")))
+
+
+@pytest.mark.parametrize("shape", [("batch", "channels", 6, 5), ("batch", 3, "height", 0)])
+def test_a_size_that_is_guessed_is_said(shape):
+    target = cpu(_relu(shape))
+    assert len(target.shape) == 3
+    assert any(text in " ".join(target.assumptions) for text in ("3 channels", "size 224×224"))
 
 
 def test_what_is_no_onnx_file_is_an_onnx_error_by_name():
     with pytest.raises(OnnxError, match=r"net\.onnx is not an ONNX file"):
-        cpu(b"text")
+        examine("net.onnx", b"text", ["cpu"])
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_said_before_it_is_made(make_onnx):

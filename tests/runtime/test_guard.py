@@ -58,7 +58,7 @@ def test_the_hash_is_of_graph_and_weights_and_not_of_the_metadata(make_onnx):
 CHILD = """
 import sys
 from cnnkit.errors import CnnkitError
-from cnnkit.runtime.foreign import open_onnx
+from cnnkit.runtime.foreign.opening import open_onnx
 while line := sys.stdin.readline():
     try:
         open_onnx(bytes.fromhex(line), "mutant", device="cpu")

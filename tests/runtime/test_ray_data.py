@@ -13,16 +13,15 @@ from PIL import Image
 from cnnkit import api
 from cnnkit.errors import (
     ClusterError,
+    DataError,
     DeviceError,
     ImageError,
     ImageFormatError,
     ImageTooLargeError,
     MissingDependencyError,
-    OnnxError,
     UsageError,
 )
 from cnnkit.runtime import ray_cluster, ray_data
-from cnnkit.runtime.ray_data import RayClassifier
 
 # Of Ray's own making.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
@@ -96,14 +95,27 @@ def test_a_worker_that_is_lost_costs_no_image(cluster, photos, photos_onnx):
 
 
 def test_a_network_that_no_worker_can_use_is_its_own_error(cluster, photos, make_onnx, tmp_path):
-    import onnx
-
-    model = onnx.load_from_string(make_onnx(("batch", 3, 10, 12), name="logits"))
-    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.full((360, 4), np.nan, np.float32), "table"))
-    (tmp_path / "nan.onnx").write_bytes(model.SerializeToString())
-    classifier = RayClassifier(tmp_path / "nan.onnx", "nan.onnx", workers=1)
-    with pytest.raises(OnnxError, match="not finite numbers"):
+    (tmp_path / "net.onnx").write_bytes(make_onnx(("batch", 3, 10, 12), name="logits"))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\nd\n")
+    classifier = api.load_on_ray(tmp_path / "net.onnx", labels=labels, workers=1)
+    labels.unlink()
+    with pytest.raises(DataError, match="cannot read the labels"):
         list(classifier.stream([photos / "dark" / "00.png"]))
+
+
+def test_what_lies_beside_the_file_gets_to_the_workers(cluster, photos, make_onnx, tmp_path):
+    # As it ends in a Gemm, its scores would be those of one class among all.
+    (tmp_path / "net.onnx").write_bytes(make_onnx(("batch", 3, 10, 12), name="logits"))
+    (tmp_path / "config.json").write_text(
+        '{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}, "problem_type": "multi_label_classification"}'
+    )
+    image = photos / "dark" / "00.png"
+    (found,) = api.load_on_ray(tmp_path / "net.onnx", workers=1).predict([image])
+    (expected,) = api.load(tmp_path / "net.onnx", device="cpu").predict([image])
+    assert found == expected
+    assert found.independent
+    assert found.label in set("abcd")
 
 
 def test_images_that_kill_every_worker_are_an_error_at_last(cluster, photos, photos_onnx, monkeypatch):

@@ -1,0 +1,107 @@
+"""What the metadata of an ONNX file says: the forms that Ultralytics, PaddleOCR and Hugging Face write."""
+
+import ast
+import json
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.card import CONTROL
+from cnnkit.images import MAX_SIDE
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
+"""Keys of class names, in the order in which they are believed."""
+_SIZES = ("imgsz", "image_size", "input_size")
+_LONGEST = 1_000_000
+"""Characters of an entry that are read."""
+
+
+def metadata_of(model: "ModelProto") -> dict[str, str]:
+    """Return a file's metadata by key."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def names_in(metadata: Mapping[str, str], count: int) -> tuple[str, tuple[str, ...]] | None:
+    """Return the key and the names of so many classes, or None where the metadata does not name them."""
+    for key in _NAMES:
+        if key in metadata and (names := ordered(_parsed(metadata[key]), count)) is not None:
+            return key, names
+    return None
+
+
+def side_in(model: "ModelProto") -> tuple[int, int] | None:
+    """Return the height and width of an image that the metadata names, or None."""
+    metadata = metadata_of(model)
+    for key in _SIZES:
+        if (sides := sides_of(_parsed(metadata.get(key, "")))) is not None:
+            return sides
+    return None
+
+
+def sides_of(found: Any) -> tuple[int, int] | None:
+    """Return the height and width that one number or two are, or None."""
+    sides = [found, found] if isinstance(found, int) else found
+    if not isinstance(sides, list | tuple) or len(sides) != 2:
+        return None
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MAX_SIDE for side in sides):
+        return None
+    return sides[0], sides[1]
+
+
+def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:
+    """Return class names in the order of their indices, from a list, or from a map in either direction.
+
+    Args:
+        found: a list of names, a map from index to name, from name to index, or from index to synset and name.
+        count: of the classes; None for any number.
+    """
+    if isinstance(found, Mapping):
+        found = _from_map(found)
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        return None
+    names = tuple(clean(name) for name in found)
+    return names if all(names) and count in {None, len(names)} else None
+
+
+def clean(name: str) -> str:
+    """Return a name without control characters, halves of characters (which JSON can hold) and surrounding space."""
+    return CONTROL.sub(" ", name.encode("utf-8", "replace").decode()).strip()
+
+
+def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:
+    pairs: dict[int, Any] = {}
+    for key, value in found.items():
+        for index, name in ((key, value), (value, key)):
+            number = _index(index)
+            if number is not None and isinstance(name, str | list | tuple):
+                text = " ".join(map(str, name)) if isinstance(name, list | tuple) else name
+                # A map of numbers to numbers, as of digits, goes from the index to the name.
+                if pairs.setdefault(number, text) != text:
+                    return None
+                break
+        else:
+            return None
+    return [pairs[index] for index in range(len(pairs))] if pairs.keys() == set(range(len(pairs))) else None
+
+
+def _index(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    return None
+
+
+def _parsed(text: str) -> Any:
+    """Return what an entry holds: JSON, a Python literal, or lines."""
+    if len(text) > _LONGEST:
+        return None
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about what is written in the text
+            return read(text)
+    return [line for line in text.splitlines() if line.strip()] or None

@@ -1,0 +1,346 @@
+"""The first operations of an ONNX graph: they show which axis holds the channels, and how pixels are to be scaled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.runtime.foreign.traces import Met, is_faint, met_by
+from cnnkit.runtime.graphs import attribute, constant
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, TensorProto
+
+Values = NDArray[np.float64]
+
+_UNCHANGED = {"Cast", "Identity", "Dropout", "Pad", "Clip", "Resize", "Upsample", "QuantizeLinear", "DequantizeLinear"}
+"""Operations after which the axes are what they were, and the values as large."""
+_LONGEST = 32
+"""Operations that are followed: preprocessing is short."""
+
+
+@dataclass
+class Entry:
+    """What the first operations of a graph say of its images [N, ?, ?, ?].
+
+    Attributes:
+        channel_axis: of the input, where an operation shows it.
+        channels: that the first weights take.
+        features: values of an image, where the first weights take all of them at once.
+        scale, shift: `scale * x + shift` is what the graph makes of each channel before its first weights, in the
+            order that they have then.
+        scales: the graph does so.
+        reversed: the graph turns the order of the channels round, before it shifts them.
+        normalises: it brings every image to a mean and deviation of its own.
+        met: the values that it was trained on, where its first batch normalisation shows them.
+        faint: its first weights are so small that it takes values far above 1.
+    """
+
+    channel_axis: int | None = None
+    channels: int | None = None
+    features: int | None = None
+    scale: Values | None = None
+    shift: Values | None = None
+    reversed: bool = False
+    normalises: bool = False
+    met: Met | None = None
+    faint: bool = False
+
+    @property
+    def scales(self) -> bool:
+        """Whether the values change before the first weights."""
+        return self.scale is not None
+
+    @property
+    def middle(self) -> Values | None:
+        """The value of each channel that becomes zero, in the order of the input; None where none is shifted."""
+        if self.scale is None or self.shift is None or not self.shift.any():
+            return None
+        middle = -self.shift / self.scale
+        return middle[::-1] if self.reversed else middle
+
+
+def entry_of(graph: "GraphProto", name: str) -> Entry:
+    """Follow an input through the operations that only prepare it, up to the first weights.
+
+    Args:
+        graph: with local functions replaced by their bodies.
+        name: of an input of four dimensions.
+    """
+    return _Path(graph, name).followed()
+
+
+class _Path:
+    """Where the images are, on their way from the input."""
+
+    def __init__(self, graph: "GraphProto", name: str) -> None:
+        self._at = name
+        self._axes: list[int | None] = [0, 1, 2, 3]
+        self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+        self._makers: dict[str, NodeProto] = {}
+        self._users: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            if (tensor := constant(node)) is not None:
+                self._stored[node.output[0]] = tensor
+            self._makers.update(dict.fromkeys(node.output, node))
+            for each in dict.fromkeys(node.input):
+                self._users.setdefault(each, []).append(node)
+        self.found = Entry()
+
+    def followed(self) -> Entry:
+        for _ in range(_LONGEST):
+            users = self._users.get(self._at, [])
+            following = users[0] if len(users) == 1 else None
+            if following is None:
+                # A network may branch at once; the weights of any branch show the channels.
+                for node in users:
+                    if self._weights(node):
+                        break
+                    following = following or self._turned(node, users)
+            if following is None or not self._step(following):
+                break
+        return self.found
+
+    def _step(self, node: "NodeProto") -> bool:
+        """Take one operation into account; return whether the images can be followed beyond it."""
+        kind = node.op_type
+        if kind in _UNCHANGED:
+            if node.input[0] != self._at:
+                return False
+            self._at = node.output[0]
+            return True
+        if kind == "Transpose":
+            order = attribute(node, "perm", list(range(len(self._axes)))[::-1])
+            self._axes = [self._axes[axis] for axis in order]
+        elif kind in {"Add", "Sub", "Mul", "Div"}:
+            if not self._arithmetic(node):
+                return False
+        elif kind == "BatchNormalization":
+            if not self._batch_norm(node):
+                return False
+        elif kind in {"Slice", "Gather"}:
+            if not self._reordered(node):
+                return False
+        elif kind in {"Flatten", "Reshape"}:
+            return self._flattened(node)
+        elif kind == "Split":
+            return self._rejoined(node)
+        else:
+            self._weights(node)
+            return False
+        self._at = node.output[0]
+        return True
+
+    def _show_channels(self, axis: int, count: int) -> None:
+        """Note that an axis, as it lies now, holds so many channels."""
+        if self.found.channel_axis is None and len(self._axes) == 4 and self._axes[axis] is not None:
+            self.found.channel_axis = self._axes[axis]
+        if self.found.channels is None:
+            self.found.channels = count
+
+    def _weights(self, node: "NodeProto") -> bool:
+        """Note what an operation with weights takes; return whether it is one."""
+        if node.op_type in {"Conv", "ConvInteger", "QLinearConv"} and len(self._axes) == 4:
+            shape = self._shape(node.input[3 if node.op_type == "QLinearConv" else 1])
+            if shape is not None and len(shape) == 4:
+                self._show_channels(1, shape[1] * attribute(node, "group", 1))
+                self._trace(node)
+                return True
+        elif node.op_type == "InstanceNormalization":
+            self.found.normalises = True
+            shape = self._shape(node.input[1])
+            if shape:
+                self._show_channels(1, shape[0])
+            return True
+        elif node.op_type in {"Gemm", "MatMul"} and node.input[0] == self._at:
+            shape = self._shape(node.input[1])
+            if shape is not None and len(shape) == 2:
+                taken = shape[1] if attribute(node, "transB", 0) else shape[0]
+                if len(self._axes) == 2:
+                    self.found.features = taken
+                else:
+                    self._show_channels(len(self._axes) - 1, taken)
+                return True
+        return False
+
+    def _trace(self, node: "NodeProto") -> None:
+        """Note what a first convolution shows of the values that it was trained on."""
+        weights = self._values(node.input[1])
+        if weights is None or attribute(node, "group", 1) != 1 or node.op_type != "Conv":
+            return
+        bias = self._values(node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
+        if bias is None:
+            return
+        self.found.faint = is_faint(weights, bias)
+        users = self._users.get(node.output[0], [])
+        if len(users) == 1 and users[0].op_type == "BatchNormalization":
+            mean, variance = (self._values(name) for name in users[0].input[3:5])
+            if mean is not None and variance is not None:
+                self.found.met = met_by(weights, bias, mean, variance)
+
+    def _flattened(self, node: "NodeProto") -> bool:
+        """Follow a whole image laid out in a row, and no other change of shape."""
+        if node.op_type == "Flatten":
+            if attribute(node, "axis", 1) != 1:
+                return False
+        else:
+            target = self._values(node.input[1])
+            if target is None or len(target) != 2:
+                return False
+        self._axes, self._at = [0, None], node.output[0]
+        return True
+
+    def _arithmetic(self, node: "NodeProto") -> bool:
+        if len(node.input) != 2:
+            return False
+        first = node.input[0] == self._at
+        values = self._values(node.input[1 if first else 0])
+        if values is None or node.input[0] == node.input[1]:
+            return False
+        aligned = self._by_channel(values)
+        if aligned is None:
+            return False
+        kind = node.op_type
+        if kind == "Div" and not first:
+            return False
+        if kind == "Mul":
+            self._affine(aligned, np.zeros(1))
+        elif kind == "Div":
+            if not aligned.all():
+                return False
+            self._affine(1 / aligned, np.zeros(1))
+        elif kind == "Add":
+            self._affine(np.ones(1), aligned)
+        else:
+            self._affine(np.ones(1) if first else -np.ones(1), -aligned if first else aligned)
+        return True
+
+    def _batch_norm(self, node: "NodeProto") -> bool:
+        stored = [self._values(name) for name in node.input[1:5]]
+        if any(values is None for values in stored):
+            return False
+        scale, shift, mean, variance = (np.asarray(values) for values in stored)
+        self._show_channels(1, len(scale))
+        factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+        self._affine(factor, shift - mean * factor)
+        return True
+
+    def _affine(self, scale: Values, shift: Values) -> None:
+        before = (np.ones(1), np.zeros(1)) if self.found.scale is None else (self.found.scale, self.found.shift)
+        self.found.scale = before[0] * scale
+        self.found.shift = np.asarray(before[1]) * scale + shift
+
+    def _by_channel(self, values: Values) -> Values | None:
+        """Return the values that a constant has for the channels, one for all of them, or None for other constants."""
+        if values.size == 1:
+            return values.reshape(1)
+        shape = (1,) * (len(self._axes) - values.ndim) + values.shape
+        long = [axis for axis, size in enumerate(shape) if size > 1]
+        if len(shape) != 4 or len(long) != 1 or shape[long[0]] not in {3, 4}:
+            return None
+        self._show_channels(long[0], shape[long[0]])
+        return values.reshape(-1)
+
+    def _reordered(self, node: "NodeProto") -> bool:
+        """Follow a `Gather` or `Slice` that turns the order of the channels round."""
+        axis = attribute(node, "axis", 0)
+        if node.op_type == "Gather":
+            order = self._values(node.input[1])
+        else:
+            parts = [self._values(name) for name in node.input[1:5]]
+            if len(parts) < 4 or any(part is None or part.size != 1 for part in parts):
+                return False
+            axis, step = (int(np.asarray(part).item()) for part in parts[2:])
+            if step == 1:  # a part of each side
+                return self._axes[axis] not in {self.found.channel_axis, 0}
+            order = np.arange(3.0)[::-1] if step == -1 else None
+        if order is None or list(order) != [2, 1, 0]:
+            return False
+        self._show_channels(axis % 4, 3)
+        self._turn()
+        return True
+
+    def _turned(self, node: "NodeProto", users: "list[NodeProto]") -> "NodeProto | None":
+        """Return the operation that puts single channels together in the opposite order, and follow to it."""
+        picked: dict[str, int] = {}
+        axes = set()
+        for user in users:
+            if user.op_type == "Gather" and (index := self._values(user.input[1])) is not None and index.size == 1:
+                picked[user.output[0]] = int(index.item()) % 3
+                axes.add(attribute(user, "axis", 0))
+            else:
+                return None
+        joined = {id(each): each for name in picked for each in self._users.get(name, [])}
+        if len(joined) != 1 or len(axes) != 1 or node.op_type != "Gather":
+            return None
+        (last,) = joined.values()
+        order = [picked.get(name) for name in last.input]
+        if last.op_type != "Concat" or order not in ([2, 1, 0], [0, 1, 2]):
+            return None
+        self._show_channels(axes.pop() % 4, 3)
+        if order == [2, 1, 0]:
+            self._turn()
+        return last
+
+    def _rejoined(self, node: "NodeProto") -> bool:
+        """Follow channels that are taken apart and put together again, in the opposite order or the same."""
+        joined = {id(each): each for name in node.output for each in self._users.get(name, [])}
+        if len(joined) != 1:
+            return False
+        (last,) = joined.values()
+        parts = list(node.output)
+        if last.op_type != "Concat" or list(last.input) not in (parts, parts[::-1]):
+            return False
+        if list(last.input) != parts:
+            if len(parts) != 3:
+                return False
+            self._show_channels(attribute(node, "axis", 0) % 4, 3)
+            self._turn()
+        self._at = last.output[0]
+        return True
+
+    def _turn(self) -> None:
+        self.found.reversed = not self.found.reversed
+        if self.found.scale is not None and self.found.shift is not None:
+            self.found.scale, self.found.shift = self.found.scale[::-1], self.found.shift[::-1]
+
+    def _values(self, name: str) -> Values | None:
+        """Return a stored constant, through operations that only convert it."""
+        from onnx import numpy_helper
+
+        for _ in range(_LONGEST):
+            if name in self._stored:
+                tensor = self._stored[name]
+                return None if tensor.external_data else numpy_helper.to_array(tensor).astype(np.float64)
+            maker = self._makers.get(name)
+            if maker is None or maker.op_type not in {"Cast", "Identity"}:
+                return None
+            name = maker.input[0]
+        return None
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of stored weights, through operations that only convert or transpose them."""
+        orders: list[list[int] | None] = []
+        for _ in range(_LONGEST):
+            if name in self._stored:
+                shape = tuple(self._stored[name].dims)
+                for order in reversed(orders):
+                    shape = tuple(shape[axis] for axis in (order or range(len(shape))[::-1]))
+                return shape
+            maker = self._makers.get(name)
+            if maker is None or maker.op_type not in {"Cast", "Identity", "Transpose", "DequantizeLinear"}:
+                return None
+            if maker.op_type == "Transpose":
+                orders.append(attribute(maker, "perm"))
+            name = maker.input[0]
+        return None
+
+
+def looks_like(values: Values, known: Mapping[str, tuple[float, ...]], tolerance: float) -> str | None:
+    """Return which of some known values a constant of three channels is, within a share of them."""
+    for name, each in known.items():
+        if len(values) == 3 and np.allclose(values, each, rtol=tolerance):
+            return name
+    return None

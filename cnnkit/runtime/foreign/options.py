@@ -1,0 +1,99 @@
+"""What a user can say about an ONNX file that carries no model card."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+
+from cnnkit.errors import UsageError
+from cnnkit.files import expanded
+
+Preset = Literal["imagenet"]
+Pixels = Literal["unit", "byte", "signed"]
+Order = Literal["rgb", "bgr"]
+Scores = Literal["logits", "softmax", "sigmoid", "sigmoid-logits"]
+
+
+class Described(TypedDict, total=False):
+    """`ForeignOptions` as parameters of a function; None, or nothing, where nothing is said."""
+
+    labels: str | Path | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    preprocess: Preset | None
+    input_shape: tuple[int, int, int] | None
+    pixels: Pixels | None
+    channel_order: Order | None
+    scores: Scores | None
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "preprocess": get_args(Preset), "pixels": get_args(Pixels), "channel_order": get_args(Order),
+    "scores": get_args(Scores),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ForeignOptions:
+    """What the user says about a file without a card; None where nothing was said.
+
+    Attributes:
+        labels: file of the classes' names (see `cnnkit.runtime.foreign.labels`).
+        mean, std: a value for each channel, in the units of `pixels`, in the order that the network takes.
+        preprocess: `imagenet`: resize, crop, mean and std of that training.
+        input_shape: channels, height and width, where the file leaves them open.
+        pixels: what pixels are scaled to: `unit` [0, 1], `byte` [0, 255] or `signed` [-1, 1].
+        channel_order: of the three colours.
+        scores: what the file gives: logits, probabilities of one class among all (`softmax`), probabilities of each
+            class by itself (`sigmoid`), or their logits.
+    """
+
+    labels: Path | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    preprocess: Preset | None = None
+    input_shape: tuple[int, int, int] | None = None
+    pixels: Pixels | None = None
+    channel_order: Order | None = None
+    scores: Scores | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise UsageError(f"{option(name)} {value!r}: expected {' or '.join(allowed)}.")
+        shape = self.input_shape
+        if shape is not None and not (len(shape) == 3 and all(isinstance(side, int) and side > 0 for side in shape)):
+            raise UsageError(f"--input {shape}: expected channels, height and width, as in 3x224x224.")
+        if self.preprocess is not None and self.pixels not in {None, "unit"}:
+            raise UsageError("--preprocess imagenet scales pixels to [0, 1]; leave out --pixels.")
+
+    @classmethod
+    def of(cls, **said: Unpack[Described]) -> Self:
+        """Return what the parameters of a function say.
+
+        Raises:
+            UsageError: a value that is none of those there are.
+        """
+        given: dict[str, Any] = dict(said)
+        for name in ("mean", "std"):
+            given[name] = tuple(given[name]) if given.get(name) is not None else None
+        return cls(**{**given, "labels": expanded(said.get("labels"))})
+
+    def __bool__(self) -> bool:
+        return bool(self.given)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that say something, by field."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+    @property
+    def listed(self) -> str:
+        """Names of the options that say something, for an error."""
+        return ", ".join(map(option, self.given))
+
+
+def option(field: str) -> str:
+    """Return the option of the command line for a field."""
+    return "--input" if field == "input_shape" else f"--{field.replace('_', '-')}"

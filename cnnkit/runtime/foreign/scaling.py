@@ -1,0 +1,223 @@
+"""How pixels are scaled for an ONNX file without a card: as the user says, or as its first operations show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+
+from cnnkit.errors import UsageError
+from cnnkit.images import Preprocessing
+from cnnkit.runtime.foreign.entry import Entry
+from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
+from cnnkit.runtime.foreign.preparation import Preparation
+from cnnkit.runtime.foreign.signature import Signature
+from cnnkit.words import counted
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Units in which a value of 0 to 255 is written: x / 255 = (x' - low) * factor.
+_UNITS: Mapping[Pixels, tuple[float, float]] = {"unit": (0.0, 1.0), "byte": (0.0, 1 / 255), "signed": (-1.0, 0.5)}
+_IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 to 255", "signed": "scaled to [-1, 1]"}
+
+_DIVIDED = 0.05
+"""A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
+_LARGEST_UNIT = 8.0
+"""A mean or deviation beyond this is not of pixels up to 1, normalised or not."""
+_SIGNED = 0.9
+"""Deviation of values from -1 to 1: 0.54 in photos, 0.7 in print; normalised ones have 1 and more."""
+_MEANS = {
+    "unit": np.array(IMAGENET_MEAN), "byte": 255 * np.array(IMAGENET_MEAN),
+    "caffe": np.array([123.675, 116.779, 103.939]),
+}  # fmt: skip
+"""Of ImageNet's red, green and blue, as they are written in graphs."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How images get to the network.
+
+    Attributes:
+        preprocessing: their size and scale.
+        channel_order: in which the network takes the colours.
+        said: what was assumed, in words.
+    """
+
+    preprocessing: Preprocessing
+    channel_order: Order
+    said: tuple[str, ...]
+
+
+def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Preparation | None = None) -> Scaling:
+    """Return how images get to a network: as the user says; for what they leave open, as the graph or a file beside it.
+
+    Raises:
+        UsageError: options that contradict each other or the network.
+    """
+    channels, entry = signature.channels, signature.entry
+    said: list[str] = []
+    known = _pixels(signature, options)
+    described = beside if options.preprocess is None else None
+    order = options.channel_order or ("bgr" if described and described.bgr else _order(entry))
+    if options.channel_order is not None and channels != 3:
+        raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
+    _check_values(signature, options)
+    form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
+                         (1.0,) * channels)  # fmt: skip
+    mean, std = options.mean, options.std
+    if known.normalised:
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if options.preprocess == "imagenet":
+        form = replace(form, fit="cover", crop=0.875)
+        if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
+            form = replace(form, crop=1.0, resize=round(form.height * 8 / 7))
+        own = entry.scales or signature.dtype == "uint8"
+        mean, std = (mean, std) if own else (mean or IMAGENET_MEAN, std or IMAGENET_STD)
+        normalised = "; the network normalises by itself" if own else ", mean and deviation"
+        said.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
+    if signature.dtype == "uint8":
+        said.append("pixels from 0 to 255, as whole numbers")
+    elif described is not None and (scaled := _described(described, form, entry, options, order)):
+        form = scaled
+        said.append(f"pixels scaled and normalised by {described.source}")
+    else:
+        low, factor = _UNITS[known.pixels]
+        zeros, ones = (0.0,) * channels, (1.0,) * channels
+        # Values come in the order of the network, the card has them in that of the pixels.
+        mean, std = (values[::-1] if order == "bgr" else values for values in (mean or zeros, std or ones))
+        form = replace(
+            form,
+            mean=tuple((value - low) * factor for value in mean),
+            std=tuple(value * factor for value in std),
+        )
+        said.append(f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}")
+        if described is not None and options.pixels is None and options.mean is None and options.std is None:
+            why = "the graph scales them itself" if entry.scales or entry.normalises else "it is for other channels"
+            said.append(f"{described.source} is not used for their scale: {why}")
+    if described is not None and described.fit is not None:
+        if described.sides == (form.height, form.width):
+            form = described.fitted(form)
+            crop = "" if form.resize is None else f", shorter side {form.resize}"
+            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}")
+            said += [described.note] if described.note else []
+        else:
+            said.append(f"{described.source} is for other sizes: its resizing is not used")
+    if order == "bgr":
+        shown = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
+        said.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {shown}"))
+    return Scaling(form, order, tuple(said))
+
+
+def _described(
+    beside: Preparation, form: Preprocessing, entry: Entry, options: ForeignOptions, order: Order
+) -> Preprocessing | None:
+    """Return a preprocessing with the values of a file beside it, where the user and the graph leave them open."""
+    if options.pixels is not None or options.mean is not None or options.std is not None:
+        return None
+    if entry.scales or entry.normalises:  # then these values are in the graph already, and would count twice
+        return None
+    return beside.scaled(form, reverse=order == "bgr")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What pixels are scaled to, whether by ImageNet's mean and deviation after that, and how that is known."""
+
+    pixels: Pixels
+    because: str = ""
+    normalised: bool = False
+
+
+def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
+    """Return what pixels are scaled to: as the user says, as the graph shows, or by a guess."""
+    if signature.dtype == "uint8":
+        if options.pixels not in {None, "byte"}:
+            raise UsageError(f"--pixels {options.pixels}: this network takes whole numbers, uint8, from 0 to 255.")
+        return _Known("byte")
+    if options.pixels is not None:
+        return _Known(options.pixels)
+    shown, how = _shown(signature.entry)
+    if shown:
+        return _Known(shown, f": {how}")
+    if options.preprocess is not None:
+        return _Known("unit")
+    numbers = [*(options.mean or ()), *(options.std or ())]
+    if numbers:
+        large = max(map(abs, numbers)) > _LARGEST_UNIT
+        return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
+    return _guessed(signature)
+
+
+def _guessed(signature: Signature) -> _Known:
+    """Return what a network takes by the traces of its training, or else what is most usual."""
+    met, see = signature.entry.met, "see --pixels, --mean, --std and --preprocess"
+    if met is None:
+        if signature.entry.faint:
+            return _Known("byte", f", a guess: its first weights are too small for less; {see} and --channel-order")
+        return _Known("unit", f", a guess: {see}")
+    because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
+    if spread > _LARGEST_UNIT:
+        return _Known("byte", because)
+    # Values from 0 to 1 of mean m deviate by at most the root of m (1 - m).
+    if 0 < met.mean < 1 and met.std**2 < 1.2 * met.mean * (1 - met.mean):
+        return _Known("unit", because)
+    if spread < _SIGNED:
+        return _Known("signed", because)
+    if signature.channels == 3:
+        return _Known("unit", because, normalised=True)
+    return _Known("unit", f", which they were not in training, {met.in_words}: {see}")
+
+
+def _shown(entry: Entry) -> tuple[Pixels | None, str]:
+    """Return what a graph takes by what it does to its input first."""
+    if entry.scale is None or entry.shift is None:
+        return ("byte", "the graph normalises each image by itself") if entry.normalises else (None, "")
+    scale, middle = float(np.abs(entry.scale).mean()), entry.middle
+    if scale < _DIVIDED:
+        return "byte", f"the graph multiplies them by {scale:.2g} itself"
+    if middle is not None and float(middle.mean()) > 10:
+        return "byte", "the graph subtracts their mean itself"
+    if middle is not None and np.allclose(middle, -1, atol=0.02):
+        return "signed", "the graph adds 1 to them itself"
+    return "unit", "the graph scales them further itself"
+
+
+def _order(entry: Entry) -> Order:
+    """Return the order of the colours that a graph shows by the means that it subtracts."""
+    middle = entry.middle
+    if middle is not None and len(middle) == 3:
+        for known in _MEANS.values():
+            if np.allclose(middle, known[::-1], rtol=0.02) and not np.allclose(middle, known, rtol=0.02):
+                return "bgr"
+    return "rgb"
+
+
+def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
+    if known.normalised:
+        return " and normalised by ImageNet's mean and deviation"
+    if options.preprocess is not None:
+        return ""
+    if options.mean is None and options.std is None:
+        return "" if entry.scales else ", not normalised"
+    parts = [f"{name} {'as given' if value is not None else default}" for name, value, default in
+             (("mean", options.mean, "0"), ("std", options.std, "1"))]  # fmt: skip
+    return f", {', '.join(parts)}"
+
+
+def _check_values(signature: Signature, options: ForeignOptions) -> None:
+    channels = signature.channels
+    if options.preprocess == "imagenet" and channels != 3:
+        raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
+    for option, given in (("--mean", options.mean), ("--std", options.std)):
+        if given is None:
+            continue
+        if signature.dtype == "uint8" or len(given) != channels:
+            raise UsageError(
+                f"{option} needs {counted(channels, 'value')} and a network of floats; got {len(given)} for "
+                f"{signature.dtype}."
+            )
+        if not all(map(isfinite, given)):
+            raise UsageError(f"{option} needs finite numbers; got {given}.")
+    if options.std is not None and min(options.std) <= 0:
+        raise UsageError("--std must be positive.")

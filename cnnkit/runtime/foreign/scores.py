@@ -1,0 +1,151 @@
+"""What the scores of an ONNX file are: logits, or probabilities, of one class among all or of each by itself."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.errors import OnnxError
+from cnnkit.runtime.foreign.options import Scores
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+    from cnnkit.pictures import Pixels
+
+_UNCHANGED = {"Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "DequantizeLinear",
+    "QuantizeLinear", "Clip"}  # fmt: skip
+"""Operations after which scores are what they were."""
+_TOLERANCE = 2e-3
+"""How far the sum of an image's probabilities may be from 1: that of float16."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the scores of a file are read.
+
+    Attributes:
+        kind: what they are.
+        because: how that is known, in words; empty where the user said it.
+        certain: the graph or the user says it; otherwise it was guessed by what the network gives for a few images.
+    """
+
+    kind: Scores
+    because: str = ""
+    certain: bool = True
+
+
+def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
+    """Return the operation that makes an output what it is, those that only change its form or type left out."""
+    makers = {name: node for node in graph.node for name in node.output}
+    weights = {tensor.name for tensor in graph.initializer}
+    node = makers.get(output)
+    while node is not None:
+        if node.op_type in _UNCHANGED:
+            node = makers.get(node.input[0])
+        elif node.op_type == "Add" and weights & set(node.input):  # a bias
+            node = next((makers[name] for name in node.input if name in makers), None)
+        else:
+            break
+    return node
+
+
+def is_ranked(graph: "GraphProto", output: str) -> bool:
+    """Whether an output has an image's best scores by their size, so that their places tell no classes."""
+    last = last_operation(graph, output)
+    return last is not None and last.op_type == "TopK"
+
+
+def shown_by(node: "NodeProto | None") -> Reading | None:
+    """Return how scores are to be read after the last operation that makes them, or None where it does not say."""
+    if node is None:
+        return None
+    if node.op_type in {"Softmax", "Sigmoid"}:
+        return Reading("softmax" if node.op_type == "Softmax" else "sigmoid", f"the graph ends in {node.op_type}")
+    if node.op_type in {"LogSoftmax", "Gemm", "MatMul", "Conv", "BatchNormalization"}:
+        return Reading("logits", f"the graph ends in {node.op_type}")
+    return None
+
+
+def guessed(scores: NDArray[np.float64]) -> Reading:
+    """Tell what scores are by their values for a few very different images.
+
+    Args:
+        scores: [N, classes].
+    """
+    within = bool((scores >= 0).all() and (scores <= 1 + _TOLERANCE).all())
+    classes = scores.shape[1]
+    if within and classes > 1 and np.allclose(scores.sum(1), 1, atol=_TOLERANCE):
+        return Reading("softmax", "they sum to 1 for all images that were tried", certain=False)
+    if within and np.ptp(scores) > 0:
+        return Reading(
+            "sigmoid", "they are from 0 to 1 and do not sum to 1 for the images that were tried", certain=False
+        )
+    return Reading("logits", "some are below 0 or above 1" if not within else "", certain=False)
+
+
+def require_read(scores: NDArray[Any], kind: Scores, name: str) -> None:
+    """Make sure that scores of real images are what they are read as.
+
+    Args:
+        scores: [N, classes], as the file gives them.
+        kind: that was found out, or that the user named.
+        name: of the file.
+
+    Raises:
+        OnnxError: they are not, so that what would be shown as probabilities is none.
+    """
+    if kind not in {"softmax", "sigmoid"} or not len(scores):
+        return
+    values = np.asarray(scores, np.float64)
+    least, most = float(values.min()), float(values.max())
+    if not (least >= -_TOLERANCE and most <= 1 + _TOLERANCE):
+        raise OnnxError(
+            f"{name} gives scores from {least:.3g} to {most:.3g}, which are no probabilities. Say what they are: "
+            "--scores logits, or --scores sigmoid-logits for classes that are independent."
+        )
+    sums = values.sum(1)
+    if kind == "softmax" and not np.allclose(sums, 1, atol=_TOLERANCE * 5):
+        worst = float(sums[np.abs(sums - 1).argmax()])
+        raise OnnxError(
+            f"the scores that {name} gives an image sum to {worst:.3g}, so they are not the probabilities of one class "
+            "among all. Say what they are: --scores sigmoid, or --scores logits."
+        )
+
+
+def tried_images(shape: tuple[int, int, int]) -> "Pixels":
+    """Return images [6, H, W, C] as different as possible: black, white, noise, large spots and ramps."""
+    height, width, channels = shape
+    generator = np.random.default_rng(0)
+    small = generator.integers(0, 256, (2, 4, 4, channels), np.uint8)
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    ramp = np.broadcast_to(np.linspace(0, 255, width)[None, :, None], shape)
+    return np.stack([
+        np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8), generator.integers(0, 256, shape, np.uint8),
+        *(each[rows][:, columns] for each in small), ramp.astype(np.uint8),
+    ])  # fmt: skip
+
+
+def as_logits(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
+    """Return logits [N, classes] of which the activation gives the probabilities again.
+
+    One score alone is that of the second of two classes.
+    """
+    if kind == "softmax":
+        logits = np.log(np.maximum(scores, np.float32(1e-30)))
+    elif kind == "sigmoid":
+        logits = _log_odds(scores)
+    else:
+        logits = scores
+    return np.concatenate([np.zeros_like(logits), logits], 1) if scores.shape[1] == 1 else logits
+
+
+def is_independent(kind: Scores, count: int) -> bool:
+    """Whether each class has a probability by itself, so that several can be right for an image, or none."""
+    return kind in {"sigmoid", "sigmoid-logits"} and count > 1
+
+
+def _log_odds(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    probabilities = np.clip(scores.astype(np.float64), 1e-30, 1 - 1e-12)
+    return np.asarray(np.log(probabilities) - np.log1p(-probabilities), np.float32)

@@ -1,0 +1,237 @@
+"""Scale and order of the colours: shown by the first operations, or as the user says."""
+
+from dataclasses import replace
+
+import coloured
+import numpy as np
+import onnx
+import pytest
+from coloured import CAFFE, COLOURS, MEAN, ORDER, STD, Spec, build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from cnnkit.errors import UsageError
+from cnnkit.runtime.foreign.entry import entry_of
+from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.foreign.options import ForeignOptions
+
+
+def opened(content, **said):
+    return open_onnx(content, "net.onnx", device="cpu", options=ForeignOptions(**said))
+
+
+def right(classifier):
+    """Whether each colour is found."""
+    found = classifier.predict([coloured.picture(name) for name in COLOURS])
+    return [ORDER[int(p.scores[0].label)] for p in found] == list(COLOURS)
+
+
+def taking(table_scale, *, bgr=False, before=()):
+    """Return a file of which the network itself takes `table_scale(x)` for x in [0, 1], [3] in its order.
+
+    Args:
+        before: operations on the image with their stored values, as (kind, values, attributes).
+    """
+    rows = np.array([coloured._LINEAR[c] for c in ORDER], np.float64) * 8
+    zero, one = table_scale(np.zeros(3)), table_scale(np.ones(3))
+    table = rows[:, :3][:, ::-1] if bgr else rows[:, :3]
+    table = table / (one - zero)
+    bias = rows[:, 3] - table @ zero
+    nodes, stored, at = [], [], "image"
+    for index, (kind, values, attributes) in enumerate(before):
+        names = [f"b{index}_{place}" for place in range(len(values))]
+        stored += [numpy_helper.from_array(np.asarray(v), n) for v, n in zip(values, names, strict=True)]
+        nodes.append(helper.make_node(kind, [at, *names], [f"x{index}"], **attributes))
+        at = f"x{index}"
+    stored += [numpy_helper.from_array(table[:, :, None, None].astype(np.float32), "w"),
+               numpy_helper.from_array(bias.astype(np.float32), "b")]  # fmt: skip
+    nodes += [
+        helper.make_node("Conv", [at, "w", "b"], ["c"]), helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["scores"]),
+    ]  # fmt: skip
+    graph_in = helper.make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, 8, 6))
+    graph_out = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("n", 5))
+    graph = helper.make_graph(nodes, "net", [graph_in], [graph_out], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+def per_channel(values):
+    return np.asarray(values, np.float32).reshape(1, 3, 1, 1)
+
+
+def f32(value):
+    return np.float32(value)
+
+
+SAID = {
+    "byte": (lambda x: 255 * x, {"pixels": "byte"}),
+    "signed": (lambda x: 2 * x - 1, {"pixels": "signed"}),
+    "unit": (lambda x: x, {"pixels": "unit"}),
+    "mean and std": (lambda x: (x - MEAN) / STD, {"mean": tuple(MEAN), "std": tuple(STD)}),
+    "mean of bytes": (lambda x: 255 * x - 255 * MEAN, {"pixels": "byte", "mean": tuple(255 * MEAN)}),
+    "imagenet": (lambda x: (x - MEAN) / STD, {"preprocess": "imagenet"}),
+}
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_pixels_are_scaled_as_the_user_says(what):
+    scale, said = SAID[what]
+    assert right(opened(taking(scale), **said))
+
+
+def test_blue_green_and_red_are_given_where_the_user_says_so():
+    assert right(opened(taking(lambda x: x, bgr=True), channel_order="bgr"))
+    assert not right(opened(taking(lambda x: x, bgr=True)))
+    # The values of the mean are in the order that the network takes.
+    caffe = taking(lambda x: 255 * x - CAFFE, bgr=True)
+    assert right(opened(caffe, channel_order="bgr", pixels="byte", mean=tuple(CAFFE)))
+
+
+TURNED = {
+    "Gather": [("Gather", [np.array([2, 1, 0])], {"axis": 1})],
+    "Slice": [("Slice", [np.array([-1]), np.array([-4]), np.array([1]), np.array([-1])], {})],
+}
+SHOWN = {
+    "x / 255": ([("Div", [f32(255)], {})], lambda x: x, False),
+    "x * (1 / 255)": ([("Mul", [f32(1 / 255)], {})], lambda x: x, False),
+    "x / 127.5 - 1": ([("Div", [f32(127.5)], {}), ("Sub", [f32(1)], {})], lambda x: 2 * x - 1, False),
+    "(x - 127.5) / 127.5": ([("Sub", [f32(127.5)], {}), ("Div", [f32(127.5)], {})], lambda x: 2 * x - 1, False),
+    "(x + 1) * 127.5": ([("Add", [f32(1)], {}), ("Mul", [f32(127.5)], {})], lambda x: 255 * x, False),
+    "(x + 1) / 2": ([("Add", [f32(1)], {}), ("Div", [f32(2)], {})], lambda x: x, False),
+    "2 x - 1": ([("Mul", [f32(2)], {}), ("Sub", [f32(1)], {})], lambda x: 2 * x - 1, False),
+    "x / 255 - mean": ([("Div", [f32(255)], {}), ("Sub", [per_channel(MEAN)], {})], lambda x: x - MEAN, False),
+    "mean of RGB": ([("Sub", [per_channel(255 * MEAN)], {})], lambda x: 255 * (x - MEAN), False),
+    "mean of BGR": ([("Sub", [per_channel(CAFFE)], {})], lambda x: 255 * x - CAFFE, True),
+    "RGB turned by Gather": ([*TURNED["Gather"], ("Sub", [per_channel(CAFFE)], {})], lambda x: 255 * x - CAFFE, True),
+    "RGB turned by Slice": ([*TURNED["Slice"], ("Sub", [per_channel(CAFFE)], {})], lambda x: 255 * x - CAFFE, True),
+    "mean of RGB, turned": (
+        [("Sub", [per_channel(CAFFE[::-1])], {}), *TURNED["Gather"]], lambda x: 255 * x - CAFFE, True,
+    ),
+    "clipped bytes": (
+        [("Clip", [f32(0), f32(255)], {}), ("Div", [f32(255)], {})], lambda x: x, False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_pixels_are_scaled_as_the_graph_shows(what):
+    before, scale, bgr = SHOWN[what]
+    classifier = opened(taking(scale, bgr=bgr, before=before))
+    assert right(classifier)
+    assert any(text.startswith("pixels ") and "the graph" in text for text in classifier.assumptions)
+
+
+def test_what_the_user_says_is_believed_more_than_what_the_graph_shows():
+    before, scale, _ = SHOWN["x / 255"]
+    classifier = opened(taking(scale, before=before), pixels="unit")
+    assert not right(classifier)
+    assert any("scaled to [0, 1]" in text for text in classifier.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said", "message"),
+    [
+        (Spec(dtype="uint8"), {"pixels": "unit"}, "--pixels unit: this network takes whole numbers"),
+        (Spec(), {"pixels": "word"}, "expected unit or byte or signed"),
+        (Spec(), {"channel_order": "gbr"}, "--channel-order 'gbr': expected rgb or bgr"),
+        (Spec(), {"preprocess": "imagenet", "pixels": "byte"}, "leave out --pixels"),
+        (Spec(), {"input_shape": (1, 8, 6)}, "which --input 1x8x6 contradicts"),
+        (Spec(), {"input_shape": (3, 9, 6)}, "which --input 3x9x6 contradicts"),
+        (Spec(dimensions="symbolic"), {"input_shape": (1, 8, 6)}, "which --input 1x8x6 contradicts"),
+    ],
+)
+def test_options_that_contradict_the_file_are_a_usage_error(spec, said, message):
+    with pytest.raises(UsageError, match=message):
+        opened(build(spec), **said)
+
+
+@pytest.mark.parametrize("dimensions", ["symbolic", "zero", "open sides"])
+def test_an_input_that_is_named_is_taken(dimensions):
+    classifier = opened(build(Spec(dimensions=dimensions)), input_shape=(3, 40, 30))
+    assert classifier.card.preprocessing.shape == (40, 30, 3)
+    assert not any("open" in text for text in classifier.assumptions)
+    assert right(classifier)
+
+
+def test_a_size_of_the_metadata_is_taken_and_said():
+    model = onnx.load_from_string(build(Spec(dimensions="symbolic")))
+    helper.set_model_props(model, {"imgsz": "[64, 48]"})
+    classifier = opened(model.SerializeToString())
+    assert classifier.card.preprocessing.shape == (64, 48, 3)
+    assert any("by the file's metadata" in text for text in classifier.assumptions)
+
+
+def test_channels_that_are_split_and_joined_in_the_opposite_order_are_followed():
+    content = taking(lambda x: 255 * x - CAFFE, bgr=True, before=[("Sub", [per_channel(CAFFE)], {})])
+    model = onnx.load_from_string(content)
+    nodes = [helper.make_node("Split", ["image"], ["red_", "green_", "blue_"], axis=1),
+             helper.make_node("Concat", ["blue_", "green_", "red_"], ["turned"], axis=1)]  # fmt: skip
+    model.graph.node[0].input[0] = "turned"
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    assert right(opened(model.SerializeToString()))
+
+
+def test_a_grey_image_that_the_graph_makes_three_channels_of_is_one_channel():
+    model = onnx.load_from_string(taking(lambda x: x))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    model.graph.node[0].input[0] = "three"
+    model.graph.node.insert(0, helper.make_node("Concat", ["image"] * 3, ["three"], axis=1))
+    classifier = opened(model.SerializeToString())
+    assert classifier.card.preprocessing.channels == 1
+    found = classifier.predict([coloured.picture(name) for name in ("black", "white")])
+    assert [ORDER[int(p.scores[0].label)] for p in found] == ["black", "white"]
+
+
+def test_uint8_in_either_layout_and_order():
+    for layout in ("NCHW", "NHWC"):
+        spec = Spec(layout=layout, dtype="uint8")
+        assert right(opened(build(spec)))
+        assert not right(opened(build(spec), channel_order="bgr"))
+
+
+def test_a_layout_that_nothing_shows_is_the_one_that_fits():
+    spec = Spec(layout="NHWC", body="means", transposed=False, dimensions="zero")
+    model = onnx.load_from_string(build(spec))
+    for value in (*model.graph.input, *model.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            size.Clear()
+    classifier = opened(model.SerializeToString())
+    assert right(classifier)
+    assert any("nothing in the file shows it" in text for text in classifier.assumptions)
+
+
+STEPS = st.sampled_from(["Add", "Sub", "Mul", "Div"])
+NUMBERS = st.floats(0.25, 4).map(np.float32) | st.floats(-4, -0.25).map(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(STEPS, st.lists(NUMBERS, min_size=3, max_size=3), st.booleans()), max_size=5),
+    last=st.booleans(),
+)
+def test_what_the_first_operations_make_of_a_pixel_is_what_numpy_makes_of_it(steps, last):
+    nodes, stored, at = [], [], "image"
+    pixel = np.array([3.0, 5.0, 7.0])
+    expected = pixel
+    for index, (kind, values, first) in enumerate(steps):
+        value = np.array(values, np.float32)
+        stored.append(numpy_helper.from_array(value if last else value.reshape(3, 1, 1), f"v{index}"))
+        swapped = first and kind != "Div"
+        nodes.append(helper.make_node(kind, [f"v{index}", at] if swapped else [at, f"v{index}"], [f"x{index}"]))
+        at = f"x{index}"
+        operands = (value, expected) if swapped else (expected, value)
+        expected = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}[kind](*operands)
+    graph = helper.make_graph([*nodes, helper.make_node("Relu", [at], ["y"])], "net", [], [], stored)
+    found = entry_of(graph, "image")
+    if not steps:
+        assert not found.scales
+        return
+    assert found.channel_axis == (3 if last else 1)
+    np.testing.assert_allclose(found.scale * pixel + found.shift, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_the_forty_include_both_orders():
+    assert {replace(spec, labels="none").scaling for spec in coloured.forty()} >= {"caffe", "none"}

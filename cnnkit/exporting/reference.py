@@ -18,7 +18,7 @@ from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
-from cnnkit.runtime import guard
+from cnnkit.runtime import budget, guard
 from cnnkit.runtime.classifier import Feed, OnnxNetwork
 from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
@@ -78,7 +78,7 @@ def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFi
         path, name = reference.path, ref
         try:
             checked = guard.check(path, name, around=around)
-        except guard.UnsizedError as error:
+        except budget.UnsizedError as error:
             return _refused(name, path, path.read_bytes(), error)
         # Weights beside the file are read into the model, so that its parts can be looked at.
         content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()

@@ -6,14 +6,13 @@ onnxruntime is native code, and a file can be made to exhaust memory, to run for
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.runtime import graphs, shapes
-from cnnkit.runtime.counting import multiply_adds
+from cnnkit.runtime.budget import check_sizes
 from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
 from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.stored import check_tensors
@@ -21,9 +20,7 @@ from cnnkit.runtime.wire import count_fields
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
     from cnnkit.runtime.foreign.signature import Signature
 
@@ -32,22 +29,13 @@ MAX_FILE_BYTES = 2**31 - 1
 MAX_NODES = 100_000
 MAX_PARTS = 4_000_000
 """Nodes, names, attributes, dimensions and whatever else takes more memory once the file is read."""
-MAX_TENSOR_BYTES = 2**31
-"""Of one intermediate result at batch 1."""
-MAX_TOTAL_BYTES = 2**33
-"""Of all intermediate results at batch 1."""
-MAX_MULTIPLY_ADDS = 10**13
-"""At batch 1: minutes on a processor."""
+
 _STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
 _ONNXRUNTIME = "com.microsoft"
 _COMPILED = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
 """Domains of operators that onnxruntime puts into a graph for the processor or GPU at hand."""
 # Nobody can tell how long these run, or how much their results grow on the way.
 _LOOPS = {"Loop", "Scan", "SequenceMap"}
-
-
-class UnsizedError(OnnxError):
-    """The sizes of a graph contradict each other: all else in it is in order."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ def check(
         _check_operators(model)
         around = around or (read_beside(file) if isinstance(file, Path) else NOTHING)
         signature, obstacle = _signature(model, shape, around.sides)
-        _check_sizes(model, sizes_of(model, signature))
+        check_sizes(model, sizes_of(model, signature))
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
@@ -316,47 +304,3 @@ def _check_operators(model: "ModelProto") -> None:
             raise OnnxError(f"it needs the operator {node.op_type} {place}, which this onnxruntime does not have.")
         if node.op_type in _LOOPS:
             raise OnnxError(f"it has a {node.op_type}, of which nobody can tell how long it runs. Unroll it to export.")
-
-
-def _check_sizes(model: "ModelProto", sizes: "Mapping[str, shapes.Shape]") -> None:
-    """Work out how much memory and time inputs of these sizes take."""
-    from onnx import TensorProto
-    from onnx.helper import tensor_dtype_to_np_dtype
-
-    found = shapes.infer(model, sizes)
-    total, work, unsized = 0, 0, ""
-    for node in found.nodes:
-        _check_division(node, found)
-        work += multiply_adds(node, found.shapes)
-        problem = found.problems.get(node.output[0] if node.output else "")
-        if problem and not unsized:
-            unsized = f"the size of {_named(node)} cannot be told: {problem}."
-        for name in node.output:
-            shape, kind = found.shapes.get(name), found.types.get(name, TensorProto.FLOAT)
-            if shape is None:
-                continue
-            size = prod(shape) * (tensor_dtype_to_np_dtype(kind).itemsize if kind else 1)
-            total += size
-            if min(shape, default=0) < 0 or size > MAX_TENSOR_BYTES or total > MAX_TOTAL_BYTES:
-                listed = "×".join(map(str, shape))
-                raise OnnxError(f"{_named(node)} has the size {listed}: more memory than an image may take.")
-    if work > MAX_MULTIPLY_ADDS:
-        raise OnnxError(f"one image takes {work:.1e} multiply-adds; {MAX_MULTIPLY_ADDS:.0e} are the most.")
-    if unsized:
-        raise UnsizedError(unsized)
-
-
-def _named(node: "NodeProto") -> str:
-    return f"what its node {node.name or node.output[0]!r} ({node.op_type}) gives"
-
-
-def _check_division(node: "NodeProto", found: shapes.Inferred) -> None:
-    """Refuse to divide integers by -1 or 0: the smallest integer divided by -1 ends the process."""
-    from onnx import TensorProto, numpy_helper
-
-    integers = {TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64}
-    if node.op_type not in {"Div", "Mod"} or node.domain or found.types.get(node.input[1]) not in integers:
-        return
-    divisor = found.constants.get(node.input[1])
-    if divisor is None or {0, -1} & set(numpy_helper.to_array(divisor).ravel().tolist()):
-        raise OnnxError(f"its node {node.name or node.output[0]!r} divides integers by 0, -1 or what nobody can tell.")

@@ -1,19 +1,16 @@
 """The first operations of an ONNX graph: they show which axis holds the channels, and how pixels are to be scaled."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnkit.runtime.foreign.traces import Met, is_faint, met_by
-from cnnkit.runtime.graphs import attribute, constant
+from cnnkit.runtime.foreign.wiring import Values, Wiring
+from cnnkit.runtime.graphs import attribute
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
-
-Values = NDArray[np.float64]
+    from onnx import GraphProto, NodeProto
 
 _UNCHANGED = {"Cast", "Identity", "Dropout", "Pad", "Clip", "Resize", "Upsample", "QuantizeLinear", "DequantizeLinear"}
 """Operations after which the axes are what they were, and the values as large."""
@@ -78,20 +75,12 @@ class _Path:
     def __init__(self, graph: "GraphProto", name: str) -> None:
         self._at = name
         self._axes: list[int | None] = [0, 1, 2, 3]
-        self._stored: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
-        self._makers: dict[str, NodeProto] = {}
-        self._users: dict[str, list[NodeProto]] = {}
-        for node in graph.node:
-            if (tensor := constant(node)) is not None:
-                self._stored[node.output[0]] = tensor
-            self._makers.update(dict.fromkeys(node.output, node))
-            for each in dict.fromkeys(node.input):
-                self._users.setdefault(each, []).append(node)
+        self._wiring = Wiring(graph)
         self.found = Entry()
 
     def followed(self) -> Entry:
         for _ in range(_LONGEST):
-            users = self._users.get(self._at, [])
+            users = self._wiring.users(self._at)
             following = users[0] if len(users) == 1 else None
             if following is None:
                 # A network may branch at once; the weights of any branch show the channels.
@@ -143,19 +132,19 @@ class _Path:
     def _weights(self, node: "NodeProto") -> bool:
         """Note what an operation with weights takes; return whether it is one."""
         if node.op_type in {"Conv", "ConvInteger", "QLinearConv"} and len(self._axes) == 4:
-            shape = self._shape(node.input[3 if node.op_type == "QLinearConv" else 1])
+            shape = self._wiring.shape(node.input[3 if node.op_type == "QLinearConv" else 1])
             if shape is not None and len(shape) == 4:
                 self._show_channels(1, shape[1] * attribute(node, "group", 1))
                 self._trace(node)
                 return True
         elif node.op_type == "InstanceNormalization":
             self.found.normalises = True
-            shape = self._shape(node.input[1])
+            shape = self._wiring.shape(node.input[1])
             if shape:
                 self._show_channels(1, shape[0])
             return True
         elif node.op_type in {"Gemm", "MatMul"} and node.input[0] == self._at:
-            shape = self._shape(node.input[1])
+            shape = self._wiring.shape(node.input[1])
             if shape is not None and len(shape) == 2:
                 taken = shape[1] if attribute(node, "transB", 0) else shape[0]
                 if len(self._axes) == 2:
@@ -167,16 +156,16 @@ class _Path:
 
     def _trace(self, node: "NodeProto") -> None:
         """Note what a first convolution shows of the values that it was trained on."""
-        weights = self._values(node.input[1])
+        weights = self._wiring.values(node.input[1])
         if weights is None or attribute(node, "group", 1) != 1 or node.op_type != "Conv":
             return
-        bias = self._values(node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
+        bias = self._wiring.values(node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
         if bias is None:
             return
         self.found.faint = is_faint(weights, bias)
-        users = self._users.get(node.output[0], [])
+        users = self._wiring.users(node.output[0])
         if len(users) == 1 and users[0].op_type == "BatchNormalization":
-            mean, variance = (self._values(name) for name in users[0].input[3:5])
+            mean, variance = (self._wiring.values(name) for name in users[0].input[3:5])
             if mean is not None and variance is not None:
                 self.found.met = met_by(weights, bias, mean, variance)
 
@@ -186,7 +175,7 @@ class _Path:
             if attribute(node, "axis", 1) != 1:
                 return False
         else:
-            target = self._values(node.input[1])
+            target = self._wiring.values(node.input[1])
             if target is None or len(target) != 2:
                 return False
         self._axes, self._at = [0, None], node.output[0]
@@ -196,7 +185,7 @@ class _Path:
         if len(node.input) != 2:
             return False
         first = node.input[0] == self._at
-        values = self._values(node.input[1 if first else 0])
+        values = self._wiring.values(node.input[1 if first else 0])
         if values is None or node.input[0] == node.input[1]:
             return False
         aligned = self._by_channel(values)
@@ -218,7 +207,7 @@ class _Path:
         return True
 
     def _batch_norm(self, node: "NodeProto") -> bool:
-        stored = [self._values(name) for name in node.input[1:5]]
+        stored = [self._wiring.values(name) for name in node.input[1:5]]
         if any(values is None for values in stored):
             return False
         scale, shift, mean, variance = (np.asarray(values) for values in stored)
@@ -247,9 +236,9 @@ class _Path:
         """Follow a `Gather` or `Slice` that turns the order of the channels round."""
         axis = attribute(node, "axis", 0)
         if node.op_type == "Gather":
-            order = self._values(node.input[1])
+            order = self._wiring.values(node.input[1])
         else:
-            parts = [self._values(name) for name in node.input[1:5]]
+            parts = [self._wiring.values(name) for name in node.input[1:5]]
             if len(parts) < 4 or any(part is None or part.size != 1 for part in parts):
                 return False
             axis, step = (int(np.asarray(part).item()) for part in parts[2:])
@@ -267,12 +256,16 @@ class _Path:
         picked: dict[str, int] = {}
         axes = set()
         for user in users:
-            if user.op_type == "Gather" and (index := self._values(user.input[1])) is not None and index.size == 1:
+            if (
+                user.op_type == "Gather"
+                and (index := self._wiring.values(user.input[1])) is not None
+                and index.size == 1
+            ):
                 picked[user.output[0]] = int(index.item()) % 3
                 axes.add(attribute(user, "axis", 0))
             else:
                 return None
-        joined = {id(each): each for name in picked for each in self._users.get(name, [])}
+        joined = {id(each): each for name in picked for each in self._wiring.users(name)}
         if len(joined) != 1 or len(axes) != 1 or node.op_type != "Gather":
             return None
         (last,) = joined.values()
@@ -286,7 +279,7 @@ class _Path:
 
     def _rejoined(self, node: "NodeProto") -> bool:
         """Follow channels that are taken apart and put together again, in the opposite order or the same."""
-        joined = {id(each): each for name in node.output for each in self._users.get(name, [])}
+        joined = {id(each): each for name in node.output for each in self._wiring.users(name)}
         if len(joined) != 1:
             return False
         (last,) = joined.values()
@@ -305,42 +298,3 @@ class _Path:
         self.found.reversed = not self.found.reversed
         if self.found.scale is not None and self.found.shift is not None:
             self.found.scale, self.found.shift = self.found.scale[::-1], self.found.shift[::-1]
-
-    def _values(self, name: str) -> Values | None:
-        """Return a stored constant, through operations that only convert it."""
-        from onnx import numpy_helper
-
-        for _ in range(_LONGEST):
-            if name in self._stored:
-                tensor = self._stored[name]
-                return None if tensor.external_data else numpy_helper.to_array(tensor).astype(np.float64)
-            maker = self._makers.get(name)
-            if maker is None or maker.op_type not in {"Cast", "Identity"}:
-                return None
-            name = maker.input[0]
-        return None
-
-    def _shape(self, name: str) -> tuple[int, ...] | None:
-        """Return the shape of stored weights, through operations that only convert or transpose them."""
-        orders: list[list[int] | None] = []
-        for _ in range(_LONGEST):
-            if name in self._stored:
-                shape = tuple(self._stored[name].dims)
-                for order in reversed(orders):
-                    shape = tuple(shape[axis] for axis in (order or range(len(shape))[::-1]))
-                return shape
-            maker = self._makers.get(name)
-            if maker is None or maker.op_type not in {"Cast", "Identity", "Transpose", "DequantizeLinear"}:
-                return None
-            if maker.op_type == "Transpose":
-                orders.append(attribute(maker, "perm"))
-            name = maker.input[0]
-        return None
-
-
-def looks_like(values: Values, known: Mapping[str, tuple[float, ...]], tolerance: float) -> str | None:
-    """Return which of some known values a constant of three channels is, within a share of them."""
-    for name, each in known.items():
-        if len(values) == 3 and np.allclose(values, each, rtol=tolerance):
-            return name
-    return None

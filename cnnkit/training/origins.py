@@ -39,11 +39,11 @@ def examine(
     seen = yield from _seen(source, card, recipe, data_dir)
     exposure = seen.exposure(data.catalogue, "all") if seen is not None else Exposure()
     if seen is None or not exposure.known or exposure.changed:
-        yield LoadNote(
-            f"pretraining data unknown: nothing says which images {source.name} was trained on, and it may have seen "
-            "those that are held out here",
-            warning=True,
-        )
+        about = f"nothing says which images {source.name} was trained on"
+        if card.dataset:
+            about = f"the images of {card.dataset} that {source.name} was trained on cannot be compared with these"
+        note = f"pretraining data unknown: {about}, and it may have seen those that are held out here"
+        yield LoadNote(note, warning=True)
         return Pretraining(source.name, card.weights_sha256), None
     # What chose the best epoch of those weights is no fair test of these.
     known = data.catalogue

@@ -44,7 +44,7 @@ SIGNATURES = {
     ),
     "attack": (
         "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "
-        "steps=20, step_size=None, restarts=1, images=1000, targets=None, seed=0, output=None, device='auto', "
+        "steps=None, step_size=None, restarts=None, images=1000, targets=None, seed=0, output=None, device='auto', "
         "batch_size=256, "
         "trust_code=False, **foreign)"
     ),

@@ -31,9 +31,11 @@ _WAYS = """
 0 slashed 40:54,0:4 8:22,10:24 -4:6,46:58 12:24,84:95 34:46,100 60:74,86:95 68:80,46:58 58:70,8:20 38:54,0:6 | \
  8:22,16:32 54:70,66:86
 1 stick 46:54,0 44:56,100 ; 48:58,0 48:54,50 40:54,100
-1 flag 26:44,10:30 52:58,0! 48:60,100 ; 30:42,14:30 46:50,5:9 54:58,0:2 54:60,9:14 50:60,100
+1 flag 26:44,10:30 52:58,0! 48:60,100 ; 10:38,14:38 52:58,0! 48:62,100 ; 8:30,20:44 53:59,0! 50:62,100 ; \
+ 14:34,22:42 34:46,7:16 54:60,0! 50:62,100 ; 30:42,14:30 46:50,5:9 54:58,0:2 54:60,9:14 50:60,100
 1 upstroke 0:32,26:72 54:60,0! 52:64,100 ; -14:20,58:100 54:60,0! 54:68,100 ; 2:24,44:74 30:42,22:36 55:60,0! 52:64,100 \
- ; 0:28,34:80 26:40,26:30 55:60,0! 50:62,100 ; 2:30,34:74 50:55,2:6 58:60,4:9 54:64,100
+ ; 0:28,34:80 26:40,26:30 55:60,0! 50:62,100 ; 2:30,34:74 50:55,2:6 58:60,4:9 54:64,100 ; -10:14,36:64 54:60,0! 52:64,100 \
+ ; -6:18,30:56 20:34,14:28 55:60,0! 52:64,100
 1 foot 46:54,0 46:54,100 | 12:38,97:103 62:92,97:103
 1 upstroke-foot 4:34,20:66 54:60,0! 52:60,100 | 16:38,97:103 70:98,97:103 ; 6:32,24:60 54:60,0! 52:60,100! 22:38,100 \
  72:94,97:102 ; 24:40,10:24 54:58,0! 52:60,100 | 16:36,97:103 72:96,97:103 ; -10:16,50:86 54:60,0! 54:62,100 | \
@@ -78,8 +80,9 @@ _WAYS = """
 _STEP = 2.2  # percent of the height between the points of a path; 0.44 pixels, so that gaps stay invisible in the ink
 _BOX, _SIDE = 20, 28
 _CHUNK = 64
-# Farthest turns in degrees, clockwise: a one turned right and a seven turned left become each other.
-_TURNS = {"1": (-10.0, 3.0), "7": (-3.0, 10.0)}
+# Farthest turns in degrees, clockwise, and the strongest lean to the right. A one turned right, or whose upstroke is
+# made flat by leaning, and a seven turned left become each other.
+_POSES = {"1": (-10.0, 0.0, 0.25), "7": (-3.0, 10.0, 0.45)} | dict.fromkeys("02345689", (-10.0, 10.0, 0.45))
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,7 @@ def _curve(which: NDArray[np.int64], middle: Array) -> Array:
         t = np.linspace(0, 1, max(2, int(np.ceil(length / _STEP))))[:, None]
         ease = t**2 * (3 - 2 * t)
         pieces.append(
-            (1 - ease) * one[i]
-            + ease * one[i + 1]
-            + t * (1 - t) ** 2 * tangents[i]
-            - t**2 * (1 - t) * tangents[i + 1]
+            (1 - ease) * one[i] + ease * one[i + 1] + t * (1 - t) ** 2 * tangents[i] - t**2 * (1 - t) * tangents[i + 1]
         )
     return np.concatenate(pieces)
 
@@ -161,7 +161,9 @@ def draw_digits(label: str, count: int, *, seed: int, style: str | None = None) 
         UsageError: there is no such digit or style, or a number is negative.
     """
     if label not in LABELS or (style is not None and style not in STYLES[label]):
-        raise UsageError(f"there is no digit {label!r} in style {style!r}; expected one of {STYLES.get(label, LABELS)}.")
+        raise UsageError(
+            f"there is no digit {label!r} in style {style!r}; expected one of {STYLES.get(label, LABELS)}."
+        )
     if count < 0 or seed < 0:
         raise UsageError(f"count and seed must be whole numbers of at least 0; got {count} and {seed}.")
     ways = [way for way in _ways()[label] if style in {None, way.style}]
@@ -171,14 +173,14 @@ def draw_digits(label: str, count: int, *, seed: int, style: str | None = None) 
         rng = np.random.default_rng([seed, int(label), number])
         for start in range(0, len(mine), _CHUNK):
             part = mine[start : start + _CHUNK]
-            part[:] = _drawn(way, len(part), _TURNS.get(label, (-10.0, 10.0)), rng)
+            part[:] = _drawn(way, len(part), _POSES[label], rng)
     return images
 
 
-def _drawn(way: _Way, count: int, turns: tuple[float, float], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _drawn(way: _Way, count: int, pose: tuple[float, float, float], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw images [count, 28, 28] of one way."""
     knots = rng.uniform(way.low, way.high, (count, *way.low.shape)) + rng.normal(0, 0.8, (count, *way.low.shape))
-    points = _bent(way.path @ knots, turns, rng)
+    points = _bent(way.path @ knots, pose, rng)
     radius = np.exp(rng.uniform(np.log(0.75), np.log(2.1), (count, 1)))
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
     scale = (_BOX - 2 * radius[..., None]) / (high - low).max(2, keepdims=True)
@@ -194,12 +196,12 @@ def _drawn(way: _Way, count: int, turns: tuple[float, float], rng: np.random.Gen
     return _centred(np.rint(255 * ink).astype(np.uint8))
 
 
-def _bent(points: Array, turns: tuple[float, float], rng: np.random.Generator) -> Array:
+def _bent(points: Array, pose: tuple[float, float, float], rng: np.random.Generator) -> Array:
     """Vary handwriting [n, P, 2] as a whole: narrow or wide, leaning, turned, and on a plane that waves."""
-    count = len(points)
+    count, (left, right, lean) = len(points), pose
     x, y = points[..., 0] - 40, points[..., 1] - 50
-    x = x * rng.uniform(0.72, 1.25, (count, 1)) - np.clip(rng.normal(0.1, 0.15, (count, 1)), -0.15, 0.45) * y
-    angle = np.radians(np.clip(rng.normal(0, 5, (count, 1)), *turns))
+    x = x * rng.uniform(0.72, 1.25, (count, 1)) - np.clip(rng.normal(0.1, 0.15, (count, 1)), -0.15, lean) * y
+    angle = np.radians(np.clip(rng.normal(0, 5, (count, 1)), left, right))
     x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
     for _ in range(2):
         across, down, phase = rng.uniform(-0.06, 0.06, (3, count, 1)) * np.array([1, 1, 52]).reshape(3, 1, 1)

@@ -2,20 +2,17 @@
 
     python scripts/measure_digits.py [--model digits] [--write]
 
-The drawings are those of scripts/draw_digits.py, made anew: the set of 200 of the tests, 1,000 for each seed, and 400 in
-European styles for each seed. No network was trained on them.
+The drawings are those of scripts/draw_digits.py, made anew: the set of 200 of the tests, 1,000 for each seed, and 400
+in European styles for each seed. No network was trained on them.
 """
-
-from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-from draw_digits import EUROPEAN, draw
+from draw_digits import write
 from gathering import write_part
 
 import cnnkit
@@ -46,15 +43,6 @@ class Count:
         return f"| {' | '.join((*names, share, ', '.join(f'{k} ×{n}' for k, n in self.wrong.most_common())))} |"
 
 
-def read(model: cnnkit.Classifier, seed: int, per_class: int, *, european: bool) -> Iterator[tuple[int, str, str]]:
-    """Yield digit, style and what it is read as, of the drawings that draw_digits.py writes for a seed."""
-    for digit in range(10):
-        styles = list(EUROPEAN[digit]) if european else [""]
-        names = [styles[index % len(styles)] for index in range(per_class)]
-        images = [draw(digit, np.random.default_rng([seed, digit, i]), style) for i, style in enumerate(names)]
-        yield from ((digit, style, p.label) for style, p in zip(names, model.predict(images, top=1), strict=True))
-
-
 def tables(model: cnnkit.Classifier) -> list[str]:
     """Return the lines of the tables as Markdown."""
     sets = {"the 200 of the tests": (0, 20, False)}
@@ -64,16 +52,17 @@ def tables(model: cnnkit.Classifier) -> list[str]:
     styles: dict[tuple[int, str], Count] = {}
     for name, (seed, per_class, european) in sets.items():
         total = Count()
-        for digit, style, label in read(model, seed, per_class, european=european):
-            total.add(digit, label)
+        with TemporaryDirectory() as folder:
+            files = write(Path(folder), per_class, seed, european=european)
+            found = model.predict(files, top=1)
+        for file, prediction in zip(files, found, strict=True):
+            digit, style = int(file.parent.name), file.stem.rpartition("-")[0]
+            total.add(digit, prediction.label)
             if european:
-                styles.setdefault((digit, style), Count()).add(digit, label)
+                styles.setdefault((digit, style), Count()).add(digit, prediction.label)
         lines.append(total.row(name))
-    lines += [
-        "",
-        "| digit | European style | read right, seeds 0 to 3 | wrong ones read as |",
-        "| --- | --- | --- | --- |",
-    ]
+    lines += ["", f"| digit | European style | read right, seeds 0 to {SEEDS[-1]} | wrong ones read as |"]
+    lines += ["| --- | --- | --- | --- |"]
     return lines + [count.row(str(digit), style) for (digit, style), count in sorted(styles.items())]
 
 

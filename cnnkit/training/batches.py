@@ -91,9 +91,7 @@ class Batches:
         # Mixup needs the whole batch, of which each process then takes its share.
         loaded = batches if shares is not None else [self._share(batch) for batch in batches]
         for first, pixels, positions in self._loaded(loaded, start):
-            if standing_in is not None:
-                pixels = self._replaced(pixels, positions, standing_in[positions])
-            images, targets = self._prepare(pixels, positions, numbers)
+            images, targets = self._prepare(pixels, positions, numbers, standing_in)
             sizes = [len(batch) for batch in loaded[first : first + self._chunk]]
             parted = zip(torch.split(images, sizes), torch.split(targets, sizes), strict=True)
             for step, parts in enumerate(parted, first):
@@ -142,15 +140,17 @@ class Batches:
         which = (numbers / self.recipe.drawn_digits * self.drawn.shape[1]).long()
         return torch.where(which < self.drawn.shape[1], which, -1).to(self.device)
 
-    def _replaced(self, pixels: Tensor, positions: Tensor, which: Tensor) -> Tensor:
-        assert self.drawn is not None  # noqa: S101
-        drawings = self.drawn[self.targets.index_select(0, positions), which.clamp(min=0)]
-        return torch.where((which >= 0).view(-1, 1, 1, 1), drawings, pixels)
-
-    def _prepare(self, pixels: Tensor, positions: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _prepare(
+        self, pixels: Tensor, positions: Tensor, numbers: Tensor | None, standing_in: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        targets = self.targets.index_select(0, positions)
+        if self.drawn is not None and standing_in is not None:
+            which = standing_in[positions]
+            drawings = self.drawn[targets, which.clamp(min=0)]
+            pixels = torch.where((which >= 0).view(-1, 1, 1, 1), drawings, pixels)
         if self.augmentation is not None and numbers is not None:
             pixels = self.augmentation.apply(pixels.permute(0, 3, 1, 2), numbers[positions]).permute(0, 2, 3, 1)
-        images, targets = self.normalise(pixels), self.targets.index_select(0, positions)
+        images = self.normalise(pixels)
         if images.shape[1] == 1:
             # With one channel both orders are the same in memory; convolutions are faster by the strides of this one.
             images = images.flatten(1).view(images.shape)

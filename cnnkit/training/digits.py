@@ -42,7 +42,7 @@ _WAYS = """
 1 upstroke 0:32,26:72 54:60,0! 52:64,100
 1 upstroke -14:20,58:100 54:60,0! 54:68,100
 1 upstroke 2:24,44:74 30:42,22:36 55:60,0! 52:64,100
-1 upstroke 0:28,34:80 26:40,26:30 55:60,0! 50:62,100
+1 upstroke 0:26,42:80 24:34,20:29 55:60,0! 50:62,100
 1 upstroke 2:30,34:74 50:55,2:6 58:60,4:9 54:64,100
 1 upstroke -10:14,36:64 54:60,0! 52:64,100
 1 upstroke -6:18,30:56 20:34,14:28 55:60,0! 52:64,100
@@ -201,7 +201,7 @@ def _drawn(way: _Way, count: int, pose: tuple[float, float, float], rng: np.rand
     radius = np.exp(rng.uniform(np.log(0.75), np.log(2.1), (count, 1)))
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
     scale = (_BOX - 2 * radius[..., None]) / (high - low).max(2, keepdims=True)
-    points = (points - low) * scale + radius[..., None]
+    points = (points - (low + high) / 2) * scale + _BOX / 2
     # Pressure that wanders along the path, and edges from those of a sharp pen to those of a drawing made small.
     along = np.linspace(0, 2 * np.pi, points.shape[1])
     swing = rng.uniform(0, 0.25, (count, 1)) * np.sin(

@@ -1,15 +1,26 @@
 """The drawn digits that training mixes in: in the form of MNIST's, seeded, and written as Europeans write them."""
 
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from cnnkit.card import ModelCard
 from cnnkit.errors import UsageError
+from cnnkit.recipe import Recipe
+from cnnkit.results import StartRecord, TrainingFinished, result_of
+from cnnkit.training import data, loop
 from cnnkit.training.digits import LABELS, STYLES, draw_digits
+from cnnkit.training.networks import read_checkpoint
 
 
+@cache
 def ink(label: str, style: str) -> np.ndarray:
-    """The mean of 120 drawings in one style, [28, 28] in [0, 1]."""
-    return draw_digits(label, 120, seed=1, style=style).mean(0) / 255
+    """The mean of 60 drawings in one style, [28, 28] in [0, 1]."""
+    return draw_digits(label, 60, seed=1, style=style).mean(0) / 255
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -65,3 +76,45 @@ def test_nothing_can_be_asked_for_and_nothing_impossible() -> None:
     for label, style, count, seed in (("x", None, 1, 0), ("7", "flat", 1, 0), ("7", None, -1, 0), ("7", None, 1, -1)):
         with pytest.raises(UsageError):
             draw_digits(label, count, seed=seed, style=style)
+
+
+@pytest.fixture
+def few_of_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with an MNIST of 80 images, each class a stroke at another height; few drawings are made for it."""
+    monkeypatch.setattr(data, "_DRAWN", 20)
+    folder, labels = tmp_path / "MNIST" / "raw", np.arange(80, dtype=np.uint8) % 10
+    folder.mkdir(parents=True)
+    images = np.zeros((80, 28, 28), np.uint8)
+    for index, image in enumerate(images):
+        image[4 + 2 * labels[index] : 6 + 2 * labels[index], 4:24] = 175 + index
+    for name in ("train", "t10k"):
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, 80, 28, 28) + images.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 80) + labels.tobytes())
+    return tmp_path
+
+
+def test_a_run_is_trained_on_them_and_validated_without_them(few_of_mnist: Path, tmp_path: Path) -> None:
+    def trained(name: str, **changes: Any) -> tuple[StartRecord, ModelCard]:
+        """Epoch 0, whose images are those of the validation, and the card."""
+        recipe = Recipe(model="softmax-regression", normalisation="standard", epochs=2, batch_size=16, **changes)
+        events = list(loop.train_events(recipe, data_dir=few_of_mnist, runs_dir=tmp_path / name, device="cpu"))
+        run = next(event.run for event in events if isinstance(event, TrainingFinished))
+        card = read_checkpoint((run / "best.safetensors").read_bytes(), name)[1]
+        return next(event for event in events if isinstance(event, StartRecord)), card
+
+    plain, drawn, again = trained("a"), trained("b", drawn_digits=0.5), trained("c", drawn_digits=0.5)
+    assert plain[0] == drawn[0]
+    assert plain[1].split == drawn[1].split
+    assert plain[1].preprocessing == drawn[1].preprocessing
+    assert plain[1].weights_sha256 != drawn[1].weights_sha256 == again[1].weights_sha256
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
+def test_they_have_the_form_of_the_data(shape: tuple[int, int, int], few_of_mnist: Path) -> None:
+    recipe = Recipe(data="mnist", drawn_digits=0.5)
+    loaded = result_of(data.load(recipe, shape, data_dir=few_of_mnist))
+    drawn = data.drawn_for(recipe, loaded)
+    assert drawn is not None
+    assert drawn.shape == (10, 20, *shape[1:], shape[0])
+    assert (drawn[..., 0, 0, :] == 0).all()  # black, as the ground of MNIST's
+    assert data.drawn_for(Recipe(), loaded) is None

@@ -96,6 +96,13 @@ class Recipe(BaseModel):
     augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = Field(
         "none", description="how the training images are varied in each epoch"
     )
+    drawn_digits: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="for mnist: share of each epoch's images that digits drawn as Europeans write them stand in for; "
+        "0: none",
+    )
     fit: Literal["auto", "contain", "cover", "stretch"] = Field(
         "auto",
         description="how an image gets another shape: contain adds a border, cover cuts off what is too long, stretch "
@@ -119,7 +126,7 @@ class Recipe(BaseModel):
     allow_overlap: bool = Field(
         False, description="go on where the starting weights were trained on images that are held out here"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation, mixup and dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation, drawn digits, mixup and dropout")
 
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network's arithmetic (autocast)")
     compile: bool = Field(False, description="run the network through torch.compile")
@@ -262,6 +269,7 @@ CONDITIONAL: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
     "decay_factor": ("without the step schedule", lambda recipe: recipe.schedule == "step"),
     "adversarial_steps": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
     "adversarial_step_size": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
+    "drawn_digits": ("on another data set than mnist", lambda recipe: str(recipe.data) == "mnist"),
     "test_fraction": ("on a data set that has a test set of its own", lambda recipe: str(recipe.data) not in DATASETS),
     "skip_damaged": ("on a data set that is not a folder", lambda recipe: str(recipe.data) not in DATASETS),
 }

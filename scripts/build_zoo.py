@@ -49,7 +49,9 @@ class Plan:
 
 
 PLANS = (
-    Plan("digits", "digit-cnn", about="The default of `cnnkit predict`: reads digits as people draw them."),
+    Plan(
+        "digits", "digit-cnn", about="The default of `cnnkit predict`: reads digits as people draw them, in Europe too."
+    ),
     Plan("softmax-regression-mnist", "softmax-regression"),
     Plan("mlp-mnist", "mlp"),
     Plan("mnist-cnn-mnist", "mnist-cnn"),

@@ -1,7 +1,9 @@
 """Seeded drawings of digits as people make them in paint programs, on web canvases, paper, boards and phones.
 
-They test a digit classifier on input that looks nothing like MNIST: `python scripts/draw_digits.py OUT`. Needs numpy
-and Pillow only; the same seed gives the same files with the same versions of those two.
+They test a digit classifier on input that looks nothing like MNIST: `python scripts/draw_digits.py OUT`. With `--styles
+european` they are written as in Europe, as often in each style of a digit, which begins the name of a file. Needs numpy
+and Pillow only; the same seed gives the same files with the same versions of those two. No network was trained on them:
+what training draws, in `cnnkit.training.digits`, has other strokes, pens and distortions.
 """
 
 from __future__ import annotations
@@ -56,10 +58,76 @@ _WAYS = """
 9 80,6 38,1 8,28 34,52 72,42 90,9! 80,100 ; 85,20 50,0 8,22 38,50 86,24 | 88,9 84,100
 9 90,16 52,0 12,18 22,46 64,44 90,16! 82,60 52,100 ; 82,5 36,3 8,30 40,52 80,36 88,12! 90,60 70,94 34,100 14,92
 """
+# One way a line, with the name of its style after the digit.
+_EUROPEAN = """
+0 plain 50,0 14,14 2,52 20,90 52,100 86,88 98,48 82,10 48,1
+0 plain 62,2 26,8 4,50 24,95 60,98 94,70 92,26 66,4 54,6
+0 slash 52,0 16,12 2,50 18,90 50,100 84,88 98,50 82,12 50,1 | 86,14 14,88
+0 slash 60,1 22,10 3,54 22,94 56,99 92,74 94,28 64,2 | 78,26 26,74
+0 long-slash 52,0 16,12 2,50 18,90 50,100 84,88 98,50 82,12 50,1 | 112,-8 -10,108
+0 long-slash 50,0 14,16 4,52 20,92 54,99 88,84 97,44 80,8 46,2 | 100,0 48,52 -2,102
+1 short-flag 28,22 70,0! 68,100
+1 short-flag 34,18 52,12 72,0! 70,50 66,100
+1 long-upstroke 2,46 72,0! 74,100
+1 long-upstroke 0,62 40,30 76,0! 72,100
+1 long-upstroke 6,40 44,24 74,0! 76,48 70,100
+1 long-upstroke 2,54 70,2 77,12 76,100
+1 full-upstroke 0,98 66,0! 70,100
+1 full-upstroke 0,80 36,44 70,0! 76,100
+1 foot 50,0 50,100 | 12,99 90,100
+1 foot 52,0 49,50 50,98 | 20,101 84,97
+1 long-upstroke-foot 4,44 58,0! 58,100 | 20,100 98,99
+1 long-upstroke-foot 2,58 30,32 60,0! 58,99 | 24,98 99,101
+1 long-upstroke-foot 8,38 60,0! 60,100! 24,100 100,98
+2 straight-base 4,24 26,3 60,0 88,18 76,48 40,78 2,100! 98,98
+2 straight-base 10,14 48,0 84,14 84,38 52,68 4,98! 50,100 96,96
+2 looped 6,22 34,1 74,4 88,28 60,62 22,94 4,98 6,86 24,84 56,97 98,96
+2 looped 10,18 50,0 88,20 66,58 30,90 8,100 2,90 18,84 60,100 96,90
+3 round 8,14 44,0 82,12 78,34 42,47! 84,56 96,78 60,100 6,90
+3 round 4,10 48,1 84,20 62,42 36,47 70,50 96,70 76,96 36,100 2,88
+3 flat-top 6,2 86,0! 46,38! 86,50 94,76 60,99 8,92
+3 flat-top 4,6 40,2 90,3! 42,42! 82,52 92,80 48,101 2,88
+4 closed 66,0 2,62! 100,60 | 66,1 64,100
+4 closed 70,100 70,0! 4,66! 98,63
+4 closed 68,0 38,32 2,70! 70,67 | 68,0 67,99
+4 crossed 54,0 28,34 2,70! 100,66 | 66,42 60,100
+4 crossed 44,0 4,66! 98,68 | 62,46 62,102
+4 open 22,2 8,34 6,58! 52,60 100,55 | 74,18 70,100
+4 open 10,0 4,48! 96,50 | 76,2 72,100
+5 two-strokes 20,2 16,42! 54,36 92,58 84,88 44,100 4,90 | 20,2 92,0
+5 two-strokes 24,3 14,46! 60,40 92,66 62,99 6,94 | 22,3 60,4 96,-2
+5 one-stroke 92,1 24,3! 16,44! 58,38 94,64 74,94 34,100 4,92
+5 one-stroke 88,0 52,4 26,2! 20,43! 66,42 92,72 58,100 6,92
+6 round 72,0 30,24 4,62 18,94 54,100 88,82 84,60 48,52 12,70
+6 round 60,0 20,34 4,74 34,100 84,88 84,62 46,54 10,76
+7 plain 2,5 96,3! 38,100
+7 plain 4,6 50,3 94,5! 62,46 42,100
+7 bar 4,4 96,3! 36,100 | 32,53 92,49
+7 bar 3,7 95,2! 64,46 44,100 | 34,52 90,50
+7 bar 2,5 50,7 96,3! 40,100 | 26,58 88,44
+7 serif-bar 3,22 4,4! 95,3! 38,100 | 34,52 90,50
+7 serif-bar 0,18 8,3 50,7 97,2! 66,44 44,100 | 36,54 92,47
+8 one-stroke 78,12 48,0 18,14 30,40 72,60 90,82 50,100 10,82 30,58 72,36 80,14 70,6
+8 one-stroke 50,48 18,26 48,0 82,22 50,48 8,78 52,100 92,74 50,48
+8 two-rings 48,46 18,32 24,7 52,0 82,14 76,38 50,47 | 50,47 10,66 14,92 50,100 90,90 88,62 52,47
+9 straight 84,16 52,0 12,16 10,42 46,53 80,38 88,12! 82,100
+9 straight 82,8 40,0 8,26 32,52 76,40 86,12! 74,100
+9 hooked 84,14 50,0 10,18 12,44 48,52 82,34 88,12! 90,60 74,94 40,100 12,92
+9 hooked 80,8 40,1 8,26 34,52 74,44 86,10! 84,70 60,99 20,94
+"""
+EUROPEAN: dict[int, dict[str, list[str]]] = {d: {} for d in range(10)}
+"""Ways to write by style by digit."""
+for _row in _EUROPEAN.strip().split("\n"):
+    _digit, _style, _way = _row.split(" ", 2)
+    EUROPEAN[int(_digit)].setdefault(_style, []).append(_way)
 VARIANTS = {d: [w for row in _WAYS.split("\n") if row[:1] == str(d) for w in row[2:].split(";")] for d in range(10)}
 # Width over height, turn in degrees, least lean to the right. A 1 turned right and a 7 turned left become each other.
 POSES = {0: (0.42, 0.85, -12, 12, -0.14), 1: (0.36, 0.58, -12, 4, -0.1), 6: (0.48, 0.95, -12, 12, -0.04)}
 POSES |= {7: (0.6, 0.95, -4, 12, 0.02)} | dict.fromkeys((2, 3, 4, 5, 8, 9), (0.48, 0.95, -12, 12, -0.14))
+
+
+# Ones with a long upstroke are wider, and no flatter.
+EUROPEAN_ONE = (0.42, 0.8, -12, 3, -0.1)
 
 
 @dataclass(frozen=True)
@@ -144,11 +212,12 @@ def _drift(n: int, sigma: float, rng: np.random.Generator) -> Array:
     return _blur(rng.normal(0, 1.9 * np.sqrt(sigma), n), sigma)
 
 
-def handwriting(digit: int, rng: np.random.Generator) -> list[Array]:
+def handwriting(digit: int, rng: np.random.Generator, style: str = "") -> list[Array]:
     """One person's way to write `digit`: pen strokes [N, 2] as (x, y), y downward, the whole 1 high, top left at 0."""
-    variant = VARIANTS[digit][rng.integers(len(VARIANTS[digit]))]
+    variants = EUROPEAN[digit][style] if style else VARIANTS[digit]
+    variant = variants[rng.integers(len(variants))]
     jitter, tremor, roundness = rng.uniform(0.005, 0.028), 0.014 * rng.beta(0.6, 2.4), rng.uniform(0.5, 2.5)
-    narrow, wide, left, right, back = POSES[digit]
+    narrow, wide, left, right, back = EUROPEAN_ONE if style and digit == 1 else POSES[digit]
     width, bend = rng.uniform(narrow, wide), rng.uniform(-0.22, 0.22, 2)
     strokes = []
     for text in variant.split("|"):
@@ -222,13 +291,15 @@ def _canvas(scene: Scene, strokes: list[Array], rng: np.random.Generator) -> tup
     return [stroke * height + corner for stroke in strokes], size, pen
 
 
-def draw(digit: int, rng: np.random.Generator) -> Image.Image:
+def draw(digit: int, rng: np.random.Generator, style: str = "") -> Image.Image:
     """One drawing of `digit` (0 to 9), short side 28 to 1000 px, mode 1, L, P, RGB, LA or RGBA.
+
+    `style` is one of the digit's in EUROPEAN; without one it is written in any of the VARIANTS.
 
     An image whose `format` is "JPEG" has been through that codec and is meant to be stored as it.
     """
     scene = SCENES[rng.choice(len(SCENES), p=np.array([s.weight for s in SCENES]) / sum(s.weight for s in SCENES))]
-    strokes, size, pen = _canvas(scene, handwriting(digit, rng), rng)
+    strokes, size, pen = _canvas(scene, handwriting(digit, rng, style), rng)
     aliased = bool(rng.random() < scene.aliased)
     cover = _cover(strokes, size, pen, aliased, rng)
     if scene.rough:
@@ -273,25 +344,35 @@ def _stored(image: Image.Image, jpeg: bool, rng: np.random.Generator) -> Image.I
     return image.quantize(48, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE) if few else image
 
 
+def write(out: Path, per_class: int, seed: int, *, european: bool = False) -> list[Path]:
+    """Write OUT/<digit>/<nnn>.png or .jpg, European ones OUT/<digit>/<style>-<nnn>, and return their paths."""
+    written = []
+    for digit in range(10):
+        folder = out / str(digit)
+        folder.mkdir(parents=True, exist_ok=True)
+        styles = list(EUROPEAN[digit]) if european else [""]
+        for index in range(per_class):
+            style = styles[index % len(styles)]
+            # Its own generator for each, so that drawing 7 stays the same however many are asked for.
+            image = draw(digit, np.random.default_rng([seed, digit, index]), style)
+            jpeg = image.format == "JPEG"
+            path = folder / f"{style}{'-' if style else ''}{index:03d}{'.jpg' if jpeg else '.png'}"
+            path.with_suffix(".png" if jpeg else ".jpg").unlink(missing_ok=True)  # of an earlier seed
+            image.save(path, **({"quality": "keep"} if jpeg else {"optimize": True}))
+            written.append(path)
+    return written
+
+
 def main() -> None:
-    """Write OUT/<digit>/<nnn>.png or .jpg, and say what was written."""
+    """Write the drawings, and say what was written."""
     parser = argparse.ArgumentParser(description="Draw digits as people draw them.")
     parser.add_argument("out", type=Path, help="folder to write into")
     parser.add_argument("--per-class", type=int, default=20, help="drawings of each digit (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same drawings (default 0)")
+    parser.add_argument("--styles", choices=("any", "european"), default="any", help="ways to write (default any)")
     args = parser.parse_args()
-    total = 0
-    for digit in range(10):
-        folder = args.out / str(digit)
-        folder.mkdir(parents=True, exist_ok=True)
-        for index in range(args.per_class):
-            # Its own generator for each, so that drawing 7 stays the same however many are asked for.
-            image = draw(digit, np.random.default_rng([args.seed, digit, index]))
-            jpeg = image.format == "JPEG"
-            path = folder / f"{index:03d}{'.jpg' if jpeg else '.png'}"
-            path.with_suffix(".png" if jpeg else ".jpg").unlink(missing_ok=True)  # of an earlier seed
-            image.save(path, **({"quality": "keep"} if jpeg else {"optimize": True}))
-            total += path.stat().st_size
+    written = write(args.out, args.per_class, args.seed, european=args.styles == "european")
+    total = sum(path.stat().st_size for path in written)
     print(f"{args.out}: {10 * args.per_class} drawings, {args.per_class} of each digit, {total / 1024:.0f} KiB")
 
 

@@ -26,6 +26,7 @@ def fitting(changes):
         *(["warmup_epochs"] if changes.get("schedule") == "one-cycle" else []),
         *(["decay_epochs", "decay_factor"] if changes.get("schedule") != "step" else []),
         *(["adversarial_steps", "adversarial_step_size"] if not changes.get("adversarial_training") else []),
+        *(["drawn_digits"] if changes.get("data", "mnist") != "mnist" else []),
         *(["test_fraction", "skip_damaged"] if changes.get("data", "mnist") in DATASETS else []),
     }
     changes = {name: value for name, value in changes.items() if name not in idle}
@@ -67,6 +68,7 @@ FIELDS = {
     "initialisation": st.sampled_from(["default", "xavier"]),
     "normalisation": st.sampled_from(["unit", "standard"]),
     "augmentation": st.sampled_from(["none", "affine", "digits", "drawings", "crops"]),
+    "drawn_digits": below_one,
     "fit": st.sampled_from(["auto", "contain", "cover", "stretch"]),
     "crop_fraction": fraction | st.just(1.0),
     "interpolation": st.sampled_from(["auto", "nearest", "bilinear", "bicubic", "lanczos", "box"]),
@@ -212,6 +214,8 @@ TOGETHER = [
     ({"normalisation": "weights"}, "normalisation weights is for a run that starts from weights"),
     ({"allow_overlap": True}, "allow_overlap True has no effect"),
     ({"data": "mnist", "test_fraction": 0.1}, r"test_fraction 0\.1 has no effect"),
+    ({"data": "fashion-mnist", "drawn_digits": 0.1}, r"drawn_digits 0\.1 has no effect on another data set"),
+    ({"data": "photos", "drawn_digits": 0.1}, r"drawn_digits 0\.1 has no effect on another data set"),
     ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
     ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch\."),
     ({"freeze": True}, "freeze True has no effect without weights"),
@@ -244,6 +248,7 @@ def test_fields_that_do_not_go_together_are_refused_with_the_reason(fields, said
         {"schedule": "step", "decay_epochs": 2, "decay_factor": 0.5},
         {"data": "photos", "test_fraction": 0.0},
         {"epochs": 0},
+        {"data": "mnist", "drawn_digits": 0.5},
         {"momentum": 0.0, "nesterov": False},
         {"weights": "digits", "initialisation": "default"},
         {"data": "photos", "skip_damaged": True, "fit": "cover", "crop_fraction": 0.9},
@@ -262,6 +267,8 @@ def test_a_field_loses_its_value_with_its_effect():
     started = standard.override({"weights": "digits"})
     assert (started.normalisation, started.initialisation) == ("weights", "default")
     assert started.override({"weights": ""}).normalisation == "unit"
+    drawn = Recipe(drawn_digits=0.2)
+    assert (drawn.drawn_digits, drawn.override({"data": "fashion-mnist"}).drawn_digits) == (0.2, 0)
 
 
 def test_which_fields_were_given_is_known():

@@ -1,12 +1,13 @@
 """The networks that are shipped: whole, the same in both formats, and as good as their entries say."""
 
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import cnnkit
 from cnnkit import registry, zoo
@@ -123,7 +124,7 @@ def test_an_architecture_stands_for_its_entry(architecture: str, entry: str) -> 
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("mnist-cnn-mnist", 0.986), ("mlp-mnist", 0.975), ("softmax-regression-mnist", 0.90),
+        ("digits", 0.994), ("mnist-cnn-mnist", 0.986), ("mlp-mnist", 0.975), ("softmax-regression-mnist", 0.90),
         ("dropout-cnn-mnist", 0.98), ("lenet-mnist", 0.985), ("lenet-fashion-mnist", 0.88),
         ("shapes-cnn-basicshapes", 0.93),
     ],
@@ -138,6 +139,54 @@ def test_digits_reads_what_people_draw() -> None:
     found = cnnkit.load("digits").predict(files, top=1)
     wrong = [f"{p.source}: {p.label}" for p, file in zip(found, files, strict=True) if p.label != file.parent.name]
     assert len(wrong) <= 6, wrong
+
+
+@pytest.fixture(scope="module")
+def european(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """120 drawings in European styles, which no network was trained on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent.parent / "scripts")
+        script = importlib.import_module("draw_digits")
+    files: list[Path] = script.write(tmp_path_factory.mktemp("european"), 12, 7, european=True)
+    return files
+
+
+def test_digits_reads_what_europeans_write(european: list[Path]) -> None:
+    assert {"1/long-upstroke", "1/foot", "7/bar", "4/closed", "0/slash"} <= {
+        f"{file.parent.name}/{file.stem.rpartition('-')[0]}" for file in european
+    }
+    found = cnnkit.load("digits").predict(european, top=1)
+    wrong = [f"{p.source}: {p.label}" for p, file in zip(found, european, strict=True) if p.label != file.parent.name]
+    assert len(wrong) <= 2, wrong
+
+
+LINES = {
+    "one with a long upstroke": ("1", [(10, 55), (52, 0), (52, 100)]),
+    "one from the ground up": ("1", [(0, 100), (45, 0), (48, 100)]),
+    "one with a flat upstroke": ("1", [(8, 28), (52, 0), (50, 100)]),
+    "one with upstroke and foot": ("1", [(15, 40), (50, 0), (50, 100)], [(22, 100), (80, 100)]),
+    "one with a foot": ("1", [(50, 0), (50, 100)], [(25, 100), (76, 100)]),
+    "seven": ("7", [(0, 2), (64, 0), (24, 100)]),
+    "seven with a bar": ("7", [(0, 2), (64, 0), (24, 100)], [(22, 52), (66, 48)]),
+    "seven, upright, with a bar": ("7", [(0, 2), (60, 0), (48, 100)], [(30, 50), (78, 50)]),
+    "closed four": ("4", [(56, 100), (56, 0), (0, 66), (80, 66)]),
+    "open four": ("4", [(20, 0), (0, 58), (76, 58)], [(56, 22), (54, 100)]),
+    "slashed zero": ("0", [(66, 16), (2, 84)]),
+    "zero with a long slash": ("0", [(84, -10), (-16, 110)]),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("pen", [3, 8, 16])
+def test_digits_reads_straight_lines(name: str, pen: int) -> None:
+    label, *strokes = LINES[name]
+    image = Image.new("L", (180, 220), 255)
+    draw = ImageDraw.Draw(image)
+    for stroke in strokes:
+        draw.line([(50 + x, 60 + y) for x, y in stroke], fill=0, width=pen, joint="curve")
+    if label == "0":
+        draw.ellipse((50, 60, 118, 160), outline=0, width=pen)
+    assert cnnkit.load("digits").predict([image])[0].label == label
 
 
 def bar(level: int, ground: int, *, mode: str = "L") -> Image.Image:

@@ -70,6 +70,9 @@ def command(
     augmentation: Annotated[
         str | None, in_panel("Changes to training images: none, affine, digits, drawings or crops.", _DATA)
     ] = None,
+    drawn_digits: Annotated[
+        float | None, in_panel("Of mnist, share of the images replaced by drawn European digits; 0: none.", _DATA)
+    ] = None,
     fit: Annotated[str | None, in_panel("How images get their size: auto, contain, cover or stretch.", _DATA)] = None,
     crop_fraction: Annotated[float | None, in_panel("Share of each side that cover keeps, as in 0.875.", _DATA)] = None,
     interpolation: Annotated[

@@ -127,6 +127,7 @@ def _details(recipe: Recipe) -> str:
         recipe.schedule != "constant" and f"{recipe.schedule} schedule",
         recipe.warmup_epochs and f"warm-up {counted(recipe.warmup_epochs, 'epoch')}",
         recipe.augmentation != "none" and f"{recipe.augmentation} augmentation",
+        recipe.drawn_digits and f"drawn digits {recipe.drawn_digits:g}",
         recipe.mixup and f"mixup {recipe.mixup:g}",
         recipe.adversarial_training
         and f"PGD of {counted(recipe.adversarial_steps, 'step')} within {recipe.adversarial_training:g}",

@@ -37,6 +37,9 @@ def batch_sizes(images: int, recipe: Recipe, world: int) -> tuple[int, ...]:
 class Batches:
     """The batches of every epoch; which images they hold, and how varied, depends on the seed and the epoch only.
 
+    Args:
+        drawn: uint8 [classes, M, H, W, C], which stand in for the recipe's share of the images of their class.
+
     Attributes:
         steps: batches in an epoch.
     """
@@ -51,6 +54,7 @@ class Batches:
         *,
         rank: int = 0,
         world: int = 1,
+        drawn: Tensor | None = None,
     ) -> None:
         self.recipe, self.classes, self.device, self.rank, self.world = recipe, classes, device, rank, world
         self.split = split
@@ -59,6 +63,7 @@ class Batches:
         self.targets = self.split.targets.to(device)
         self.normalise = Normalise(form.mean, form.std).to(device)
         self.augmentation = AUGMENTATIONS[recipe.augmentation]
+        self.drawn = None if drawn is None else drawn.to(device)
         self.steps = len(batch_sizes(len(split), recipe, world))
         self._plan: list[list[int]] = []
         self._loader: DataLoader[Pixels] | None = None
@@ -78,6 +83,7 @@ class Batches:
         numbers = None
         if self.augmentation is not None:
             numbers = self.augmentation.draw(len(self.split), seed=seed, epoch=epoch).to(self.device)
+        standing_in = self._standing_in(epoch)
         shares = None
         if self.recipe.mixup:
             source = np.random.default_rng(derive(seed, epoch, "mixup"))
@@ -85,7 +91,7 @@ class Batches:
         # Mixup needs the whole batch, of which each process then takes its share.
         loaded = batches if shares is not None else [self._share(batch) for batch in batches]
         for first, pixels, positions in self._loaded(loaded, start):
-            images, targets = self._prepare(pixels, positions, numbers)
+            images, targets = self._prepare(pixels, positions, numbers, standing_in)
             sizes = [len(batch) for batch in loaded[first : first + self._chunk]]
             parted = zip(torch.split(images, sizes), torch.split(targets, sizes), strict=True)
             for step, parts in enumerate(parted, first):
@@ -126,10 +132,25 @@ class Batches:
             )
         return self._loader
 
-    def _prepare(self, pixels: Tensor, positions: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _standing_in(self, epoch: int) -> Tensor | None:
+        """Return which drawing of its class stands in for each image in an epoch, int64 [N]; -1 where none does."""
+        if self.drawn is None:
+            return None
+        numbers = torch.rand(len(self.split), generator=generator(self.recipe.seed, epoch, "drawn"))
+        which = (numbers / self.recipe.drawn_digits * self.drawn.shape[1]).long()
+        return torch.where(which < self.drawn.shape[1], which, -1).to(self.device)
+
+    def _prepare(
+        self, pixels: Tensor, positions: Tensor, numbers: Tensor | None, standing_in: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        targets = self.targets.index_select(0, positions)
+        if self.drawn is not None and standing_in is not None:
+            which = standing_in[positions]
+            drawings = self.drawn[targets, which.clamp(min=0)]
+            pixels = torch.where((which >= 0).view(-1, 1, 1, 1), drawings, pixels)
         if self.augmentation is not None and numbers is not None:
             pixels = self.augmentation.apply(pixels.permute(0, 3, 1, 2), numbers[positions]).permute(0, 2, 3, 1)
-        images, targets = self.normalise(pixels), self.targets.index_select(0, positions)
+        images = self.normalise(pixels)
         if images.shape[1] == 1:
             # With one channel both orders are the same in memory; convolutions are faster by the strides of this one.
             images = images.flatten(1).view(images.shape)

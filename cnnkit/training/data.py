@@ -19,10 +19,14 @@ from cnnkit.results import Exposure, LoadNote, LoadProgress
 from cnnkit.splits import PARTS, Part, SplitName
 from cnnkit.training.arrays import fits_in_memory
 from cnnkit.training.catalogue import Catalogue, Form
+from cnnkit.training.digits import draw_digits
 from cnnkit.training.opening import open_catalogue
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
+
+_DRAWN = 1000
+"""Drawings of each digit, which the epochs take turns with."""
 
 _COUNTED = 1 << 23
 """Values that are counted together; they take eight bytes each meanwhile."""
@@ -200,6 +204,15 @@ def _take(known: Catalogue, part: Part, only: tuple[SplitName, ...]) -> Generato
     if fits_in_memory(known.pixels.nbytes):
         return Split(images[rows], targets)
     return Split(images, targets, rows, known.file)
+
+
+def drawn_for(recipe: Recipe, data: ImageData) -> Tensor | None:
+    """Return drawn digits in the form of the data, uint8 [classes, M, H, W, C]; None where the recipe wants none."""
+    if not recipe.drawn_digits:
+        return None
+    form = _form_of_own(data.catalogue)
+    drawings = [prepare_arrays(draw_digits(label, _DRAWN, seed=recipe.seed), form) for label in data.classes]
+    return torch.from_numpy(np.stack(drawings))
 
 
 def _form_of_own(known: Catalogue) -> Preprocessing:

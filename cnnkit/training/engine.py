@@ -21,7 +21,7 @@ from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.advice import advice_after, notes_before
 from cnnkit.training.batches import Batches
-from cnnkit.training.data import Split
+from cnnkit.training.data import Split, drawn_for
 from cnnkit.training.describing import class_counts, preparation
 from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
@@ -68,7 +68,8 @@ class Engine:
             world=group.world,
         )
         form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
-        self.batches = Batches(self.data.train, form, classes, self.recipe, group.device, **place)
+        drawn = drawn_for(self.recipe, self.data)
+        self.batches = Batches(self.data.train, form, classes, self.recipe, group.device, **place, drawn=drawn)
         self.adversary = None
         if self.recipe.adversarial_training:
             self.adversary = Adversary(self.train_step.network, self.recipe, form, group.device, **place)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 # The numbers are part of what a recipe means: another one gives other runs.
-_PURPOSES = {"order": 0, "augmentation": 1, "mixup": 2, "network": 3, "adversary": 4}
-Purpose = Literal["order", "augmentation", "mixup", "network", "adversary"]
+_PURPOSES = {"order": 0, "augmentation": 1, "mixup": 2, "network": 3, "adversary": 4, "drawn": 5}
+Purpose = Literal["order", "augmentation", "mixup", "network", "adversary", "drawn"]
 
 
 def derive(seed: int, epoch: int, purpose: Purpose) -> int:

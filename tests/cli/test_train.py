@@ -86,7 +86,7 @@ CONFIG = {
     "nesterov": False, "weight_decay": 0.5, "clip_norm": 0.1, "ema": 0.2, "label_smoothing": 0.3,
     "class_weights": "none", "mixup": 0.0, "adversarial_training": 0.2, "adversarial_steps": 2,
     "adversarial_step_size": 0.1, "initialisation": "default", "normalisation": "unit",
-    "augmentation": "affine", "fit": "stretch", "crop_fraction": 0.9, "interpolation": "box",
+    "augmentation": "affine", "drawn_digits": 0.0, "fit": "stretch", "crop_fraction": 0.9, "interpolation": "box",
     "validation_fraction": 0.1, "test_fraction": 0.1, "split_seed": 3, "split_by": "content", "skip_damaged": False,
     "allow_overlap": False, "seed": 1, "precision": "fp32", "compile": True, "tensorboard": False,
 }  # fmt: skip
@@ -120,7 +120,7 @@ def test_every_field_of_the_recipe_can_be_overridden(photos: Path, photos_run: P
     assert recipe == Recipe(model="softmax-regression", **expected)
     # Each one was something else before; of the only loss there is, nothing else can be said.
     assert {name for name, value in expected.items() if CONFIG[name] == value} == set()
-    others = {"model", "loss", "initialisation", "decay_epochs", "decay_factor"}
+    others = {"model", "loss", "initialisation", "decay_epochs", "decay_factor", "drawn_digits"}
     assert set(expected) | others == set(Recipe.model_fields)
 
 

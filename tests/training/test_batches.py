@@ -37,6 +37,24 @@ def make(split: Split, *, rank: int = 0, world: int = 1, **fields: object) -> Ba
     return Batches(split, FORM, CLASSES, Recipe(**{"batch_size": 8, **fields}), CPU, rank=rank, world=world)
 
 
+def make_drawn(count: int, share: float, seed: int = 0) -> Batches:
+    """Batches in which drawings, whose first pixels are 10 and a class, stand in for a share of the images."""
+    drawn = torch.zeros(CLASSES, 3, *FORM.shape, dtype=torch.uint8)
+    drawn[..., 0, 0, 0], drawn[..., 0, 0, 1] = torch.arange(CLASSES)[:, None], 255
+    drawn[..., 0, 0, 2] = torch.arange(3)
+    recipe = Recipe(batch_size=8, drawn_digits=share, seed=seed)
+    return Batches(make_split(count), FORM, CLASSES, recipe, CPU, drawn=drawn)
+
+
+def drawn_in(batches: Batches, epoch: int = 1) -> list[tuple[int, int] | None]:
+    """For each image of an epoch the class and number of the drawing that it is; None where it is none."""
+    found: list[tuple[int, int] | None] = []
+    for images, _, _ in batches.epoch(epoch):
+        pixels = (images[:, :, 0, 0] * torch.tensor(FORM.std) + torch.tensor(FORM.mean)) * 255
+        found += [(a, c) if b == 255 else None for a, b, c in pixels.round().int().tolist()]
+    return found
+
+
 def whose(images: Tensor) -> list[int]:
     """Which images these are, told by their first pixels."""
     first = images[:, :2, 0, 0] * torch.tensor(FORM.std[:2]) + torch.tensor(FORM.mean[:2])
@@ -108,6 +126,26 @@ def test_images_come_normalised_and_channels_last() -> None:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (FORM.mean, FORM.std))
         expected = (split.images[whose(images)].permute(0, 3, 1, 2) / 255 - mean) / std
         torch.testing.assert_close(images, expected)
+
+
+def test_drawings_of_their_class_stand_in_for_a_share_of_the_images() -> None:
+    batches = make_drawn(800, 0.25)
+    found = drawn_in(batches)
+    targets = torch.cat([targets for _, targets, _ in batches.epoch(1)]).tolist()
+    there = [(drawing, target) for drawing, target in zip(found, targets, strict=True) if drawing is not None]
+    assert 150 < len(there) < 250
+    assert all(drawing[0] == target for drawing, target in there)
+    assert {drawing[1] for drawing, _ in there} == {0, 1, 2}
+    assert drawn_in(make_drawn(800, 0.25)) == found
+    assert drawn_in(batches, 2) != found != drawn_in(make_drawn(800, 0.25, seed=1))
+    assert not any(drawn_in(make_drawn(80, 0.0)))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_from_any_step_on_the_same_drawings_stand_in() -> None:
+    whole = list(make_drawn(77, 0.4).epoch(3))
+    for start in (0, 1, 5, 9):
+        assert_same(list(make_drawn(77, 0.4).epoch(3, start)), whole[start:])
 
 
 VARIED = [

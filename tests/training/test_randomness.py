@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cnnkit.training.randomness import capture, derive, generator, restore, seed_network
 
 CPU = torch.device("cpu")
-PURPOSES = ("order", "augmentation", "mixup", "network", "adversary")
+PURPOSES = ("order", "augmentation", "mixup", "network", "adversary", "drawn")
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,7 @@ def drawn() -> list[float]:
         (1, 1, "order", 38901565946305238),
         (2**32 - 1, 100_000, "network", 4414701346596771460),
         (0, 1, "adversary", 7741287600362113183),
+        (0, 1, "drawn", 6961367642473578847),
     ],
 )
 def test_seeds_never_change_or_else_every_recipe_means_something_else(

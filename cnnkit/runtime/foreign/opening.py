@@ -118,6 +118,11 @@ def _foreign(
                 "class. Export it without the TopK."
             )
     output, given, others = _chosen(tried, graph, checked, options)
+    if given.shape[1] > 1 and (given == 1).all():
+        raise OnnxError(
+            f"{name} gives each class of each image a score of 1: its Softmax goes over another axis than that of the "
+            "classes. Export it with a Softmax over the classes, or without it."
+        )
     if options.scores is None and scores.are_costs(given):
         raise OnnxError(
             f"{name} gives the negative logarithms of probabilities, of which the least is the best. Export it without "

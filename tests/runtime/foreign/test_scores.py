@@ -271,3 +271,13 @@ def test_images_that_cannot_go_through_together_go_one_by_one(what):
 def test_scores_of_chance_are_refused(nodes, constants, message):
     with pytest.raises(OnnxError, match=message):
         opened(ending(*nodes, constants=constants))
+
+
+@pytest.mark.parametrize("said", [{}, {"scores": "sigmoid"}])
+def test_a_softmax_over_another_axis_is_refused(said):
+    made = ending(node("Unsqueeze", "logits_", "last", to="u"), node("Softmax", "u", axis=-1),
+                  constants=[("last", np.array([2]))])  # fmt: skip
+    model = load_from_string(made)
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
+    with pytest.raises(OnnxError, match="another axis than that of the classes"):
+        opened(model.SerializeToString(), **said)

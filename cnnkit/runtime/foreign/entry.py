@@ -1,5 +1,6 @@
 """The first operations of an ONNX graph: they show which axis holds the channels, and how pixels are to be scaled."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,10 @@ def entry_of(graph: "GraphProto", name: str) -> Entry:
         graph: with local functions replaced by their bodies.
         name: of an input of four dimensions.
     """
-    return _Path(graph, name).followed()
+    path = _Path(graph, name)
+    with suppress(IndexError, ValueError):  # axes that are not there, strings for numbers: the guard says so
+        path.follow()
+    return path.found
 
 
 class _Path:
@@ -78,16 +82,12 @@ class _Path:
         self._wiring = Wiring(graph)
         self.found = Entry()
 
-    def followed(self) -> Entry:
+    def follow(self) -> None:
         for _ in range(_LONGEST):
             users = [node for node in self._wiring.users(self._at) if node.op_type != "Shape"]
-            if len(users) == 1:
-                if not self._step(users[0]):
-                    break
             # A network may branch at once; the weights of any branch show the channels.
-            elif any(map(self._weights, users)) or not self._turned(users):
+            if not (self._step(users[0]) if len(users) == 1 else self._branched(users)):
                 break
-        return self.found
 
     def _step(self, node: "NodeProto") -> bool:
         """Take one operation into account; return whether the images can be followed beyond it."""
@@ -189,13 +189,11 @@ class _Path:
         if aligned is None:
             return False
         kind = node.op_type
-        if kind == "Div" and not first:
+        if kind == "Div" and not (first and aligned.all()):
             return False
         if kind == "Mul":
             self._affine(aligned, np.zeros(1))
         elif kind == "Div":
-            if not aligned.all():
-                return False
             self._affine(1 / aligned, np.zeros(1))
         elif kind == "Add":
             self._affine(np.ones(1), aligned)
@@ -252,8 +250,10 @@ class _Path:
         self._turn()
         return True
 
-    def _turned(self, users: "list[NodeProto]") -> bool:
+    def _branched(self, users: "list[NodeProto]") -> bool:
         """Follow single channels that are put together again, in the opposite order or the same."""
+        if any(map(self._weights, users)):
+            return False
         picked: dict[str, int] = {}
         axes = set()
         for user in users:

@@ -137,13 +137,19 @@ def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
     if options.pixels is not None:
         return _Known(options.pixels)
     shown, how = _shown(signature.entry)
+    numbers = [*(options.mean or ()), *(options.std or ())]
+    large = max(map(abs, numbers), default=0) > LARGEST_UNIT
     if shown:
+        if numbers and large != (shown == "byte"):
+            scale = "up to 1" if shown == "byte" else "from 0 to 255"
+            raise UsageError(
+                f"--mean and --std are those of pixels {scale}, and this network takes them {_IN_WORDS[shown]}: {how}. "
+                "Leave them out, or say which scale is meant by --pixels."
+            )
         return _Known(shown, f": {how}")
     if options.preprocess is not None:
         return _Known("unit")
-    numbers = [*(options.mean or ()), *(options.std or ())]
     if numbers:
-        large = max(map(abs, numbers)) > LARGEST_UNIT
         return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
     return _guessed(signature)
 

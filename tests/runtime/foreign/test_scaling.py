@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime.foreign.entry import entry_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
@@ -303,3 +303,24 @@ def test_constants_that_the_exporter_did_not_fold_are_followed(how):
     classifier = opened(prepended([*made, node("Sub", ["image", "m"], ["ready"])], values))
     assert right(classifier)
     assert any("BGR" in text for text in classifier.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("shown", "values"), [("x / 255", {"mean": tuple(MEAN), "std": tuple(STD)}), ("2 x - 1", {"mean": tuple(CAFFE)})]
+)
+def test_a_mean_of_another_scale_than_the_graph_shows_is_a_usage_error(shown, values):
+    before, scale, _ = SHOWN[shown]
+    content = taking(scale, before=before)
+    with pytest.raises(UsageError, match="say which scale is meant by --pixels"):
+        opened(content, **values)
+    opened(content, **values, pixels="byte")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [("Transpose", [], {"perm": [0, 7, 1, 2]}),
+     ("Slice", [np.array([0]), np.array([9]), np.array([9]), np.array([1])], {})],
+)  # fmt: skip
+def test_axes_that_are_not_there_are_an_error_of_the_file(node):
+    with pytest.raises(OnnxError, match=r"net\.onnx was not opened"):
+        opened(taking(lambda x: x, before=[node]))

@@ -121,7 +121,9 @@ Pixels = Annotated[
     str | None, in_panel("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", _FOREIGN)
 ]
 ChannelOrder = Annotated[str | None, in_panel("Order of the colours: rgb or bgr.", _FOREIGN)]
-Scores = Annotated[str | None, in_panel("What the file gives: logits, softmax, sigmoid or sigmoid-logits.", _FOREIGN)]
+Scores = Annotated[
+    str | None, in_panel("What the file gives: logits, softmax, sigmoid, sigmoid-logits or percent.", _FOREIGN)
+]
 ForeignShape = Annotated[
     str | None,
     in_panel("Input shape, where the file leaves it open, as in 3x224x224.", _FOREIGN, "--input", metavar="CxHxW"),

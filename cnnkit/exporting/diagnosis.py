@@ -37,7 +37,7 @@ def diagnose(
     """
     calls = trace(deployed, torch.from_numpy(pixels))
     logits = calls[-1].output
-    if network.scores == "softmax":
+    if network.scores in {"softmax", "percent"}:
         scores = torch.from_numpy(logits)
         logits = scores.log_softmax(1).numpy()
         calls[-1] = replace(calls[-1], name="probabilities", output=scores.softmax(1).numpy())

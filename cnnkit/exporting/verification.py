@@ -158,7 +158,7 @@ def _compare_all(
         if found.shape != expected.shape:
             run_error = f"it gives {found.shape[1]} scores an image, not {expected.shape[1]}"
             found = np.full_like(expected, np.nan)
-        if network.scores == "softmax":
+        if network.scores in {"softmax", "percent"}:
             expected = torch.from_numpy(expected).log_softmax(1).numpy()
         parts.append(compare(expected, found))
         rights.append(

@@ -83,6 +83,7 @@ class OnnxNetwork:
         feed: Feed | None = None,
         output: str | None = None,
         scores: Scores = "logits",
+        batch: int | None = None,
     ) -> None:
         self.card = card
         self.engine = f"onnxruntime {device_of(session)}"
@@ -93,7 +94,7 @@ class OnnxNetwork:
         first = session.get_inputs()[0]
         self.input = first.name
         # A file may fix its batch; then images go through in groups of exactly that size.
-        self.batch = first.shape[0] if isinstance(first.shape[0], int) else None
+        self.batch = first.shape[0] if isinstance(first.shape[0], int) else batch
         self.output = output or "logits"
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -128,11 +129,16 @@ class OnnxNetwork:
     def _run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
         try:
             results = [np.asarray(output) for output in self.session.run(list(outputs), {self.input: inputs})]
-            # A file for one image may leave the batch out. More or fewer rows than images fail here.
-            return [each if each.shape[:1] == inputs.shape[:1] else each.reshape(len(inputs), -1) for each in results]
         except Exception as error:  # onnxruntime raises its own types
             reason, shape = " ".join(str(error).split())[:300], list(inputs.shape)
             raise OnnxError(f"{self.card.model} failed on {shape}: {reason}") from error
+        if len(inputs) == 1:  # a file for one image may leave the batch out, or have it elsewhere
+            results = [each if each.shape[:1] == (1,) else each.reshape(1, -1) for each in results]
+        for each in results:
+            if each.shape[:1] != inputs.shape[:1]:
+                found = f"{list(each.shape)} for {len(inputs)} images"
+                raise OnnxError(f"{self.card.model} gives {found}; expected a row for each of them.")
+        return results
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -33,6 +33,10 @@ _ARITHMETIC = {
 }  # fmt: skip
 
 
+_UNSAID = {"GroupNormalization", "MeanVarianceNormalization"}
+"""Operators that give what is as large as what they take, of which onnx says no sizes."""
+
+
 @dataclass(frozen=True)
 class Inferred:
     """What is known of a graph before it runs.
@@ -75,14 +79,15 @@ def listed(dimensions: tuple[int | str, ...]) -> str:
     return f"[{', '.join(map(str, dimensions))}]"
 
 
-def infer(model: "ModelProto", sizes: Mapping[str, Shape]) -> Inferred:
+def infer(model: "ModelProto", sizes: Mapping[str, Shape], *, fits: bool = False) -> Inferred:
     """Infer the shapes of everything that the graph computes for inputs of these sizes.
 
     Args:
         model: checked; its local functions do not call each other in circles.
         sizes: the shape of each input by name.
+        fits: only find out whether they fit: stop at the first node that they do not fit.
     """
-    walk = _Walk(model)
+    walk = _Walk(model, fits)
     for value in model.graph.input:
         if value.name in sizes:
             walk.know(value.name, _type(value.type.tensor_type.elem_type, sizes[value.name]))
@@ -100,8 +105,9 @@ def inlined(model: "ModelProto") -> "ModelProto":
 class _Walk:
     """Goes through the nodes in their order, which is that of a run."""
 
-    def __init__(self, model: "ModelProto") -> None:
+    def __init__(self, model: "ModelProto", fits: bool) -> None:
         self.found = Inferred()
+        self._fits = fits
         self._types: dict[str, TypeProto] = {}
         self._opsets = {
             entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import
@@ -127,6 +133,8 @@ class _Walk:
         for node in graph.node:
             self._visit(node)
             self.found.nodes.append(node)
+            if self._fits and node.output and self.found.problems.get(node.output[0], "").startswith(MISFIT):
+                return
 
     def _store(self, name: str, tensor: "TensorProto") -> None:
         from onnx import TensorProto
@@ -181,6 +189,8 @@ class _Walk:
             reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200].rstrip(".")
             self.found.problems[node.output[0]] = f"{MISFIT}: {reason}"
             return
+        if node.op_type in _UNSAID and not domain:
+            results = {node.output[0]: self._types[node.input[0]]}
         if node.op_type == "Dropout" and not domain and len(node.output) > 1 and node.output[0] in results:
             # Before opset 12, onnx says nothing of the mask, which is as large as what it masks.
             sized, mask = results[node.output[0]], results.get(node.output[1])

@@ -57,10 +57,13 @@ def match(classes: Sequence[str], labels: Sequence[str], synsets: Sequence[str],
                 f"{name} has the class {each}, which several classes of the network are called: numbers "
                 f"{listed([str(place) for place in words], 10)}. Name the folder by its index or synset."
             )
-    if not found and all(each.isascii() and each.isdigit() and int(each) < len(labels) for each in classes):
-        found = {each: int(each) for each in classes}
-        ways = dict.fromkeys(classes, "index")
     strange = [each for each in classes if each not in found]
+    # Beside folders with names, a number is an index only where no class is called by one.
+    indices = not found or not any(label.isdigit() for label in labels)
+    if indices and all(each.isascii() and each.isdigit() and int(each) < len(labels) for each in strange):
+        found |= {each: int(each) for each in strange}
+        ways |= dict.fromkeys(strange, "index")
+        strange = []
     if strange:
         numbered = list(labels) == list(map(str, range(len(labels))))
         help = "Name the classes of an ONNX file with --labels" if numbered else "Rename the folders"

@@ -24,6 +24,7 @@ SYNSETS = ("n01440764", "n01443537", "n02012849", "n03126707", "n01484850")
         (("0", "3", "1"), (0, 3, 1), "index"),
         (("goldfish", "n02012849", "tench"), (1, 2, 0), "synset and word"),
         (("003", "4"), (3, 4), "index"),
+        (("goldfish", "2"), (1, 2), "index"),
     ],
     ids=str,
 )
@@ -51,6 +52,11 @@ def test_folders_are_found_by_name_synset_word_or_index(
 def test_a_folder_that_is_no_class_or_could_be_several_is_refused(classes: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=said):
         match(classes, LABELS, SYNSETS, "photos")
+
+
+def test_a_number_is_no_index_where_a_class_is_called_by_one() -> None:
+    with pytest.raises(DataError, match="does not know: 0"):
+        match(("2", "0"), ("1", "2", "3"), (), "photos")
 
 
 def test_a_network_of_numbered_classes_says_how_to_name_them() -> None:

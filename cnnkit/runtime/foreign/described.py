@@ -100,8 +100,17 @@ def _parsed(text: str) -> Any:
     """Return what an entry holds: JSON, a Python literal, or lines."""
     if len(text) > _LONGEST:
         return None
-    for read in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python, about what is written in the text
-            return read(text)
-    return [line for line in text.splitlines() if line.strip()] or None
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    found = literal(text)
+    return found if found is not None else [line for line in text.splitlines() if line.strip()] or None
+
+
+def literal(text: str) -> Any:
+    """Return what a literal of Python holds, or None."""
+    if len(text) > _LONGEST:
+        return None
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python, about what is written in the text
+        return ast.literal_eval(text.strip())
+    return None

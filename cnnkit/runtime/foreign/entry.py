@@ -1,11 +1,12 @@
 """The first operations of an ONNX graph: they show which axis holds the channels, and how pixels are to be scaled."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.runtime.foreign.traces import Met, is_faint, met_by
+from cnnkit.runtime.foreign.traces import Met, is_faint, met_at, met_by
 from cnnkit.runtime.foreign.wiring import Values, Wiring
 from cnnkit.runtime.graphs import attribute
 
@@ -66,7 +67,10 @@ def entry_of(graph: "GraphProto", name: str) -> Entry:
         graph: with local functions replaced by their bodies.
         name: of an input of four dimensions.
     """
-    return _Path(graph, name).followed()
+    path = _Path(graph, name)
+    with suppress(IndexError, ValueError):  # axes that are not there, strings for numbers: the guard says so
+        path.follow()
+    return path.found
 
 
 class _Path:
@@ -78,19 +82,12 @@ class _Path:
         self._wiring = Wiring(graph)
         self.found = Entry()
 
-    def followed(self) -> Entry:
+    def follow(self) -> None:
         for _ in range(_LONGEST):
-            users = self._wiring.users(self._at)
-            following = users[0] if len(users) == 1 else None
-            if following is None:
-                # A network may branch at once; the weights of any branch show the channels.
-                for node in users:
-                    if self._weights(node):
-                        break
-                    following = following or self._turned(node, users)
-            if following is None or not self._step(following):
+            users = [node for node in self._wiring.users(self._at) if node.op_type != "Shape"]
+            # A network may branch at once; the weights of any branch show the channels.
+            if not (self._step(users[0]) if len(users) == 1 else self._branched(users)):
                 break
-        return self.found
 
     def _step(self, node: "NodeProto") -> bool:
         """Take one operation into account; return whether the images can be followed beyond it."""
@@ -157,7 +154,7 @@ class _Path:
     def _trace(self, node: "NodeProto") -> None:
         """Note what a first convolution shows of the values that it was trained on."""
         weights = self._wiring.values(node.input[1])
-        if weights is None or attribute(node, "group", 1) != 1 or node.op_type != "Conv":
+        if weights is None or attribute(node, "group", 1) != 1 or node.op_type != "Conv" or self.found.met:
             return
         bias = self._wiring.values(node.input[2]) if len(node.input) > 2 else np.zeros(len(weights))
         if bias is None:
@@ -192,13 +189,11 @@ class _Path:
         if aligned is None:
             return False
         kind = node.op_type
-        if kind == "Div" and not first:
+        if kind == "Div" and not (first and aligned.all()):
             return False
         if kind == "Mul":
             self._affine(aligned, np.zeros(1))
         elif kind == "Div":
-            if not aligned.all():
-                return False
             self._affine(1 / aligned, np.zeros(1))
         elif kind == "Add":
             self._affine(np.ones(1), aligned)
@@ -212,6 +207,10 @@ class _Path:
             return False
         scale, shift, mean, variance = (np.asarray(values) for values in stored)
         self._show_channels(1, len(scale))
+        if self.found.scale is None and (met := met_at(mean, variance)) is not None:
+            # It undoes no scaling: it normalises what was scaled in training, too.
+            self.found.met = met
+            return True
         factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
         self._affine(factor, shift - mean * factor)
         return True
@@ -251,31 +250,31 @@ class _Path:
         self._turn()
         return True
 
-    def _turned(self, node: "NodeProto", users: "list[NodeProto]") -> "NodeProto | None":
-        """Return the operation that puts single channels together in the opposite order, and follow to it."""
+    def _branched(self, users: "list[NodeProto]") -> bool:
+        """Follow single channels that are put together again, in the opposite order or the same."""
+        if any(map(self._weights, users)):
+            return False
         picked: dict[str, int] = {}
         axes = set()
         for user in users:
-            if (
-                user.op_type == "Gather"
-                and (index := self._wiring.values(user.input[1])) is not None
-                and index.size == 1
-            ):
-                picked[user.output[0]] = int(index.item()) % 3
-                axes.add(attribute(user, "axis", 0))
-            else:
-                return None
+            if (single := self._wiring.picked(user)) is None:
+                return False
+            axes.add(single[0])
+            kept = self._wiring.users(user.output[0])  # a Gather by a number drops the axis
+            name = kept[0].output[0] if len(kept) == 1 and kept[0].op_type == "Unsqueeze" else user.output[0]
+            picked[name] = single[1] % 3
         joined = {id(each): each for name in picked for each in self._wiring.users(name)}
-        if len(joined) != 1 or len(axes) != 1 or node.op_type != "Gather":
-            return None
+        if len(joined) != 1 or len(axes) != 1:
+            return False
         (last,) = joined.values()
         order = [picked.get(name) for name in last.input]
         if last.op_type != "Concat" or order not in ([2, 1, 0], [0, 1, 2]):
-            return None
+            return False
         self._show_channels(axes.pop() % 4, 3)
         if order == [2, 1, 0]:
             self._turn()
-        return last
+        self._at = last.output[0]
+        return True
 
     def _rejoined(self, node: "NodeProto") -> bool:
         """Follow channels that are taken apart and put together again, in the opposite order or the same."""

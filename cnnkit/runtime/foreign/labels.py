@@ -1,19 +1,24 @@
 """Names of classes: from the lists that go round beside ONNX files, and from what the file says itself."""
 
+import codecs
+import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import DataError
 from cnnkit.runtime.foreign.beside import CONFIG, NOTHING, Beside
-from cnnkit.runtime.foreign.described import clean, names_in, ordered
+from cnnkit.runtime.foreign.described import clean, literal, names_in, ordered
 from cnnkit.words import counted
 
-_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;\t=]\s*|\s+)(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;\t=]\s*|[.)]?\s+)(\S.*)")
+_AFTER = re.compile(r"(.*?\S)(?:\s*[:,;\t=]\s*|\s+)(\d{1,9})")
+_HEADING = re.compile(r"\b(id|idx|index|class|class_id|class_name|label|name|synset)\b", re.IGNORECASE)
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
 _LARGEST = 10_000_000
 """Bytes of a file of labels."""
@@ -83,30 +88,62 @@ def _read(file: Path) -> tuple[tuple[str, ...], str]:
     try:
         if file.stat().st_size > _LARGEST:
             raise DataError(f"{file} has more than {_LARGEST / 1e6:.0f} MB: no list of labels.")
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the labels in {file}: {getattr(error, 'strerror', None) or error}.") from error
+        text = _decoded(file.read_bytes())
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read the labels in {file}: it is not text in UTF-8 ({error}). Save it so.") from error
+    except OSError as error:
+        raise DataError(f"cannot read the labels in {file}: {error.strerror or error}.") from error
     if file.suffix.lower() == ".json" or text.lstrip()[:1] in {"{", "["}:
         return _of_json(text, file), ""
-    lines = [clean(line) for line in text.splitlines() if clean(line)]
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    indices = [int(found[1]) for found in numbered if found is not None]
-    for first in (0, 1):
-        if lines and sorted(indices) == list(range(first, first + len(lines))):
-            by_index = {int(found[1]): found[2].strip() for found in numbered if found is not None}
-            how = ", by their numbers" if first == 0 else ", by their numbers, which begin at 1"
-            return tuple(by_index[index] for index in sorted(by_index)), how
-    return tuple(lines), ""
+    lines = _rows(text) if file.suffix.lower() == ".csv" else text.splitlines()
+    lines = [clean(line) for line in lines if clean(line)]
+    places = list(range(len(lines)))
+    leading = [(int(found[1]), found[2].strip()) for line in lines if (found := _NUMBERED.fullmatch(line))]
+    short = [line for line in lines if len(line) < 1000]
+    trailing = [(int(found[2]), found[1].strip()) for line in short if (found := _AFTER.fullmatch(line))]
+    # `type 1`, `type 2` are names: only what differs without its number is numbered behind.
+    behind = trailing if len({name for _, name in trailing}) == len(lines) else []
+    for pairs in (leading, behind):
+        indices = sorted(index for index, _ in pairs)
+        for first in (0, 1):
+            if lines and [index - first for index in indices] == places:
+                how = ", by their numbers" if first == 0 else ", by their numbers, which begin at 1"
+                return tuple(name for _, name in sorted(pairs)), how
+    numbered = len(leading) == len(lines) > 0
+    return tuple(lines), ", by their lines: their numbers are not those of the classes" if numbered else ""
+
+
+def _decoded(content: bytes) -> str:
+    """Return a text in UTF-8, or in UTF-16 where its first bytes say so."""
+    return content.decode("utf-16" if content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig")
+
+
+def _rows(text: str) -> list[str]:
+    """Return the rows of a table as lines: the first cell, and the others after it; without a heading."""
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text)) if any(row)]
+    except csv.Error:
+        return text.splitlines()
+    if rows and len(rows[0]) > 1 and _HEADING.search(" ".join(rows[0])) and not any(map(str.isdigit, rows[0])):
+        del rows[0]
+    return [" ".join((row[0], ", ".join(row[1:]))) for row in rows]
 
 
 def _of_json(text: str, file: Path) -> tuple[str, ...]:
     try:
-        found: Any = json.loads(text)
+        found: Any = json.loads(text, object_pairs_hook=_once)
+    except RepeatedError as error:
+        raise DataError(f"{file} has {str(error)!r} twice: expected each class once.") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"cannot read the labels in {file}: it is not valid JSON ({error}).") from error
+        found = literal(text)  # a map of Python's is no JSON, and goes round for ImageNet
+        if found is None:
+            raise DataError(f"cannot read the labels in {file}: it is not valid JSON ({error}).") from error
     if isinstance(found, Mapping):
         # A model's configuration holds the map among other things.
-        found = next((found[key] for key in ("id2label", "label2id", "names") if key in found), found)
+        keys = ("id2label", "label2id", "names", "labels", "classes", "class_names")
+        found = next((found[key] for key in keys if isinstance(found.get(key), Mapping | list)), found)
+    if isinstance(found, list) and found and all(isinstance(each, list) for each in found):
+        found = dict(enumerate(found))  # of synset and name
     names = ordered(found)
     if names is None:
         raise DataError(
@@ -114,6 +151,19 @@ def _of_json(text: str, file: Path) -> tuple[str, ...]:
             "the labels."
         )
     return names
+
+
+class RepeatedError(ValueError):
+    """A key that a JSON object has twice, of which only one would count."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RepeatedError(key)
+        found[key] = value
+    return found
 
 
 def _named(names: Sequence[str], source: str) -> ClassNames:

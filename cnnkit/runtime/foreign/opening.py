@@ -12,9 +12,9 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
-from cnnkit.runtime.foreign import scaling, scores
+from cnnkit.runtime.foreign import scaling, scores, trial
 from cnnkit.runtime.foreign.beside import CONFIG, Beside
-from cnnkit.runtime.foreign.described import clean, metadata_of
+from cnnkit.runtime.foreign.described import metadata_of
 from cnnkit.runtime.foreign.labels import class_names, is_named
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.foreign.preparation import of_metadata
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto
 
     from cnnkit.runtime.guard import Checked
-
-_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
-
-
-_TASKS = {"", "classify", "classification", "image-classification"}
-"""Tasks that exporters note, and that are ours."""
 
 
 def open_onnx(
@@ -114,7 +108,8 @@ def _foreign(
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = shapes.inlined(checked.model).graph
-    tried = _tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
+    trial.require_inference(graph, name)
+    tried, batch, alone = trial.tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
     for best in [each for each in tried if scores.is_ranked(graph, each)]:
         count = tried.pop(best).shape[1]
         if not tried:
@@ -123,6 +118,16 @@ def _foreign(
                 "class. Export it without the TopK."
             )
     output, given, others = _chosen(tried, graph, checked, options)
+    if given.shape[1] > 1 and (given == 1).all():
+        raise OnnxError(
+            f"{name} gives each class of each image a score of 1: its Softmax goes over another axis than that of the "
+            "classes. Export it with a Softmax over the classes, or without it."
+        )
+    if options.scores is None and scores.are_costs(given):
+        raise OnnxError(
+            f"{name} gives the negative logarithms of probabilities, of which the least is the best. Export it without "
+            "the Neg; if they are logits all the same, say so: --scores logits."
+        )
     reading = _reading(checked, graph, output, given, options, name)
     count = 2 if given.shape[1] == 1 else given.shape[1]
     known = class_names(count, options.labels, metadata_of(checked.model), name, beside)
@@ -132,7 +137,7 @@ def _foreign(
         synsets=known.synsets,
         independent=scores.is_independent(reading.kind, given.shape[1]),
     )
-    network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind)
+    network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind, batch=batch)
     assumed = [
         f"input {signature.name}: {signature.dtype} {shapes.listed(signature.declared)}, layout {signature.layout}",
         *signature.guesses,
@@ -142,39 +147,9 @@ def _foreign(
         *(beside.unfitting(count) if options.labels is None else ()),
         f"output {output}: {_in_words(reading, given.shape[1])}",
         *others,
+        *alone,
     ]
     return Classifier(network, name, assumptions=assumed)
-
-
-def _tried(network: OnnxNetwork, name: str, task: str) -> dict[str, NDArray[np.float64]]:
-    """Return the outputs that may be scores, with those of a few very different images, float64 [N, classes].
-
-    Raises:
-        OnnxError: the network fails, or no output has a score for each class.
-    """
-    images = scores.tried_images(network.card.preprocessing.shape)
-    inputs = network.feed(images)[network.input]
-    outputs = [each.name for each in network.session.get_outputs() if each.type in _FLOATS]
-    found, given, failed = {}, [], None
-    for output in outputs:
-        try:
-            (values,) = network.run(inputs, [output])
-        except OnnxError as error:  # an output that is not of the batch does not make the others worse
-            failed = error
-            continue
-        given.append(f"{output} {list(values.shape)}")
-        flat = values.reshape(len(images), -1)
-        if flat.size and (values.ndim <= 2 or max(values.shape[1:]) == flat.shape[1]):
-            found[output] = flat.astype(np.float64)
-    if not found and failed is not None:
-        raise failed
-    if not found:
-        listed = "; ".join(given) or "no floats"
-        other = f" Its metadata says that it is for another task: {clean(task)[:40]}." if task not in _TASKS else ""
-        raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.{other}")
-    if not all(np.isfinite(flat).all() for flat in found.values()):
-        raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
-    return found
 
 
 def _chosen(
@@ -207,7 +182,9 @@ def _reading(
 ) -> scores.Reading:
     """Find out what the scores are: by the user, by the graph, or by their values."""
     if options.scores is not None:
-        reading = scores.Reading(options.scores)
+        shown = scores.shown_by(scores.last_operation(graph, output))
+        other = shown is not None and shown.kind != options.scores and shown.because
+        reading = scores.Reading(options.scores, f"as --scores says, though {other}" if other else "")
     else:
         reading = scores.shown_by(scores.last_operation(graph, output)) or scores.guessed(given)
         if checked.beside.several and reading.kind == "logits":
@@ -219,7 +196,7 @@ def _reading(
                 "a quantity. If it is the probability of the second class, say so: --scores sigmoid; if it is the "
                 "logit of that: --scores sigmoid-logits."
             )
-    if given.shape[1] == 1 and reading.kind in {"softmax", "logits"}:
+    if given.shape[1] == 1 and reading.kind in {"softmax", "logits", "percent"}:
         raise UsageError(f"--scores {reading.kind}: {name} gives one number for an image; expected sigmoid or "
                          "sigmoid-logits.")  # fmt: skip
     scores.require_read(given, reading.kind, name)
@@ -233,6 +210,7 @@ def _in_words(reading: scores.Reading, count: int) -> str:
         "softmax": f"probabilities of {classes}",
         "sigmoid": f"independent probabilities (sigmoid) of {classes}, which need not sum to 1",
         "sigmoid-logits": f"logits of independent probabilities of {classes}, which need not sum to 1",
+        "percent": f"probabilities of {classes} in percent",
     }[reading.kind]
     if count == 1:
         before = "" if reading.kind == "sigmoid" else "the logit of "

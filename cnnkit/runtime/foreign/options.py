@@ -11,7 +11,7 @@ from cnnkit.files import expanded
 Preset = Literal["imagenet"]
 Pixels = Literal["unit", "byte", "signed"]
 Order = Literal["rgb", "bgr"]
-Scores = Literal["logits", "softmax", "sigmoid", "sigmoid-logits"]
+Scores = Literal["logits", "softmax", "sigmoid", "sigmoid-logits", "percent"]
 
 
 class Described(TypedDict, total=False):
@@ -45,7 +45,7 @@ class ForeignOptions:
         pixels: what pixels are scaled to: `unit` [0, 1], `byte` [0, 255] or `signed` [-1, 1].
         channel_order: of the three colours.
         scores: what the file gives: logits, probabilities of one class among all (`softmax`), probabilities of each
-            class by itself (`sigmoid`), or their logits.
+            class by itself (`sigmoid`), or their logits; or softmax in percent.
     """
 
     labels: Path | None = None

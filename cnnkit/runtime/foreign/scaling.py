@@ -12,6 +12,7 @@ from cnnkit.runtime.foreign.entry import Entry
 from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
 from cnnkit.runtime.foreign.preparation import Preparation
 from cnnkit.runtime.foreign.signature import Signature
+from cnnkit.runtime.foreign.traces import LARGEST_UNIT
 from cnnkit.words import counted
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -23,13 +24,11 @@ _IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 t
 
 _DIVIDED = 0.05
 """A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
-_LARGEST_UNIT = 8.0
-"""A mean or deviation beyond this is not of pixels up to 1, normalised or not."""
 _SIGNED = 0.9
 """Deviation of values from -1 to 1: 0.54 in photos, 0.7 in print; normalised ones have 1 and more."""
 _MEANS = {
     "unit": np.array(IMAGENET_MEAN), "byte": 255 * np.array(IMAGENET_MEAN),
-    "caffe": np.array([123.675, 116.779, 103.939]),
+    "caffe": np.array([123.675, 116.779, 103.939]), "signed": 2 * np.array(IMAGENET_MEAN) - 1,
 }  # fmt: skip
 """Of ImageNet's red, green and blue, as they are written in graphs."""
 
@@ -138,13 +137,19 @@ def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
     if options.pixels is not None:
         return _Known(options.pixels)
     shown, how = _shown(signature.entry)
+    numbers = [*(options.mean or ()), *(options.std or ())]
+    large = max(map(abs, numbers), default=0) > LARGEST_UNIT
     if shown:
+        if numbers and large != (shown == "byte"):
+            scale = "up to 1" if shown == "byte" else "from 0 to 255"
+            raise UsageError(
+                f"--mean and --std are those of pixels {scale}, and this network takes them {_IN_WORDS[shown]}: {how}. "
+                "Leave them out, or say which scale is meant by --pixels."
+            )
         return _Known(shown, f": {how}")
     if options.preprocess is not None:
         return _Known("unit")
-    numbers = [*(options.mean or ()), *(options.std or ())]
     if numbers:
-        large = max(map(abs, numbers)) > _LARGEST_UNIT
         return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
     return _guessed(signature)
 
@@ -157,7 +162,7 @@ def _guessed(signature: Signature) -> _Known:
             return _Known("byte", f", a guess: its first weights are too small for less; {see} and --channel-order")
         return _Known("unit", f", a guess: {see}")
     because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
-    if spread > _LARGEST_UNIT:
+    if spread > LARGEST_UNIT:
         return _Known("byte", because)
     # Values from 0 to 1 of mean m deviate by at most the root of m (1 - m).
     if 0 < met.mean < 1 and met.std**2 < 1.2 * met.mean * (1 - met.mean):
@@ -180,6 +185,12 @@ def _shown(entry: Entry) -> tuple[Pixels | None, str]:
         return "byte", "the graph subtracts their mean itself"
     if middle is not None and np.allclose(middle, -1, atol=0.02):
         return "signed", "the graph adds 1 to them itself"
+    if (
+        middle is not None
+        and len(middle) == 3
+        and np.allclose(sorted(middle), sorted(2 * _MEANS["unit"] - 1), atol=0.01)
+    ):
+        return "signed", "the graph subtracts the mean of such values itself"
     return "unit", "the graph scales them further itself"
 
 

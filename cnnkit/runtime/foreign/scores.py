@@ -78,6 +78,8 @@ def guessed(scores: NDArray[np.float64]) -> Reading:
     classes = scores.shape[1]
     if within and classes > 1 and np.allclose(scores.sum(1), 1, atol=_TOLERANCE):
         return Reading("softmax", "they sum to 1 for all images that were tried", certain=False)
+    if (scores >= 0).all() and classes > 1 and np.allclose(scores.sum(1), 100, atol=100 * _TOLERANCE):
+        return Reading("percent", "they sum to 100 for all images that were tried", certain=False)
     if within and np.ptp(scores) > 0:
         return Reading(
             "sigmoid", "they are from 0 to 1 and do not sum to 1 for the images that were tried", certain=False
@@ -96,9 +98,9 @@ def require_read(scores: NDArray[Any], kind: Scores, name: str) -> None:
     Raises:
         OnnxError: they are not, so that what would be shown as probabilities is none.
     """
-    if kind not in {"softmax", "sigmoid"} or not len(scores):
+    if kind not in {"softmax", "sigmoid", "percent"} or not len(scores):
         return
-    values = np.asarray(scores, np.float64)
+    values = np.asarray(scores, np.float64) / (100 if kind == "percent" else 1)
     least, most = float(values.min()), float(values.max())
     if not (least >= -_TOLERANCE and most <= 1 + _TOLERANCE):
         raise OnnxError(
@@ -106,7 +108,7 @@ def require_read(scores: NDArray[Any], kind: Scores, name: str) -> None:
             "--scores logits, or --scores sigmoid-logits for classes that are independent."
         )
     sums = values.sum(1)
-    if kind == "softmax" and not np.allclose(sums, 1, atol=_TOLERANCE * 5):
+    if kind != "sigmoid" and not np.allclose(sums, 1, atol=_TOLERANCE * 5):
         worst = float(sums[np.abs(sums - 1).argmax()])
         raise OnnxError(
             f"the scores that {name} gives an image sum to {worst:.3g}, so they are not the probabilities of one class "
@@ -132,13 +134,18 @@ def as_logits(scores: NDArray[np.float32], kind: Scores) -> NDArray[np.float32]:
 
     One score alone is that of the second of two classes.
     """
-    if kind == "softmax":
+    if kind in {"softmax", "percent"}:  # for the probabilities it is the same
         logits = np.log(np.maximum(scores, np.float32(1e-30)))
     elif kind == "sigmoid":
         logits = _log_odds(scores)
     else:
         logits = scores
     return np.concatenate([np.zeros_like(logits), logits], 1) if scores.shape[1] == 1 else logits
+
+
+def are_costs(scores: NDArray[np.float64]) -> bool:
+    """Whether scores [N, classes] are negative logarithms of probabilities, of which the least is the best."""
+    return bool(scores.shape[1] > 1 and (scores >= 0).all() and np.allclose(np.exp(-scores).sum(1), 1, atol=_TOLERANCE))
 
 
 def is_independent(kind: Scores, count: int) -> bool:

@@ -237,13 +237,16 @@ class _Resolving:
     def _takes(self, channels: int, height: int, width: int, last: bool) -> bool:
         """Whether shapes fit each other all through the graph, with scores for every image of a batch."""
         declared = self._declared[0]
-        batch = declared if isinstance(declared, int) else 2
         image = (height, width, channels) if last else (channels, height, width)
-        found = shapes.infer(self._model, {self._name: (batch, *image)})
-        if any(shapes.MISFIT in problem for problem in found.problems.values()):
-            return False
-        outputs = [found.shapes.get(each.name) for each in self._model.graph.output]
-        return all(shape is None or shape[:1] in {(batch,), ()} for shape in outputs[:1])
+        # Two images tell the batch from a size of 1; layers may have been made for one all the same.
+        for batch in (declared,) if isinstance(declared, int) else (2, 1):
+            found = shapes.infer(self._model, {self._name: (batch, *image)}, fits=True)
+            if any(shapes.MISFIT in problem for problem in found.problems.values()):
+                continue
+            outputs = [found.shapes.get(each.name) for each in self._model.graph.output]
+            if all(shape is None or shape[:1] in {(batch,), ()} for shape in outputs[:1]):
+                return True
+        return False
 
     def _bounded(self, sides: tuple[int | None, ...]) -> tuple[int, int]:
         height, width = (side or 0 for side in sides)

@@ -20,6 +20,8 @@ _LONGEST = 1024
 _NEAR = 25.0
 """Pixels after which the correlation of a photo's pixels has fallen to 1/e; that of two colours is `_ALIKE`."""
 _ALIKE = 0.9
+LARGEST_UNIT = 8.0
+"""A mean or deviation beyond this is not of pixels up to 1, normalised or not."""
 _LARGEST = 1e12
 """Of weights and statistics; `nan` is not below it."""
 _LEFT = 0.3
@@ -76,6 +78,18 @@ def met_by(weights: Values, bias: Values, mean: Values, variance: Values) -> Met
     if np.sqrt(np.mean((means - value * sums) ** 2)) > _LEFT:
         return None
     return Met(value, float(np.exp(np.median(logs[0] - logs[1]))))
+
+
+def met_at(mean: Values, variance: Values) -> Met | None:
+    """Return what values a batch normalisation of the images themselves met; None where they were of 0 to 255.
+
+    A graph that takes these scales them by itself.
+
+    Args:
+        mean, variance: of each channel.
+    """
+    met = Met(float(np.mean(mean)), float(np.sqrt(np.mean(np.abs(variance)))))
+    return met if max(abs(met.mean), met.std) <= LARGEST_UNIT else None
 
 
 def is_faint(weights: Values, bias: Values) -> bool:

@@ -1,6 +1,7 @@
 """What an ONNX graph holds as constants, and which operations make and use each of its tensors."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,16 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 _LONGEST = 32
+"""Operations between weights and their use that are followed."""
+_DEEPEST = 8
 """Operations between a constant and its use that are followed."""
+_SMALL = 1024
+"""Values of a constant with which is computed."""
+_FOLDED: Mapping[str, Callable[..., Any]] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Sqrt": np.sqrt, "Neg": np.negative,
+    "Reciprocal": np.reciprocal, "Cast": np.asarray, "Identity": np.asarray, "Unsqueeze": np.asarray,
+    "Squeeze": np.asarray, "Reshape": np.asarray,
+}  # fmt: skip
 
 
 class Wiring:
@@ -38,18 +48,32 @@ class Wiring:
         """Return the operations that take a tensor."""
         return self._users.get(name, [])
 
-    def values(self, name: str) -> Values | None:
-        """Return a stored constant, through operations that only convert it."""
+    def values(self, name: str, deep: int = _DEEPEST) -> Values | None:
+        """Return a stored constant, or what a few operations make of small ones: exporters need not fold them."""
         from onnx import numpy_helper
 
-        for _ in range(_LONGEST):
-            if name in self._stored:
-                tensor = self._stored[name]
-                return None if tensor.external_data else numpy_helper.to_array(tensor).astype(np.float64)
-            maker = self._makers.get(name)
-            if maker is None or maker.op_type not in {"Cast", "Identity"}:
-                return None
-            name = maker.input[0]
+        if name in self._stored:
+            tensor = self._stored[name]
+            return None if tensor.external_data else numpy_helper.to_array(tensor).astype(np.float64)
+        maker = self._makers.get(name)
+        if maker is None or not deep or maker.domain or maker.op_type not in _FOLDED:
+            return None
+        if maker.op_type in {"Cast", "Identity"}:
+            return self.values(maker.input[0], deep - 1)
+        given = [self.values(each, deep - 1) for each in maker.input if each]
+        known = [each for each in given if each is not None]
+        return _folded(maker, known) if len(known) == len(given) else None
+
+    def picked(self, node: "NodeProto") -> tuple[int, int] | None:
+        """Return the axis and the place of which a `Gather` or `Slice` takes a single part, or None."""
+        parts = [self.values(each) for each in node.input[1:]]
+        if not parts or any(each is None or each.size != 1 for each in parts):
+            return None
+        first, *others = (int(np.asarray(each).item()) for each in parts)
+        if node.op_type == "Gather":
+            return attribute(node, "axis", 0), first
+        if node.op_type == "Slice" and len(others) >= 2 and others[0] == first + 1:
+            return others[1], first
         return None
 
     def shape(self, name: str) -> tuple[int, ...] | None:
@@ -67,4 +91,24 @@ class Wiring:
             if maker.op_type == "Transpose":
                 orders.append(attribute(maker, "perm"))
             name = maker.input[0]
+        return None
+
+
+def _folded(node: "NodeProto", given: list[Values]) -> Values | None:
+    """Return what an operation makes of small constants, or None."""
+    if not given or any(each.size > _SMALL for each in given):
+        return None
+    first, *others = given
+    kind = node.op_type
+    try:
+        with np.errstate(all="ignore"):
+            if kind == "Reshape":
+                return first.reshape([first.shape[at] if not side else int(side) for at, side in enumerate(others[0])])
+            if kind in {"Unsqueeze", "Squeeze"}:
+                axes = tuple(int(axis) for axis in (others[0] if others else attribute(node, "axes", ())))
+                if kind == "Unsqueeze":
+                    return np.expand_dims(first, axes)
+                return first.squeeze(axes or None)
+            return np.asarray(_FOLDED[kind](first, *others))
+    except (ValueError, TypeError, IndexError, OverflowError):  # shapes that do not fit
         return None

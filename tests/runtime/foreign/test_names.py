@@ -40,6 +40,13 @@ FORMS = {
     "numbers and commas": lambda names: "\n".join(f"{i},{n}" for i, n in enumerate(names)),
     "numbers from 1": lambda names: "\n".join(f"{i}\t{n}" for i, n in enumerate(names, 1)),
     "padded numbers": lambda names: "\n".join(f"{i:03} {n}" for i, n in enumerate(names)),
+    "numbers and dots": lambda names: "\n".join(f"{i}. {n}" for i, n in enumerate(names)),
+    "numbers behind": lambda names: "\n".join(f"{n} {i}" for i, n in reversed(list(enumerate(names)))),
+    "commas and numbers behind": lambda names: "\n".join(f"{n},{i}" for i, n in reversed(list(enumerate(names)))),
+    "UTF-16": lambda names: "\n".join(names).encode("utf-16"),
+    "Python's map": lambda names: str(dict(enumerate(names))),
+    "labels in a map": lambda names: json.dumps({"labels": names}),
+    "synset and name": lambda names: json.dumps([[f"n{i:08}", n] for i, n in enumerate(names)]),
     "list": json.dumps,
     "index to name": lambda names: json.dumps({str(i): n for i, n in reversed(list(enumerate(names)))}),
     "name to index": lambda names: json.dumps({n: i for i, n in reversed(list(enumerate(names)))}),
@@ -70,6 +77,24 @@ def test_synsets_alone_are_names_and_folders_find_them(read):
     assert (found.labels, found.synsets) == (("n02123045", "n02084071"),) * 2
 
 
+def test_names_that_end_in_numbers_are_names(read):
+    assert read("type 1\ntype 0\n", 2).labels == ("type 1", "type 0")
+    assert read("Boeing 747\nAirbus 320\n", 2).labels == ("Boeing 747", "Airbus 320")
+
+
+def test_a_table_is_read_by_its_cells(read):
+    table = 'id,name\n1,"tench, Tinca"\n0,"cat"\n'
+    assert read(table, 2, "labels.csv").labels == ("cat", "tench, Tinca")
+    assert read("synset,word\nn00000001,cat\nn00000002,dog", 2, "labels.csv").synsets == ("n00000001", "n00000002")
+    assert read("cat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
+
+
+def test_numbers_that_are_not_those_of_the_classes_are_said(read):
+    found = read("0 cat\n0 dog\n", 2)
+    assert found.labels == ("0 cat", "0 dog")
+    assert "not those of the classes" in found.source
+
+
 def test_the_order_that_numbers_give_is_said(read):
     assert "by their numbers" in read("1 dog\n0 cat\n", 2).source
     assert "begin at 1" in read("1 cat\n2 dog\n", 2).source
@@ -82,6 +107,8 @@ def test_the_order_that_numbers_give_is_said(read):
         ('{"0": "cat", "2": "dog"}', "does not name each class once"),
         ('{"cat": 0, "dog": 0}', "does not name each class once"),
         ('{"0": {"name": "cat"}, "1": {"name": "dog"}}', "does not name each class once"),
+        ('{"0": "cat", "0": "dog", "1": "cow"}', "has '0' twice"),
+        ('{"cat": 0, "dog": 0, "cat": 1}', "has 'cat' twice"),
         ('["cat", 7]', "does not name each class once"),
         ("[" * 100_000, "not valid JSON"),
         ('{"0": "cat", ', "not valid JSON"),

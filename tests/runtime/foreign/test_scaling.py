@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime.foreign.entry import entry_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
@@ -108,6 +108,10 @@ SHOWN = {
     "RGB turned by Slice": ([*TURNED["Slice"], ("Sub", [per_channel(CAFFE)], {})], lambda x: 255 * x - CAFFE, True),
     "mean of RGB, turned": (
         [("Sub", [per_channel(CAFFE[::-1])], {}), *TURNED["Gather"]], lambda x: 255 * x - CAFFE, True,
+    ),
+    "(x - mean) / deviation of x from -1 to 1": (
+        [("Mul", [per_channel(0.5 / STD)], {}), ("Add", [per_channel((0.5 - MEAN) / STD)], {})],
+        lambda x: (x - MEAN) / STD, False,
     ),
     "clipped bytes": (
         [("Clip", [f32(0), f32(255)], {}), ("Div", [f32(255)], {})], lambda x: x, False,
@@ -235,3 +239,88 @@ def test_what_the_first_operations_make_of_a_pixel_is_what_numpy_makes_of_it(ste
 
 def test_the_forty_include_both_orders():
     assert {replace(spec, labels="none").scaling for spec in coloured.forty()} >= {"caffe", "none"}
+
+
+NORM = {
+    "byte": (255 * MEAN, 255 * STD, lambda x: (x - MEAN) / STD),
+    "unit": (MEAN, STD, lambda x: (x - MEAN) / STD),
+    "signed": (2 * MEAN - 1, 2 * STD, lambda x: (x - MEAN) / STD),
+    "normalised": (np.zeros(3), np.ones(3), lambda x: (x - MEAN) / STD),
+}
+
+
+@pytest.mark.parametrize("what", NORM)
+def test_a_batch_normalisation_of_the_images_shows_what_they_were_in_training(what):
+    mean, deviation, scale = NORM[what]
+    values = [np.float32(each) for each in (np.ones(3), np.zeros(3), mean, deviation**2)]
+    content = taking(scale, before=[("BatchNormalization", values, {"epsilon": 1e-7})])
+    classifier = opened(content)
+    assert right(classifier)
+    assert what == "byte" or any("a guess: by its first batch" in text for text in classifier.assumptions)
+    if what == "normalised":  # what the user says is not left to it
+        assert right(opened(content, preprocess="imagenet"))
+
+
+def prepended(nodes, constants, *, scale=lambda x: 255 * x - CAFFE, bgr=True):
+    """Return a file in which nodes make `ready` of the image before its layers."""
+    model = onnx.load_from_string(taking(scale, bgr=bgr))
+    model.graph.node[0].input[0] = "ready"
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items())
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("kind", ["Gather", "Gather by a number", "Slice"])
+def test_single_channels_in_the_opposite_order_are_followed_to_what_comes_after(kind):
+    nodes, constants = [], {"axis": np.array([1]), "mean": per_channel(CAFFE)}
+    for place in range(3):
+        constants |= {f"from{place}": np.array([place]), f"to{place}": np.array([place + 1])}
+        constants[f"at{place}"] = np.array(place if "number" in kind else [place])
+        if kind == "Slice":
+            nodes.append(helper.make_node("Slice", ["image", f"from{place}", f"to{place}", "axis"], [f"c{place}"]))
+        else:
+            taken = f"g{place}" if "number" in kind else f"c{place}"
+            nodes.append(helper.make_node("Gather", ["image", f"at{place}"], [taken], axis=1))
+            if "number" in kind:
+                nodes.append(helper.make_node("Unsqueeze", [taken, "axis"], [f"c{place}"]))
+    nodes += [helper.make_node("Concat", ["c2", "c1", "c0"], ["turned"], axis=1),
+              helper.make_node("Sub", ["turned", "mean"], ["ready"])]  # fmt: skip
+    assert right(opened(prepended(nodes, constants)))
+
+
+@pytest.mark.parametrize("how", ["Unsqueeze", "Reshape", "Mul", "beside Shape"])
+def test_constants_that_the_exporter_did_not_fold_are_followed(how):
+    node = helper.make_node
+    values = {"mean": CAFFE.astype(np.float32), "axes": np.array([0, 2, 3]), "sides": np.array([1, 3, 1, 1]),
+              "half": per_channel(CAFFE / 2), "two": f32(2)}  # fmt: skip
+    made = {
+        "Unsqueeze": [node("Unsqueeze", ["mean", "axes"], ["m"])],
+        "Reshape": [node("Reshape", ["mean", "sides"], ["m"])],
+        "Mul": [node("Mul", ["half", "two"], ["m"])],
+        "beside Shape": [node("Reshape", ["mean", "sides"], ["m"]), node("Shape", ["image"], ["shape"])],
+    }[how]
+    classifier = opened(prepended([*made, node("Sub", ["image", "m"], ["ready"])], values))
+    assert right(classifier)
+    assert any("BGR" in text for text in classifier.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("shown", "values"), [("x / 255", {"mean": tuple(MEAN), "std": tuple(STD)}), ("2 x - 1", {"mean": tuple(CAFFE)})]
+)
+def test_a_mean_of_another_scale_than_the_graph_shows_is_a_usage_error(shown, values):
+    before, scale, _ = SHOWN[shown]
+    content = taking(scale, before=before)
+    with pytest.raises(UsageError, match="say which scale is meant by --pixels"):
+        opened(content, **values)
+    opened(content, **values, pixels="byte")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [("Transpose", [], {"perm": [0, 7, 1, 2]}),
+     ("Slice", [np.array([0]), np.array([9]), np.array([9]), np.array([1])], {})],
+)  # fmt: skip
+def test_axes_that_are_not_there_are_an_error_of_the_file(node):
+    with pytest.raises(OnnxError, match=r"net\.onnx was not opened"):
+        opened(taking(lambda x: x, before=[node]))

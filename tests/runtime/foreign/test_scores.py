@@ -210,3 +210,74 @@ def test_scores_that_are_not_what_they_are_read_as_are_an_error(kind, scores):
 
 def test_coloured_images_are_those_of_their_names():
     assert coloured.picture("red")[0, 0].tolist() == [230, 25, 25]
+
+
+def test_percentages_are_probabilities(tmp_path):
+    made = ending(node("Softmax", "logits_", to="p"), node("Mul", "p", "hundred"),
+                  constants=[("hundred", np.float32(100))])  # fmt: skip
+    for said in ({}, {"scores": "percent"}):
+        classifier = opened(made, **said)
+        assert answer(classifier) == pytest.approx(SOFTMAX, abs=1e-4)
+        assert any("in percent" in text for text in classifier.assumptions)
+    with pytest.raises(OnnxError, match=r"sum to 0\.01"):
+        opened(build(Spec(scores="softmax")), scores="percent")
+
+
+def test_costs_are_no_scores_until_the_user_says_so():
+    made = ending(node("LogSoftmax", "logits_", to="p"), node("Neg", "p"))
+    with pytest.raises(OnnxError, match="the least is the best"):
+        opened(made)
+    assert answer(opened(made, scores="logits")).argmin() == SOFTMAX.argmax()
+
+
+def test_scores_that_are_said_to_be_others_than_the_graph_shows_are_noted():
+    classifier = opened(build(Spec(scores="softmax")), scores="logits")
+    assert any("as --scores says, though the graph ends in Softmax" in text for text in classifier.assumptions)
+    assert not any("though" in text for text in opened(build(Spec(scores="softmax")), scores="softmax").assumptions)
+
+
+ALONE = {
+    "a batch of one inside": ([node("Reshape", "logits_", "shape")], [("shape", np.array([1, 5]))]),
+    "no batch in the scores": ([node("Reshape", "logits_", "shape")], [("shape", np.array([5]))]),
+    "classes before the batch": ([node("Transpose", "logits_", perm=[1, 0])], []),
+    "mixed with the batch": (
+        [node("ReduceMean", "logits_", to="m", axes=[0], keepdims=1), node("Add", "m", "logits_", to="a"),
+         node("Mul", "a", "half")], [("half", np.float32(0.5))],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ALONE)
+def test_images_that_cannot_go_through_together_go_one_by_one(what):
+    nodes, constants = ALONE[what]
+    model = load_from_string(ending(*nodes, constants=constants))
+    model.graph.output[0].type.tensor_type.shape.Clear()
+    for place in range(1 if what == "no batch in the scores" else 2):
+        model.graph.output[0].type.tensor_type.shape.dim.add().dim_param = f"size{place}"
+    classifier = opened(model.SerializeToString())
+    assert any("one by one" in text for text in classifier.assumptions)
+    together = classifier.predict([picture(name) for name in COLOURS])
+    assert [ORDER[int(each.scores[0].label)] for each in together] == list(COLOURS)
+    assert answer(classifier) == pytest.approx(SOFTMAX, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([node("Dropout", "logits_", "share", "on")], [("share", np.float32(0.5)), ("on", np.array(True))], "training"),
+        ([node("RandomNormalLike", "logits_", to="r"), node("Add", "r", "logits_")], [], "same image other scores"),
+    ],
+)
+def test_scores_of_chance_are_refused(nodes, constants, message):
+    with pytest.raises(OnnxError, match=message):
+        opened(ending(*nodes, constants=constants))
+
+
+@pytest.mark.parametrize("said", [{}, {"scores": "sigmoid"}])
+def test_a_softmax_over_another_axis_is_refused(said):
+    made = ending(node("Unsqueeze", "logits_", "last", to="u"), node("Softmax", "u", axis=-1),
+                  constants=[("last", np.array([2]))])  # fmt: skip
+    model = load_from_string(made)
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1
+    with pytest.raises(OnnxError, match="another axis than that of the classes"):
+        opened(model.SerializeToString(), **said)

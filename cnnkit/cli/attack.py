@@ -50,12 +50,12 @@ def command(
     epsilon: Annotated[
         str | None, typer.Option(help="Radii of fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of pgd.", min=1, show_default="20")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of pgd. Default: 20.", min=1)] = None,
     step_size: Annotated[
         float | None, typer.Option(help="Length of a step of pgd.", show_default="the radius, shrinking to nothing")
     ] = None,
     restarts: Annotated[
-        int | None, typer.Option(help="Random places that pgd begins at, for each loss.", min=1, show_default="1")
+        int | None, typer.Option(help="Random places that pgd begins at, for each loss. Default: 1.", min=1)
     ] = None,
     images: Annotated[int, typer.Option(help="Images to change, chosen by seed; 0: all of the split.", min=0)] = 1000,
     target: Annotated[

@@ -120,7 +120,7 @@ _OWN = (
     _spec(
         "digit-cnn", "mnist:digit_cnn", (1, 28, 28), 60_322, "cnnkit", None, smallest_side=4,
         data="mnist", optimizer="adamw", learning_rate=3e-3, schedule="one-cycle", weight_decay=0.01, batch_size=128,
-        epochs=10, validation_fraction=0.1, normalisation="standard", augmentation="digits", drawn_digits=0.25,
+        epochs=13, validation_fraction=0.1, normalisation="standard", augmentation="digits", drawn_digits=0.2,
     ),
     _spec(
         "cifar-resnet", "residual:cifar_resnet", (3, 32, 32), 651_866, "cnnkit; He, Zhang, Ren, Sun 2015; Jordan 2024",

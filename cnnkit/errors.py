@@ -13,7 +13,7 @@ CnnkitError                    exit 1
 ├── ZooError                   a models_zoo file that is absent or damaged
 ├── ForwardError               a layer that refuses what it gets
 ├── OnnxError                  a file that onnxruntime cannot run as an image classifier
-├── DeviceError                a device that was asked for and cannot be had
+├── DeviceError                a device that was asked for and is unavailable
 ├── InstallationError          what `doctor` found would make a command fail
 ├── ClusterError               a Ray cluster that cannot be reached, or lost its workers
 ├── ServerError                a server that cannot listen, or whose workers die
@@ -158,7 +158,7 @@ class OnnxError(CnnkitError):
 
 
 class DeviceError(CnnkitError):
-    """A device that was asked for and cannot be had."""
+    """A device that was asked for and is unavailable."""
 
     code = "device"
 

@@ -42,7 +42,7 @@ def load(
     Raises:
         UnknownNameError: nothing of that name.
         CheckpointError, OnnxError, ZooError: the file is damaged or does not fit.
-        DeviceError: the device cannot be had.
+        DeviceError: the device is unavailable.
 
     >>> import cnnkit
     >>> classifier = cnnkit.load("lenet")

@@ -54,7 +54,7 @@ def explain(
         UsageError: the layer has no maps, or an ONNX file was asked for one.
         CheckpointError, OnnxError, ZooError: the weights are absent, damaged or do not fit.
         MissingDependencyError: captum is not installed, and `layer` was named.
-        DeviceError: the device cannot be had.
+        DeviceError: the device is unavailable.
 
     >>> import cnnkit
     >>> found = cnnkit.explain("docs/images/triangle.png", "shapes-cnn")

@@ -201,7 +201,7 @@ def benchmark(
         trust_code: import the network that a card names as `module:factory`.
 
     Raises:
-        DeviceError: a device cannot be had.
+        DeviceError: a device is unavailable.
         OnnxError: a file that onnxruntime cannot run.
         UsageError: numbers that make no sense.
 
@@ -246,7 +246,7 @@ def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: flo
     Raises:
         UsageError: not an exported file, or one of the zoo.
         OnnxError: it has no card, or gives other logits on this device.
-        DeviceError: the device cannot be had.
+        DeviceError: the device is unavailable.
         OutputError: the file cannot be written; it is untouched.
     """
     from dataclasses import replace

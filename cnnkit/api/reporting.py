@@ -52,7 +52,7 @@ def report(
     output: str | Path | None = None,
     **foreign: Unpack[Described],
 ) -> Report:
-    """Gather all that is known of a run; a section that cannot be had is left out, with the reason.
+    """Gather all that is known of a run; an unavailable section is left out, with the reason.
 
     Args:
         ref: a run folder; a zoo entry, a checkpoint or an ONNX file have no records of their training.
@@ -69,7 +69,7 @@ def report(
 
     Raises:
         UnknownNameError, CheckpointError: nothing of that name, or no trained weights there.
-        DeviceError: the device cannot be had.
+        DeviceError: the device is unavailable.
         UsageError: a section that does not exist, or a number that makes no sense.
         OutputError: the page cannot be written.
 
@@ -219,7 +219,7 @@ def report_steps(
 
 
 class _Sections:
-    """Tries sections, and keeps the reasons of those that cannot be had."""
+    """Tries sections, and keeps the reasons of those that are unavailable."""
 
     def __init__(self, without: "Sequence[SectionName]") -> None:
         self.left_out = {name: LeftOut(name, "it was not asked for") for name in without}
@@ -235,7 +235,7 @@ class _Sections:
     def attempt(
         self, names: "SectionName | tuple[SectionName, ...]", steps: Callable[[], Generator[Any, None, T]]
     ) -> Steps[T | None]:
-        """Run what sections rest on, unless it was asked for none of them; None where it cannot be had."""
+        """Run what sections rest on, unless it was asked for none of them; None where it is unavailable."""
         wanted = (names,) if isinstance(names, str) else names
         if all(name in self.left_out for name in wanted):
             return None

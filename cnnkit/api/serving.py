@@ -31,9 +31,9 @@ def serve(
 
     Raises:
         UsageError: two models of one name, or one that has to be exported first.
-        UnknownNameError, CheckpointError, OnnxError, ZooError: a model that cannot be had.
-        DeviceError: the device cannot be had.
-        ServerError: the address cannot be had, or the workers die.
+        UnknownNameError, CheckpointError, OnnxError, ZooError: a model that is unavailable.
+        DeviceError: the device is unavailable.
+        ServerError: the address cannot be used, or the workers die.
     """
     from cnnkit.serving import logs
     from cnnkit.serving.server import run

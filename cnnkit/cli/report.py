@@ -75,7 +75,7 @@ def command(
     """Write all that is known of a run to one page: what was trained on what, how well it does, where it fails.
 
     The page is one HTML file that needs nothing else: recipe, curves, confusion, calibration, worst mistakes,
-    corruptions, attacks, parity of the ONNX file, speed and layers. What cannot be had says why in its place.
+    corruptions, attacks, parity of the ONNX file, speed and layers. What is unavailable says why in its place.
     """
     from cnnkit import api
     from cnnkit.render import console, progress, report

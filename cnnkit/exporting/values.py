@@ -76,7 +76,7 @@ def _array(tensor: Tensor) -> Array:
 
 
 class Graph:
-    """An ONNX graph whose intermediate values can be had."""
+    """An ONNX graph whose intermediate values can be read."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = list(model.graph.node)

@@ -73,7 +73,7 @@ SCHEMAS: dict[str, Schema] = {
         engine=_of("string", "What it really runs on.", examples=["onnxruntime CPU", "onnxruntime CUDA"]),
         model=_of("string", "The network's architecture."),
         dataset={"type": ["string", "null"], "description": "That it was trained on; null where nobody knows."},
-        features=_of("boolean", "Feature maps can be had."),
+        features=_of("boolean", "Feature maps are available."),
         assumptions=listed({"type": "string"}, "What a file without a model card leaves open, and how it is taken."),
     ),
     "ClassScore": _object("A class and how likely it is.", label=_LABEL, probability=_PROBABILITY),

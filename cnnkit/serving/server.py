@@ -38,7 +38,7 @@ def run(sources: Sequence[ModelSource], settings: Settings) -> None:
     """Serve models in one process or several until a signal ends it.
 
     Raises:
-        CnnkitError: a model cannot be served, the address cannot be had, or workers die.
+        CnnkitError: a model cannot be served, the address cannot be used, or workers die.
     """
     with bind(settings) as door:
         address = _address(door)
@@ -64,7 +64,7 @@ def bind(settings: Settings) -> socket.socket:
     """Return a socket at the server's address that nobody can connect to yet.
 
     Raises:
-        ServerError: the address cannot be had.
+        ServerError: the address cannot be used.
     """
     try:
         kind, _, _, _, address = socket.getaddrinfo(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
-"""Keys of class names, in the order in which they are believed."""
+"""Keys of class names, in the order in which they are looked for."""
 _SIZES = ("imgsz", "image_size", "input_size")
 _LONGEST = 1_000_000
 """Characters of an entry that are read."""

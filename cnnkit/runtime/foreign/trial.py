@@ -1,4 +1,4 @@
-"""Running an ONNX file without a card on a few images, before anything it says is believed."""
+"""Running an ONNX file without a card on a few images, to see what its scores are."""
 
 from typing import TYPE_CHECKING
 

@@ -116,13 +116,14 @@ _FOREIGN = "ONNX files of others, which carry no model card"
 Labels = Annotated[Path | None, in_panel("Names of the classes: text, a label a line, or JSON.", _FOREIGN)]
 Mean = Annotated[str | None, in_panel("Mean of each channel, as in 0.485,0.456,0.406.", _FOREIGN)]
 Std = Annotated[str | None, in_panel("Standard deviation of each channel.", _FOREIGN)]
-Preprocess = Annotated[str | None, in_panel("Preprocessing: imagenet.", _FOREIGN)]
+Preprocess = Annotated[str | None, in_panel("Preprocessing: imagenet or mnist.", _FOREIGN)]
 Pixels = Annotated[
     str | None, in_panel("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", _FOREIGN)
 ]
 ChannelOrder = Annotated[str | None, in_panel("Order of the colours: rgb or bgr.", _FOREIGN)]
 Scores = Annotated[
-    str | None, in_panel("What the file gives: logits, softmax, sigmoid, sigmoid-logits or percent.", _FOREIGN)
+    str | None,
+    in_panel("What the file gives: logits, softmax, log-softmax, sigmoid, sigmoid-logits or percent.", _FOREIGN),
 ]
 ForeignShape = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import Divergence
 from cnnkit.results.verification import Cause
 from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.graphs import layer_name
 from cnnkit.runtime.providers import ProviderOptions
 
@@ -37,10 +39,10 @@ def diagnose(
     """
     calls = trace(deployed, torch.from_numpy(pixels))
     logits = calls[-1].output
-    if network.scores in {"softmax", "percent"}:
-        scores = torch.from_numpy(logits)
-        logits = scores.log_softmax(1).numpy()
-        calls[-1] = replace(calls[-1], name="probabilities", output=scores.softmax(1).numpy())
+    if network.scores in ONE_AMONG_ALL:
+        logits = torch.from_numpy(logits).log_softmax(1).numpy()
+        given = logits if network.scores == "log-softmax" else np.exp(logits)
+        calls[-1] = replace(calls[-1], name="probabilities", output=given)
     graph, feed = Graph(model), network.feed(pixels)
 
     def part(providers: Providers, *, optimised: bool = False) -> Parting | None:

@@ -35,6 +35,7 @@ from cnnkit.results import (
     WorkProgress,
 )
 from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.splits import SplitName
 from cnnkit.training.data import Split
@@ -158,7 +159,7 @@ def _compare_all(
         if found.shape != expected.shape:
             run_error = f"it gives {found.shape[1]} scores an image, not {expected.shape[1]}"
             found = np.full_like(expected, np.nan)
-        if network.scores in {"softmax", "percent"}:
+        if network.scores in ONE_AMONG_ALL:
             expected = torch.from_numpy(expected).log_softmax(1).numpy()
         parts.append(compare(expected, found))
         rights.append(

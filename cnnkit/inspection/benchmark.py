@@ -40,8 +40,7 @@ def benchmark_steps(
     targets, notes = [], []
     for name in names:
         model, checked, made = _onnx_of(name, shape, trust_code=trust_code)
-        known = (checked.signature, checked.obstacle) if checked is not None else (None, "")
-        targets.append(contenders.examine(name, model, devices, *known))
+        targets.append(contenders.examine(name, model, devices, checked))
         notes += [*made, *targets[-1].assumptions]
     sizes = benchmark.choose_batches(batches, targets)
     racing = [one for target in targets for one in contenders.onnx_contenders(target, counts)]

@@ -109,7 +109,7 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
         opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0),
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
-        assumptions=signature.guesses if signature is not None else (),
+        assumptions=checked.notes,
     )
     return Graph(summary, nodes, weights, sizes)
 

@@ -114,7 +114,8 @@ def _open(contender: Contender, batch: int) -> _Opened:
         full = isinstance(error, MemoryError) or any(sign in reason.lower() for sign in ("out of memory", "allocate"))
         kind = OutOfMemoryError if full else OnnxError if contender.engine == "onnxruntime" else CnnkitError
         where = f"{contender.model}, {contender.engine} {contender.device}"
-        raise kind(f"{where} cannot run a batch of {batch}: {reason}.") from error
+        hint = "" if batch == 1 or full else " Its layers may be made for one image at a time: try --batch 1."
+        raise kind(f"{where} cannot run a batch of {batch}: {reason}.{hint}") from error
     return _Opened(contender, calls, seconds * 1e3, memory.peak_mb)
 
 

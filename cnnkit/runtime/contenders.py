@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
 from cnnkit.results import BenchmarkedModel
-from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.session import device_of, open_session
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.guard import Checked
 
 _TYPES = {
     "tensor(float)": np.float32,
@@ -120,23 +123,21 @@ def cores() -> int:
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
-def examine(
-    name: str, model: Path | bytes, devices: Sequence[str], signature: Signature | None = None, obstacle: str = ""
-) -> Target:
+def examine(name: str, model: Path | bytes, devices: Sequence[str], checked: "Checked | None" = None) -> Target:
     """Open an ONNX file on each device, before anything is measured, and find out what it takes.
 
     Args:
         name: the reference that it was named by.
         model: the file or its content.
         devices: as `open_session` takes them; two that turn out to be the same are one.
-        signature: of the images that it takes; None for other kinds of input, and for files of ours.
-        obstacle: why it takes no pictures, for the error where its input is none that can be measured either.
+        checked: what is known of it; None of a file of the zoo.
 
     Raises:
         OnnxError: not a file that onnxruntime can run, or not with one input of a batch.
         DeviceError: a device cannot be used here.
         UsageError: there is no such device.
     """
+    obstacle = checked.obstacle if checked else ""
     found: dict[str, str] = {}
     seen = set()
     for device in devices:
@@ -151,10 +152,8 @@ def examine(
         reason = obstacle or f"it takes {taken}."
         raise OnnxError(f"{name}: {reason} Expected one input of numbers, with the batch as its first dimension.")
     batch, *rest = inputs[0].shape
-    assumed: list[str] = []
-    if signature is not None:
-        rest = list(signature.shape)
-        assumed += (f"{name}: {guess}" for guess in signature.guesses)
+    if checked is not None and checked.signature is not None:
+        rest = list(checked.signature.shape)
     if not all(isinstance(side, int) and side > 0 for side in rest):
         reason = obstacle or f"it takes {inputs[0].shape}."
         raise OnnxError(f"{name}: {reason} Only the batch, or height and width of images, may be open.")
@@ -167,7 +166,7 @@ def examine(
         tuple(rest),
         batch if isinstance(batch, int) else None,
         found,
-        tuple(assumed),
+        tuple(f"{name}: {note}" for note in checked.notes) if checked else (),
     )
 
 

@@ -57,6 +57,12 @@ class Checked:
     beside: Beside = NOTHING
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not certain of its input, and whether it is none of a classifier's, in words."""
+        refused = (f"predict and serve refuse it: {self.obstacle.rstrip('.')}",) if self.obstacle else ()
+        return (*(self.signature.guesses if self.signature else ()), *refused)
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What the file says about itself, the model card among it."""
         return {entry.key: entry.value for entry in self.model.metadata_props}

@@ -62,7 +62,9 @@ def profile(checked: Checked, name: str, sizes: Mapping[str, tuple[int, ...]], *
             raise
         except Exception as error:  # onnxruntime raises its own types
             reason = " ".join(str(error).split())[:300]
-            raise OnnxError(f"{name} failed on {list(sizes.values())}: {reason}") from error
+            several = any(size[:1] > (1,) for size in sizes.values())
+            hint = ". Its layers may be made for one image at a time: leave out --batch." if several else ""
+            raise OnnxError(f"{name} failed on {list(sizes.values())}: {reason}{hint}") from error
         finally:
             written = Path(session.end_profiling())
         events = json.loads(written.read_text("utf-8"))

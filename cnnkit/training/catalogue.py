@@ -79,7 +79,7 @@ class Catalogue:
         """Whether it is an image folder, and no data set with a name."""
         return self.record.hashes == "file"
 
-    def relabelled(self, labels: tuple[str, ...], synsets: tuple[str, ...] = ()) -> "Catalogue":
+    def relabelled(self, labels: tuple[str, ...], synsets: tuple[str, ...] = (), first: int = 0) -> "Catalogue":
         """Return it with the labels of a network, which its classes are found among (see `cnnkit.training.matching`).
 
         Raises:
@@ -87,7 +87,7 @@ class Catalogue:
         """
         if self.classes == labels:
             return self
-        matching = match(self.classes, labels, synsets, self.name)
+        matching = match(self.classes, labels, synsets, self.name, first=first)
         places = np.array(matching.places, np.int64)
         there = set(places.tolist())
         missing = [label for index, label in enumerate(labels) if index not in there]

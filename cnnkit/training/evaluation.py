@@ -181,7 +181,7 @@ def catalogue_for(
     changes = {"data": data or datasets.find_own(recipe.data, card.labels, data_dir)}
     recipe = recipe.override({**changes, "skip_damaged": skip_damaged or (own and recipe.skip_damaged)})
     known = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir, fewest=1)
-    return known.relabelled(card.labels, card.synsets)
+    return known.relabelled(card.labels, card.synsets, card.numbered_from)
 
 
 def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, given: bool) -> SplitName:

@@ -26,7 +26,9 @@ class Matching:
     how: str = ""
 
 
-def match(classes: Sequence[str], labels: Sequence[str], synsets: Sequence[str], name: str) -> Matching:
+def match(
+    classes: Sequence[str], labels: Sequence[str], synsets: Sequence[str], name: str, *, first: int = 0
+) -> Matching:
     """Find the classes of a data set among those of a network.
 
     Args:
@@ -34,6 +36,7 @@ def match(classes: Sequence[str], labels: Sequence[str], synsets: Sequence[str],
         labels: of the network. One may have several words, as in `tench, Tinca tinca`.
         synsets: WordNet's identifiers of the labels; empty where they are not known.
         name: of the data set, for errors.
+        first: number that folders give the first class.
 
     Raises:
         DataError: one is not among them, or two are the same, or one could be several.
@@ -60,9 +63,10 @@ def match(classes: Sequence[str], labels: Sequence[str], synsets: Sequence[str],
     strange = [each for each in classes if each not in found]
     # Beside folders with names, a number is an index only where no class is called by one.
     indices = not found or not any(label.isdigit() for label in labels)
-    if indices and all(each.isascii() and each.isdigit() and int(each) < len(labels) for each in strange):
-        found |= {each: int(each) for each in strange}
-        ways |= dict.fromkeys(strange, "index")
+    numbers = {each: int(each) - first for each in strange if each.isascii() and each.isdigit() and len(each) < 10}
+    if indices and len(numbers) == len(strange) and all(0 <= place < len(labels) for place in numbers.values()):
+        found |= numbers
+        ways |= dict.fromkeys(strange, "index, from 1 as in the list of labels" if first else "index")
         strange = []
     if strange:
         numbered = list(labels) == list(map(str, range(len(labels))))

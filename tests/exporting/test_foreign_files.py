@@ -45,7 +45,7 @@ def statistics(run: Path) -> tuple[float, float]:
     return form.mean[0], form.std[0]
 
 
-@pytest.mark.parametrize("kind", ["nothing", "normalising", "from bytes", "nothing, open"])
+@pytest.mark.parametrize("kind", ["nothing", "normalising", "from bytes", "nothing, open", "Softmax", "LogSoftmax"])
 def test_a_file_that_prepares_its_input_itself_is_verified(
     kind: str, bare: onnx.ModelProto, photos_run: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -56,6 +56,11 @@ def test_a_file_that_prepares_its_input_itself_is_verified(
     if kind.endswith("open"):
         for place, size in enumerate(model.graph.input[0].type.tensor_type.shape.dim):
             size.dim_param = f"d{place}"
+    if kind.endswith("Softmax"):
+        scores = model.graph.output[0]
+        model.graph.node.append(helper.make_node(kind, [scores.name], ["scores"], axis=1))
+        scores.name = "scores"
+        del model.graph.output[1:]
     path = tmp_path / "net.onnx"
     onnx.save(model, path)
     result = cnnkit.verify(path, against=photos_run, data=str(photos))

@@ -202,9 +202,10 @@ def test_open_sides_are_guessed_and_said_or_named(tmp_path):
     model = one_node(op("Conv", "x", "w"), {"x": ["n", 4, "height", "width"]}, [("w", (8, 4, 3, 3))])
     found = summary_of(tmp_path, model)
     assert found.layers[0].output_shape == (8, 222, 222)
-    assert found.assumptions == ("size 224×224: the graph leaves it open",)
+    assert found.assumptions[0] == "size 224×224: the graph leaves it open"
+    assert "images of 4 channels" in found.assumptions[1]
     named = summary_of(tmp_path, model, shape=(4, 8, 7))
-    assert (named.layers[0].output_shape, named.assumptions) == ((8, 6, 5), ())
+    assert (named.layers[0].output_shape, named.assumptions) == ((8, 6, 5), found.assumptions[1:])
 
 
 def test_an_input_shape_of_what_takes_no_images_is_refused(tmp_path):

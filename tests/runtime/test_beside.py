@@ -93,6 +93,33 @@ def test_every_command_takes_the_same_size(tmp_path: Path, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
+    "processor", [{}, {"image_processor_type": "ViTImageProcessor"}, {"size": {"height": 32, "width": 40}}]
+)
+def test_a_processor_that_says_nothing_of_the_scale_leaves_it_a_guess(
+    processor: dict[str, Any], tmp_path: Path
+) -> None:
+    path = net(tmp_path / "net.onnx", image=(3, 32, 40))
+    put(tmp_path, None, processor)
+    found = cnnkit.load(path, device="cpu")
+    assert any(text.startswith("pixels ") and "a guess" in text for text in found.assumptions)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"do_resize": False, "do_center_crop": True, "crop_size": 32},
+        {"size": {"shortest_edge": 32}, "do_center_crop": False},
+    ],
+)
+def test_what_is_done_otherwise_than_the_processor_is_said(changed: dict[str, Any], tmp_path: Path) -> None:
+    path = net(tmp_path / "net.onnx", image=(3, 32, 32))
+    put(tmp_path, None, PROCESSOR | changed)
+    assert "beside the file does not crop" in said(cnnkit.load(path, device="cpu")) or "crops without" in said(
+        cnnkit.load(path, device="cpu")
+    )
+
+
+@pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({"do_normalize": False}, lambda x: x / 255),

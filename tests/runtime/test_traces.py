@@ -120,8 +120,9 @@ def scaling(path: Path, **options: Any) -> tuple[float, float, str]:
 
 @pytest.mark.parametrize(
     ("scale", "mean", "std"),
-    [("unit", 0, 1), ("signed", 0.5, 0.5), ("byte", 0, 1 / 255), ("imagenet", 0.485, 0.229)],
-)
+    [("unit", 0, 1), ("signed", 0.5, 0.5), ("byte", 0, 1 / 255), ("imagenet", 0.485, 0.229),
+     ("byte without mean", 0.485, 1 / 255)],
+)  # fmt: skip
 def test_a_file_gets_pixels_as_in_its_training(scale: str, mean: float, std: float, tmp_path: Path) -> None:
     weights = filters()
     path = net(tmp_path / "net.onnx", weights, np.zeros(16), seen(SCALES[scale](photos()), weights))

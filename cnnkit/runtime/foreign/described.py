@@ -33,6 +33,19 @@ def names_in(metadata: Mapping[str, str], count: int) -> tuple[str, tuple[str, .
     return None
 
 
+def unused_names(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """Return what the metadata says of the classes' names and cannot be used, in words."""
+    known = names_in(metadata, count)
+    notes = []
+    for key in (key for key in _NAMES if key in metadata):
+        names = ordered(_parsed(metadata[key]), count)
+        if names is None:
+            notes.append(f"{key} in the file's metadata does not name each of {count:,} classes once: not used")
+        elif known is not None and names != known[1]:
+            notes.append(f"{key} in the file's metadata names other classes: not used")
+    return tuple(notes)
+
+
 def side_in(model: "ModelProto") -> tuple[int, int] | None:
     """Return the height and width of an image that the metadata names, or None."""
     metadata = metadata_of(model)
@@ -52,15 +65,16 @@ def sides_of(found: Any) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def ordered(found: Any, count: int | None = None) -> tuple[str, ...] | None:
+def ordered(found: Any, count: int | None = None, *, first: int = 0) -> tuple[str, ...] | None:
     """Return class names in the order of their indices, from a list, or from a map in either direction.
 
     Args:
         found: a list of names, a map from index to name, from name to index, or from index to synset and name.
         count: of the classes; None for any number.
+        first: index of a map's first class.
     """
     if isinstance(found, Mapping):
-        found = _from_map(found)
+        found = _from_map(found, first)
     if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
         return None
     names = tuple(clean(name) for name in found)
@@ -72,7 +86,7 @@ def clean(name: str) -> str:
     return CONTROL.sub(" ", name.encode("utf-8", "replace").decode()).strip()
 
 
-def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:
+def _from_map(found: Mapping[Any, Any], first: int) -> list[Any] | None:
     pairs: dict[int, Any] = {}
     for key, value in found.items():
         for index, name in ((key, value), (value, key)):
@@ -85,7 +99,8 @@ def _from_map(found: Mapping[Any, Any]) -> list[Any] | None:
                 break
         else:
             return None
-    return [pairs[index] for index in range(len(pairs))] if pairs.keys() == set(range(len(pairs))) else None
+    places = range(first, first + len(pairs))
+    return [pairs[index] for index in places] if pairs.keys() == set(places) else None
 
 
 def _index(value: Any) -> int | None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from cnnkit.runtime.foreign.beside import CONFIG, NOTHING, Beside
 from cnnkit.runtime.foreign.described import clean, literal, names_in, ordered
 from cnnkit.words import counted
 
+_INNER = re.compile(r"(n\d{8})\s+(\d{1,9})\s+(\S.*)")
 _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;\t=]\s*|[.)]?\s+)(\S.*)")
 _AFTER = re.compile(r"(.*?\S)(?:\s*[:,;\t=]\s*|\s+)(\d{1,9})")
-_HEADING = re.compile(r"\b(id|idx|index|class|class_id|class_name|label|name|synset)\b", re.IGNORECASE)
+_HEADING = re.compile(r"\b(id|idx|index|class(_id|_name|es)?|categor(y|ies)|labels?|names?|synset)\b:?", re.IGNORECASE)
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
+_FROM = (", by their numbers", ", by their numbers, which begin at 1")
+"""How labels are ordered, in words, by the number of the first."""
 _LARGEST = 10_000_000
 """Bytes of a file of labels."""
 
@@ -32,11 +35,13 @@ class ClassNames:
         labels: distinct, in the order of the scores.
         synsets: WordNet's identifiers, where the list has them; otherwise empty.
         source: where they come from, in words.
+        first: number of the first, by the list.
     """
 
     labels: tuple[str, ...]
     synsets: tuple[str, ...]
     source: str
+    first: int = 0
 
 
 def class_names(
@@ -57,11 +62,12 @@ def class_names(
         DataError: the file cannot be read, or does not name each class.
     """
     if file is not None:
-        names, how = _read(file)
+        names, how = _read(file, count)
         if len(names) != count:
             classes = counted(count, "class", "classes")
-            raise DataError(f"{file} has {counted(len(names), 'label')}{how}; {name} has {classes}.")
-        return _named(names, f"labels of {file}{how}")
+            hint = "Is the first a heading? Leave it out" if len(names) == count + 1 else "Expected one a line, or JSON"
+            raise DataError(f"{file} has {counted(len(names), 'label')}{how}; {name} has {classes}. {hint}.")
+        return replace(_named(names, f"labels of {file}{how}"), first=int(how == _FROM[1]))
     known = names_in(metadata, count)
     if known is not None:
         key, names = known
@@ -79,12 +85,16 @@ def is_named(count: int, file: Path | None, metadata: Mapping[str, str], beside:
         DataError: the file cannot be read.
     """
     if file is not None:
-        return len(_read(file)[0]) == count
+        return len(_read(file, count)[0]) == count
     return names_in(metadata, count) is not None or beside.names_of(count) is not None
 
 
-def _read(file: Path) -> tuple[tuple[str, ...], str]:
-    """Return the labels in a file, and how they are ordered where that is not by their lines, in words."""
+def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
+    """Return the labels in a file, and how they are ordered where that is not by their lines, in words.
+
+    Args:
+        count: of the classes; where there is a line more, the first may be a heading.
+    """
     try:
         if file.stat().st_size > _LARGEST:
             raise DataError(f"{file} has more than {_LARGEST / 1e6:.0f} MB: no list of labels.")
@@ -94,20 +104,22 @@ def _read(file: Path) -> tuple[tuple[str, ...], str]:
     except OSError as error:
         raise DataError(f"cannot read the labels in {file}: {error.strerror or error}.") from error
     if file.suffix.lower() == ".json" or text.lstrip()[:1] in {"{", "["}:
-        return _of_json(text, file), ""
-    lines = _rows(text) if file.suffix.lower() == ".csv" else text.splitlines()
+        return _of_json(text, file)
+    lines = _rows(text, count) if file.suffix.lower() in {".csv", ".tsv"} else text.splitlines()
     lines = [clean(line) for line in lines if clean(line)]
+    if len(lines) == count + 1 and _HEADING.fullmatch(lines[0]):
+        del lines[0]
     places = list(range(len(lines)))
     leading = [(int(found[1]), found[2].strip()) for line in lines if (found := _NUMBERED.fullmatch(line))]
+    inner = [(int(found[2]), f"{found[1]} {found[3]}") for line in lines if (found := _INNER.fullmatch(line))]
     short = [line for line in lines if len(line) < 1000]
     trailing = [(int(found[2]), found[1].strip()) for line in short if (found := _AFTER.fullmatch(line))]
     # `type 1`, `type 2` are names: only what differs without its number is numbered behind.
     behind = trailing if len({name for _, name in trailing}) == len(lines) else []
-    for pairs in (leading, behind):
+    for pairs in (leading, inner, behind):
         indices = sorted(index for index, _ in pairs)
-        for first in (0, 1):
+        for first, how in enumerate(_FROM):
             if lines and [index - first for index in indices] == places:
-                how = ", by their numbers" if first == 0 else ", by their numbers, which begin at 1"
                 return tuple(name for _, name in sorted(pairs)), how
     numbered = len(leading) == len(lines) > 0
     return tuple(lines), ", by their lines: their numbers are not those of the classes" if numbered else ""
@@ -118,18 +130,20 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-16" if content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig")
 
 
-def _rows(text: str) -> list[str]:
+def _rows(text: str, count: int) -> list[str]:
     """Return the rows of a table as lines: the first cell, and the others after it; without a heading."""
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)  # a decimal comma makes tables of the semicolon
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text)) if any(row)]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text), delimiter=separator) if any(row)]
     except csv.Error:
         return text.splitlines()
-    if rows and len(rows[0]) > 1 and _HEADING.search(" ".join(rows[0])) and not any(map(str.isdigit, rows[0])):
-        del rows[0]
+    if rows and len(rows[0]) > 1 and not any(map(str.isdigit, rows[0])):
+        del rows[: len(rows) == count + 1 or _HEADING.search(" ".join(rows[0])) is not None]
     return [" ".join((row[0], ", ".join(row[1:]))) for row in rows]
 
 
-def _of_json(text: str, file: Path) -> tuple[str, ...]:
+def _of_json(text: str, file: Path) -> tuple[tuple[str, ...], str]:
     try:
         found: Any = json.loads(text, object_pairs_hook=_once)
     except RepeatedError as error:
@@ -144,13 +158,13 @@ def _of_json(text: str, file: Path) -> tuple[str, ...]:
         found = next((found[key] for key in keys if isinstance(found.get(key), Mapping | list)), found)
     if isinstance(found, list) and found and all(isinstance(each, list) for each in found):
         found = dict(enumerate(found))  # of synset and name
-    names = ordered(found)
-    if names is None:
-        raise DataError(
-            f"{file} does not name each class once: expected a list of labels, or a map between the indices from 0 and "
-            "the labels."
-        )
-    return names
+    for first, how in enumerate(_FROM):
+        if (names := ordered(found, first=first)) is not None:
+            return names, how if first else ""
+    raise DataError(
+        f"{file} does not name each class once: expected a list of labels, or a map between the indices from 0 and the "
+        "labels."
+    )
 
 
 class RepeatedError(ValueError):

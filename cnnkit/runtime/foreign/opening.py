@@ -14,7 +14,7 @@ from cnnkit.runtime import shapes
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores, trial
 from cnnkit.runtime.foreign.beside import CONFIG, Beside
-from cnnkit.runtime.foreign.described import metadata_of
+from cnnkit.runtime.foreign.described import metadata_of, unused_names
 from cnnkit.runtime.foreign.labels import class_names, is_named
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.foreign.preparation import of_metadata
@@ -108,7 +108,6 @@ def _foreign(
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = shapes.inlined(checked.model).graph
-    trial.require_inference(graph, name)
     tried, batch, alone = trial.tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
     for best in [each for each in tried if scores.is_ranked(graph, each)]:
         count = tried.pop(best).shape[1]
@@ -118,10 +117,12 @@ def _foreign(
                 "class. Export it without the TopK."
             )
     output, given, others = _chosen(tried, graph, checked, options)
-    if given.shape[1] > 1 and (given == 1).all():
+    last = scores.last_operation(graph, output)
+    certainty = 0 if last is not None and last.op_type == "LogSoftmax" else 1
+    if given.shape[1] > 1 and (given == certainty).all():
         raise OnnxError(
-            f"{name} gives each class of each image a score of 1: its Softmax goes over another axis than that of the "
-            "classes. Export it with a Softmax over the classes, or without it."
+            f"{name} gives each class of each image a score of {certainty}: its Softmax goes over another axis than "
+            "that of the classes. Export it with a Softmax over the classes, or without it."
         )
     if options.scores is None and scores.are_costs(given):
         raise OnnxError(
@@ -135,6 +136,7 @@ def _foreign(
         bare,
         labels=known.labels,
         synsets=known.synsets,
+        numbered_from=known.first,
         independent=scores.is_independent(reading.kind, given.shape[1]),
     )
     network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind, batch=batch)
@@ -144,7 +146,7 @@ def _foreign(
         *preset.said,
         known.source,
         *beside.notes,
-        *(beside.unfitting(count) if options.labels is None else ()),
+        *((*unused_names(checked.metadata, count), *beside.unfitting(count)) if options.labels is None else ()),
         f"output {output}: {_in_words(reading, given.shape[1])}",
         *others,
         *alone,
@@ -196,7 +198,7 @@ def _reading(
                 "a quantity. If it is the probability of the second class, say so: --scores sigmoid; if it is the "
                 "logit of that: --scores sigmoid-logits."
             )
-    if given.shape[1] == 1 and reading.kind in {"softmax", "logits", "percent"}:
+    if given.shape[1] == 1 and reading.kind not in {"sigmoid", "sigmoid-logits"}:
         raise UsageError(f"--scores {reading.kind}: {name} gives one number for an image; expected sigmoid or "
                          "sigmoid-logits.")  # fmt: skip
     scores.require_read(given, reading.kind, name)
@@ -208,6 +210,7 @@ def _in_words(reading: scores.Reading, count: int) -> str:
     kind = {
         "logits": f"logits of {classes}",
         "softmax": f"probabilities of {classes}",
+        "log-softmax": f"logarithms of the probabilities of {classes}",
         "sigmoid": f"independent probabilities (sigmoid) of {classes}, which need not sum to 1",
         "sigmoid-logits": f"logits of independent probabilities of {classes}, which need not sum to 1",
         "percent": f"probabilities of {classes} in percent",

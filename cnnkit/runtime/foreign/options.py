@@ -8,10 +8,10 @@ from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 
-Preset = Literal["imagenet"]
+Preset = Literal["imagenet", "mnist"]
 Pixels = Literal["unit", "byte", "signed"]
 Order = Literal["rgb", "bgr"]
-Scores = Literal["logits", "softmax", "sigmoid", "sigmoid-logits", "percent"]
+Scores = Literal["logits", "softmax", "log-softmax", "sigmoid", "sigmoid-logits", "percent"]
 
 
 class Described(TypedDict, total=False):
@@ -40,12 +40,13 @@ class ForeignOptions:
     Attributes:
         labels: file of the classes' names (see `cnnkit.runtime.foreign.labels`).
         mean, std: a value for each channel, in the units of `pixels`, in the order that the network takes.
-        preprocess: `imagenet`: resize, crop, mean and std of that training.
+        preprocess: `imagenet`: resize, crop, mean and std of that training; `mnist`: a drawn symbol is brought to the
+            form of those digits, light on black.
         input_shape: channels, height and width, where the file leaves them open.
         pixels: what pixels are scaled to: `unit` [0, 1], `byte` [0, 255] or `signed` [-1, 1].
         channel_order: of the three colours.
-        scores: what the file gives: logits, probabilities of one class among all (`softmax`), probabilities of each
-            class by itself (`sigmoid`), or their logits; or softmax in percent.
+        scores: what the file gives: logits, probabilities of one class among all (`softmax`), their logarithms, or
+            percentages; or probabilities of each class by itself (`sigmoid`), or their logits.
     """
 
     labels: Path | None = None
@@ -65,7 +66,7 @@ class ForeignOptions:
         shape = self.input_shape
         if shape is not None and not (len(shape) == 3 and all(isinstance(side, int) and side > 0 for side in shape)):
             raise UsageError(f"--input {shape}: expected channels, height and width, as in 3x224x224.")
-        if self.preprocess is not None and self.pixels not in {None, "unit"}:
+        if self.preprocess == "imagenet" and self.pixels not in {None, "unit"}:
             raise UsageError("--preprocess imagenet scales pixels to [0, 1]; leave out --pixels.")
 
     @classmethod

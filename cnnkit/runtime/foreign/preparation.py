@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, isfinite
+from math import floor, isclose, isfinite
 from typing import Any
 
 from cnnkit.fits import Fit, Interpolation
@@ -11,6 +11,8 @@ from cnnkit.runtime.foreign.described import sides_of
 
 _BY_NUMBER: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box")
 """Filters by Pillow's numbers."""
+_SCALING = {"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"}
+"""Keys of a processor that say how values are scaled."""
 _WARPED = 384
 """ConvNeXt's processor crops below this side, and stretches from it on."""
 
@@ -28,6 +30,7 @@ class Preparation:
         scale, offset: of the values.
         mean, std: one for each channel, or one for all of them.
         bgr: the colours come as blue, green and red.
+        scales: it says how the values are scaled.
         note: what is done otherwise here, in words.
     """
 
@@ -41,10 +44,27 @@ class Preparation:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     bgr: bool = False
+    scales: bool = True
     note: str = ""
+
+    @property
+    def scale_in_words(self) -> str:
+        """What becomes of the values, such as `scaled to [0, 1], mean 0.5, std 0.5`."""
+        if self.offset:
+            scale = f"multiplied by {self.scale:.4g}, less {self.offset:g}"
+        elif isclose(255 * self.scale, 1):
+            scale = "scaled to [0, 1]"
+        else:
+            scale = "from 0 to 255" if self.scale == 1 else f"multiplied by {self.scale:.4g}"
+        mean, std = ([f"{value:.4g}" for value in values] for values in (self.mean, self.std))
+        if set(mean) == {"0"} and set(std) == {"1"}:
+            return f"{scale}, not normalised"
+        return f"{scale}, mean {' '.join(mean)}, std {' '.join(std)}"
 
     def scaled(self, form: Preprocessing, *, reverse: bool) -> Preprocessing | None:
         """Return a preprocessing with these values; None where they are of another number of channels."""
+        if not self.scales:
+            return None
         mean, std = (each * form.channels if len(each) == 1 else each for each in (self.mean, self.std))
         if len(mean) != form.channels or len(std) != form.channels:
             return None
@@ -89,12 +109,13 @@ def of_processor(found: Mapping[str, Any], source: str) -> Preparation:
         raise ValueError(f"resample is {number!r}, none of the filters 0 to {len(_BY_NUMBER) - 1}")
     prepared = Preparation(
         source, scale=scale, offset=1.0 if found.get("rescale_offset") is True else 0.0, mean=mean, std=_positive(std),
-        interpolation=None if number is None else _BY_NUMBER[number], bgr=flips,
+        interpolation=None if number is None else _BY_NUMBER[number], bgr=flips, scales=not _SCALING.isdisjoint(found),
     )  # fmt: skip
     size, crops = found.get("size"), found.get("do_center_crop") is True
     crop = _sides(found, "crop_size") if crops and found.get("crop_size") is not None else None
     if not found.get("do_resize", True) or size is None:
-        return replace(prepared, sides=crop)
+        note = f"{source} crops without resizing first: here, the whole image is used" if crop else ""
+        return replace(prepared, sides=crop, note=note)
     share = None if found.get("crop_pct") is None else _share(found)
     shortest = size.get("shortest_edge") if isinstance(size, Mapping) else size if crops or share else None
     if isinstance(shortest, int):
@@ -103,7 +124,9 @@ def of_processor(found: Mapping[str, Any], source: str) -> Preparation:
             if side >= _WARPED:
                 return replace(prepared, sides=(side, side), fit="stretch")
             return _cropped(prepared, (side, side), int(side / share))
-        return _cropped(prepared, crop or (side, side), side)
+        cropped = _cropped(prepared, crop or (side, side), side)
+        note = "" if crops else f"{source} does not crop: here, the centre is cut out, for the network takes one size"
+        return replace(cropped, note=note)
     sides = _sides(found, "size")
     if crop is not None and crop != sides:
         return _cropped(prepared, crop, min(sides), note=f"{sides[0]}×{sides[1]}")

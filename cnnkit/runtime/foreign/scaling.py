@@ -6,6 +6,7 @@ from math import isfinite
 
 import numpy as np
 
+from cnnkit import ink
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.runtime.foreign.entry import Entry
@@ -24,6 +25,8 @@ _IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 t
 
 _DIVIDED = 0.05
 """A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
+_CENTRED = 0.5
+"""Largest mean, in deviations, of values less the mean of all images; of those from 0 to 255 it is 1.5 and more."""
 _SIGNED = 0.9
 """Deviation of values from -1 to 1: 0.54 in photos, 0.7 in print; normalised ones have 1 and more."""
 _MEANS = {
@@ -54,78 +57,97 @@ def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Prep
     Raises:
         UsageError: options that contradict each other or the network.
     """
-    channels, entry = signature.channels, signature.entry
-    said: list[str] = []
-    known = _pixels(signature, options)
-    described = beside if options.preprocess is None else None
-    order = options.channel_order or ("bgr" if described and described.bgr else _order(entry))
-    if options.channel_order is not None and channels != 3:
-        raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
     _check_values(signature, options)
+    described = beside if options.preprocess is None else None
+    shown = "bgr" if described and described.bgr else _order(signature.entry)
+    order = options.channel_order or shown or "rgb"
+    channels = signature.channels
     form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
                          (1.0,) * channels)  # fmt: skip
-    mean, std = options.mean, options.std
-    if known.normalised:
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if options.preprocess == "imagenet":
-        form = replace(form, fit="cover", crop=0.875)
-        if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
-            form = replace(form, crop=1.0, resize=round(form.height * 8 / 7))
-        own = entry.scales or signature.dtype == "uint8"
-        mean, std = (mean, std) if own else (mean or IMAGENET_MEAN, std or IMAGENET_STD)
-        normalised = "; the network normalises by itself" if own else ", mean and deviation"
-        said.append(f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{normalised}")
-    if signature.dtype == "uint8":
-        said.append("pixels from 0 to 255, as whole numbers")
-    elif described is not None and (scaled := _described(described, form, entry, options, order)):
-        form = scaled
-        said.append(f"pixels scaled and normalised by {described.source}")
-    else:
-        low, factor = _UNITS[known.pixels]
-        zeros, ones = (0.0,) * channels, (1.0,) * channels
-        # Values come in the order of the network, the card has them in that of the pixels.
-        mean, std = (values[::-1] if order == "bgr" else values for values in (mean or zeros, std or ones))
-        form = replace(
-            form,
-            mean=tuple((value - low) * factor for value in mean),
-            std=tuple(value * factor for value in std),
-        )
-        said.append(f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}")
-        if described is not None and options.pixels is None and options.mean is None and options.std is None:
-            why = "the graph scales them itself" if entry.scales or entry.normalises else "it is for other channels"
-            said.append(f"{described.source} is not used for their scale: {why}")
-    if described is not None and described.fit is not None:
-        if described.sides == (form.height, form.width):
-            form = described.fitted(form)
-            crop = "" if form.resize is None else f", shorter side {form.resize}"
-            said.append(f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}")
-            said += [described.note] if described.note else []
-        else:
-            said.append(f"{described.source} is for other sizes: its resizing is not used")
+    form, preset = _preset(form, signature, options)
+    form, scaled = _scaled(form, signature, options, described, order)
+    form, fitted = _fitted(form, described)
+    colours: list[str] = []
     if order == "bgr":
-        shown = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
-        said.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {shown}"))
-    return Scaling(form, order, tuple(said))
+        source = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
+        colours.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {source}"))
+    elif channels == 3:
+        known = options.channel_order or options.preprocess or shown or (described is not None and described.scales)
+        colours.append("red, green, blue (RGB)" + ("" if known else ", a guess: see --channel-order"))
+    return Scaling(form, order, (*preset, *scaled, *fitted, *colours))
 
 
-def _described(
-    beside: Preparation, form: Preprocessing, entry: Entry, options: ForeignOptions, order: Order
-) -> Preprocessing | None:
-    """Return a preprocessing with the values of a file beside it, where the user and the graph leave them open."""
-    if options.pixels is not None or options.mean is not None or options.std is not None:
-        return None
-    if entry.scales or entry.normalises:  # then these values are in the graph already, and would count twice
-        return None
-    return beside.scaled(form, reverse=order == "bgr")
+def _preset(form: Preprocessing, signature: Signature, options: ForeignOptions) -> tuple[Preprocessing, list[str]]:
+    """Return a form with the size and the values that `--preprocess` stands for, and what is to be said of it."""
+    if options.preprocess == "mnist":
+        said = "a drawn symbol as in MNIST: light on black, its ink in the middle"
+        return replace(form, fit="mnist-box", polarity="light-on-dark"), [said]
+    if options.preprocess is None:
+        is_mnist = form.input_shape == (1, *ink.SHAPE)
+        return form, ["pictures stay light or dark: for ink on paper, see --preprocess mnist"] if is_mnist else []
+    form = replace(form, fit="cover", crop=0.875)
+    if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
+        form = replace(form, crop=1.0, resize=round(form.height * 8 / 7))
+    said = "ImageNet preprocessing: shorter side to 8/7 of the input, centre crop"
+    if signature.entry.scales or signature.dtype == "uint8":
+        return form, [f"{said}; the network normalises by itself"]
+    return replace(form, mean=IMAGENET_MEAN, std=IMAGENET_STD), [f"{said}, mean and deviation"]
+
+
+def _scaled(
+    form: Preprocessing,
+    signature: Signature,
+    options: ForeignOptions,
+    described: Preparation | None,
+    order: Order,
+) -> tuple[Preprocessing, list[str]]:
+    """Return a form with the mean and the deviation that a network takes, and what is to be said of them."""
+    known, entry = _pixels(signature, options), signature.entry
+    if signature.dtype == "uint8":
+        return form, ["pixels from 0 to 255, as whole numbers"]
+    unsaid = options.pixels is None and options.mean is None and options.std is None
+    notes = []
+    if described is not None and described.scales and unsaid:
+        # Where the graph scales, it has these values in it already, and they would count twice.
+        own = entry.scales or entry.normalises
+        by_file = None if own else described.scaled(form, reverse=order == "bgr")
+        if by_file is not None:
+            return by_file, [f"pixels {described.scale_in_words}, by {described.source}"]
+        why = "the graph scales them itself" if own else "it is for other channels"
+        notes.append(f"{described.source} is not used for their scale: {why}")
+    # What the user says comes in the order of the network; the others have that of the pixels.
+    mean, std = (values[::-1] if values and order == "bgr" else values for values in (options.mean, options.std))
+    low, factor = _UNITS[known.pixels]
+    form = replace(
+        form,
+        mean=tuple((value - low) * factor for value in mean or known.mean or form.mean),
+        std=tuple(value * factor for value in std or known.std or form.std),
+    )
+    return form, [f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}", *notes]
+
+
+def _fitted(form: Preprocessing, described: Preparation | None) -> tuple[Preprocessing, list[str]]:
+    """Return a form with the fit of the file beside a network, and what is to be said of it."""
+    if described is None:
+        return form, []
+    notes = [described.note] if described.note else []
+    if described.fit is None:
+        return form, notes
+    if described.sides != (form.height, form.width):
+        return form, [f"{described.source} is for other sizes: its resizing is not used"]
+    form = described.fitted(form)
+    crop = "" if form.resize is None else f", shorter side {form.resize}"
+    return form, [f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}", *notes]
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What pixels are scaled to, whether by ImageNet's mean and deviation after that, and how that is known."""
+    """What pixels are scaled to, mean and deviation of red, green and blue that follow, and how that is known."""
 
     pixels: Pixels
     because: str = ""
-    normalised: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
@@ -147,7 +169,7 @@ def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
                 "Leave them out, or say which scale is meant by --pixels."
             )
         return _Known(shown, f": {how}")
-    if options.preprocess is not None:
+    if options.preprocess == "imagenet":
         return _Known("unit")
     if numbers:
         return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
@@ -163,14 +185,16 @@ def _guessed(signature: Signature) -> _Known:
         return _Known("unit", f", a guess: {see}")
     because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
     if spread > LARGEST_UNIT:
-        return _Known("byte", because)
+        # Caffe's networks take values of 0 to 255 less their mean.
+        centred = signature.channels == 3 and abs(met.mean) < _CENTRED * met.std
+        return _Known("byte", because, mean=tuple(255 * value for value in IMAGENET_MEAN) if centred else None)
     # Values from 0 to 1 of mean m deviate by at most the root of m (1 - m).
     if 0 < met.mean < 1 and met.std**2 < 1.2 * met.mean * (1 - met.mean):
         return _Known("unit", because)
     if spread < _SIGNED:
         return _Known("signed", because)
     if signature.channels == 3:
-        return _Known("unit", because, normalised=True)
+        return _Known("unit", because, IMAGENET_MEAN, IMAGENET_STD)
     return _Known("unit", f", which they were not in training, {met.in_words}: {see}")
 
 
@@ -194,20 +218,22 @@ def _shown(entry: Entry) -> tuple[Pixels | None, str]:
     return "unit", "the graph scales them further itself"
 
 
-def _order(entry: Entry) -> Order:
-    """Return the order of the colours that a graph shows by the means that it subtracts."""
+def _order(entry: Entry) -> Order | None:
+    """Return the order of the colours that a graph shows by the means that it subtracts, or None."""
     middle = entry.middle
     if middle is not None and len(middle) == 3:
         for known in _MEANS.values():
-            if np.allclose(middle, known[::-1], rtol=0.02) and not np.allclose(middle, known, rtol=0.02):
+            if np.allclose(middle, known, rtol=0.02):
+                return "rgb"
+            if np.allclose(middle, known[::-1], rtol=0.02):
                 return "bgr"
-    return "rgb"
+    return None
 
 
 def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
-    if known.normalised:
-        return " and normalised by ImageNet's mean and deviation"
-    if options.preprocess is not None:
+    if known.mean is not None:
+        return " and normalised by ImageNet's mean and deviation" if known.std else " less ImageNet's mean"
+    if options.preprocess == "imagenet":
         return ""
     if options.mean is None and options.std is None:
         return "" if entry.scales else ", not normalised"
@@ -218,8 +244,16 @@ def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
 
 def _check_values(signature: Signature, options: ForeignOptions) -> None:
     channels = signature.channels
+    if options.channel_order is not None and channels != 3:
+        raise UsageError(f"--channel-order is for 3 channels; this network has {channels}.")
     if options.preprocess == "imagenet" and channels != 3:
         raise UsageError(f"--preprocess imagenet is for 3 channels; this network has {channels}.")
+    if options.preprocess == "mnist" and (channels, signature.height, signature.width) != (1, *ink.SHAPE):
+        sides = f"{signature.height}×{signature.width}"
+        raise UsageError(
+            f"--preprocess mnist is for 1 channel of {ink.SHAPE[0]}×{ink.SHAPE[1]}; this network has "
+            f"{channels} of {sides}."
+        )
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         if given is None:
             continue

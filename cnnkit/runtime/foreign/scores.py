@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 _UNCHANGED = {"Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "DequantizeLinear",
     "QuantizeLinear", "Clip"}  # fmt: skip
 """Operations after which scores are what they were."""
+_READ: dict[Scores, str] = {"percent": " in percent", "log-softmax": " as logarithms", "softmax": "", "sigmoid": ""}
+_HELP: dict[Scores, str] = {
+    "logits": "logits, or --scores sigmoid-logits for classes that are independent",
+    "sigmoid": "sigmoid, or --scores logits",
+    "softmax": "softmax", "log-softmax": "log-softmax", "percent": "percent",
+}  # fmt: skip
+"""What to say of scores that look so."""
+_SHOWN: dict[str, Scores] = {
+    "Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid",
+    **dict.fromkeys(("Gemm", "MatMul", "Conv", "BatchNormalization"), "logits"),
+}  # fmt: skip
+"""What scores are after the operation that makes them."""
+ONE_AMONG_ALL = frozenset({"softmax", "log-softmax", "percent"})
+"""Kinds that hold one distribution over all classes; a common shift of the logits before them is lost."""
 _TOLERANCE = 2e-3
 """How far the sum of an image's probabilities may be from 1: that of float16."""
 
@@ -61,11 +75,8 @@ def shown_by(node: "NodeProto | None") -> Reading | None:
     """Return how scores are to be read after the last operation that makes them, or None where it does not say."""
     if node is None:
         return None
-    if node.op_type in {"Softmax", "Sigmoid"}:
-        return Reading("softmax" if node.op_type == "Softmax" else "sigmoid", f"the graph ends in {node.op_type}")
-    if node.op_type in {"LogSoftmax", "Gemm", "MatMul", "Conv", "BatchNormalization"}:
-        return Reading("logits", f"the graph ends in {node.op_type}")
-    return None
+    kind = _SHOWN.get(node.op_type)
+    return None if kind is None else Reading(kind, f"the graph ends in {node.op_type}")
 
 
 def guessed(scores: NDArray[np.float64]) -> Reading:
@@ -78,6 +89,8 @@ def guessed(scores: NDArray[np.float64]) -> Reading:
     classes = scores.shape[1]
     if within and classes > 1 and np.allclose(scores.sum(1), 1, atol=_TOLERANCE):
         return Reading("softmax", "they sum to 1 for all images that were tried", certain=False)
+    if classes > 1 and are_costs(-scores):
+        return Reading("log-softmax", "their exponentials sum to 1 for all images that were tried", certain=False)
     if (scores >= 0).all() and classes > 1 and np.allclose(scores.sum(1), 100, atol=100 * _TOLERANCE):
         return Reading("percent", "they sum to 100 for all images that were tried", certain=False)
     if within and np.ptp(scores) > 0:
@@ -98,21 +111,24 @@ def require_read(scores: NDArray[Any], kind: Scores, name: str) -> None:
     Raises:
         OnnxError: they are not, so that what would be shown as probabilities is none.
     """
-    if kind not in {"softmax", "sigmoid", "percent"} or not len(scores):
+    if kind not in {*ONE_AMONG_ALL, "sigmoid"} or not len(scores):
         return
-    values = np.asarray(scores, np.float64) / (100 if kind == "percent" else 1)
-    least, most = float(values.min()), float(values.max())
-    if not (least >= -_TOLERANCE and most <= 1 + _TOLERANCE):
+    given = np.asarray(scores, np.float64)
+    values = given / (100 if kind == "percent" else 1)
+    if kind == "log-softmax":
+        values = np.exp(np.minimum(values, 1))  # above 0, they are none; and no overflow says so
+    if not (values.min() >= -_TOLERANCE and values.max() <= 1 + _TOLERANCE):
         raise OnnxError(
-            f"{name} gives scores from {least:.3g} to {most:.3g}, which are no probabilities. Say what they are: "
-            "--scores logits, or --scores sigmoid-logits for classes that are independent."
+            f"{name} gives scores from {given.min():.3g} to {given.max():.3g}, which are no probabilities"
+            f"{_READ[kind]}. Say what they are: --scores {_HELP[guessed(given).kind]}."
         )
     sums = values.sum(1)
     if kind != "sigmoid" and not np.allclose(sums, 1, atol=_TOLERANCE * 5):
-        worst = float(sums[np.abs(sums - 1).argmax()])
+        worst = float(sums[np.abs(sums - 1).argmax()]) * (100 if kind == "percent" else 1)
         raise OnnxError(
-            f"the scores that {name} gives an image sum to {worst:.3g}, so they are not the probabilities of one class "
-            "among all. Say what they are: --scores sigmoid, or --scores logits."
+            f"the {'exponentials of the ' if kind == 'log-softmax' else ''}scores that {name} gives an image sum to "
+            f"{worst:.3g}, so they are not the probabilities of one class among all{_READ[kind]}. Say what they are: "
+            f"--scores {_HELP[guessed(given).kind]}."
         )
 
 

@@ -16,10 +16,12 @@ from cnnkit.images import MAX_SIDE
 from cnnkit.runtime import shapes
 from cnnkit.runtime.foreign.described import side_in
 from cnnkit.runtime.foreign.entry import Entry, entry_of
+from cnnkit.runtime.foreign.wiring import Wiring
+from cnnkit.runtime.graphs import attribute
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto
 
 USUAL_SIDE = 224
 """Height and width where a graph takes any."""
@@ -32,6 +34,8 @@ _SIDES = (
 _KINDS = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
 """By `TensorProto.DataType`."""
 _CHANNELS = re.compile(r"chan|^c$|(^|_)(num_)?channels?($|_)", re.IGNORECASE)
+
+EXPORT_ANEW = "Export it for inference; in PyTorch, after model.eval()."
 
 
 class OpenSizeError(OnnxError):
@@ -51,6 +55,7 @@ class Signature:
         batch: images that the file takes at a time; None for any number.
         entry: what its first operations say.
         guesses: what was not certain, in words.
+        trains: type of an operation in training mode; empty where there is none.
     """
 
     name: str
@@ -63,10 +68,13 @@ class Signature:
     batch: int | None
     entry: Entry
     guesses: tuple[str, ...] = ()
+    trains: str = ""
 
     @property
     def obstacle(self) -> str:
-        """Why pictures cannot be given to it; empty where they can."""
+        """Why it is no classifier of pictures; empty where it is one."""
+        if self.trains:
+            return f"it was exported for training: its {self.trains} is in training mode. {EXPORT_ANEW}"
         if self.channels in {1, 3}:
             return ""
         declared = shapes.listed(self.declared)
@@ -128,7 +136,8 @@ class _Resolving:
     ) -> None:
         self._model, self._name, self._declared, self._dtype, self._wanted = model, name, declared, dtype, wanted
         self._described = (side_in(model), "by the file's metadata"), (beside, "by what is said beside the file")
-        self._entry = entry_of(shapes.inlined(model).graph, name)
+        graph = shapes.inlined(model).graph
+        self._entry, self._trains = entry_of(graph, name), _training_operation(graph)
         self._guesses: list[str] = []
 
     def resolved(self) -> Signature:
@@ -152,7 +161,7 @@ class _Resolving:
         batch = self._declared[0]
         return Signature(
             self._name, self._dtype, self._declared, last, channels, height, width,
-            batch if isinstance(batch, int) else None, self._entry, tuple(self._guesses),
+            batch if isinstance(batch, int) else None, self._entry, tuple(self._guesses), self._trains,
         )  # fmt: skip
 
     def _channels_last(self) -> bool | None:
@@ -257,6 +266,18 @@ class _Resolving:
     def _contradicted(self) -> str:
         named = "x".join(map(str, self._wanted or ()))
         return f"it takes {self._name} {shapes.listed(self._declared)}, which --input {named} contradicts."
+
+
+def _training_operation(graph: "GraphProto") -> str:
+    """Return the type of an operation that drops values by chance, or normalises by the images beside one."""
+    wiring = Wiring(graph)
+    for node in graph.node:
+        trains = node.op_type == "BatchNormalization" and attribute(node, "training_mode", 0) == 1
+        if node.op_type == "Dropout" and len(node.input) > 2 and (flag := wiring.values(node.input[2])) is not None:
+            trains = bool(flag.any())
+        if trains and not node.domain:
+            return str(node.op_type)
+    return ""
 
 
 def sizes_of(model: "ModelProto", signature: Signature | None) -> Mapping[str, shapes.Shape]:

@@ -1,7 +1,5 @@
 """Running an ONNX file without a card on a few images, to see what its scores are."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +7,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign import scores
 from cnnkit.runtime.foreign.described import clean
-from cnnkit.runtime.foreign.wiring import Wiring
-from cnnkit.runtime.graphs import attribute
-
-if TYPE_CHECKING:
-    from onnx import GraphProto
+from cnnkit.runtime.foreign.signature import EXPORT_ANEW
 
 Values = NDArray[np.float64]
 
@@ -24,7 +18,6 @@ _PROBED = 2
 """Place of the image that is run a second time."""
 _NOISE = 0.02
 """What scores may differ by from run to run, as a share of the largest: float16 and int8 round."""
-_HELP = "Export it for inference; in PyTorch, after model.eval()."
 
 
 def tried(network: OnnxNetwork, name: str, task: str) -> tuple[dict[str, Values], int | None, tuple[str, ...]]:
@@ -77,9 +70,14 @@ def _tried(network: OnnxNetwork, name: str, task: str) -> dict[str, Values]:
     if not found and failed is not None:
         raise failed
     if not found:
-        listed = "; ".join(given) or "no floats"
         other = f" Its metadata says that it is for another task: {clean(task)[:40]}." if task not in _TASKS else ""
-        raise OnnxError(f"{name} gives {listed} for {len(images)} images; expected one score for each class.{other}")
+        if not outputs:
+            given = [f"{each.name} of {each.type.removeprefix('tensor(').rstrip(')')}" for each in
+                     network.session.get_outputs()]  # fmt: skip
+            other = " Export it without the operation that chooses a class, such as ArgMax."
+        raise OnnxError(
+            f"{name} gives {'; '.join(given)} for a batch of {len(images)}; expected one score for each class.{other}"
+        )
     if not all(np.isfinite(flat).all() for flat in found.values()):
         raise OnnxError(f"{name} gives scores that are not finite numbers; check its weights.")
     alone = network.run(inputs[_PROBED : _PROBED + 1], list(found))
@@ -96,20 +94,6 @@ def _require_same(first: Values, again: Values, name: str) -> None:
     """
     if first.shape != again.shape or not np.abs(first - again).max() <= _NOISE * max(1e-6, np.abs(first).max()):
         raise OnnxError(
-            f"{name} gives the same image other scores when it runs again, or with other images beside it. {_HELP}"
+            f"{name} gives the same image other scores when it runs again, or with other images beside it. "
+            f"{EXPORT_ANEW}"
         )
-
-
-def require_inference(graph: "GraphProto", name: str) -> None:
-    """Make sure that a graph was not exported for training.
-
-    Raises:
-        OnnxError: it was: it drops values by chance, or normalises by the images that happen to be in a batch.
-    """
-    wiring = Wiring(graph)
-    for node in graph.node:
-        trains = node.op_type == "BatchNormalization" and attribute(node, "training_mode", 0) == 1
-        if node.op_type == "Dropout" and len(node.input) > 2 and (flag := wiring.values(node.input[2])) is not None:
-            trains = bool(flag.any())
-        if trains and not node.domain:
-            raise OnnxError(f"{name} was exported for training: its {node.op_type} is in training mode. {_HELP}")

@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import onnx
 import pytest
 from coloured import Spec, build
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 
 def changed(change, spec=Spec(body="means")):  # noqa: B008
@@ -44,6 +45,14 @@ def four_channels():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
 
 
+def training(model):
+    (scores,) = model.graph.output
+    model.graph.initializer.extend([numpy_helper.from_array(np.float32(0.5), "share"),
+                                    numpy_helper.from_array(np.array(True), "on")])  # fmt: skip
+    model.graph.node.append(helper.make_node("Dropout", [scores.name, "share", "on"], ["dropped"]))
+    scores.name = "dropped"
+
+
 # What is said, and whether benchmark and summary look at the file all the same.
 FILES = {
     "two inputs": (lambda: changed(two_inputs), "expected one input of four dimensions", (1, 0)),
@@ -52,6 +61,7 @@ FILES = {
     "int8": (lambda: changed(numbers(TensorProto.INT8)), "is of int8 numbers", (0, 0)),
     "bfloat16": (lambda: changed(numbers(TensorProto.BFLOAT16)), "is of bfloat16 numbers", (1, 0)),
     "four channels": (four_channels, "images of 4 channels", (0, 0)),
+    "training mode": (lambda: changed(training), "exported for training", (0, 0)),
     "channels that contradict": (
         lambda: changed(other_channels, Spec(body="conv")), "declares 1 channels .* its first layer takes 3", (1, 0)),
 }  # fmt: skip
@@ -73,4 +83,6 @@ def test_what_is_no_classifier_of_images_is_refused_with_one_reason(what, tmp_pa
     reason = refused[0].stderr.removeprefix("error: ").strip()
     # What onnxruntime says of weights that do not fit is true as well.
     for result in (benchmark, summary):
+        if result.exit_code == 0:
+            assert re.search(said, " ".join(result.stdout.split()))
         assert result.exit_code == 0 or reason.partition(": ")[2] in result.stderr or "kernel channels" in result.stderr

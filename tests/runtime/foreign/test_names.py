@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cnnkit.errors import DataError
 from cnnkit.images import MAX_SIDE
-from cnnkit.runtime.foreign.described import names_in, ordered, side_in
+from cnnkit.runtime.foreign.described import names_in, ordered, side_in, unused_names
 from cnnkit.runtime.foreign.labels import class_names
 
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -53,6 +53,9 @@ FORMS = {
     "configuration": lambda names: json.dumps({"model_type": "vit", "id2label": dict(enumerate(names))}),
     "its inverse": lambda names: json.dumps({"label2id": {n: i for i, n in enumerate(names)}}),
     "index to synset and name": lambda names: json.dumps({i: [f"n{i:08}", n] for i, n in enumerate(names)}),
+    "a heading": lambda names: "\n".join(("label", *names)),
+    "YAML": lambda names: "\n".join(("names:", *(f"  {i}: {n}" for i, n in enumerate(names)))),
+    "synsets, numbers, names": lambda names: "\n".join(f"n{i:08} {i} {n}" for i, n in reversed(list(enumerate(names)))),
     "synsets": lambda names: "\n".join(f"n{i:08} {n}" for i, n in enumerate(names)),
 }
 
@@ -87,6 +90,9 @@ def test_a_table_is_read_by_its_cells(read):
     assert read(table, 2, "labels.csv").labels == ("cat", "tench, Tinca")
     assert read("synset,word\nn00000001,cat\nn00000002,dog", 2, "labels.csv").synsets == ("n00000001", "n00000002")
     assert read("cat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
+    assert read("label\ncat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
+    assert read("numéro;nom\n1;chien, gris\n0;chat\n", 2, "labels.csv").labels == ("chat", "chien, gris")
+    assert read("id\tname\n1\tdog\n0\tcat\n", 2, "labels.tsv").labels == ("cat", "dog")
 
 
 def test_numbers_that_are_not_those_of_the_classes_are_said(read):
@@ -97,7 +103,10 @@ def test_numbers_that_are_not_those_of_the_classes_are_said(read):
 
 def test_the_order_that_numbers_give_is_said(read):
     assert "by their numbers" in read("1 dog\n0 cat\n", 2).source
-    assert "begin at 1" in read("1 cat\n2 dog\n", 2).source
+    for text in ("1 cat\n2 dog\n", '{"2": "dog", "1": "cat"}', '{"dog": 2, "cat": 1}'):
+        found = read(text, 2)
+        assert found.labels == ("cat", "dog")
+        assert "begin at 1" in found.source
 
 
 @pytest.mark.parametrize(
@@ -175,6 +184,15 @@ def test_metadata_that_names_nothing_is_not_believed_and_does_no_harm(text, made
         found = names_in(dict.fromkeys(("names", "id2label", "character"), text), 2)
         assert side_in(made_with({"imgsz": text})) is None
     assert found is None or (len(found[1]) == 2 and all(name.strip().isprintable() for name in found[1]))
+
+
+def test_metadata_that_is_not_used_is_said():
+    assert unused_names({"names": "['cat']", "classes": "a, b", "author": "x"}, 2) == (
+        "names in the file's metadata does not name each of 2 classes once: not used",
+        "classes in the file's metadata does not name each of 2 classes once: not used",
+    )
+    metadata = {"names": "['a', 'b']", "labels": "['b', 'a']", "classes": "['a', 'b']"}
+    assert unused_names(metadata, 2) == ("labels in the file's metadata names other classes: not used",)
 
 
 @QUICK

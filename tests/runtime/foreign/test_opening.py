@@ -1,9 +1,14 @@
 import re
+from pathlib import Path
 
+import coloured
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import cnnkit
+from cnnkit import api
 from cnnkit.errors import DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.runtime.foreign.opening import open_onnx
@@ -13,6 +18,7 @@ from cnnkit.runtime.foreign.scaling import IMAGENET_MEAN, IMAGENET_STD
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 NUMBERED = "no labels given: classes are numbered"
 NOT_NORMALISED = "pixels scaled to [0, 1], not normalised, a guess: see --pixels, --mean, --std and --preprocess"
+COLOURS = "red, green, blue (RGB), a guess: see --channel-order"
 WHOLE = "pixels from 0 to 255, as whole numbers"
 
 
@@ -25,22 +31,22 @@ KINDS = {
     "float NCHW": (
         (NCHW, "float32"),
         lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
-        ["input picture: float32 [batch, 3, 6, 5], layout NCHW", NOT_NORMALISED, NUMBERED],
+        ["input picture: float32 [batch, 3, 6, 5], layout NCHW", NOT_NORMALISED, COLOURS, NUMBERED],
     ),
     "float NHWC": (
         (NHWC, "float32"),
         lambda pixels: pixels / 255,
-        ["input picture: float32 [batch, 6, 5, 3], layout NHWC", NOT_NORMALISED, NUMBERED],
+        ["input picture: float32 [batch, 6, 5, 3], layout NHWC", NOT_NORMALISED, COLOURS, NUMBERED],
     ),
     "uint8 NHWC": (
         (NHWC, "uint8"),
         lambda pixels: pixels,
-        ["input picture: uint8 [batch, 6, 5, 3], layout NHWC", WHOLE, NUMBERED],
+        ["input picture: uint8 [batch, 6, 5, 3], layout NHWC", WHOLE, COLOURS, NUMBERED],
     ),
     "fixed batch": (
         ((2, 3, 6, 5), "float32"),
         lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
-        ["input picture: float32 [2, 3, 6, 5], layout NCHW", NOT_NORMALISED, NUMBERED],
+        ["input picture: float32 [2, 3, 6, 5], layout NCHW", NOT_NORMALISED, COLOURS, NUMBERED],
     ),
 }
 
@@ -109,7 +115,12 @@ def test_what_is_no_image_classifier_is_refused_with_what_was_found(opened, made
 @pytest.mark.parametrize(
     ("operation", "attributes", "output", "said"),
     [
-        ("Relu", {}, ("batch", 1, 6, 5), "gives result [6, 1, 6, 5] for 6 images; expected one score for each class"),
+        (
+            "Relu",
+            {},
+            ("batch", 1, 6, 5),
+            "gives result [6, 1, 6, 5] for a batch of 6; expected one score",
+        ),
         ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, ("batch", 1), "one number for an image, which no Sigmoid made"),
     ],
     ids=["a picture", "one score"],
@@ -122,6 +133,43 @@ def test_what_gives_no_score_for_each_class_is_refused_with_what_it_gives(operat
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     with pytest.raises(OnnxError, match=re.escape(said)):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
+
+
+def test_a_class_without_scores_is_refused_with_what_would_help():
+    model = onnx.load_from_string(coloured.build(coloured.Spec(scores="softmax")))
+    (scores,) = model.graph.output
+    model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("class", TensorProto.INT64, ("batch",)))
+    with pytest.raises(OnnxError, match=r"class of int64 .*without .* ArgMax"):
+        open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
+
+
+def digits_net(tmp_path):
+    """The digits network as a bare file, which anybody could have exported."""
+    path = tmp_path / "digits.onnx"
+    api.export("digits", path, raw_input=True)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+def test_ink_on_paper_is_read_as_mnist_has_it_where_that_is_said(tmp_path):
+    path = digits_net(tmp_path)
+    form = cnnkit.load("digits").card.preprocessing
+    values = {"mean": form.mean, "std": form.std}
+    plain, said = (cnnkit.load(path, device="cpu", preprocess=way, **values) for way in (None, "mnist"))
+    assert any("--preprocess mnist" in text for text in plain.assumptions)
+    assert not any("see --preprocess" in text for text in said.assumptions)
+    paths = sorted(Path("tests/data/drawings").glob("*/*.png"))
+    expected = [p.label for p in cnnkit.load("digits", device="cpu").predict(paths)]
+    assert [p.label for p in said.predict(paths)] == expected
+    assert [p.label for p in plain.predict(paths)] != expected
+
+
+def test_the_form_of_mnist_is_for_files_of_its_size(opened):
+    with pytest.raises(UsageError, match="mnist is for 1 channel of 28×28"):
+        opened(NCHW, preprocess="mnist")
 
 
 @pytest.fixture

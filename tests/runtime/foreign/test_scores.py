@@ -127,7 +127,7 @@ def test_an_error_of_scores_is_one_line_of_the_command(tmp_path, images, cli):
     assert "--scores logits" in result.stderr
     result = cli("predict", images["blue"], "-m", path, "--scores", "sigmoids")
     assert result.exit_code == 2
-    assert "expected logits or softmax or sigmoid or sigmoid-logits" in result.stderr
+    assert "expected logits or softmax or log-softmax or sigmoid" in result.stderr
 
 
 def test_independent_classes_are_shown_as_such(tmp_path, images, cli):
@@ -219,8 +219,20 @@ def test_percentages_are_probabilities(tmp_path):
         classifier = opened(made, **said)
         assert answer(classifier) == pytest.approx(SOFTMAX, abs=1e-4)
         assert any("in percent" in text for text in classifier.assumptions)
-    with pytest.raises(OnnxError, match=r"sum to 0\.01"):
+    with pytest.raises(OnnxError, match=r"sum to 1, .*: --scores softmax\."):
         opened(build(Spec(scores="softmax")), scores="percent")
+
+
+def test_logarithms_of_probabilities_are_read_as_such():
+    plain = ending(node("LogSoftmax", "logits_"))
+    hidden = ending(node("LogSoftmax", "logits_", to="p"), node("Mul", "p", "one"), constants=[("one", np.float32(1))])
+    for made, said, guessed_so in ((plain, {}, False), (hidden, {}, True), (hidden, {"scores": "log-softmax"}, False)):
+        classifier = opened(made, **said)
+        assert answer(classifier) == pytest.approx(SOFTMAX, abs=1e-4)
+        (shown,) = [text for text in classifier.assumptions if "logarithms of the probabilities" in text]
+        assert ("a guess" in shown) == guessed_so
+    with pytest.raises(OnnxError, match="no probabilities"):
+        opened(build(Spec(scores="logits")), scores="log-softmax")
 
 
 def test_costs_are_no_scores_until_the_user_says_so():
@@ -273,9 +285,10 @@ def test_scores_of_chance_are_refused(nodes, constants, message):
         opened(ending(*nodes, constants=constants))
 
 
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
 @pytest.mark.parametrize("said", [{}, {"scores": "sigmoid"}])
-def test_a_softmax_over_another_axis_is_refused(said):
-    made = ending(node("Unsqueeze", "logits_", "last", to="u"), node("Softmax", "u", axis=-1),
+def test_a_softmax_over_another_axis_is_refused(said, kind):
+    made = ending(node("Unsqueeze", "logits_", "last", to="u"), node(kind, "u", axis=-1),
                   constants=[("last", np.array([2]))])  # fmt: skip
     model = load_from_string(made)
     model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 1

@@ -9,7 +9,7 @@ from cnnkit import registry
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.files import write_atomic
-from cnnkit.runtime import budget, guard
+from cnnkit.runtime import guard
 from cnnkit.runtime.foreign.signature import OpenSizeError
 
 
@@ -27,9 +27,9 @@ def require_card(ref: str) -> None:
     if reference.kind != "onnx" or reference.path is None:
         return
     # A wrong stride may have spoilt a file of ours: `verify` finds it.
-    with suppress(budget.UnsizedError):
+    with suppress(guard.UnsizedError):
         try:
-            checked = guard.check(reference.path, ref)
+            checked = guard.check(reference.path, ref, run=False)
         except OpenSizeError:  # the network to compare with would tell the size
             raise no_card(ref) from None
         if CARD_KEY not in checked.metadata:

@@ -1,0 +1,14 @@
+"""What every model file from outside passes before this process opens it.
+
+`reading` makes one model of a file, `operators` looks at what it may use, `trial` runs it in another process, `known`
+remembers what passed; `checking` is all of them in turn.
+"""
+
+from cnnkit.runtime.guard.checking import Checked, UnsizedError, check, check_with_card, proven_content
+from cnnkit.runtime.guard.reading import MAX_FILE_BYTES, graph_sha256
+from cnnkit.runtime.guard.trial import end_all
+
+__all__ = [
+    "MAX_FILE_BYTES", "Checked", "UnsizedError", "check", "check_with_card", "end_all", "graph_sha256",
+    "proven_content",
+]  # fmt: skip

@@ -10,9 +10,9 @@ import psutil  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.inspection.macs import multiply_adds
 from cnnkit.results import GraphInput, GraphSummary, LayerRow
 from cnnkit.runtime import graphs, shapes
-from cnnkit.inspection.macs import multiply_adds
 from cnnkit.runtime.guard import Checked
 
 _FLOATS = {

@@ -15,7 +15,7 @@ from cnnkit.runtime import contrib
 from cnnkit.runtime.graphs import attribute, constant, inside
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 Shape = tuple[int, ...]
 
@@ -165,14 +165,14 @@ class _Walk:
         for name, kind in results.items():
             self.know(name, kind)
         for name in node.output:
-            kind = results.get(name)
-            if name in self._used and (kind is None or (kind.HasField("tensor_type") and _static(kind) is None)):
+            given = results.get(name)
+            if name in self._used and (given is None or (given.HasField("tensor_type") and _static(given) is None)):
                 self.found.problems[node.output[0]] = "its size shows only when it runs; export it with fixed sizes"
 
     def _standard(self, node: "NodeProto", schema: Any) -> "dict[str, TypeProto]":
         from onnx import helper, shape_inference
 
-        return shape_inference.infer_node_outputs(  # type: ignore[no-any-return]
+        return shape_inference.infer_node_outputs(
             schema,
             node,
             {name: self._types[name] for name in node.input if name},

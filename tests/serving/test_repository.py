@@ -42,8 +42,8 @@ def test_a_changed_file_is_loaded_and_served(watched, seven):
 BAD = {
     "garbage": (b"garbage", "not an ONNX file"),
     "half of a file": (make_model(seed=3)[:1000], "net.onnx"),
-    "other classes": (make_model(classes=5), "labels are others"),
-    "another input": (make_model(side=20), "other tensors"),
+    "other classes": (make_model(classes=5), "its labels"),
+    "another input": (make_model(side=20), "its tensors"),
     "weights that are no numbers": (make_model(scale=float("inf")), "expected finite scores"),
 }
 

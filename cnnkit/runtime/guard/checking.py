@@ -1,6 +1,6 @@
 """What a model file passes before onnxruntime opens it: it is read once, checked, tried, and opened as it was tried.
 
-onnxruntime is native code, and a file can be made to crash it, to exhaust memory, to run for ever or to read other files.
+onnxruntime is native code, and a file can be made to crash it, to exhaust memory, to run for ever or to read others.
 """
 
 from dataclasses import dataclass
@@ -108,17 +108,22 @@ def check(
         model = simplify(model)
         check_operators(model)
         around = around or (read_beside(path) if path is not None else NOTHING)
-        signature, obstacle = _signature(model, shape, around.sides)
+        signature, obstacle = None, ""
+        try:
+            signature = signature_of(model, shape, around.sides)
+            obstacle = signature.obstacle
+        except OnnxError as error:  # a graph of another kind can be looked at all the same
+            if shape is not None or isinstance(error, OpenSizeError):
+                raise
+            obstacle = str(error)
         sizes = sizes_of(model, signature)
         batched = signature.name if signature is not None and signature.batch is None else ""
-        if unsized := check_sizes(model, sizes, batched=batched):
+        if unsized := check_sizes(model, sizes, batched):
             raise UnsizedError(unsized)
         content = bytes(model.SerializeToString(deterministic=True))
-        failure = "it was not tried"
-        if run:
-            failure = "" if known.passed(content, sizes) else trial.run(content, sizes, batched=batched)
-            if not failure:
-                known.remember(content, sizes)
+        failure = "" if run else "it was not tried"
+        if run and not known.passed(content, sizes) and not (failure := trial.run(content, sizes, batched)):
+            known.remember(content, sizes)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
@@ -126,21 +131,6 @@ def check(
     except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
     return Checked(model, content, name, sizes, digest, signature, obstacle, around, failure)
-
-
-def _signature(
-    model: "ModelProto", shape: tuple[int, int, int] | None, beside: tuple[int, int] | None
-) -> "tuple[Signature | None, str]":
-    """Return what a file takes, or why it takes no images: a graph of another kind can be looked at all the same."""
-    try:
-        signature = signature_of(model, shape, beside)
-    except OpenSizeError:
-        raise
-    except OnnxError as error:
-        if shape is not None:  # which would have no effect
-            raise
-        return None, str(error)
-    return signature, signature.obstacle
 
 
 def check_with_card(
@@ -171,4 +161,4 @@ def proven_content(file: Path | bytes) -> bytes | None:
         content = read_bytes(file)
     except OnnxError:  # which `check` will raise with the file's name
         return None
-    return content if known.is_proven(content) else None
+    return content if known.passed(content, None) else None

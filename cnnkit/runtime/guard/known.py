@@ -10,31 +10,25 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
+import platformdirs
 
 from cnnkit import zoo
 from cnnkit.files import sha256
 
 _MOST = 1000
 """Files that are remembered."""
+_CARD = "card"
+"""Noted of a file whose card was written for it."""
 
 
-def of_zoo(content: bytes) -> bool:
-    """Whether these are the bytes of a file of the zoo."""
+def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> bool:
+    """Whether these bytes need no trial with inputs of these sizes; for None, whether their card is right as well."""
     digest = sha256(content)
-    return any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values())
-
-
-def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether these bytes need no trial with inputs of these sizes."""
-    return of_zoo(content) or _text(sizes) in _read().get(sha256(content), [])
-
-
-def is_proven(content: bytes) -> bool:
-    """Whether these bytes passed all checks with the card that they carry."""
-    return of_zoo(content) or "card" in _read().get(sha256(content), [])
+    if any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values()):
+        return True
+    return (_CARD if sizes is None else json.dumps(sizes, sort_keys=True)) in _read().get(digest, [])
 
 
 def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool = False) -> None:
@@ -45,20 +39,17 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool
         sizes: of the inputs that it was tried with.
         card: it carries a card that was written for it.
     """
-    known, digest = _read(), sha256(content)
-    old = known.pop(digest, [])
-    known[digest] = list(dict.fromkeys([*old, _text(sizes), *(["card"] if card else [])]))[-8:]
-    if known[digest] == old or of_zoo(content):
+    if passed(content, None if card else sizes):
         return
-    for least in list(known)[:-_MOST]:
-        del known[least]
-    path = _path()
+    known, digest, path = _read(), sha256(content), _path()
+    noted = [*known.pop(digest, []), json.dumps(sizes, sort_keys=True), *([_CARD] if card else [])]
+    kept = dict(list(known.items())[1 - _MOST :]) | {digest: noted[-8:]}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)  # for this user alone
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({**_here(), "files": known}, file)
+                json.dump({**_here(), "files": kept}, file)
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -66,14 +57,13 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool
 
 def _read() -> dict[str, list[str]]:
     """Return what is noted by SHA-256; nothing of another version, or where others could have written."""
-    path = _path()
-    with suppress(OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        found = path.stat()
-        if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
-            return {}
-        noted: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if {**_here(), "files": noted["files"]} == noted:
-            return {str(key): list(map(str, value)) for key, value in noted["files"].items()}
+    with suppress(OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):  # noqa: SIM117
+        with _path().open("rb") as file:
+            found = os.fstat(file.fileno())
+            if not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022):
+                noted = json.load(file)
+                if {**noted, **_here()} == noted:
+                    return {str(key): list(map(str, value)) for key, value in noted["files"].items()}
     return {}
 
 
@@ -84,10 +74,4 @@ def _here() -> dict[str, str]:
 
 
 def _path() -> Path:
-    import platformdirs
-
     return platformdirs.user_cache_path("cnnkit") / "tried.json"
-
-
-def _text(sizes: Mapping[str, tuple[int, ...]]) -> str:
-    return json.dumps(sizes, sort_keys=True)

@@ -1,7 +1,6 @@
 """Trying a file in a process of its own, with limits on memory and time, before this process opens it."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -22,62 +21,30 @@ MOST_SECONDS = 120
 _STARTING = 2.0
 """Seconds by the clock for whatever else runs on the machine."""
 
-_running: set["_Child"] = set()
-
-
-class _Child:
-    """A process that tries a file; it ends when its time is over, and when this process ends."""
-
-    def __init__(self, seconds: float) -> None:
-        self.ended = ""
-        command = [_python(), "-I", "-S", str(Path(__file__).with_name("child.py"))]
-        self._process = subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-        self._timer = threading.Timer(seconds, self.end, ["it takes longer than it may"])
-        self._timer.daemon = True
-        self._timer.start()
-        _running.add(self)
-
-    def ask(self, header: bytes, content: bytes) -> tuple[int, bytes]:
-        """Send a request; return the exit status and the answer."""
-        with self._process as process:
-            try:
-                assert process.stdin is not None and process.stdout is not None
-                with suppress(BrokenPipeError, OSError):  # what became of it shows below
-                    process.stdin.write(header)
-                    process.stdin.write(content)
-                    process.stdin.flush()
-                said = process.stdout.read()
-                return process.wait(), said
-            finally:
-                self._timer.cancel()
-                _running.discard(self)
-                process.kill()
-
-    def end(self, because: str) -> None:
-        """Kill the process."""
-        self.ended = self.ended or because
-        self._process.kill()
+_running: dict["subprocess.Popen[bytes]", str] = {}
+"""Why each trial was ended; empty for one that goes on."""
+_ending = threading.Event()
 
 
 def end_all() -> None:
-    """End the trials that run: those who wait for them get an error at once."""
-    for child in list(_running):
-        child.end("the program is ending")
+    """End the trials that run, and let none begin: those who wait for them get an error at once."""
+    _ending.set()
+    for process in list(_running):
+        _end(process, "the program is ending")
 
 
-def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, batched: str = "") -> str:
+def allow() -> None:
+    """Let trials begin again."""
+    _ending.clear()
+
+
+def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> str:
     """Open a file in another process and run it on typical and extreme images.
 
     Args:
         content: what will be opened.
         sizes: of its inputs by name.
-        batched: input whose batch is open; it is run with two images at a time too.
+        batched: input whose batch is open: it is run with two images at a time too; empty where there is none.
 
     Returns:
         why onnxruntime cannot run it, in its own words; empty where it can.
@@ -85,44 +52,70 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, batched: str = 
     Raises:
         OnnxError: it crashes, takes too much memory or too long.
     """
-    seconds = min(MOST_SECONDS, SECONDS + math.ceil(len(content) / BYTES_A_SECOND) - 1)
-    every = [dict(sizes), *([{**sizes, batched: (2, *sizes[batched][1:])}] if batched else [])]
-    header = {
+    seconds = min(MOST_SECONDS, SECONDS + len(content) // BYTES_A_SECOND)
+    memory = MEMORY_BYTES + 4 * len(content)
+    request = {
         "path": [os.path.abspath(place) for place in sys.path if place],  # noqa: PTH100
         "bytes": len(content),
-        "memory": MEMORY_BYTES + 4 * len(content),
+        "memory": memory,
         "seconds": seconds,
-        "sizes": every,
+        "sizes": [sizes, *([{**sizes, batched: (2, *sizes[batched][1:])}] if batched else [])],
     }
-    child = _Child(seconds + _STARTING)
-    status, said = child.ask(json.dumps(header).encode() + b"\n", content)
-    tried = "in a process of its own, where it was tried first"
-    if child.ended:
-        raise OnnxError(f"{child.ended} ({seconds} s of a processor) {tried}.")
-    if status == -getattr(signal, "SIGXCPU", 0) != 0:
-        raise OnnxError(f"it takes longer than it may ({seconds} s of a processor) {tried}.")
-    if status == -9:
-        raise OnnxError(f"it takes more memory than there is {tried}.")
-    if status < 0 or status >= 2**31:
-        with suppress(ValueError):
-            raise OnnxError(f"it ends onnxruntime by {signal.Signals(-status).name} {tried}.")
-        raise OnnxError(f"it ends onnxruntime by status {status:#x} {tried}.")
-    try:
+    status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, seconds + _STARTING)
+    found = {}
+    with suppress(ValueError):
         found = json.loads(said)
-    except ValueError:
-        raise OnnxError(
-            f"it could not be tried: {sys.executable} did not run onnxruntime. Run it in the environment that has it."
-        ) from None
-    if found.get("memory"):
-        raise OnnxError(f"it takes more memory than it may ({header['memory'] / 1e9:.1f} GB) {tried}.")
-    return str(found.get("failed", ""))
+    if ended:
+        why = ended
+    elif status == -getattr(signal, "SIGXCPU", 0) != 0:
+        why = f"it takes more than {seconds} s of a processor"
+    elif status == -9 or found.get("memory"):
+        why = f"it takes more than {memory / 1e9:.1f} GB of memory, or than there is"
+    elif status < 0 or status >= 2**31:
+        names = {-each: each.name for each in signal.Signals}
+        why = f"it ends onnxruntime by {names.get(status, hex(status))}"
+    elif not found:
+        raise OnnxError(f"it cannot be tried: {_python()} does not run onnxruntime. Run cnnkit where that works.")
+    else:
+        return str(found["failed"])
+    raise OnnxError(f"{why}, as a trial in another process shows.")
+
+
+def _ask(header: bytes, content: bytes, seconds: float) -> tuple[int, bytes, str]:
+    """Start a child, send it a request; return its exit status, its answer, and why it was ended, if it was."""
+    command = [_python(), "-I", "-S", str(Path(__file__).with_name("child.py"))]
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, creationflags=flags, **pipes) as process:  # type: ignore[call-overload] # noqa: S603
+        timer = threading.Timer(seconds, _end, [process, f"it takes more than {seconds:.0f} s"])
+        timer.daemon = True
+        timer.start()
+        _running[process] = ""
+        try:
+            if _ending.is_set():
+                _end(process, "the program is ending")
+            with suppress(OSError):  # a pipe that broke: the status tells why
+                process.stdin.write(header)
+                process.stdin.write(content)
+                process.stdin.flush()
+            said = process.stdout.read()
+            return process.wait(), said, _running[process]
+        finally:
+            timer.cancel()
+            process.kill()
+            del _running[process]
+
+
+def _end(process: "subprocess.Popen[bytes]", because: str) -> None:
+    if process in _running:
+        _running[process] = because
+    process.kill()
 
 
 def _python() -> str:
     """Return a Python interpreter with this one's libraries: a program may have its own name as `sys.executable`."""
     names = ("python.exe",) if os.name == "nt" else (f"bin/python3.{sys.version_info.minor}", "bin/python3")
-    places = [Path(sys.executable or "-"), *(Path(sys.exec_prefix) / name for name in names)]
-    for place in places:
+    for place in (Path(sys.executable or "-"), *(Path(sys.exec_prefix) / name for name in names)):
         if place.stem.lower().startswith(("python", "pypy")) and place.is_file():
             return str(place)
-    raise OnnxError("it could not be tried: there is no Python interpreter beside this program to try it with.")
+    raise OnnxError("it cannot be tried: there is no Python interpreter beside this program to try it with.")

@@ -187,7 +187,7 @@ def no_location(folder):
     external(folder, location="")
 
 
-@case("outside the file's own folder")
+@case("which is not there")
 def address_in_memory(folder):
     external(folder, location="*/_ORT_MEM_ADDR_/*", offset=4096, length=WEIGHTS.nbytes)
 
@@ -304,38 +304,38 @@ def _declared(shape):
     return network(weights=[tensor])
 
 
-@case("should have 1,536 bytes and has 768")
+@case("not a valid ONNX file: .*too small")
 def less_data_than_declared(folder):
     write(folder, _declared([96, 4]))
 
 
-@case("should have 384 bytes and has 768")
+@case("do not fit each other")
 def more_data_than_declared(folder):
     write(folder, _declared([24, 4]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*[Nn]egative")
 def negative_dimension(folder):
     write(folder, _declared([-48, -4]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*overflow")
 def huge_dimensions(folder):
     write(folder, _declared([2**62, 2**62]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*overflow")
 def dimensions_whose_product_overflows(folder):
     write(folder, _declared([2**32, 2**32, 48, 4]))
 
 
-@case("should have 192 values and has 3")
+@case("not a valid ONNX file: .*too small")
 def fewer_values_than_declared(folder):
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[48, 4], float_data=[1, 2, 3])
     write(folder, network(weights=[tensor]))
 
 
-@case("unknown data type 99")
+@case("[Ii]nvalid tensor data type 99")
 def unknown_data_type(folder):
     tensor = numpy_helper.from_array(WEIGHTS, "w")
     tensor.data_type = 99
@@ -362,7 +362,7 @@ def unknown_operator(folder):
     write(folder, after(helper.make_node("Teleport", ["x"], ["x2"])))
 
 
-@case("operator Teleport of own.domain, which this onnxruntime does not have")
+@case("operator Teleport of own.domain, which is not one of those that cnnkit runs")
 def operator_of_ones_own(folder):
     write(folder, after(helper.make_node("Teleport", ["x"], ["x2"], domain="own.domain"), domains=["own.domain"]))
 
@@ -403,20 +403,20 @@ def functions_that_call_each_other(folder):
     write(folder, _calling("F", [_function("F", ["G"]), _function("G", ["F"])]))
 
 
-@case("nodes; 100,000 are the most")
+@case("nodes; 20,000 are the most")
 def functions_that_multiply(folder):
     functions = [_function("F0", ["Relu"] * 10)]
     functions += [_function(f"F{level}", [f"F{level - 1}"] * 10) for level in range(1, 12)]
     write(folder, _calling("F11", functions))
 
 
-@case("100,003 nodes; 100,000 are the most")
+@case("100,003 nodes; 20,000 are the most")
 def too_many_nodes(folder):
     names = ["x", *(f"r{index}" for index in range(100_000)), "x2"]
     write(folder, after(*(helper.make_node("Relu", [a], [b]) for a, b in pairwise(names))))
 
 
-@case("has a Loop, of which nobody can tell how long it runs")
+@case("operator Loop of opset 17, whose running time cannot be bounded")
 def loop(folder):
     given = [
         helper.make_tensor_value_info("round", TensorProto.INT64, []),
@@ -449,12 +449,12 @@ def delimited(number, content):
     return bytes([number << 3 | 2, *length, len(content) >> 21]) + content
 
 
-@case("more than 4,000,000 parts")
+@case("more than 1,000,000 parts")
 def nodes_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, b"\x0a\x00" * 4_500_000))
 
 
-@case("more than 4,000,000 parts")
+@case("more than 1,000,000 parts")
 def names_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, delimited(1, b"\x0a\x00" * 4_500_000)))
 
@@ -509,7 +509,7 @@ def doubling(folder):
     write(folder, adding(*nodes, last="d39"))
 
 
-@case("Add.* more memory")
+@case("longer than it may|more memory than it may", summary=False)
 def many_large_results(folder):
     names = ["big", *(f"b{index}" for index in range(20))]
     nodes = [helper.make_node("Add", [a, "one"], [b]) for a, b in pairwise(names)]
@@ -528,7 +528,7 @@ def size_out_of_pixels(folder):
     write(folder, adding(*nodes, last="c", constants=[("zero", [0])]))
 
 
-@case("multiply-adds; 1e[+]13 are the most")
+@case("longer than it may|more memory than it may", summary=False)
 def too_much_work(folder):
     names = ["m0", *(f"m{index}" for index in range(1, 7))]
     nodes = [helper.make_node("MatMul", [a, a], [b]) for a, b in pairwise(names)]
@@ -558,7 +558,7 @@ def remainder_by_zero(folder):
     write(folder, adding(helper.make_node("Mod", ["a", "b"], ["c"]), last="c", constants=[("a", [5]), ("b", [0])]))
 
 
-@case("divides integers by .*what nobody can tell")
+@case("divides integers by .*not stored in the file")
 def division_by_pixels(folder):
     cast = helper.make_node("Cast", ["x"], ["b"], to=TensorProto.INT64)
     write(folder, adding(cast, helper.make_node("Div", ["a", "b"], ["c"]), last="c", constants=[("a", [-(2**63)])]))
@@ -591,7 +591,7 @@ def group_of_zero(folder):
     write(folder, _convolution(group=0))
 
 
-@case("does not run on|failed on", summary=False)
+@case("onnxruntime .* can run|does not run on|failed on", summary=False)
 def index_out_of_bounds(folder):
     node = helper.make_node("Gather", ["x", "i"], ["x2"], axis=3)
     write(folder, after(node, constants=[("i", [2**40, 0, 1, 2])]))

@@ -22,20 +22,19 @@ def count_fields(content: bytes, descriptor: Any, most: int) -> int:
     count = 0
     while waiting and count <= most:
         kind, place, end = waiting.pop()
-        fields = kind.fields_by_number
         while place < end and count <= most:
             tag, place = _varint(content, place)
             count += 1
-            size = _FIXED.get(tag & 7, 0)
             if tag & 7 == _VARINT:
                 _, place = _varint(content, place)
-            elif tag & 7 == _DELIMITED:
+                continue
+            if tag & 7 == _DELIMITED:
                 size, place = _varint(content, place)
-                field = fields.get(tag >> 3)
+                field = kind.fields_by_number.get(tag >> 3)
                 if field is not None and field.message_type is not None:
                     waiting.append((field.message_type, place, place + size))
-            elif not size:
-                raise ValueError("a kind of field that ONNX does not use")
+            else:
+                size = _FIXED.get(tag & 7, len(content))
             place += size
             if place > end:
                 raise ValueError("a field that ends beyond its message")
@@ -46,9 +45,8 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
     """Return the number at a place, seven bits a byte, and the place after it."""
     value = 0
     for shift in range(0, 70, 7):
-        byte = content[place]
-        value |= (byte & 127) << shift
+        value |= (content[place] & 127) << shift
         place += 1
-        if byte < 128:
+        if content[place - 1] < 128:
             return value, place
     raise ValueError("a number of more than ten bytes")

@@ -77,10 +77,7 @@ def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFi
     around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
-        try:
-            checked = guard.check(path, name, around=around)
-        except guard.UnsizedError as error:
-            return _refused(name, path, path.read_bytes(), error)
+        checked = guard.check(path, name, around=around)
         content = checked.content
         entry = checked.signature.entry if checked.signature is not None else None
         scales = entry is not None and (entry.scales or entry.normalises)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.runtime import contrib
 from cnnkit.runtime.graphs import attribute, constant, inside
 
 if TYPE_CHECKING:
@@ -47,16 +46,14 @@ class Inferred:
         shapes: of tensors by name; absent where nobody can tell.
         types: `TensorProto.DataType` by name; absent for what is no tensor.
         constants: values that are stored in the file or follow from shapes, as far as they are small.
-        stored: those of them that are the same for images of any size.
         problems: why a node's results have no shape, by the name of its first result; empty where that is no fault of
-            the node, which takes what has no shape.
+            the node: it is one of onnxruntime's own, or takes what has no shape.
     """
 
     nodes: "list[NodeProto]" = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
     constants: "dict[str, TensorProto]" = field(default_factory=dict)
-    stored: "dict[str, TensorProto]" = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +96,7 @@ class _Walk:
         self._used |= {output.name for output in graph.output}
         self._used |= {name for block in inside(graph) for node in block.node for name in node.input}
         for tensor in graph.initializer:
-            self._store(tensor.name, tensor, always=True)
+            self._store(tensor.name, tensor)
         for sparse in graph.sparse_initializer:
             self.know(sparse.values.name, _type(sparse.values.data_type, tuple(sparse.dims)))
         for node in graph.node:
@@ -108,17 +105,17 @@ class _Walk:
             if self._fits and node.output and self.found.problems.get(node.output[0], "").startswith(MISFIT):
                 return
 
-    def _store(self, name: str, tensor: "TensorProto", *, always: bool) -> None:
+    def _store(self, name: str, tensor: "TensorProto") -> None:
+        from onnx import TensorProto
+
         self.know(name, _type(tensor.data_type, tuple(tensor.dims)))
-        if prod(tensor.dims) <= _SMALL:
+        if prod(tensor.dims) <= _SMALL and tensor.data_location != TensorProto.EXTERNAL:
             self.found.constants[name] = tensor
-            if always:
-                self.found.stored[name] = tensor
 
     def _visit(self, node: "NodeProto") -> None:
         tensor = constant(node)
         if tensor is not None:
-            self._store(node.output[0], tensor, always=True)
+            self._store(node.output[0], tensor)
             return
         bodies = [found.g for found in node.attribute if found.HasField("g")]
         for body in bodies:
@@ -142,21 +139,28 @@ class _Walk:
                 self.found.problems[name] = "its branches give different shapes"
 
     def _infer(self, node: "NodeProto") -> None:
-        from onnx import defs
+        from onnx import defs, helper, shape_inference
 
+        domain = node.domain if node.domain != "ai.onnx" else ""
+        if not defs.has(node.op_type, domain):
+            self.found.problems[node.output[0]] = ""
+            return
         try:
-            if node.domain == contrib.DOMAIN:
-                results = self._contrib(node)
-            else:
-                schema = defs.get_schema(node.op_type, self._opsets.get(node.domain, 1), node.domain)
-                results = self._standard(node, schema)
+            results = shape_inference.infer_node_outputs(
+                defs.get_schema(node.op_type, self._opsets.get(domain, 1), domain),
+                node,
+                {name: self._types[name] for name in node.input if name},
+                {name: self.found.constants[name] for name in node.input if name in self.found.constants},
+                opset_imports=[helper.make_opsetid(*entry) for entry in self._opsets.items()],
+                ir_version=self._ir_version,
+            )
         except Exception as error:  # onnx raises its own types
             reason = " ".join(str(error).rpartition("InferenceError] ")[2].split())[:200].rstrip(".")
             self.found.problems[node.output[0]] = f"{MISFIT}: {reason}"
             return
-        if node.op_type in _UNSAID and not node.domain:
+        if node.op_type in _UNSAID and not domain:
             results = {node.output[0]: self._types[node.input[0]]}
-        if node.op_type == "Dropout" and not node.domain and len(node.output) > 1 and node.output[0] in results:
+        if node.op_type == "Dropout" and not domain and len(node.output) > 1 and node.output[0] in results:
             # Before opset 12, onnx says nothing of the mask, which is as large as what it masks.
             sized, mask = results[node.output[0]], results.get(node.output[1])
             kind = mask.tensor_type.elem_type if mask is not None else sized.tensor_type.elem_type
@@ -164,43 +168,8 @@ class _Walk:
                 results[node.output[1]] = _type(kind or sized.tensor_type.elem_type, shape)
         for name, kind in results.items():
             self.know(name, kind)
-        for name in node.output:
-            given = results.get(name)
-            if name in self._used and (given is None or (given.HasField("tensor_type") and _static(given) is None)):
+            if name in self._used and kind.HasField("tensor_type") and _static(kind) is None:
                 self.found.problems[node.output[0]] = "its size shows only when it runs; export it with fixed sizes"
-
-    def _standard(self, node: "NodeProto", schema: Any) -> "dict[str, TypeProto]":
-        from onnx import helper, shape_inference
-
-        return shape_inference.infer_node_outputs(
-            schema,
-            node,
-            {name: self._types[name] for name in node.input if name},
-            {name: self.found.constants[name] for name in node.input if name in self.found.constants},
-            opset_imports=[helper.make_opsetid(*entry) for entry in self._opsets.items()],
-            ir_version=self._ir_version,
-        )
-
-    def _contrib(self, node: "NodeProto") -> "dict[str, TypeProto]":
-        given = [self.found.shapes.get(name, ()) for name in node.input]
-        kinds = [self.found.types.get(name, 0) for name in node.input]
-        shape, kind = contrib.result_of(node, given, kinds, self._on_floats)
-        return {name: _type(kind, shape) for name in node.output if name}
-
-    def _on_floats(self, node: "NodeProto", given: list[Shape]) -> Shape:
-        """Return the shape that the standard operator of a node of onnxruntime's gives."""
-        from onnx import TensorProto, defs, helper, shape_inference
-
-        kind = contrib.RULES[node.op_type].standard
-        schema = defs.get_schema(kind)
-        names = [f"i{place}" for place in range(len(given))]
-        like = helper.make_node(kind, names, ["o"])
-        like.attribute.extend(each for each in node.attribute if each.name in schema.attributes)
-        types = {name: _type(TensorProto.FLOAT, shape) for name, shape in zip(names, given, strict=True)}
-        shape = _static(shape_inference.infer_node_outputs(schema, like, types)["o"])
-        if shape is None:
-            raise ValueError("a shape that shows only when it runs")
-        return shape
 
     def _compute(self, node: "NodeProto") -> None:
         """Work out what a node gives where that is a small constant."""
@@ -210,7 +179,7 @@ class _Walk:
         if node.op_type == "Shape" and node.input[0] in self.found.shapes:
             shape = self.found.shapes[node.input[0]]
             part = shape[attribute(node, "start", 0) : attribute(node, "end", len(shape))]
-            self._store(name, numpy_helper.from_array(np.array(part, np.int64), name), always=False)
+            self._store(name, numpy_helper.from_array(np.array(part, np.int64), name))
             return
         if (
             node.domain
@@ -226,8 +195,7 @@ class _Walk:
         try:
             with np.errstate(all="ignore"):
                 result: Any = ReferenceEvaluator(node, opsets={"": self._opsets.get("", 1)}).run(None, feeds)
-            always = all(not given or given in self.found.stored for given in node.input)
-            self._store(name, numpy_helper.from_array(np.asarray(result[0]), name), always=always)
+            self._store(name, numpy_helper.from_array(np.asarray(result[0]), name))
         except Exception:  # nonsense of whatever kind computes no shape
             return
 

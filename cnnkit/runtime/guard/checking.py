@@ -12,7 +12,7 @@ from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
 from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.guard import known, trial
-from cnnkit.runtime.guard.operators import check_operators, check_sizes
+from cnnkit.runtime.guard.operators import check_operators
 from cnnkit.runtime.guard.reading import graph_sha256, parse, read_bytes, simplify
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from cnnkit.runtime.foreign.signature import Signature
-
-
-class UnsizedError(OnnxError):
-    """The sizes of a graph contradict each other: all else in it is in order."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,6 @@ def check(
     Raises:
         OnnxError: it is damaged, reaches for other files, is not one of a classifier, crashes, or takes more memory or
             time than it may.
-        UnsizedError: its sizes contradict each other.
         UsageError: it does not take images of this shape.
     """
     path = file if isinstance(file, Path) else None
@@ -118,8 +113,6 @@ def check(
             obstacle = str(error)
         sizes = sizes_of(model, signature)
         batched = signature.name if signature is not None and signature.batch is None else ""
-        if unsized := check_sizes(model, sizes, batched):
-            raise UnsizedError(unsized)
         content = bytes(model.SerializeToString(deterministic=True))
         failure = "" if run else "it was not tried"
         if run and not known.passed(content, sizes) and not (failure := trial.run(content, sizes, batched)):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,32 +71,39 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def _run(ort: Any, content: bytes, sizes: list[dict[str, list[int]]], seconds: float) -> None:
-    """Run the file on one image, then on the others of each size, while there is time: the first one must work."""
+    """Run the file on one image, then on the others of each size, while there is time."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.load_model_format", "ONNX")
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    session.run(None, next(_feeds(session, sizes[0]), {}))
-    for size in reversed(sizes):  # pairs first: layers may be made for one image, and what they say then is no fault
-        try:
+    one, *others = sizes
+    started = time.perf_counter()
+    for feed in islice(_feeds(session, one), 1):  # that must work
+        session.run(None, feed)
+    took = time.perf_counter() - started
+    try:
+        for size in others:
             for feed in _feeds(session, size):
-                if time.process_time() > seconds:
+                if time.process_time() + size[next(iter(size))][0] * took > seconds:
                     return
                 session.run(None, feed)
-        except Exception as error:
-            if size is sizes[0] or any(word in repr(error) for word in _MEMORY):
-                raise
-        else:
+    except Exception as error:  # layers may be made for one image, and what they say then is no fault
+        if any(word in repr(error) for word in _MEMORY):
+            raise
+        others = []
+    for feed in () if others else _feeds(session, one):
+        if time.process_time() > seconds:
             return
+        session.run(None, feed)
 
 
 def _feeds(session: Any, size: dict[str, list[int]]) -> Iterator[dict[str, Any]]:
     """Yield inputs of one size: noise, zeros, the largest and smallest values, and what is no number."""
     import numpy as np
 
-    kinds = {each.name: _KINDS.get(each.type.removeprefix("tensor(").rstrip(")")) for each in session.get_inputs()}
-    if None in kinds.values() or kinds.keys() != size.keys():
+    kinds = {each.name: _KINDS.get(each.type.removeprefix("tensor(").rstrip(")"), "") for each in session.get_inputs()}
+    if "" in kinds.values() or kinds.keys() != size.keys():
         return  # no numbers that images have: it is opened, and not run
     rng = np.random.default_rng(0)
     values = ("noise", 0, "max", "min", np.nan, np.inf)

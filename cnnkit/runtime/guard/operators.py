@@ -6,21 +6,13 @@ the file and the size of the images alone, and nothing may divide integers by a 
 
 from collections import Counter
 from itertools import chain
-from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import OnnxError
-from cnnkit.runtime import contrib, graphs, shapes
+from cnnkit.runtime import graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from onnx import ModelProto, NodeProto
-
-MAX_RESULT_BYTES = 2**31
-"""Of one intermediate result for one image."""
-BATCH = 64
-"""Images in a batch, for which a result may be so many times as large as for one."""
+    from onnx import GraphProto, ModelProto, NodeProto
 
 
 def _names(text: str) -> frozenset[str]:
@@ -47,35 +39,116 @@ _STANDARD = _CHEAP | _names("""
     Trilu Upsample
 """)
 _LEARNING = _names("ArrayFeatureExtractor LabelEncoder LinearClassifier Normalizer Scaler ZipMap")
-_ALLOWED = {"": _STANDARD, "ai.onnx.ml": _LEARNING, contrib.DOMAIN: frozenset(contrib.RULES)}
+_CONTRIB = "com.microsoft"
+_FLOAT = 1  # TensorProto.DataType
+_FLOATS = {1, 10, 11, 16}
+"""float32, float16, float64 and bfloat16."""
+_OWN = {
+    **dict.fromkeys(_names("""
+        BiasGelu BiasSoftmax FastGelu FusedConv FusedGemm FusedMatMul Gelu MatMulNBits NhwcMaxPool QLinearAdd
+        QLinearAveragePool QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QuickGelu
+        SkipLayerNormalization SkipSimplifiedLayerNormalization
+    """), (0, 9)),
+    "DequantizeLinear": (1, 9), "DynamicQuantizeMatMul": (9, 9), "MatMulIntegerToFloat": (2, 9), "QGemm": (8, 9),
+    "QLinearConcat": (2, 2**31), "QLinearConv": (7, 9), "QuantizeLinear": (2, 9),
+    "Attention": (0, 3), "MultiHeadAttention": (0, 4), "QAttention": (3, 5),
+}  # fmt: skip
+"""onnxruntime's own, as its optimiser and quantiser write them: the input that a result has the type of, and how many
+inputs there may be. Later ones are masks and caches, whose values native code takes for places in memory."""
+_ALLOWED = {"": _STANDARD, "ai.onnx.ml": _LEARNING, _CONTRIB: _OWN.keys()}
 
 _BY_PIXELS = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 _LOOPS = {"Loop", "Scan", "SequenceMap"}
 _COMPILED = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
 """Domains of operators that onnxruntime puts into a graph for the processor or GPU at hand."""
-_FLOATS = {1, 10, 11, 16}
-"""float32, float16, float64 and bfloat16 as `TensorProto.DataType`."""
-_FIXED = {
-    "LSTM": (4,), "GRU": (4,), "RNN": (4,), "ReverseSequence": (1,), "Resize": (1, 2, 3), "OneHot": (1,), "Trilu": (1,),
-    "CumSum": (1,), "RotaryEmbedding": (3,), "Attention": (6,),
+_SIZING = {
+    **dict.fromkeys(_names("AffineGrid CenterCropPad CumSum Expand OneHot Reshape ReverseSequence Split Squeeze Tile "
+                           "TopK Trilu Unsqueeze Upsample"), (1,)),
+    **{name: (1,) for name in _STANDARD if name.startswith("Reduce")},
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (4,)), "RotaryEmbedding": (3,), "Attention": (6,), "If": (0,),
+    "ConstantOfShape": (0,), "DFT": (1, 2), "Pad": (1, 3), "Range": (0, 1, 2), "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
 }  # fmt: skip
-"""Inputs that native code takes for lengths: they must be known before a run."""
+"""Inputs whose values decide about sizes, lengths or places."""
+_STORED, _SIZED, _PIXELS = 0, 1, 2
+"""What values depend on: the file alone, the size of the images too, or the images."""
 
 
 def check_operators(model: "ModelProto") -> None:
-    """Make sure that a model, without local functions, has only operators that are allowed.
+    """Make sure that a model, without local functions, has only operators that are allowed, as they are allowed.
 
     Raises:
         OnnxError: it has others, or names that mean two things.
     """
-    import onnx
+    made = chain.from_iterable(
+        (*(t.name for t in getattr(block, "initializer", ())), *(o for node in block.node for o in node.output if o))
+        for block in graphs.blocks(model)
+    )
+    twice = next((name for name, count in Counter(made).items() if count > 1), None)
+    if twice is not None:
+        raise OnnxError(f"its branches give the name {twice!r} to two results. Export it with a name for each.")
+    _Walk(model).enter(model.graph)
 
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    for node in graphs.nodes(model):
-        kind, version = node.op_type, versions.get(node.domain, 1)
+
+class _Walk:
+    """Goes through the nodes in their order, which is that of a run."""
+
+    def __init__(self, model: "ModelProto") -> None:
+        self._versions = {entry.domain: entry.version for entry in model.opset_import}
+        self._types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        self._depends: dict[str, int] = {}
+        self._values: dict[str, Any] = {}
+
+    def enter(self, graph: "GraphProto") -> None:
+        for tensor in graph.initializer:
+            self._store(tensor.name, tensor)
+        for sparse in graph.sparse_initializer:
+            self._depends[sparse.values.name] = _STORED
+        for node in graph.node:
+            self._require_allowed(node)
+            bodies = [each.g for each in node.attribute if each.HasField("g")]
+            for body in bodies:
+                self.enter(body)
+            given = [*filter(None, node.input), *(output.name for body in bodies for output in body.output)]
+            depends = max((self._depends.get(name, _PIXELS) for name in given), default=_STORED)
+            if node.op_type in {"Shape", "Size"}:
+                depends = min(depends, _SIZED)
+            elif node.op_type == "Dropout" or node.op_type.startswith("Random"):
+                depends = _PIXELS
+            self._check(node)
+            self._depends.update(dict.fromkeys(node.output, depends))
+            if (tensor := graphs.constant(node)) is not None:
+                self._store(node.output[0], tensor)
+            else:
+                self._types.update(self._typed(node))
+
+    def _store(self, name: str, tensor: Any) -> None:
+        self._depends[name], self._types[name], self._values[name] = _STORED, tensor.data_type, tensor
+
+    def _typed(self, node: "NodeProto") -> dict[str, int]:
+        """Return the types of a node's results, as far as the standard tells them by those of its inputs."""
+        from onnx import TensorProto, defs
+
+        kinds = [self._types.get(name, 0) for name in node.input]
+        if node.domain == _CONTRIB:
+            place = _OWN[node.op_type][0]
+            return dict.fromkeys(node.output, (kinds[place] if place < len(kinds) else 0) or _FLOAT)
+        schema = defs.get_schema(node.op_type, self._versions.get(node.domain, 1), node.domain)
+        by_name = {param.type_str: kind for param, kind in zip(schema.inputs, kinds, strict=False) if kind}
+        found = {}
+        for name, param in zip(node.output, schema.outputs, strict=False):
+            kind = param.type_str.removeprefix("tensor(").rstrip(")").upper()
+            stated = graphs.attribute(node, "to", 0) if node.op_type == "Cast" else 0
+            found[name] = stated or by_name.get(param.type_str, 0) or dict(TensorProto.DataType.items()).get(kind, 0)
+        return found
+
+    def _require_allowed(self, node: "NodeProto") -> None:
+        from onnx import defs
+
+        kind, version = node.op_type, self._versions.get(node.domain, 1)
         if kind in _ALLOWED.get(node.domain, ()):
-            if node.domain == contrib.DOMAIN or onnx.defs.has(kind, version, node.domain):
-                continue
+            if node.domain == _CONTRIB or defs.has(kind, version, node.domain):
+                return
             why = "which does not have it. Export it again."
         elif node.domain in _COMPILED or kind == "EPContext":
             why = "for the machine that it was optimised for. Use the file that it was made from, or export it again."
@@ -86,76 +159,29 @@ def check_operators(model: "ModelProto") -> None:
         else:
             why = "which is not one of those that cnnkit runs (see docs/onnx.md). Export it with standard operators."
         raise OnnxError(f"it needs the operator {kind} of {node.domain or f'opset {version}'}, {why}")
-    made = chain.from_iterable(
-        (*(t.name for t in getattr(block, "initializer", ())), *(o for node in block.node for o in node.output if o))
-        for block in graphs.blocks(model)
-    )
-    twice = next((name for name, count in Counter(made).items() if count > 1), None)
-    if twice is not None:
-        raise OnnxError(f"its branches give the name {twice!r} to two results. Export it with a name for each.")
 
+    def _check(self, node: "NodeProto") -> None:
+        """Refuse what may end the process, or take another path, for some image that is not tried."""
+        from onnx.numpy_helper import to_array
 
-def check_sizes(model: "ModelProto", sizes: "Mapping[str, shapes.Shape]", batched: str) -> str:
-    """Make sure that every size and every step is known for inputs of these sizes.
-
-    Args:
-        model: that passed `check_operators`.
-        sizes: of its inputs by name.
-        batched: input whose batch is open; empty where there is none.
-
-    Returns:
-        the first contradiction between sizes, empty where there is none: all else is in order.
-
-    Raises:
-        OnnxError: a step or a size depends on the pixels, or is more than an image may take.
-    """
-    from onnx.helper import tensor_dtype_to_np_dtype
-
-    found = shapes.infer(model, sizes)
-    for node in found.nodes:
-        if problem := found.problems.get(node.output[0] if node.output else ""):
-            return f"the size of {_named(node)} cannot be told: {problem}."
-        _check_steps(node, found)
-        for name in found.shapes.keys() & set(node.output):
-            shape, kind = found.shapes[name], found.types.get(name) or 1
-            if min(shape, default=0) < 0 or prod(shape) * tensor_dtype_to_np_dtype(kind).itemsize > MAX_RESULT_BYTES:
-                raise OnnxError(f"{_named(node)} has the size {'×'.join(map(str, shape))}: more memory than an image "
-                                "may take.")  # fmt: skip
-    larger = shapes.infer(model, {**sizes, batched: (BATCH, *sizes[batched][1:])}) if batched else found
-    for node in larger.nodes:
-        for name in found.shapes.keys() & larger.shapes.keys() & set(node.output):
-            if prod(larger.shapes[name]) > BATCH * max(1024, prod(found.shapes[name])):
-                raise OnnxError(f"{_named(node)} grows faster than the number of images. Export it with batch 1.")
-    return ""
-
-
-def _named(node: "NodeProto") -> str:
-    return f"the result of its node {node.name or node.output[0]!r} ({node.op_type})"
-
-
-def _check_steps(node: "NodeProto", found: shapes.Inferred) -> None:
-    """Refuse what may end the process, or take another path, for some image that is not tried."""
-    from onnx.numpy_helper import to_array
-
-    name = f"its node {node.name or node.output[0]!r} ({node.op_type})"
-    if node.domain == contrib.DOMAIN and any(node.input[contrib.RULES[node.op_type].most :]):
-        raise OnnxError(f"{name} has masks or caches, which cnnkit does not run. Export it without them.")
-    if node.domain:
-        return
-    floats = all(found.types.get(given) in _FLOATS for given in node.input if given)
-    # The smallest integer divided by -1, or any by 0, ends the process. Sizes are no constants: a batch may be any.
-    if node.op_type in {"Div", "Mod"} and not floats:
-        divisor = found.stored.get(node.input[1])
-        if divisor is None or {0, -1} & set(to_array(divisor).ravel().tolist()):
-            raise OnnxError(f"{name} divides integers by 0, -1 or a value that is not stored in the file.")
-    if node.op_type in {"ReduceMean", "Mean"} and found.types.get(node.input[0]) not in _FLOATS:
-        raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
-    if any(node.input[place] and node.input[place] not in found.constants
-           for place in _FIXED.get(node.op_type, ()) if place < len(node.input)):  # fmt: skip
-        raise OnnxError(f"{name} takes a length that shows only when it runs.")
-    if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":
-        raise OnnxError(f"{name} samples by reflection, at places that depend on the pixels.")
-    if node.op_type == "If":
+        name = f"its node {node.name or node.output[0]!r} ({node.op_type})"
+        if node.domain:
+            if node.domain == _CONTRIB and any(node.input[_OWN[node.op_type][1] :]):
+                raise OnnxError(f"{name} has masks or caches, which cnnkit does not run. Export it without them.")
+            return
+        sizing = [node.input[place] for place in _SIZING.get(node.op_type, ()) if place < len(node.input)]
+        if any(given and self._depends.get(given, _PIXELS) == _PIXELS for given in sizing):
+            raise OnnxError(f"{name} gives a result whose size shows only when it runs. Export it with fixed sizes.")
+        floats = all(self._types.get(given) in _FLOATS for given in node.input if given)
+        # The smallest integer divided by -1, or any by 0, ends the process. Sizes are not enough: a batch may be any.
+        if node.op_type in {"Div", "Mod"} and not floats:
+            divisor = self._values.get(node.input[1])
+            if divisor is None or {0, -1} & set(to_array(divisor).ravel().tolist()):
+                raise OnnxError(f"{name} divides integers by 0, -1 or a value that is not stored in the file.")
+        if node.op_type in {"ReduceMean", "Mean"} and self._types.get(node.input[0]) not in _FLOATS:
+            raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
+        if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":
+            raise OnnxError(f"{name} samples by reflection, at places that depend on the pixels.")
         blocks = [block for each in node.attribute if each.HasField("g") for block in graphs.inside(each.g)]
         costly = [n.op_type for block in blocks for n in block.node if n.domain or n.op_type not in _CHEAP]
         if costly:

@@ -21,6 +21,9 @@ MOST_SECONDS = 120
 _STARTING = 2.0
 """Seconds by the clock for whatever else runs on the machine."""
 
+_BATCHES = (2, 64)
+"""Images at a time where that is open, besides one; so many only where they are quick."""
+
 _running: dict["subprocess.Popen[bytes]", str] = {}
 """Why each trial was ended; empty for one that goes on."""
 _ending = threading.Event()
@@ -44,7 +47,7 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
     Args:
         content: what will be opened.
         sizes: of its inputs by name.
-        batched: input whose batch is open: it is run with two images at a time too; empty where there is none.
+        batched: input whose batch is open: it is run with several images too; empty where there is none.
 
     Returns:
         why onnxruntime cannot run it, in its own words; empty where it can.
@@ -59,7 +62,7 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
         "bytes": len(content),
         "memory": memory,
         "seconds": seconds,
-        "sizes": [sizes, *([{**sizes, batched: (2, *sizes[batched][1:])}] if batched else [])],
+        "sizes": [sizes, *({**sizes, batched: (count, *sizes[batched][1:])} for count in _BATCHES if batched)],
     }
     status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, seconds + _STARTING)
     found = {}

@@ -55,7 +55,8 @@ _OWN = {
 }  # fmt: skip
 """onnxruntime's own, as its optimiser and quantiser write them: the input that a result has the type of, and how many
 inputs there may be. Later ones are masks and caches, whose values native code takes for places in memory."""
-_ALLOWED = {"": _STANDARD, "ai.onnx.ml": _LEARNING, _CONTRIB: _OWN.keys()}
+OPERATORS = {"": _STANDARD, "ai.onnx.ml": _LEARNING, _CONTRIB: frozenset(_OWN)}
+"""What is allowed, by domain."""
 
 _BY_PIXELS = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 _LOOPS = {"Loop", "Scan", "SequenceMap"}
@@ -146,12 +147,12 @@ class _Walk:
         from onnx import defs
 
         kind, version = node.op_type, self._versions.get(node.domain, 1)
-        if kind in _ALLOWED.get(node.domain, ()):
+        if kind in OPERATORS.get(node.domain, ()):
             if node.domain == _CONTRIB or defs.has(kind, version, node.domain):
                 return
             why = "which does not have it. Export it again."
         elif node.domain in _COMPILED or kind == "EPContext":
-            why = "for the machine that it was optimised for. Use the file that it was made from, or export it again."
+            why = "so it was optimised for one machine. Use the file that it was made from, or export it again."
         elif kind in _LOOPS:
             why = "whose running time cannot be bounded. Export it with the loop unrolled."
         elif kind in _BY_PIXELS:

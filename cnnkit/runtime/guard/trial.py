@@ -14,11 +14,11 @@ from cnnkit.errors import OnnxError
 
 MEMORY_BYTES = 2**32
 """That a file may take while it runs, beside four times its own size."""
-SECONDS = 2
+SECONDS = 3
 """Of a processor that a small file may take; a large one has one second more for each `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 16_000_000
 MOST_SECONDS = 120
-_STARTING = 2.0
+_STARTING = 1.5
 """Seconds by the clock for whatever else runs on the machine."""
 
 _BATCHES = (2, 64)

@@ -127,7 +127,7 @@ def name_that_is_no_text(folder):
     write(folder, network().SerializeToString().replace(b"flat", b"\xff\xfe\xff\xff"))
 
 
-@case("it is damaged|not a valid ONNX file|cannot be told")
+@case("unknown data type 65")
 def type_that_does_not_exist(folder):
     model = network()
     model.graph.input[0].type.tensor_type.elem_type = 65
@@ -309,7 +309,7 @@ def less_data_than_declared(folder):
     write(folder, _declared([96, 4]))
 
 
-@case("do not fit each other")
+@case("Incompatible dimensions", summary=False)
 def more_data_than_declared(folder):
     write(folder, _declared([24, 4]))
 
@@ -335,7 +335,7 @@ def fewer_values_than_declared(folder):
     write(folder, network(weights=[tensor]))
 
 
-@case("[Ii]nvalid tensor data type 99")
+@case("unknown data type 99")
 def unknown_data_type(folder):
     tensor = numpy_helper.from_array(WEIGHTS, "w")
     tensor.data_type = 99
@@ -462,12 +462,12 @@ def names_that_become_large(folder):
 # More memory and time than an image is worth
 
 
-@case("ConstantOfShape.* has the size 40000×40000: more memory")
+@case("more than .* of memory", summary=False)
 def constant_of_huge_shape(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["c"]), last="c", constants=[("s", [40000] * 2)]))
 
 
-@case("ConstantOfShape.* more memory")
+@case("more than .* of memory", summary=False)
 def constant_of_computed_shape(folder):
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),
@@ -478,38 +478,38 @@ def constant_of_computed_shape(folder):
     write(folder, adding(*nodes, last="c", constants=[("many", [1000] * 4)]))
 
 
-@case("Tile.* more memory")
+@case("can run: |more than .* of memory", summary=False)
 def tile(folder):
     write(
         folder, adding(helper.make_node("Tile", ["x", "s"], ["c"]), last="c", constants=[("s", [2**20, 1, 2**20, 1])])
     )
 
 
-@case("Expand.* more memory")
+@case("more than .* of memory", summary=False)
 def expand(folder):
     write(folder, adding(helper.make_node("Expand", ["x", "s"], ["c"]), last="c", constants=[("s", [2**40, 3, 4, 4])]))
 
 
-@case("Pad.* more memory")
+@case("can run: |more than .* of memory", summary=False)
 def pad(folder):
     pads = [0, 0, 2**30, 2**30, 0, 0, 0, 0]
     write(folder, adding(helper.make_node("Pad", ["x", "s"], ["c"]), last="c", constants=[("s", pads)]))
 
 
-@case("Resize.* more memory")
+@case("more than .* of memory", summary=False)
 def resize(folder):
     scales = np.array([1, 1, 1e7, 1e7], np.float32)
     write(folder, adding(helper.make_node("Resize", ["x", "", "s"], ["c"]), last="c", constants=[("s", scales)]))
 
 
-@case("Concat.* more memory")
+@case("more than .* of memory", summary=False)
 def doubling(folder):
     names = ["x", *(f"d{index}" for index in range(40))]
     nodes = [helper.make_node("Concat", [a, a], [b], axis=2) for a, b in pairwise(names)]
     write(folder, adding(*nodes, last="d39"))
 
 
-@case("longer than it may|more memory than it may", summary=False)
+@case("more than .* s|more than .* of memory", summary=False)
 def many_large_results(folder):
     names = ["big", *(f"b{index}" for index in range(20))]
     nodes = [helper.make_node("Add", [a, "one"], [b]) for a, b in pairwise(names)]
@@ -528,7 +528,7 @@ def size_out_of_pixels(folder):
     write(folder, adding(*nodes, last="c", constants=[("zero", [0])]))
 
 
-@case("longer than it may|more memory than it may", summary=False)
+@case("more than .* s|more than .* of memory", summary=False)
 def too_much_work(folder):
     names = ["m0", *(f"m{index}" for index in range(1, 7))]
     nodes = [helper.make_node("MatMul", [a, a], [b]) for a, b in pairwise(names)]
@@ -536,7 +536,7 @@ def too_much_work(folder):
     write(folder, adding(shape, *nodes, last="m6", constants=[("s", [15000, 15000])]))
 
 
-@case("100000×100000; expected sides from 1 to|more memory", summary=False)
+@case("expected sides from 1 to|more than .* of memory", summary=False)
 def huge_images(folder):
     pool = helper.make_node("GlobalAveragePool", ["x"], ["p"])
     flat = helper.make_node("Flatten", ["p"], ["flat"])
@@ -571,17 +571,17 @@ def _convolution(**attributes):
     return model
 
 
-@case("strides must only contain positive values")
+@case("strides must only contain positive values", summary=False)
 def stride_of_zero(folder):
     write(folder, _convolution(strides=[0, 0]))
 
 
-@case("pads has incorrect size")
+@case("pads has incorrect size", summary=False)
 def too_few_pads(folder):
     write(folder, _convolution(pads=[1]))
 
 
-@case("kernel_shape must only contain positive values")
+@case("kernel_shape must only contain positive values", summary=False)
 def kernel_of_zero(folder):
     write(folder, after(helper.make_node("MaxPool", ["x"], ["x2"], kernel_shape=[0, 0])))
 
@@ -597,7 +597,7 @@ def index_out_of_bounds(folder):
     write(folder, after(node, constants=[("i", [2**40, 0, 1, 2])]))
 
 
-@case("do not fit each other: .*[Dd]imension")
+@case("can run: .*[Dd]imension", summary=False)
 def weights_that_do_not_fit(folder):
     tensor = numpy_helper.from_array(WEIGHTS[:40], "w")
     flat = helper.make_node("Flatten", ["x"], ["flat"])

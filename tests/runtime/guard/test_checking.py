@@ -121,4 +121,4 @@ def test_no_mutation_of_a_file_is_more_than_an_error(make_onnx, opener, edits):
                 del data[place : place + len(value)]
             case _:
                 data[place:place] = value
-    assert opener.open(bytes(data)) in {"opened", "OnnxError", "UnsizedError", "CheckpointError"}
+    assert opener.open(bytes(data)) in {"opened", "OnnxError", "CheckpointError"}

@@ -95,52 +95,68 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="longer than this is a hang")
     parser.add_argument("--save", type=Path, default=Path("fuzz-failures"), help="folder for what fails")
     given = parser.parse_args()
-    os.nice(10) if hasattr(os, "nice") else None
-    todo = [("mutant", mutated, n) for n in range(given.start, given.start + given.mutants)]
-    todo += [("built", built, n) for n in range(given.start, given.start + given.built)]
-    counts: Counter[str] = Counter()
-    bad, slowest, began = [], 0.0, time.perf_counter()
+    todo = [("mutant", mutated, number) for number in range(given.start, given.start + given.mutants)]
+    todo += [("built", built, number) for number in range(given.start, given.start + given.built)]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         os.environ["XDG_CACHE_HOME"] = name
-        served, file = folder / "net.onnx", folder / "file.onnx"
-        served.write_bytes(classifier().SerializeToString())
-        command = cnnkit_command(served, "--admin", "--no-watch", "--device", "cpu")
-        opener, server = Opener(), launch("cnnkit", command, folder)
-        for kind, make, number in todo:
-            content = make(Random(f"{kind}-{given.seed}-{number}"))  # noqa: S311
-            file.write_bytes(content)
-            started = time.perf_counter()
-            said = opener.open(file)
-            middle = time.perf_counter()
-            beside = folder / ".net"
-            beside.write_bytes(content)
-            beside.replace(served)
-            then = reload(server)
-            seconds = max(middle - started, time.perf_counter() - middle)
-            slowest = max(slowest, seconds)
-            counts.update([f"{kind}: predict {said}", f"{kind}: server {then.partition(':')[0]}"])
-            if said in {"crash", "hang"} or then not in {"reloaded", "kept"} or seconds > given.seconds:
-                bad.append(f"{kind} {number}: predict {said}, server {then}, {seconds:.1f} s")
-                given.save.mkdir(parents=True, exist_ok=True)
-                (given.save / f"{kind}-{given.seed}-{number}.onnx").write_bytes(content)
-                print(bad[-1], flush=True)
-            if said in {"crash", "hang"}:
-                opener.process.kill()
-                opener = Opener()
-            if server.process.poll() is not None:
-                served.write_bytes(classifier().SerializeToString())
-                server = launch("cnnkit", command, folder)
-            if (number + 1) % 500 == 0:
-                print(f"{kind} {number + 1}: {time.perf_counter() - began:.0f} s", flush=True)
-        opener.process.kill()
-        status = server.stop()
+        trials = Trials(Path(name), given.seconds, given.save)
+        for count, (kind, make, number) in enumerate(todo, 1):
+            trials.open(f"{kind}-{given.seed}-{number}", make(Random(f"{kind}-{given.seed}-{number}")))  # noqa: S311
+            if count % 500 == 0:
+                print(f"{count:,} files, {len(trials.bad)} failures", flush=True)
+        status = trials.close()
     print(headline(["cnnkit", "onnxruntime", "onnx"]))
-    for what, count in sorted(counts.items()):
+    for what, count in sorted(trials.counts.items()):
         print(f"{count:>7,}  {what}")
-    print(f"{len(todo):,} files in {time.perf_counter() - began:.0f} s; slowest {slowest:.1f} s; {len(bad)} failures; "
-          f"the server's exit code is {status}")  # fmt: skip
-    sys.exit(1 if bad or status else 0)
+    print(f"{len(todo):,} files, slowest {trials.slowest:.1f} s: {len(trials.bad)} failures, exit code {status}")
+    sys.exit(1 if trials.bad or status else 0)
+
+
+class Trials:
+    """A process that opens files and a server that reloads them, and what became of each file."""
+
+    def __init__(self, folder: Path, seconds: float, save: Path) -> None:
+        self.counts: Counter[str] = Counter()
+        self.bad: list[str] = []
+        self.slowest = 0.0
+        self._folder, self._seconds, self._save = folder, seconds, save
+        self._start_server()
+        self._opener = Opener()
+
+    def _start_server(self) -> None:
+        self._served = self._folder / "net.onnx"
+        self._served.write_bytes(classifier().SerializeToString())
+        command = cnnkit_command(self._served, "--admin", "--no-watch", "--device", "cpu")
+        self._server = launch("cnnkit", command, self._folder)
+
+    def open(self, name: str, content: bytes) -> None:
+        """Open a file in both, and count what happens."""
+        file = self._folder / "file.onnx"
+        file.write_bytes(content)
+        started = time.perf_counter()
+        said = self._opener.open(file)
+        middle = time.perf_counter()
+        file.replace(self._served)
+        then = reload(self._server)
+        seconds = max(middle - started, time.perf_counter() - middle)
+        self.slowest = max(self.slowest, seconds)
+        kind = name.partition("-")[0]
+        self.counts.update([f"{kind}: predict {said}", f"{kind}: server {then.partition(':')[0]}"])
+        if said in {"crash", "hang"} or then not in {"reloaded", "kept"} or seconds > self._seconds:
+            self.bad.append(f"{name}: predict {said}, server {then}, {seconds:.1f} s")
+            self._save.mkdir(parents=True, exist_ok=True)
+            (self._save / f"{name}.onnx").write_bytes(content)
+            print(self.bad[-1], flush=True)
+        if said in {"crash", "hang"}:
+            self._opener.process.kill()
+            self._opener = Opener()
+        if self._server.process.poll() is not None:
+            self._start_server()
+
+    def close(self) -> int:
+        """End both; return the server's exit code."""
+        self._opener.process.kill()
+        return self._server.stop()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 Each is drawn from a seed alone, so that a file that fails can be made again.
 """
 
-from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, defs, helper, numpy_helper
 
 from cnnkit.runtime.guard import OPERATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHAPE = (3, 6, 6)
 NUMBERS = (-(2**63), -(2**31), -1, 0, 1, 2, 3, 4, 5, 7, 64, 255, 4096, 65_536, 2**31 - 1, 2**31, 2**40, 2**62)
@@ -26,9 +28,11 @@ def classifier() -> onnx.ModelProto:
     weights = {"a": rng.normal(size=(4, 3, 3, 3)), "b": rng.normal(size=(4,)), "c": rng.normal(size=(16, 5))}
     nodes = [
         helper.make_node("Div", ["x", "scale"], ["d"]), helper.make_node("Conv", ["d", "a", "b"], ["e"], pads=[1] * 4),
-        helper.make_node("Relu", ["e"], ["f"]), helper.make_node("MaxPool", ["f"], ["g"], kernel_shape=[3, 3], strides=[3, 3]),
+        helper.make_node("Relu", ["e"], ["f"]),
+        helper.make_node("MaxPool", ["f"], ["g"], kernel_shape=[3, 3], strides=[3, 3]),
         helper.make_node("Shape", ["g"], ["s"]), helper.make_node("Slice", ["s", "zero", "one"], ["batch"]),
-        helper.make_node("Concat", ["batch", "rest"], ["target"], axis=0), helper.make_node("Reshape", ["g", "target"], ["h"]),
+        helper.make_node("Concat", ["batch", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["g", "target"], ["h"]),
         helper.make_node("MatMul", ["h", "c"], ["i"]), helper.make_node("Softmax", ["i"], ["y"], axis=1),
     ]  # fmt: skip
     stored = {name: value.astype(np.float32) for name, value in weights.items()}
@@ -80,7 +84,8 @@ def built(dice: Random) -> bytes:
     stored |= {"w": np.ones((int(np.prod(SHAPE)), 4), np.float32), "m": np.float32(1e-3)}
     nodes += [
         helper.make_node("Cast", [values[-1]], ["as_float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMax", ["as_float"], ["most"], keepdims=0), helper.make_node("Mul", ["most", "m"], ["less"]),
+        helper.make_node("ReduceMax", ["as_float"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "m"], ["less"]),
         helper.make_node("Add", ["x", "less"], ["sum"]), helper.make_node("Flatten", ["sum"], ["flat"]),
         helper.make_node("MatMul", ["flat", "w"], ["y"]),
     ]  # fmt: skip

@@ -4,8 +4,7 @@ A file is tried before it is trusted, on a few images. No other image may then t
 the file and the size of the images alone, and nothing may divide integers by a value that is not in the file.
 """
 
-from collections import Counter
-from itertools import chain
+from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import OnnxError
@@ -79,15 +78,8 @@ def check_operators(model: "ModelProto") -> None:
     """Make sure that a model, without local functions, has only operators that are allowed, as they are allowed.
 
     Raises:
-        OnnxError: it has others, or names that mean two things.
+        OnnxError: it has others.
     """
-    made = chain.from_iterable(
-        (*(t.name for t in getattr(block, "initializer", ())), *(o for node in block.node for o in node.output if o))
-        for block in graphs.blocks(model)
-    )
-    twice = next((name for name, count in Counter(made).items() if count > 1), None)
-    if twice is not None:
-        raise OnnxError(f"its branches give the name {twice!r} to two results. Export it with a name for each.")
     _Walk(model).enter(model.graph)
 
 
@@ -96,9 +88,10 @@ class _Walk:
 
     def __init__(self, model: "ModelProto") -> None:
         self._versions = {entry.domain: entry.version for entry in model.opset_import}
-        self._types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
-        self._depends: dict[str, int] = {}
-        self._values: dict[str, Any] = {}
+        # By name, those of a branch before those around it.
+        self._types = ChainMap({value.name: value.type.tensor_type.elem_type for value in model.graph.input})
+        self._depends: ChainMap[str, int] = ChainMap()
+        self._values: ChainMap[str, Any] = ChainMap()
 
     def enter(self, graph: "GraphProto") -> None:
         for tensor in graph.initializer:
@@ -108,10 +101,8 @@ class _Walk:
         for node in graph.node:
             self._require_allowed(node)
             bodies = [each.g for each in node.attribute if each.HasField("g")]
-            for body in bodies:
-                self.enter(body)
-            given = [*filter(None, node.input), *(output.name for body in bodies for output in body.output)]
-            depends = max((self._depends.get(name, _PIXELS) for name in given), default=_STORED)
+            given = [self._depends.get(name, _PIXELS) for name in node.input if name]
+            depends = max([*given, *map(self._inside, bodies)], default=_STORED)
             if node.op_type in {"Shape", "Size"}:
                 depends = min(depends, _SIZED)
             elif node.op_type == "Dropout" or node.op_type.startswith("Random"):
@@ -122,6 +113,15 @@ class _Walk:
                 self._store(node.output[0], tensor)
             else:
                 self._types.update(self._typed(node))
+
+    def _inside(self, body: "GraphProto") -> int:
+        """Go through a branch, and return what its results depend on."""
+        around = self._types, self._depends, self._values
+        self._types, self._depends, self._values = (each.new_child() for each in around)
+        self.enter(body)
+        depends = max((self._depends.get(output.name, _PIXELS) for output in body.output), default=_PIXELS)
+        self._types, self._depends, self._values = around
+        return depends
 
     def _store(self, name: str, tensor: Any) -> None:
         self._depends[name], self._types[name], self._values[name] = _STORED, tensor.data_type, tensor

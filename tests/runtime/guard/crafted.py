@@ -517,7 +517,7 @@ def many_large_results(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["big"]), *nodes, last="b19", constants=constants))
 
 
-@case("its size shows only when it runs")
+@case("size shows only when it runs")
 def size_out_of_pixels(folder):
     nodes = [
         helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64),

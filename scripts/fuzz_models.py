@@ -5,7 +5,8 @@
 
 Each file is opened by a process that opens one after the other as `cnnkit predict` does, with the real trial in a child
 process, and then put in place of the file of a running server, which is asked to reload it. A crash is an end of either
-process; a hang is more than --seconds for one of the two. Files that did that are saved. Exit code 1: there were some.
+process; a hang is more than --seconds for one of the two, three times. Files that did that are saved. Exit code 1: there
+were some.
 """
 
 import argparse
@@ -131,14 +132,10 @@ class Trials:
 
     def open(self, name: str, content: bytes) -> None:
         """Open a file in both, and count what happens."""
-        file = self._folder / "file.onnx"
-        file.write_bytes(content)
-        started = time.perf_counter()
-        said = self._opener.open(file)
-        middle = time.perf_counter()
-        file.replace(self._served)
-        then = reload(self._server)
-        seconds = max(middle - started, time.perf_counter() - middle)
+        for _ in range(3):  # what is slow on a busy machine once is no hang
+            said, then, seconds = self._open(content)
+            if seconds <= self._seconds or said == "hang":
+                break
         self.slowest = max(self.slowest, seconds)
         kind = name.partition("-")[0]
         self.counts.update([f"{kind}: predict {said}", f"{kind}: server {then.partition(':')[0]}"])
@@ -152,6 +149,16 @@ class Trials:
             self._opener = Opener()
         if self._server.process.poll() is not None:
             self._start_server()
+
+    def _open(self, content: bytes) -> tuple[str, str, float]:
+        file = self._folder / "file.onnx"
+        file.write_bytes(content)
+        started = time.perf_counter()
+        said = self._opener.open(file)
+        middle = time.perf_counter()
+        file.replace(self._served)
+        then = reload(self._server)
+        return said, then, max(middle - started, time.perf_counter() - middle)
 
     def close(self) -> int:
         """End both; return the server's exit code."""

@@ -35,8 +35,8 @@ def classifier() -> onnx.ModelProto:
         helper.make_node("Reshape", ["g", "target"], ["h"]),
         helper.make_node("MatMul", ["h", "c"], ["i"]), helper.make_node("Softmax", ["i"], ["y"], axis=1),
     ]  # fmt: skip
-    stored = {name: value.astype(np.float32) for name, value in weights.items()}
-    stored |= {"scale": np.float32([2]), "zero": np.array([0]), "one": np.array([1]), "rest": np.array([16])}
+    stored: dict[str, Any] = {name: value.astype(np.float32) for name, value in weights.items()}
+    stored |= {"scale": np.array([2], np.float32), "zero": np.array([0]), "one": np.array([1]), "rest": np.array([16])}
     return _model(nodes, stored, 5)
 
 
@@ -111,11 +111,13 @@ def _constant(dice: Random) -> Any:
         return np.array([dice.choice((dice.random(), *FLOATS)) for _ in range(size)], kind).reshape(shape)
     few = dice.random() < 0.6  # as most files have them
     numbers = [dice.choice(NUMBERS[3:9] if few else NUMBERS) for _ in range(size)]
-    return np.array(numbers, object).astype(np.int64).astype(kind).reshape(shape)
+    return np.array(numbers, np.int64).astype(kind).reshape(shape)
 
 
 def _attribute(dice: Random, name: str, kind: Any) -> list[onnx.AttributeProto]:
-    number = lambda: dice.choice(NUMBERS[2:10] if dice.random() < 0.7 else NUMBERS)  # noqa: E731
+    def number() -> int:
+        return dice.choice(NUMBERS[2:10] if dice.random() < 0.7 else NUMBERS)
+
     makers: dict[str, Callable[[], Any]] = {
         "INT": number, "INTS": lambda: [number() for _ in range(dice.randint(1, 4))],
         "FLOAT": lambda: dice.choice(FLOATS), "FLOATS": lambda: [dice.choice(FLOATS) for _ in range(3)],

@@ -18,8 +18,8 @@ SECONDS = 3
 """Of a processor that a small file may take; a large one has one second more for each `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 16_000_000
 MOST_SECONDS = 120
-_STARTING = 1.5
-"""Seconds by the clock for whatever else runs on the machine."""
+_SPARE = 4 if hasattr(signal, "SIGXCPU") else 2
+"""Times as much as that by the clock: where the system limits processor time, a busy machine is no fault of a file."""
 
 _BATCHES = (2, 64)
 """Images at a time where that is open, besides one; so many only where they are quick."""
@@ -64,7 +64,7 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
         "seconds": seconds,
         "sizes": [sizes, *({**sizes, batched: (count, *sizes[batched][1:])} for count in _BATCHES if batched)],
     }
-    status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, seconds + _STARTING)
+    status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, _SPARE * seconds)
     found = {}
     with suppress(ValueError):
         found = json.loads(said)
@@ -84,13 +84,13 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
     raise OnnxError(f"{why}, as a trial in another process shows.")
 
 
-def _ask(header: bytes, content: bytes, seconds: float) -> tuple[int, bytes, str]:
+def _ask(header: bytes, content: bytes, seconds: int) -> tuple[int, bytes, str]:
     """Start a child, send it a request; return its exit status, its answer, and why it was ended, if it was."""
     command = [_python(), "-I", "-S", str(Path(__file__).with_name("child.py"))]
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, creationflags=flags, **pipes) as process:  # type: ignore[call-overload] # noqa: S603
-        timer = threading.Timer(seconds, _end, [process, f"it takes more than {seconds:.0f} s"])
+        timer = threading.Timer(seconds, _end, [process, f"it takes more than {seconds} s"])
         timer.daemon = True
         timer.start()
         _running[process] = ""

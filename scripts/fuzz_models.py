@@ -1,12 +1,11 @@
 """Hostile ONNX files through `predict` and through the reload of a running server: no crash, and no hang.
 
-    python scripts/fuzz_models.py --mutants 40000 --built 10000          (about three hours on one core)
+    python scripts/fuzz_models.py --mutants 40000 --built 10000          (hours)
     python scripts/fuzz_models.py --mutants 4000 --start 8000 --seed 0   (a part of the same files)
 
-Each file is opened by a process that opens one after the other as `cnnkit predict` does, with the real trial in a child
-process, and then put in place of the file of a running server, which is asked to reload it. A crash is an end of either
-process; a hang is more than --seconds for one of the two, three times. Files that did that are saved. Exit code 1: there
-were some.
+Each file is opened by a process that opens one after the other as `cnnkit predict` does, with the real trial in another
+one, and then put in place of the file of a running server, which is asked to reload it. A crash is an end of either; a
+hang is more than --seconds for one of the two, three times. Files that did that are saved. Exit code 1: there were some.
 """
 
 import argparse

@@ -181,7 +181,7 @@ def _guessed(signature: Signature) -> _Known:
     met, see = signature.entry.met, "see --pixels, --mean, --std and --preprocess"
     if met is None:
         if signature.entry.faint:
-            return _Known("byte", f", a guess: its first weights are too small for less; {see} and --channel-order")
+            return _Known("byte", f", a guess: its first weights are too small for less; {see}")
         return _Known("unit", f", a guess: {see}")
     because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
     if spread > LARGEST_UNIT:

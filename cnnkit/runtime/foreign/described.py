@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import CONTROL
 from cnnkit.images import MAX_SIDE
+from cnnkit.runtime.foreign.options import Order, Pixels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
 """Keys of class names, in the order in which they are looked for."""
+_RANGES: Mapping[str, Pixels] = {
+    "NominalRange_0_255": "byte", "Normalized_0_1": "unit", "Normalized_1_1": "signed"
+}  # fmt: skip
 _SIZES = ("imgsz", "image_size", "input_size")
 _LONGEST = 1_000_000
 """Characters of an entry that are read."""
@@ -44,6 +48,16 @@ def unused_names(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
         elif known is not None and names != known[1]:
             notes.append(f"{key} in the file's metadata names other classes: not used")
     return tuple(notes)
+
+
+def pixels_in(metadata: Mapping[str, str]) -> tuple[Pixels | None, Order | None]:
+    """Return the scale of the pixels and the order of the colours that the metadata declares, or None for each.
+
+    Source: ONNX's `MetadataProps.md`, which Windows ML and Azure's Custom Vision follow.
+    """
+    kind = metadata.get("Image.BitmapPixelFormat", "")[:3].lower()
+    order: Order | None = "bgr" if kind == "bgr" else "rgb" if kind == "rgb" else None
+    return _RANGES.get(metadata.get("Image.NominalPixelRange", "")), order
 
 
 def side_in(model: "ModelProto") -> tuple[int, int] | None:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
+from types import MappingProxyType
 
 import numpy as np
 
 from cnnkit import ink
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.runtime.foreign.described import pixels_in
 from cnnkit.runtime.foreign.entry import Entry
 from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
 from cnnkit.runtime.foreign.preparation import Preparation
@@ -51,25 +53,38 @@ class Scaling:
     said: tuple[str, ...]
 
 
-def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Preparation | None = None) -> Scaling:
+def preprocessing_of(
+    signature: Signature,
+    options: ForeignOptions,
+    beside: Preparation | None = None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> Scaling:
     """Return how images get to a network: as the user says; for what they leave open, as the graph or a file beside it.
+
+    Args:
+        signature: of the network.
+        options: of the user.
+        beside: what a file beside it says.
+        metadata: of the file itself.
 
     Raises:
         UsageError: options that contradict each other or the network.
     """
     _check_values(signature, options)
     described = beside if options.preprocess is None else None
-    shown = "bgr" if described and described.bgr else _order(signature.entry)
+    pixels, declared = pixels_in(metadata)
+    shown = "bgr" if described and described.bgr else declared or _order(signature.entry)
     order = options.channel_order or shown or "rgb"
     channels = signature.channels
     form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
                          (1.0,) * channels)  # fmt: skip
     form, preset = _preset(form, signature, options)
-    form, scaled = _scaled(form, signature, options, described, order)
+    form, scaled = _scaled(form, signature, options, described, order, pixels)
     form, fitted = _fitted(form, described)
     colours: list[str] = []
     if order == "bgr":
-        source = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
+        says = described.source if described and described.bgr else "the file's metadata" if declared else ""
+        source = f"{says} says so" if says else "the graph subtracts their means so"
         colours.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {source}"))
     elif channels == 3:
         known = options.channel_order or options.preprocess or shown or (described is not None and described.scales)
@@ -100,9 +115,10 @@ def _scaled(
     options: ForeignOptions,
     described: Preparation | None,
     order: Order,
+    declared: Pixels | None,
 ) -> tuple[Preprocessing, list[str]]:
     """Return a form with the mean and the deviation that a network takes, and what is to be said of them."""
-    known, entry = _pixels(signature, options), signature.entry
+    known, entry = _pixels(signature, options, declared), signature.entry
     if signature.dtype == "uint8":
         return form, ["pixels from 0 to 255, as whole numbers"]
     unsaid = options.pixels is None and options.mean is None and options.std is None
@@ -150,17 +166,23 @@ class _Known:
     std: tuple[float, ...] | None = None
 
 
-def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
-    """Return what pixels are scaled to: as the user says, as the graph shows, or by a guess."""
+def _pixels(signature: Signature, options: ForeignOptions, declared: Pixels | None) -> _Known:
+    """Return what pixels are scaled to: as the user says, as the metadata or the graph shows, or by a guess."""
     if signature.dtype == "uint8":
         if options.pixels not in {None, "byte"}:
             raise UsageError(f"--pixels {options.pixels}: this network takes whole numbers, uint8, from 0 to 255.")
         return _Known("byte")
-    if options.pixels is not None:
-        return _Known(options.pixels)
-    shown, how = _shown(signature.entry)
+    shown, how = (declared, "the file's metadata says so") if declared else _shown(signature.entry)
     numbers = [*(options.mean or ()), *(options.std or ())]
     large = max(map(abs, numbers), default=0) > LARGEST_UNIT
+    if options.pixels is not None:
+        if large and options.pixels != "byte":
+            raise UsageError(
+                f"--mean and --std are those of pixels from 0 to 255, and --pixels {options.pixels} says "
+                f"{_IN_WORDS[options.pixels]}. Give them on that scale, or say --pixels byte."
+            )
+        other = shown and shown != options.pixels
+        return _Known(options.pixels, f": as --pixels says, though {how}" if other else "")
     if shown:
         if numbers and large != (shown == "byte"):
             scale = "up to 1" if shown == "byte" else "from 0 to 255"
@@ -239,7 +261,8 @@ def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
         return "" if entry.scales else ", not normalised"
     parts = [f"{name} {'as given' if value is not None else default}" for name, value, default in
              (("mean", options.mean, "0"), ("std", options.std, "1"))]  # fmt: skip
-    return f", {', '.join(parts)}"
+    twice = ", after which the graph scales them, too" if entry.scales else ""
+    return f", {', '.join(parts)}{twice}"
 
 
 def _check_values(signature: Signature, options: ForeignOptions) -> None:
@@ -257,11 +280,10 @@ def _check_values(signature: Signature, options: ForeignOptions) -> None:
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         if given is None:
             continue
-        if signature.dtype == "uint8" or len(given) != channels:
-            raise UsageError(
-                f"{option} needs {counted(channels, 'value')} and a network of floats; got {len(given)} for "
-                f"{signature.dtype}."
-            )
+        if signature.dtype == "uint8":
+            raise UsageError(f"{option} is for networks that take floats; this one takes whole numbers (uint8).")
+        if len(given) != channels:
+            raise UsageError(f"{option} needs {counted(channels, 'value')}, one for each channel; got {len(given)}.")
         if not all(map(isfinite, given)):
             raise UsageError(f"{option} needs finite numbers; got {given}.")
     if options.std is not None and min(options.std) <= 0:

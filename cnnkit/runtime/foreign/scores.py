@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _UNCHANGED = {"Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "DequantizeLinear",
     "QuantizeLinear", "Clip"}  # fmt: skip
 """Operations after which scores are what they were."""
+_POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean"}
+"""Operations whose result is what they take, on average."""
 _READ: dict[Scores, str] = {"percent": " in percent", "log-softmax": " as logarithms", "softmax": "", "sigmoid": ""}
 _HELP: dict[Scores, str] = {
     "logits": "logits, or --scores sigmoid-logits for classes that are independent",
@@ -26,7 +28,7 @@ _HELP: dict[Scores, str] = {
 """What to say of scores that look so."""
 _SHOWN: dict[str, Scores] = {
     "Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid",
-    **dict.fromkeys(("Gemm", "MatMul", "Conv", "BatchNormalization"), "logits"),
+    **dict.fromkeys(("Gemm", "MatMul", "Conv", "BatchNormalization", "Relu", "LeakyRelu"), "logits"),
 }  # fmt: skip
 """What scores are after the operation that makes them."""
 ONE_AMONG_ALL = frozenset({"softmax", "log-softmax", "percent"})
@@ -56,7 +58,7 @@ def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
     weights = {tensor.name for tensor in graph.initializer}
     node = makers.get(output)
     while node is not None:
-        if node.op_type in _UNCHANGED:
+        if node.op_type in _UNCHANGED | _POOLING:
             node = makers.get(node.input[0])
         elif node.op_type == "Add" and weights & set(node.input):  # a bias
             node = next((makers[name] for name in node.input if name in makers), None)

@@ -140,7 +140,7 @@ def test_a_class_without_scores_is_refused_with_what_would_help():
     (scores,) = model.graph.output
     model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1))
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("class", TensorProto.INT64, ("batch",)))
-    with pytest.raises(OnnxError, match=r"class of int64 .*without .* ArgMax"):
+    with pytest.raises(OnnxError, match=r"class of tensor\(int64\) .*without .* ArgMax"):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
 
 
@@ -236,11 +236,11 @@ def test_mean_and_deviation_are_applied_to_each_channel(opened, answer, pictures
     [
         ((NCHW,), {"mean": (0.5,)}, "--mean needs 3 values"),
         ((NCHW,), {"std": (0.5, 0.5)}, "--std needs 3 values"),
-        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 value "),
+        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 value,"),
         ((NCHW,), {"std": (0.5, 0.0, 0.5)}, "--std must be positive"),
         ((NCHW,), {"std": (0.5, -1.0, 0.5)}, "--std must be positive"),
-        ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean needs .* a network of floats; got 3 for uint8"),
-        ((NHWC, "uint8"), {"std": (0.5, 0.5, 0.5)}, "--std needs .* a network of floats"),
+        ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean is for networks that take floats"),
+        ((NHWC, "uint8"), {"std": (0.5, 0.5, 0.5)}, "--std is for networks that take floats"),
         ((("n", 1, 6, 5),), {"preprocess": "imagenet"}, "imagenet is for 3 channels; this network has 1"),
     ],
 )

@@ -261,6 +261,47 @@ def test_a_batch_normalisation_of_the_images_shows_what_they_were_in_training(wh
         assert right(opened(content, preprocess="imagenet"))
 
 
+DECLARED = {
+    "NominalRange_0_255": (lambda x: 255 * x), "Normalized_0_1": (lambda x: x), "Normalized_1_1": (lambda x: 2 * x - 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+@pytest.mark.parametrize("declared", DECLARED)
+def test_the_metadata_of_the_standard_says_scale_and_order(declared, bgr):
+    model = onnx.load_from_string(taking(DECLARED[declared], bgr=bgr))
+    helper.set_model_props(model, {"Image.BitmapPixelFormat": "Bgr8" if bgr else "Rgb8",
+                                   "Image.NominalPixelRange": declared})  # fmt: skip
+    classifier = opened(model.SerializeToString())
+    assert right(classifier)
+    about = [text for text in classifier.assumptions if text.startswith(("pixels", "red", "blue"))]
+    assert len(about) == 2
+    assert not any("a guess" in text for text in about)
+
+
+@pytest.mark.parametrize(("kind", "turned"), [("depthwise", False), ("whole", False), ("whole", True)])
+def test_a_convolution_that_only_scales_is_followed(kind, turned):
+    mean, std = (MEAN[::-1], STD[::-1]) if turned else (MEAN, STD)
+    factor = 1 / (255 * std)
+    table = np.diag(factor)[:, ::-1] if turned else np.diag(factor)
+    values = factor.reshape(3, 1, 1, 1) if kind == "depthwise" else table.reshape(3, 3, 1, 1)
+    constants = {"factors": values.astype(np.float32), "shifts": (-mean / std).astype(np.float32)}
+    node = helper.make_node("Conv", ["image", "factors", "shifts"], ["ready"], group=3 if kind == "depthwise" else 1)
+    content = prepended([node], constants, scale=lambda x: (x - mean) / std, bgr=turned)
+    assert right(opened(content))
+
+
+def test_what_contradicts_the_graph_is_said():
+    divided = coloured.build(Spec(scaling="divided"))
+    said = opened(divided, pixels="unit").assumptions
+    assert any("as --pixels says, though the graph" in text for text in said)
+    assert not any("though" in text for text in opened(divided, pixels="byte").assumptions)
+    twice = opened(coloured.build(Spec(scaling="normalised")), mean=(0.5,) * 3).assumptions
+    assert any("after which the graph scales them, too" in text for text in twice)
+    with pytest.raises(UsageError, match="from 0 to 255"):
+        opened(coloured.build(Spec()), pixels="unit", mean=(123.7, 116.3, 103.5))
+
+
 def prepended(nodes, constants, *, scale=lambda x: 255 * x - CAFFE, bgr=True):
     """Return a file in which nodes make `ready` of the image before its layers."""
     model = onnx.load_from_string(taking(scale, bgr=bgr))

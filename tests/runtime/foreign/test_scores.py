@@ -235,6 +235,14 @@ def test_logarithms_of_probabilities_are_read_as_such():
         opened(build(Spec(scores="logits")), scores="log-softmax")
 
 
+def test_what_was_pooled_is_what_it_was_before():
+    relu, sigmoid = (ending(node(kind, "logits_", to="a"), node("Unsqueeze", "a", "last", to="u"),
+                            node("ReduceMean", "u", axes=[2], keepdims=0), constants=[("last", np.array([2]))])
+                     for kind in ("Relu", "Sigmoid"))  # fmt: skip
+    assert any("logits of 5 classes: the graph ends in Relu" in text for text in opened(relu).assumptions)
+    assert any("independent" in text and "ends in Sigmoid" in text for text in opened(sigmoid).assumptions)
+
+
 def test_costs_are_no_scores_until_the_user_says_so():
     made = ending(node("LogSoftmax", "logits_", to="p"), node("Neg", "p"))
     with pytest.raises(OnnxError, match="the least is the best"):

@@ -23,6 +23,7 @@ _HEADING = re.compile(r"\b(id|idx|index|class(_id|_name|es)?|categor(y|ies)|labe
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
 _FROM = (", by their numbers", ", by their numbers, which begin at 1")
 """How labels are ordered, in words, by the number of the first."""
+_UNORDERED = ", by their lines: their numbers are not those of the classes"
 _LARGEST = 10_000_000
 """Bytes of a file of labels."""
 
@@ -67,7 +68,7 @@ def class_names(
             classes = counted(count, "class", "classes")
             hint = "Is the first a heading? Leave it out" if len(names) == count + 1 else "Expected one a line, or JSON"
             raise DataError(f"{file} has {counted(len(names), 'label')}{how}; {name} has {classes}. {hint}.")
-        return replace(_named(names, f"labels of {file}{how}"), first=int(how == _FROM[1]))
+        return replace(_named(names, f"labels of {file}{how}"), first=int(how.startswith(_FROM[1])))
     known = names_in(metadata, count)
     if known is not None:
         key, names = known
@@ -107,8 +108,9 @@ def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
         return _of_json(text, file)
     lines = _rows(text, count) if file.suffix.lower() in {".csv", ".tsv"} else text.splitlines()
     lines = [clean(line) for line in lines if clean(line)]
-    if len(lines) == count + 1 and _HEADING.fullmatch(lines[0]):
-        del lines[0]
+    headed = len(lines) == count + 1 and _HEADING.fullmatch(lines[0]) is not None
+    without = f", without the heading {lines[0]!r}" if headed else ""
+    del lines[:headed]
     places = list(range(len(lines)))
     leading = [(int(found[1]), found[2].strip()) for line in lines if (found := _NUMBERED.fullmatch(line))]
     inner = [(int(found[2]), f"{found[1]} {found[3]}") for line in lines if (found := _INNER.fullmatch(line))]
@@ -120,9 +122,9 @@ def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
         indices = sorted(index for index, _ in pairs)
         for first, how in enumerate(_FROM):
             if lines and [index - first for index in indices] == places:
-                return tuple(name for _, name in sorted(pairs)), how
+                return tuple(name for _, name in sorted(pairs)), how + without
     numbered = len(leading) == len(lines) > 0
-    return tuple(lines), ", by their lines: their numbers are not those of the classes" if numbered else ""
+    return tuple(lines), (_UNORDERED if numbered else "") + without
 
 
 def _decoded(content: bytes) -> str:

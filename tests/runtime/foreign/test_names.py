@@ -90,7 +90,9 @@ def test_a_table_is_read_by_its_cells(read):
     assert read(table, 2, "labels.csv").labels == ("cat", "tench, Tinca")
     assert read("synset,word\nn00000001,cat\nn00000002,dog", 2, "labels.csv").synsets == ("n00000001", "n00000002")
     assert read("cat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
-    assert read("label\ncat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
+    found = read("label\ncat\ndog\n", 2, "labels.csv")
+    assert found.labels == ("cat", "dog")
+    assert "without the heading 'label'" in found.source
     assert read("numéro;nom\n1;chien, gris\n0;chat\n", 2, "labels.csv").labels == ("chat", "chien, gris")
     assert read("id\tname\n1\tdog\n0\tcat\n", 2, "labels.tsv").labels == ("cat", "dog")
 

@@ -121,10 +121,13 @@ def _confidence(scores: Evaluation) -> Iterable[str]:
             f"Its probabilities can be taken at their word: {sure} on average for its answers, and {right} of them are "
             "right."
         )
+    elif abs(gap) <= _CLOSE:
+        yield (
+            f"Its probabilities fit on average ({sure} for its answers, and {right} of them are right), but not one by "
+            f"one: answers of alike probabilities differ from it by {scores.calibration_error:.0%} on average."
+        )
     else:
         kind = "too sure of itself" if gap > 0 else "less sure of itself than it could be"
-        if abs(gap) <= _CLOSE:
-            kind = "sure of itself at the wrong times"
         yield (f"It is {kind}: its answers get a probability of {sure} on average, and {right} of them are right.")
 
 

@@ -145,7 +145,8 @@ def _scaled(
 def _fitted(form: Preprocessing, described: Preparation | None) -> tuple[Preprocessing, list[str]]:
     """Return a form with the fit of the file beside a network, and what is to be said of it."""
     if described is None:
-        return form, []
+        padded = "the whole picture, padded (contain), a guess: see --preprocess"
+        return form, [padded] if form.fit == "contain" else []
     notes = [described.note] if described.note else []
     if described.fit is None:
         return form, notes

@@ -18,6 +18,7 @@ from cnnkit.runtime.foreign.scaling import IMAGENET_MEAN, IMAGENET_STD
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 NUMBERED = "no labels given: classes are numbered"
 NOT_NORMALISED = "pixels scaled to [0, 1], not normalised, a guess: see --pixels, --mean, --std and --preprocess"
+PADDED = "the whole picture, padded (contain), a guess: see --preprocess"
 COLOURS = "red, green, blue (RGB), a guess: see --channel-order"
 WHOLE = "pixels from 0 to 255, as whole numbers"
 
@@ -31,22 +32,22 @@ KINDS = {
     "float NCHW": (
         (NCHW, "float32"),
         lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
-        ["input picture: float32 [batch, 3, 6, 5], layout NCHW", NOT_NORMALISED, COLOURS, NUMBERED],
+        ["input picture: float32 [batch, 3, 6, 5], layout NCHW", NOT_NORMALISED, PADDED, COLOURS, NUMBERED],
     ),
     "float NHWC": (
         (NHWC, "float32"),
         lambda pixels: pixels / 255,
-        ["input picture: float32 [batch, 6, 5, 3], layout NHWC", NOT_NORMALISED, COLOURS, NUMBERED],
+        ["input picture: float32 [batch, 6, 5, 3], layout NHWC", NOT_NORMALISED, PADDED, COLOURS, NUMBERED],
     ),
     "uint8 NHWC": (
         (NHWC, "uint8"),
         lambda pixels: pixels,
-        ["input picture: uint8 [batch, 6, 5, 3], layout NHWC", WHOLE, COLOURS, NUMBERED],
+        ["input picture: uint8 [batch, 6, 5, 3], layout NHWC", WHOLE, PADDED, COLOURS, NUMBERED],
     ),
     "fixed batch": (
         ((2, 3, 6, 5), "float32"),
         lambda pixels: (pixels / 255).transpose(0, 3, 1, 2),
-        ["input picture: float32 [2, 3, 6, 5], layout NCHW", NOT_NORMALISED, COLOURS, NUMBERED],
+        ["input picture: float32 [2, 3, 6, 5], layout NCHW", NOT_NORMALISED, PADDED, COLOURS, NUMBERED],
     ),
 }
 

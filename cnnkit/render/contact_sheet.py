@@ -20,7 +20,10 @@ _SIZES = {"title": 22, "caption": 15, "small": 13}
 
 @dataclass(frozen=True)
 class Tile:
-    """One place on the sheet: images uint8 [H, W, C] in a row, each with a caption, and a heading for all of them."""
+    """One place on the sheet: images uint8 [H, W, C] in a row, each with a caption, and a heading for all of them.
+
+    A heading that is too long for one line is broken where it says so.
+    """
 
     heading: str
     images: Sequence[tuple[Pixels, str]]
@@ -76,12 +79,10 @@ def fitted(pixels: Pixels, side: int) -> Image.Image:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Return a heading in a line, or in two where it is too long for one; what is too long for these is shortened."""
-    words = text.split()
-    whole = [place for place in range(len(words) + 1) if _font("caption").getlength(" ".join(words[:place])) <= width]
-    first = max(whole[-1], 1)
-    lines = [" ".join(words[:first]), " ".join(words[first:])]
-    return [_shortened(line, "caption", width) for line in lines if line] or [""]
+    """Return a heading in one line where it fits, or in its own lines; what is too long for these is shortened."""
+    joined = text.replace("\n", " ")
+    fits = _font("caption").getlength(joined) <= width
+    return [joined] if fits else [_shortened(line, "caption", width) for line in text.split("\n")]
 
 
 def _shortened(text: str, size: str, width: int) -> str:

@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import CONTROL
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 _NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
 """Keys of class names, in the order in which they are looked for."""
+_RANGE, _FORMAT, _GAMMA = "Image.NominalPixelRange", "Image.BitmapPixelFormat", "Image.ColorSpaceGamma"
 _RANGES: Mapping[str, Pixels] = {
     "NominalRange_0_255": "byte", "Normalized_0_1": "unit", "Normalized_1_1": "signed"
 }  # fmt: skip
+_ORDERS: Mapping[str, Order] = {"Rgb8": "rgb", "Rgba8": "rgb", "Bgr8": "bgr", "Bgra8": "bgr"}
 _SIZES = ("imgsz", "image_size", "input_size")
 _LONGEST = 1_000_000
 """Characters of an entry that are read."""
@@ -50,14 +53,42 @@ def unused_names(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def pixels_in(metadata: Mapping[str, str]) -> tuple[Pixels | None, Order | None]:
-    """Return the scale of the pixels and the order of the colours that the metadata declares, or None for each.
+@dataclass(frozen=True)
+class Declared:
+    """What the metadata says of the pixels that a file takes; None where it says nothing that can be used.
+
+    Attributes:
+        pixels: their scale.
+        order: of the three colours.
+        because: where the scale is said, in words.
+        notes: what is said and not used, in words.
+    """
+
+    pixels: Pixels | None = None
+    order: Order | None = None
+    because: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def pixels_in(metadata: Mapping[str, str], *, channels: int, dtype: str) -> Declared:
+    """Return what the metadata says of the pixels that a file takes.
 
     Source: ONNX's `MetadataProps.md`, which Windows ML and Azure's Custom Vision follow.
+
+    Args:
+        metadata: of the file.
+        channels: that it takes: only three have an order.
+        dtype: of its input: whole numbers are from 0 to 255, whatever is said.
     """
-    kind = metadata.get("Image.BitmapPixelFormat", "")[:3].lower()
-    order: Order | None = "bgr" if kind == "bgr" else "rgb" if kind == "rgb" else None
-    return _RANGES.get(metadata.get("Image.NominalPixelRange", "")), order
+    given = {key: clean(metadata[key])[:40] for key in (_RANGE, _FORMAT, _GAMMA) if key in metadata}
+    scale, form = given.get(_RANGE, ""), given.get(_FORMAT, "")
+    pixels = _RANGES.get(scale) if dtype != "uint8" or scale == "NominalRange_0_255" else None
+    order = _ORDERS.get(form) if channels == 3 else None
+    used = {_RANGE: pixels, _FORMAT: order or (channels == 1 and form == "Gray8"), _GAMMA: given.get(_GAMMA) == "SRGB"}
+    notes = tuple(
+        f"{key} in the file's metadata is {value!r}: not used" for key, value in given.items() if not used[key]
+    )
+    return Declared(pixels, order, f"{_RANGE} in the file's metadata is {scale}", notes)
 
 
 def side_in(model: "ModelProto") -> tuple[int, int] | None:

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import cnnkit
 from cnnkit import api
 from cnnkit.errors import DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.runtime.foreign.colours import IMAGENET_MEAN
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
-from cnnkit.runtime.foreign.scaling import IMAGENET_MEAN, IMAGENET_STD
+from cnnkit.runtime.foreign.scaling import IMAGENET_STD
 
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 NUMBERED = "no labels given: classes are numbered"
@@ -166,6 +168,14 @@ def test_ink_on_paper_is_read_as_mnist_has_it_where_that_is_said(tmp_path):
     expected = [p.label for p in cnnkit.load("digits", device="cpu").predict(paths)]
     assert [p.label for p in said.predict(paths)] == expected
     assert [p.label for p in plain.predict(paths)] != expected
+
+
+def test_ink_on_paper_is_scaled_as_the_file_beside_says(tmp_path):
+    path = digits_net(tmp_path)
+    form = cnnkit.load("digits").card.preprocessing
+    processor = {"image_mean": form.mean, "image_std": form.std, "size": {"height": 28, "width": 28}}
+    path.with_name("preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
+    assert cnnkit.load(path, device="cpu", preprocess="mnist").card.preprocessing == form
 
 
 def test_the_form_of_mnist_is_for_files_of_its_size(opened):

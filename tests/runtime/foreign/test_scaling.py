@@ -279,6 +279,59 @@ def test_the_metadata_of_the_standard_says_scale_and_order(declared, bgr):
     assert not any("a guess" in text for text in about)
 
 
+def declaring(content, **said):
+    model = onnx.load_from_string(content)
+    helper.set_model_props(model, {f"Image.{key}": value for key, value in said.items()})
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_a_preset_is_believed_more_than_the_metadata(declared):
+    content = declaring(taking(SAID["imagenet"][0]), NominalPixelRange=declared)
+    classifier = opened(content, preprocess="imagenet")
+    assert right(classifier)
+    against = any("as --preprocess says, though Image.NominalPixelRange" in text for text in classifier.assumptions)
+    assert against == (declared != "Normalized_0_1")
+
+
+def test_values_of_bytes_go_with_a_preset():
+    content = taking(SAID["imagenet"][0])
+    assert right(opened(content, preprocess="imagenet", mean=tuple(255 * MEAN)))
+    classifier = opened(content, preprocess="imagenet", mean=tuple(255 * MEAN), std=tuple(255 * STD))
+    assert right(classifier)
+    assert "pixels from 0 to 255, mean as given, std as given" in classifier.assumptions
+
+
+def test_a_graph_that_scales_down_is_believed_more_than_the_metadata():
+    before, scale, _ = SHOWN["x / 255"]
+    classifier = opened(declaring(taking(scale, before=before), NominalPixelRange="Normalized_0_1"))
+    assert right(classifier)
+    assert any("though Image.NominalPixelRange" in text for text in classifier.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "value"),
+    [
+        (Spec(), "NominalPixelRange", "NominalRange_16_235"),
+        (Spec(), "BitmapPixelFormat", "Gray8"),
+        (Spec(), "ColorSpaceGamma", "Linear"),
+        (Spec(dtype="uint8"), "NominalPixelRange", "Normalized_0_1"),
+    ],
+)
+def test_metadata_of_pixels_that_is_not_used_is_said(spec, key, value):
+    said = f"Image.{key} in the file's metadata is {value!r}: not used"
+    assert said in opened(declaring(build(spec), **{key: value})).assumptions
+
+
+def test_an_order_against_the_metadata_or_the_graph_is_said():
+    content = declaring(build(Spec(scaling="caffe")), BitmapPixelFormat="Rgb8")
+    for options, said in (
+        ({}, "says RGB, though the graph subtracts the means of BGR"),
+        ({"channel_order": "bgr"}, "as --channel-order says, though the file's metadata says RGB"),
+    ):
+        assert any(said in text for text in opened(content, **options).assumptions)
+
+
 @pytest.mark.parametrize(("kind", "turned"), [("depthwise", False), ("whole", False), ("whole", True)])
 def test_a_convolution_that_only_scales_is_followed(kind, turned):
     mean, std = (MEAN[::-1], STD[::-1]) if turned else (MEAN, STD)

@@ -97,6 +97,23 @@ def test_a_table_is_read_by_its_cells(read):
     assert read("id\tname\n1\tdog\n0\tcat\n", 2, "labels.tsv").labels == ("cat", "dog")
 
 
+def test_the_heading_of_a_table_is_left_out_where_it_is_one(read):
+    for heading in ("numéro;nom", "class;word"):
+        found = read(f"{heading}\n1;dog\n0;cat\n", 2, "labels.csv")
+        assert found.labels == ("cat", "dog")
+        assert "without the heading" in found.source
+    with pytest.raises(DataError, match="has 3 labels"):
+        read("cat,chat\ndog,chien\nother,autre\n", 2, "labels.csv")
+    assert read("name tag,badge\ndog,chien\n", 2, "labels.csv").labels == ("name tag badge", "dog chien")
+
+
+def test_the_separator_of_a_table_is_the_one_after_its_first_cell(read):
+    found = read('n00000001,"tench; Tinca; fish"\nn00000002,dog\n', 2, "labels.csv")
+    assert found.labels == ("tench; Tinca; fish", "dog")
+    assert read('"cat; kitten",0\n"dog; puppy",1\n', 2, "labels.csv").labels == ("cat; kitten", "dog; puppy")
+    assert read("tench, Tinca\ncat\n", 2, "labels.tsv").labels == ("tench, Tinca", "cat")
+
+
 def test_numbers_that_are_not_those_of_the_classes_are_said(read):
     found = read("0 cat\n0 dog\n", 2)
     assert found.labels == ("0 cat", "0 dog")

@@ -124,7 +124,8 @@ def _confidence(scores: Evaluation) -> Iterable[str]:
     elif abs(gap) <= _CLOSE:
         yield (
             f"Its probabilities fit on average ({sure} for its answers, and {right} of them are right), but not one by "
-            f"one: answers of alike probabilities differ from it by {scores.calibration_error:.0%} on average."
+            "one: among answers of about the same probability, the share that is right is off by "
+            f"{scores.calibration_error:.0%} on average."
         )
     else:
         kind = "too sure of itself" if gap > 0 else "less sure of itself than it could be"

@@ -63,7 +63,7 @@ def test_numbers_are_counted_as_in_the_list_of_labels() -> None:
 
 
 def test_a_number_is_no_index_where_a_class_is_called_by_one() -> None:
-    with pytest.raises(DataError, match=r"does not know: 0.*count from 1, as in the list of labels"):
+    with pytest.raises(DataError, match="does not know: 0"):
         match(("2", "0"), ("1", "2", "3"), (), "photos")
 
 

@@ -108,10 +108,12 @@ def _scaled(
 ) -> tuple[Preprocessing, list[str]]:
     """Return a form with the mean and the deviation that a network takes, and what is to be said of them."""
     known, entry = _pixels(signature, options, declared), signature.entry
-    if signature.dtype == "uint8":
-        return form, ["pixels from 0 to 255, as whole numbers"]
     unsaid = options.pixels is None and options.mean is None and options.std is None
     notes = []
+    if signature.dtype == "uint8":
+        if described is not None and described.scales:
+            notes.append(f"{described.source} is not used for their scale: the network takes whole numbers")
+        return form, ["pixels from 0 to 255, as whole numbers", *notes]
     if described is not None and described.scales and unsaid:
         # Where the graph scales, it has these values in it already, and they would count twice.
         own = entry.scales or entry.normalises

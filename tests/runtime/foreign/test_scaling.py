@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.entry import entry_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.preparation import of_processor
 
 
 def opened(content, **said):
@@ -321,6 +323,18 @@ def test_a_graph_that_scales_down_is_believed_more_than_the_metadata():
 def test_metadata_of_pixels_that_is_not_used_is_said(spec, key, value):
     said = f"Image.{key} in the file's metadata is {value!r}: not used"
     assert said in opened(declaring(build(spec), **{key: value})).assumptions
+
+
+def test_values_beside_the_file_that_contradict_it_are_said():
+    values = {"image_mean": list(MEAN), "image_std": list(STD), "do_rescale": True}
+    beside = Beside(preparation=of_processor(values, "what is beside"))
+    declared = declaring(build(Spec()), NominalPixelRange="NominalRange_0_255")
+    for content, said in (
+        (declared, "by what is beside, though Image.NominalPixelRange"),
+        (build(Spec(dtype="uint8")), "what is beside is not used for their scale"),
+    ):
+        found = open_onnx(content, "net.onnx", device="cpu", around=beside).assumptions
+        assert any(said in text for text in found)
 
 
 def test_an_order_against_the_metadata_or_the_graph_is_said():

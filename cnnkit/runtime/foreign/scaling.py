@@ -203,7 +203,7 @@ def _evidence(entry: Entry, declared: Declared) -> tuple[Pixels | None, str]:
     shown, how = _shown(entry)
     if declared.pixels is None or shown in {None, declared.pixels}:
         return (shown, how) if declared.pixels is None else (declared.pixels, declared.because)
-    if shown == "byte":
+    if shown == "byte" and entry.scales:
         return shown, f"{how}, though {declared.because}"
     return declared.pixels, f"{declared.because}, though {how}"
 

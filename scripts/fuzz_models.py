@@ -5,7 +5,7 @@
 
 Each file is opened by a process that opens one after the other as `cnnkit predict` does, with the real trial in another
 one, and then put in place of the file of a running server, which is asked to reload it. A crash is an end of either; a
-hang is more than --seconds for one of the two, three times. Files that did that are saved. Exit code 1: there were some.
+hang is more than --seconds for one of the two, three times. Such files are saved. Exit code 1: there were some.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, UsageError
-from cnnkit.runtime import graphs, guard
+from cnnkit.runtime import graphs
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores, trial
 from cnnkit.runtime.foreign.beside import CONFIG, Beside
@@ -58,8 +58,11 @@ def open_onnx(
         UsageError: options that contradict the file or its card.
     """
     options = options or ForeignOptions()
-    if not verified and (proven := guard.proven_content(model)) is not None:
-        model, verified = proven, True
+    if not verified:
+        from cnnkit.runtime import guard  # a single prediction by a file of the zoo does without
+
+        if (proven := guard.proven_content(model)) is not None:
+            model, verified = proven, True
     if verified:
         session = open_session(model, name, device=device, options=provider)
         card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)

@@ -68,7 +68,11 @@ def built(dice: Random) -> bytes:
         kind = dice.choice(sorted(OPERATORS[domain]))
         schema = defs.get_schema(kind, 17, domain) if defs.has(kind, 17, domain) else None
         inputs = []
-        for place in range(dice.randint(schema.min_input, min(schema.max_input, 6)) if schema else dice.randint(1, 9)):
+        for place in range(
+            dice.randint(schema.min_input, min(schema.max_input, max(schema.min_input, 6)))
+            if schema
+            else dice.randint(1, 9)
+        ):
             if place and dice.random() < 0.7:
                 stored[f"c{count}_{place}"] = _constant(dice)
                 inputs.append(f"c{count}_{place}")

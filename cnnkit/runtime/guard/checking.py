@@ -3,7 +3,7 @@
 onnxruntime is native code, and a file can be made to crash it, to exhaust memory, to run for ever or to read others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
 from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.guard import known, trial
 from cnnkit.runtime.guard.operators import check_operators
-from cnnkit.runtime.guard.reading import graph_sha256, parse, read_bytes, simplify
+from cnnkit.runtime.guard.reading import fix_sizes, graph_sha256, parse, read_bytes, simplify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ def check(
         model = parse(read_bytes(file), path)
         digest = graph_sha256(model) if any(entry.key == CARD_KEY for entry in model.metadata_props) else ""
         model = simplify(model)
-        check_operators(model)
+        by_sizes = check_operators(model)
         around = around or (read_beside(path) if path is not None else NOTHING)
         signature, obstacle = None, ""
         try:
@@ -112,6 +112,11 @@ def check(
                 raise
             obstacle = str(error)
         sizes = sizes_of(model, signature)
+        if by_sizes:  # then no other sizes may come than those that are tried
+            fix_sizes(model, sizes)
+            if signature is not None and signature.batch is None:
+                said = "images go through it one by one: it divides by their number or size"
+                signature = replace(signature, batch=1, guesses=(*signature.guesses, said))
         batched = signature.name if signature is not None and signature.batch is None else ""
         content = bytes(model.SerializeToString(deterministic=True))
         failure = "" if run else "it was not tried"

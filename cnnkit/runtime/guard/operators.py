@@ -74,19 +74,25 @@ _STORED, _SIZED, _PIXELS = 0, 1, 2
 """What values depend on: the file alone, the size of the images too, or the images."""
 
 
-def check_operators(model: "ModelProto") -> None:
+def check_operators(model: "ModelProto") -> bool:
     """Make sure that a model, without local functions, has only operators that are allowed, as they are allowed.
+
+    Returns:
+        whether it divides integers by sizes, which may be 0 for inputs of other sizes than those of a trial.
 
     Raises:
         OnnxError: it has others.
     """
-    _Walk(model).enter(model.graph)
+    walk = _Walk(model)
+    walk.enter(model.graph)
+    return walk.by_sizes
 
 
 class _Walk:
     """Goes through the nodes in their order, which is that of a run."""
 
     def __init__(self, model: "ModelProto") -> None:
+        self.by_sizes = False
         self._versions = {entry.domain: entry.version for entry in model.opset_import}
         # By name, those of a branch before those around it.
         self._types = ChainMap({value.name: value.type.tensor_type.elem_type for value in model.graph.input})
@@ -174,11 +180,15 @@ class _Walk:
         if any(given and self._depends.get(given, _PIXELS) == _PIXELS for given in sizing):
             raise OnnxError(f"{name} gives a result whose size shows only when it runs. Export it with fixed sizes.")
         floats = all(self._types.get(given) in _FLOATS for given in node.input if given)
-        # The smallest integer divided by -1, or any by 0, ends the process. Sizes are not enough: a batch may be any.
+        # The smallest integer divided by -1, or any by 0, ends the process.
         if node.op_type in {"Div", "Mod"} and not floats:
             divisor = self._values.get(node.input[1])
-            if divisor is None or {0, -1} & set(to_array(divisor).ravel().tolist()):
-                raise OnnxError(f"{name} divides integers by 0, -1 or a value that is not stored in the file.")
+            if divisor is None:
+                self.by_sizes = True
+            if self._depends.get(node.input[1], _PIXELS) == _PIXELS or (
+                divisor is not None and {0, -1} & set(to_array(divisor).ravel().tolist())
+            ):
+                raise OnnxError(f"{name} divides integers by 0, -1 or a value that depends on the pixels.")
         if node.op_type in {"ReduceMean", "Mean"} and self._types.get(node.input[0]) not in _FLOATS:
             raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
         if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":

@@ -6,6 +6,7 @@ another file.
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,13 @@ def simplify(model: "ModelProto") -> "ModelProto":
             if size.HasField("dim_value") and size.dim_value <= 0:  # onnxruntime takes a size of 0 for one of 0
                 size.ClearField("dim_value")
     return model
+
+
+def fix_sizes(model: "ModelProto", sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Declare the sizes of inputs, so that onnxruntime takes no others."""
+    for value in model.graph.input:
+        for dimension, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
+            dimension.dim_value = size
 
 
 def graph_sha256(model: "ModelProto") -> str:

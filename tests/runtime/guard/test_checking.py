@@ -17,6 +17,7 @@ import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime import guard
+from cnnkit.runtime.foreign import opening
 from cnnkit.runtime.guard import reading
 
 _spec = importlib.util.spec_from_file_location("crafted", Path(__file__).with_name("crafted.py"))
@@ -125,16 +126,14 @@ def test_a_local_function_of_another_domain_runs_as_its_body():
     assert [node.op_type for node in onnx.load_from_string(checked.source).graph.node] == ["Neg", "Flatten", "MatMul"]
 
 
-INT, FLOAT = np.int32, np.float32
+FLOAT = np.float32
 REFUSED = {
     "a type behind an operator of onnxruntime's": (
-        [helper.make_node("Gelu", ["one"], ["g"], domain="com.microsoft"), helper.make_node("Cast", ["g"], ["d"], to=6),
-         helper.make_node("Div", ["least", "d"], ["q"])], "divides integers"),
-    "a divisor of the batch's size": (
-        [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Sub", ["s", "three"], ["d"]),
-         helper.make_node("Div", ["three", "d"], ["q"])], "divides integers"),
+        [helper.make_node("Gelu", ["one"], ["g"], domain="com.microsoft"), helper.make_node("Floor", ["g"], ["f"]),
+         helper.make_node("Cast", ["f"], ["d"], to=7),
+         helper.make_node("Div", ["least", "d"], ["q"])], "ends onnxruntime by"),
     "a remainder of pixels": (
-        [helper.make_node("Cast", ["x"], ["d"], to=6), helper.make_node("Mod", ["least", "d"], ["q"])],
+        [helper.make_node("Cast", ["x"], ["d"], to=7), helper.make_node("Mod", ["least", "d"], ["q"])],
         "divides integers"),
     "a size of pixels, hidden by an operator of onnxruntime's": (
         [helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
@@ -153,11 +152,35 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_might_be_otherwise_for_another_image_is_refused(what):
     nodes, said = REFUSED[what]
-    constants = [("one", FLOAT([1])), ("least", INT([-(2**31)])), ("three", np.array([3])), ("nought", np.array([0]))]
+    constants = [
+        ("one", FLOAT([-1])),
+        ("least", np.array([-(2**63)])),
+        ("three", np.array([3])),
+        ("nought", np.array([0])),
+    ]
     domains = sorted({node.domain for node in nodes} - {""})
     model = crafted.adding(*nodes, last="q", constants=constants, domains=domains)
     with pytest.raises(OnnxError, match=said):
         guard.check(model.SerializeToString(), "net")
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_what_divides_by_sizes_takes_no_other_sizes_than_those_that_were_tried(offset):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Sub", ["s", "offset"], ["d"]),
+        helper.make_node("Div", ["s", "d"], ["q"]),
+    ]  # fmt: skip
+    content = crafted.adding(*nodes, last="q", constants=[("offset", np.array([offset, 0, 0, 0]))]).SerializeToString()
+    if offset:  # a batch of 1 gives a divisor of 0
+        with pytest.raises(OnnxError):
+            guard.check(content, "net").source  # noqa: B018
+        return
+    checked = guard.check(content, "net")
+    session = ort.InferenceSession(checked.source, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [1, 3, 4, 4]
+    assert any("one by one" in note for note in checked.notes)
+    picture = np.zeros((4, 4, 3), np.uint8)
+    assert len(opening.open_onnx(content, "net", device="cpu").predict([picture] * 3)) == 3
 
 
 def branch(*nodes, stored=()):

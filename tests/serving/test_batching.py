@@ -180,8 +180,8 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
 def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, seven):
     async def draw(app):
         batcher, begun, free = app.repository.batchers["digits"], threading.Event(), threading.Event()
-        decoders = app.repository.decoders
-        app.repository.decoders = busy = ThreadPoolExecutor(1)
+        decoders = app.repository.decoders.threads
+        app.repository.decoders.threads = busy = ThreadPoolExecutor(1)
         busy.submit(lambda: begun.set() or free.wait())
         begun.wait()
         drawing = asyncio.create_task(post(app, seven, b"show=features"))
@@ -190,7 +190,7 @@ def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, sev
         places = batcher.places
         status, document = await drawing
         free.set()
-        app.repository.decoders = decoders
+        app.repository.decoders.threads = decoders
         busy.shutdown()
         assert (places, batcher.places) == (1, 0)
         assert (status, document["error"]["code"]) == (503, "deadline")

@@ -18,9 +18,9 @@ from cnnkit import sixteen
 from cnnkit.cautions import Caution
 from cnnkit.decoding import apart
 from cnnkit.decoding.cost import ORDINARY_SECONDS
-from cnnkit.decoding.file import MAX_BYTES, File, read
+from cnnkit.decoding.file import MAX_BYTES, File, read, unreadable
 from cnnkit.depth import PixelError, Range
-from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.errors import ImageError, ImageTooLargeError
 from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, format_of, how_to_convert
 from cnnkit.modes import Picture, from_sixteen_bits, to_grey_or_rgb
 
@@ -177,11 +177,7 @@ def decoded(file: File, values_range: Range | None = None) -> Picture:
     except PixelError as error:
         raise ImageError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
-        known = format_of(data, formats) or file.kind
-        raise ImageFormatError(
-            f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
-            "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
-        ) from error
+        raise unreadable(name, format_of(data, formats) or file.kind) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
     except MemoryError as error:

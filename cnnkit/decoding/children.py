@@ -103,7 +103,7 @@ class _Child:
         code = self._process.returncode
         if late or code in _OUT_OF_TIME:
             return (
-                f"takes too long to decode, more than {SECONDS:g} s and {SECONDS_A_PIXEL * 1e6:g} s for each million "
+                f"takes too long to decode: more than {SECONDS:g} s, and {SECONDS_A_PIXEL * 1e6:g} s for each million "
                 "pixels. Save it again as an ordinary PNG or JPEG"
             )
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"

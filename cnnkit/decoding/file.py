@@ -10,7 +10,7 @@ from PIL import Image
 
 from cnnkit.decoding.cost import Work, work
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
-from cnnkit.formats import how_to_convert, is_heic
+from cnnkit.formats import format_of, how_to_convert, is_heic
 
 MAX_BYTES = 64 * 2**20
 
@@ -64,9 +64,19 @@ def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> Fil
         raise ImageFormatError(f"{name} is a HEIC image. {how_to_convert(['.heic'])}")
     kind = _kind(data[:16], formats)
     if not kind:
+        if known := format_of(data, formats):
+            raise unreadable(name, known)
         what = name if isinstance(source, Path) else "the data"
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.")
     return File(data, name, kind, formats, max_pixels, work(data, kind))
+
+
+def unreadable(name: str, known: str) -> ImageFormatError:
+    """Return the error of a file that has the first bytes of a format, and that Pillow cannot read all the same."""
+    return ImageFormatError(
+        f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
+        "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
+    )
 
 
 def _content(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from cnnkit.images import fitted
 from cnnkit.pictures import decoded
 from cnnkit.preprocessing import Original, Prepared
 
-_PRIORITY = 10
+_PRIORITY = 5
 """Lower than that of the process that waits: what is decoded here may wait for its other work."""
 
 

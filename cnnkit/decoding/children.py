@@ -15,14 +15,14 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from io import BufferedReader
+    from io import BufferedReader, BufferedWriter
 
 SECONDS, SECONDS_A_PIXEL = 1.0, 1e-7
 """Processor time for opening a file, and again for decoding it with as many pixels as it has."""
-WALL_SECONDS = 15.0
+WALL_SECONDS = 20.0
 """After which a child is killed, whatever it did: it has a low priority, and may wait long for a processor."""
 MEMORY = 2 * 2**30
 """Bytes of address space: an image of 50 million pixels takes up to 25 bytes a pixel."""
@@ -45,6 +45,10 @@ class DecoderError(Exception):
     """A child that did not answer; the message goes on after the name of the image."""
 
 
+class _GoneError(Exception):
+    """A child had ended before it was asked."""
+
+
 class _Child:
     def __init__(self) -> None:
         # The same modules as here, and nothing of the folder that the program was started in.
@@ -58,7 +62,7 @@ class _Child:
             # One thread of linear algebra takes little of the address space.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
-        self._requests = cast("BinaryIO", self._process.stdin)
+        self._requests = cast("BufferedWriter", self._process.stdin)
         self._answers = cast("BufferedReader", self._process.stdout)
 
     @property
@@ -77,9 +81,13 @@ class _Child:
         timer.daemon = True
         timer.start()
         try:
-            for content in (LENGTHS.pack(len(header), len(data)), header, data):
-                self._requests.write(content)
-            self._requests.flush()
+            try:
+                for content in (LENGTHS.pack(len(header), len(data)), header, data):
+                    self._requests.write(content)
+                self._requests.flush()
+            except OSError:  # it ended before it had the file, so that it was not the file
+                self.end()
+                raise _GoneError from None
             length, size = LENGTHS.unpack(self._read(LENGTHS.size))
             if length > _MOST_HEADER or size > most:
                 raise EOFError
@@ -125,7 +133,7 @@ class _Child:
         self._process.returncode = 0
         for pipe in (self._requests, self._answers):
             with suppress(OSError):
-                os.close(pipe.fileno())
+                pipe.raw.close()  # and not what is buffered, which belongs to a request of the other process
 
 
 class _Pool:
@@ -137,14 +145,18 @@ class _Pool:
 
     def ask(self, request: dict[str, Any], data: bytes, most: int) -> tuple[dict[str, Any], bytearray]:
         with self._places:
-            child = self._borrowed()
-            try:
-                return child.ask(request, data, most)
-            finally:
-                with self._lock:
-                    self._busy.discard(child)
-                    if child.lives:
-                        self._idle.append(child)
+            for _ in range(2):
+                child = self._borrowed()
+                try:
+                    return child.ask(request, data, most)
+                except _GoneError:
+                    continue
+                finally:
+                    with self._lock:
+                        self._busy.discard(child)
+                        if child.lives:
+                            self._idle.append(child)
+            raise DecoderError("cannot be decoded: the process that should decode it ended at once")
 
     def _borrowed(self) -> _Child:
         with self._lock:

@@ -76,9 +76,9 @@ def test_a_flood_does_not_keep_the_server_from_its_end(serve, bodies):
     server = serve("digits", "--drain-seconds", 1)
 
     def attack(body):
-        with httpx.Client(timeout=60) as client:
-            with contextlib.suppress(httpx.TransportError):  # what is not done in time may be cut off
-                client.post(f"{server.url}/predict/digits", content=body, headers=GZIP)
+        # What is not done in time may be cut off.
+        with contextlib.suppress(httpx.TransportError), httpx.Client(timeout=60) as client:
+            client.post(f"{server.url}/predict/digits", content=body, headers=GZIP)
 
     attackers = [threading.Thread(target=attack, args=[body]) for body in bodies * 2]
     for attacker in attackers:

@@ -35,6 +35,8 @@ _COMPRESSED_TEXT = 4e-3
 _DEFLATE_BYTE = 1e-7
 """Of blocks that define their codes and hold nothing."""
 _MEMORY_BYTE = 2e-9
+_LINE = 2e-7
+"""Seconds a row, and a column: of an image of one column they are what costs."""
 
 
 class Work(NamedTuple):
@@ -103,7 +105,8 @@ def _png(data: bytes) -> Work:
         return UNBOUNDED
     pixels = width * height
     a_pixel = (160e-9 if depth == 16 and color else 50e-9) * (1.5 if interlaced else 1)
-    return Work(seconds + pixels * a_pixel + min(packed, len(data)) * _DEFLATE_BYTE, pixels)
+    seconds += (width + height) * _LINE + min(packed, len(data)) * _DEFLATE_BYTE
+    return Work(seconds + pixels * a_pixel, pixels)
 
 
 _FRAMES = {0xC0, 0xC1, 0xC2}
@@ -163,7 +166,7 @@ def _scans(data: bytes, at: int) -> int:
 
 
 def _webp(data: bytes) -> Work:
-    at, seconds, pixels, coded = 12, 0.0, 0, False
+    at, seconds, pixels, coded, lossless = 12, 0.0, 0, False, False
     for _ in range(_MOST_PARTS):
         if at + 8 > len(data):
             break
@@ -186,14 +189,15 @@ def _webp(data: bytes) -> Work:
                 return UNBOUNDED
             seconds += length * _EXIF_BYTE
         coded |= name in {b"VP8 ", b"VP8L", b"ANMF"}
+        lossless |= name in {b"VP8L", b"ALPH", b"ANMF"}
         at += 8 + length + length % 2
     else:
         return UNBOUNDED
     if not coded:
         return UNBOUNDED
-    # A lossless file has 65,536 groups of codes at most, in three bytes each.
-    groups = min(len(data) * 1e-6, 0.06)
-    return Work(seconds + pixels * 100e-9 + len(data) * 30e-9 + groups, pixels)
+    # Without loss, each block of 4×4 pixels may have codes of its own, of three bytes, that fill tables of 10 KB.
+    groups = min(65536, pixels // 16, len(data) // 3) if lossless else 0
+    return Work(seconds + pixels * 100e-9 + len(data) * 30e-9 + groups * 8e-6, pixels)
 
 
 def _gif(data: bytes) -> Work:
@@ -238,7 +242,7 @@ def _bmp(data: bytes, at: int = 14) -> Work:
     if compression not in {0, 3} or (bits <= 8 and colours > 256):
         return UNBOUNDED
     pixels = abs(width * height)
-    return Work(20 * _PART + pixels * 40e-9, pixels)
+    return Work(20 * _PART + (abs(width) + abs(height)) * _LINE + pixels * 40e-9, pixels)
 
 
 def _ppm(data: bytes) -> Work:
@@ -250,8 +254,8 @@ def _ppm(data: bytes) -> Work:
         return UNBOUNDED
     if depths is not None and words[2] not in depths:
         return UNBOUNDED
-    pixels = int(words[0]) * int(words[1])
-    return Work(20 * _PART + pixels * 50e-9, pixels)
+    width, height = int(words[0]), int(words[1])
+    return Work(20 * _PART + (width + height) * _LINE + width * height * 50e-9, width * height)
 
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -317,10 +321,11 @@ def _tiff(data: bytes) -> Work:
     packed = sum(entries.values(_BYTES)) or len(data)
     if strips > 1 and packed > len(data):  # the same bytes, many times
         return UNBOUNDED
-    pixels = entries.first(_WIDTH, 0) * entries.first(_HEIGHT, 0)
+    width, height = entries.first(_WIDTH, 0), entries.first(_HEIGHT, 0)
     deep = max(entries.values(_BITS), default=1) > 8
     seconds = (len(data) * _MEMORY_BYTE) + len(folders) * 250 * _PART * 2 + strips * 15e-6
-    return Work(seconds + pixels * (200e-9 if deep else 60e-9) + packed * _COMPRESSIONS[compression], pixels)
+    seconds += (width + height) * _LINE + packed * _COMPRESSIONS[compression]
+    return Work(seconds + width * height * (200e-9 if deep else 60e-9), width * height)
 
 
 _WALKS: dict[str, Callable[[bytes], Work]] = {

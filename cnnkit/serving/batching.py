@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cnnkit.decoding import children
 from cnnkit.errors import CostlyImageError
-from cnnkit.images import Prepared
+from cnnkit.images import Prepared, Preprocessing
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.serving.problems import Problem, busy
 from cnnkit.serving.statistics import Statistics
@@ -93,7 +93,7 @@ class Job:
         outputs: by name, that are wanted.
         admitted: since when it waits, by `perf_counter`.
         timings: complete once it is done.
-        decoded: the image is prepared.
+        form: that the image is prepared for, None before.
         decoding: the image takes long, and waits for a decoder or has one.
         prepared: the image, as the network takes it.
         rows: once it is done, of the outputs by name, each [n, …].
@@ -108,7 +108,7 @@ class Job:
     inputs: NDArray[Any] | None = None
     admitted: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
-    decoded: bool = False
+    form: Preprocessing | None = None
     decoding: bool = False
     prepared: Prepared = field(init=False)
     rows: dict[str, NDArray[Any]] = field(init=False)

@@ -110,7 +110,7 @@ class ServedModel:
         prepared = self._prepared([image], None if apart else ORDINARY_SECONDS)[0]
         if isinstance(prepared, ImageError):
             raise prepared
-        job.prepared, job.decoded = prepared, True
+        job.prepared, job.form = prepared, self.form
 
     def _prepared(self, images: list[bytes], within: float | None) -> list[Prepared | ImageError]:
         return prepare_all(images, self.form, formats=FORMATS, max_pixels=self._settings.max_pixels, within=within)
@@ -119,7 +119,9 @@ class ServedModel:
         """Decode, run the network, and leave in each job what it asked for; return what went wrong with which."""
         outcomes: dict[Job, Exception | None] = dict.fromkeys(jobs)
         started = perf_counter()
-        outcomes.update(self._prepare([job for job in jobs if job.image is not None and not job.decoded]))
+        # One that was prepared for another version, which was replaced since, is prepared again.
+        unprepared = [job for job in jobs if job.image is not None and job.form != self.form]
+        outcomes.update(self._prepare(unprepared))
         arrays = {job: self._inputs(job) for job in jobs if outcomes[job] is None}
         decoded = perf_counter()
         for together in self._groups(arrays):
@@ -137,7 +139,7 @@ class ServedModel:
         failed: dict[Job, Exception] = {}
         for job, prepared in zip(jobs, self._prepared(images, _INLINE_SECONDS), strict=True):
             if isinstance(prepared, Prepared):
-                job.prepared, job.decoded = prepared, True
+                job.prepared, job.form = prepared, self.form
             else:
                 failed[job] = prepared
         return failed

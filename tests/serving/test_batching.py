@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.decoding import children
+from cnnkit.images import Preprocessing, prepare
 from cnnkit.serving.app import App
 from cnnkit.serving.batching import Job
 from cnnkit.serving.settings import ModelSource, Settings
@@ -106,11 +107,25 @@ def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
         free.set()
         while job.decoding:
             await asyncio.sleep(0.01)
-        assert not job.decoded
+        assert job.form is None
         app.repository.decoders.threads.shutdown()
         app.repository.decoders.threads = threads
 
     within(leave)
+
+
+def test_an_image_that_was_prepared_for_another_version_is_prepared_again(within, seven):
+    async def replaced(app):
+        job = job_of(app, seven)
+        other = Preprocessing(1, 28, 28, (0.0,), (1.0,), "contain", "dark-on-light")
+        job.prepared, job.form = prepare(seven, other), other
+        app.repository.batchers["digits"].submit(job)
+        await job.done
+        assert job.form == app.repository.batchers["digits"].model.form
+        assert (job.prepared.pixels == prepare(seven, job.form).pixels).all()
+        assert job.probabilities.argmax() == 7
+
+    within(replaced)
 
 
 def test_only_so_many_images_are_decoded_in_processes_with_limits_at_a_time(within, monkeypatch):

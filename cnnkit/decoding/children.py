@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
 
-SECONDS, SECONDS_A_PIXEL = 1.0, 1e-7
+SECONDS, SECONDS_A_PIXEL = 1.0, 2e-7
 """Processor time for opening a file, and again for decoding it with as many pixels as it has."""
-WALL_SECONDS = 20.0
+WALL_SECONDS = 30.0
 """After which a child is killed, whatever it did: it has a low priority, and may wait long for a processor."""
 MEMORY = 2 * 2**30
 """Bytes of address space: an image of 50 million pixels takes up to 25 bytes a pixel."""

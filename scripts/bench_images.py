@@ -86,6 +86,7 @@ AT_THE_LIMIT: dict[str, tuple[str, Maker]] = {
     "JPEG, CMYK": ("JPEG", partial(_saved, "JPEG", lambda side: _noise(side).convert("CMYK"), quality=100)),
     "WebP": ("WEBP", partial(_saved, "WEBP", partial(_noise, channels=4), quality=100, method=0)),
     "WebP without loss": ("WEBP", partial(_saved, "WEBP", _flat, lossless=True)),
+    "WebP, codes": ("WEBP", floods.webp_of_codes),
     "GIF": ("GIF", partial(_saved, "GIF", lambda side: Image.new("P", (side, side)), transparency=0)),
     "BMP": ("BMP", partial(_saved, "BMP", _noise)),
     "PPM": ("PPM", partial(_saved, "PPM", _noise)),

@@ -133,6 +133,42 @@ def webp(*chunks: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
+def webp_of_codes(side: int) -> bytes:
+    """Return a lossless WebP file whose blocks of 4×4 pixels have codes of their own, up to 65,536."""
+    bits: list[int] = []
+
+    def put(value: int, width: int) -> None:
+        bits.extend(value >> place & 1 for place in range(width))
+
+    def one_symbol() -> None:
+        put(1, 4)  # a simple code of one symbol, which is 0
+
+    def all_symbols(alphabet: int) -> None:  # 256 codes of 8 bits
+        put(0, 1)
+        put(8, 4)
+        for length in (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8):
+            put(length in {0, 8}, 3)
+        put(0, 1)
+        for symbol in range(alphabet):
+            put(symbol < 256, 1)
+
+    for value, width in ((0x2F, 8), (side - 1, 14), (side - 1, 14), (0, 4), (0, 2), (1, 1), (0, 3), (0, 1)):
+        put(value, width)
+    for alphabet in (280, 256):
+        all_symbols(alphabet)
+    for _ in range(3):
+        one_symbol()
+    blocks = (-(-side // 4)) ** 2
+    for block in range(blocks):  # the number of its codes, in green and red, the highest bit first
+        for colour in (block & 255, block >> 8 & 255):
+            bits.extend(colour >> place & 1 for place in reversed(range(8)))
+    for _ in range(5 * min(blocks, 65536)):
+        one_symbol()
+    data = np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+    data += bytes(len(data) % 2)
+    return b"RIFF" + struct.pack("<I", len(data) + 12) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data
+
+
 def gif(*blocks: bytes) -> bytes:
     """Return a GIF with these blocks before its image."""
     start = GIF.index(b"\x2c\0\0\0\0")
@@ -174,6 +210,7 @@ _FLOODS: dict[str, Callable[[int], bytes]] = {
     "TIFF, strips": lambda size: tiff(1, size // 18, size // 18),
     "TIFF, strips of the same bytes": lambda size: tiff(5000, 5000, 5000, overlapping=True) + bytes(size // 100),
     "WebP, chunks": lambda size: webp(b"abcd\0\0\0\0" * (size // 8)),
+    "WebP, codes": lambda _: webp_of_codes(1024),
     "WebP, EXIF entries": lambda size: webp(
         b"EXIF" + struct.pack("<I", len(data := entries(min(60000, size // 24), size // 2))) + data
     ),

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from cnnkit import fits, ink, pictures
 from cnnkit.cautions import Caution
 from cnnkit.decoding import apart
-from cnnkit.decoding.cost import ORDINARY_SECONDS
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
 from cnnkit.errors import CostlyImageError, ImageError, without_frames
 from cnnkit.fits import Fit, Interpolation
 from cnnkit.modes import Picture

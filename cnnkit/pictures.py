@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from cnnkit import sixteen
 from cnnkit.cautions import Caution
 from cnnkit.decoding import apart
-from cnnkit.decoding.cost import ORDINARY_SECONDS
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
 from cnnkit.decoding.file import MAX_BYTES, File, read, unreadable
 from cnnkit.depth import PixelError, Range
 from cnnkit.errors import ImageError, ImageTooLargeError

@@ -24,7 +24,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from cnnkit import pictures
-from cnnkit.decoding.cost import ORDINARY_SECONDS, work
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.decoding.cost import work
 from cnnkit.decoding.file import read
 from cnnkit.errors import ImageError
 from cnnkit.images import Preprocessing, prepare, prepare_all

@@ -24,7 +24,8 @@ from cnnkit import pictures
 from cnnkit.cautions import cautions
 from cnnkit.cli import make_app
 from cnnkit.decoding import apart, children
-from cnnkit.decoding.cost import ORDINARY_SECONDS, work
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.decoding.cost import work
 from cnnkit.decoding.file import read
 from cnnkit.errors import CostlyImageError, ImageError, ImageTooLargeError
 from cnnkit.images import Preprocessing, prepare, prepare_all
@@ -335,3 +336,22 @@ def test_the_look_at_a_damaged_file_ends_with_a_number(name, changes, cut, more)
     data = bytes(data[: len(data) - int(cut * 0.2 * len(data))]) + more
     for kind in FORMATS:
         assert work(data, kind).seconds >= 0
+
+
+def test_a_data_set_with_floods_is_scanned_and_they_are_listed(tmp_path):
+    from cnnkit.training.decoding import decode
+    from cnnkit.walking import stat
+
+    names = ["0.png", "1.png", "2.jpg"]
+    contents = [DRAWINGS[0].read_bytes(), floods.body("PNG, tEXt", 17_000_000), floods.body("JPEG, COM", 17_000_000)]
+    for name, content in zip(names, contents, strict=True):
+        (tmp_path / name).write_bytes(content)
+    scan = decode(tmp_path, [(name, stat(tmp_path / name)) for name in names], BOX, lambda *_: None)
+    while True:
+        try:
+            next(scan)
+        except StopIteration as end:
+            facts = end.value
+            break
+    assert sorted(facts.damaged) == names[1:]
+    assert all("takes too long to decode" in problem for problem in facts.damaged.values())

@@ -8,50 +8,24 @@ many parts, or parts that real programs hardly write, has no bound.
 The rates are the worst that `scripts/bench_images.py` found on one core of a small server, rounded up.
 """
 
-import math
 import re
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-ORDINARY_SECONDS = 0.25
-"""Of work that is done in the process that asks; the rest goes to a process with limits."""
+from cnnkit.decoding.bounds import DEFLATE_BYTE, LINE, MOST_PARTS, ORDINARY_SECONDS, PART, UNBOUNDED, Work
+from cnnkit.decoding.tiff import tiff
 
-_MOST_PARTS = 1000
-"""Chunks, segments or entries that are looked at; files of real programs have fewer."""
 _MOST_BLOCKS = 8000
 """Of a GIF, 255 bytes at most each."""
 _MOST_SCANS = 20
 """Of a JPEG: libjpeg writes 10 progressive ones, mozjpeg up to 12."""
 _MOST_EXIF = 1 << 16
 """Bytes. The entries of larger EXIF data may all refer to the same bytes, of which each gets a copy."""
-
-_PART = 8e-6
 _EXIF_BYTE = 5e-7
 _COMPRESSED_TEXT = 4e-3
 """Seconds: Pillow decompresses a megabyte of a text at most."""
-_DEFLATE_BYTE = 1e-7
-"""Of blocks that define their codes and hold nothing."""
-_MEMORY_BYTE = 2e-9
-_LINE = 2e-7
-"""Seconds a row, and a column: of an image of one column they are what costs."""
-
-
-class Work(NamedTuple):
-    """What decoding a file takes at most.
-
-    Attributes:
-        seconds: on one core, with all that is done to bring the image to a network's input; infinite without a bound.
-        pixels: that the file says it has, 0 where that was not found.
-    """
-
-    seconds: float
-    pixels: int = 0
-
-
-UNBOUNDED = Work(math.inf)
 
 
 def work(data: bytes, kind: str) -> Work:
@@ -76,16 +50,16 @@ _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 
 def _png(data: bytes) -> Work:
     if len(data) < 33:
-        return Work(_PART)
+        return Work(PART)
     length, first, width, height, depth, color, _, _, interlaced = struct.unpack_from(">I4sIIBBBBB", data, 8)
     if first != b"IHDR" or length != 13:
         return UNBOUNDED
-    at, end, packed, seconds = 33, len(data) - 12, 0, _PART
-    for _ in range(_MOST_PARTS):
+    at, end, packed, seconds = 33, len(data) - 12, 0, PART
+    for _ in range(MOST_PARTS):
         if at > end:
             break
         length, name = _CHUNK.unpack_from(data, at)
-        seconds += _PART
+        seconds += PART
         if name == b"IDAT":
             packed += length
         elif name == b"IEND":
@@ -105,7 +79,7 @@ def _png(data: bytes) -> Work:
         return UNBOUNDED
     pixels = width * height
     a_pixel = (160e-9 if depth == 16 and color else 50e-9) * (1.5 if interlaced else 1)
-    seconds += (width + height) * _LINE + min(packed, len(data)) * _DEFLATE_BYTE
+    seconds += (width + height) * LINE + min(packed, len(data)) * DEFLATE_BYTE
     return Work(seconds + pixels * a_pixel, pixels)
 
 
@@ -118,14 +92,14 @@ _SCAN, _BLOCK = 0xDA, 1 << 18
 def _jpeg(data: bytes) -> Work:
     at, seconds, pixels, samples, progressive = 2, 0.0, 0, 0.0, False
     exif = 0
-    for _ in range(_MOST_PARTS):
+    for _ in range(MOST_PARTS):
         if at + 4 > len(data):  # without a scan there is nothing to decode
             return Work(seconds, pixels)
         start, marker, length = struct.unpack_from(">BBH", data, at)
         # Fill bytes before a marker are allowed, and read one by one in Python.
         if start != 0xFF or marker in _ODD or not 0xC0 <= marker <= 0xFE or 0xD0 <= marker <= 0xD9 or length < 2:
             return UNBOUNDED
-        seconds += _PART
+        seconds += PART
         if marker in _FRAMES:
             depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             if pixels or depth != 8 or not 1 <= components <= 4:
@@ -167,11 +141,11 @@ def _scans(data: bytes, at: int) -> int:
 
 def _webp(data: bytes) -> Work:
     at, seconds, pixels, coded, lossless = 12, 0.0, 0, False, False
-    for _ in range(_MOST_PARTS):
+    for _ in range(MOST_PARTS):
         if at + 8 > len(data):
             break
         name, length = struct.unpack_from("<4sI", data, at)
-        seconds += _PART
+        seconds += PART
         if name == b"VP8X":
             if at > 12:
                 return UNBOUNDED
@@ -242,7 +216,7 @@ def _bmp(data: bytes, at: int = 14) -> Work:
     if compression not in {0, 3} or (bits <= 8 and colours > 256):
         return UNBOUNDED
     pixels = abs(width * height)
-    return Work(20 * _PART + (abs(width) + abs(height)) * _LINE + pixels * 40e-9, pixels)
+    return Work(20 * PART + (abs(width) + abs(height)) * LINE + pixels * 40e-9, pixels)
 
 
 def _ppm(data: bytes) -> Work:
@@ -255,77 +229,7 @@ def _ppm(data: bytes) -> Work:
     if depths is not None and words[2] not in depths:
         return UNBOUNDED
     width, height = int(words[0]), int(words[1])
-    return Work(20 * _PART + (width + height) * _LINE + width * height * 50e-9, width * height)
-
-
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-"""Bytes of a value by the type of a TIFF entry."""
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _BYTES = 256, 257, 258, 259, 273, 277, 279
-_TILES, _FOLDERS = {322, 323, 324, 325}, {34665, 34853, 40965}
-_COMPRESSIONS = {1: 2e-9, 5: 15e-9, 8: _DEFLATE_BYTE, 32946: _DEFLATE_BYTE, 32773: 10e-9}
-"""Seconds a byte: none, LZW, Deflate (two numbers), PackBits."""
-
-
-class _Entries:
-    """The entries of a folder of a TIFF file."""
-
-    def __init__(self, data: bytes, order: str, at: int) -> None:
-        self._data, self._order = data, order
-        (count,) = struct.unpack_from(f"{order}H", data, at)
-        self.many = count > _MOST_PARTS // 4
-        self.bytes = 0
-        self._found: dict[int, tuple[int, int, int]] = {}
-        for each in range(min(count, _MOST_PARTS // 4)):
-            place = at + 2 + 12 * each
-            tag, kind, number = struct.unpack_from(f"{order}HHI", data, place)
-            size = _SIZES.get(kind, 1) * number
-            if size > 4:
-                (place,) = struct.unpack_from(f"{order}I", data, place + 8)
-                self.bytes += size
-            else:
-                place += 8
-            self._found[tag] = kind, number, place
-
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._found
-
-    def count(self, tag: int) -> int:
-        return self._found.get(tag, (0, 0, 0))[1]
-
-    def values(self, tag: int, most: int = 16 * _MOST_PARTS) -> tuple[int, ...]:
-        kind, number, place = self._found.get(tag, (0, 0, 0))
-        letter = {3: "H", 4: "I", 1: "B"}.get(kind)
-        return struct.unpack_from(f"{self._order}{min(number, most)}{letter}", self._data, place) if letter else ()
-
-    def first(self, tag: int, default: int) -> int:
-        return (self.values(tag, 1) or (default,))[0]
-
-
-def _tiff(data: bytes) -> Work:
-    order = "<" if data[:1] == b"I" else ">"
-    version, at = struct.unpack_from(f"{order}HI", data, 2)
-    if version != 42:  # BigTIFF
-        return UNBOUNDED
-    entries = _Entries(data, order, at)
-    folders = [entries, *(_Entries(data, order, entries.first(tag, 8)) for tag in _FOLDERS if tag in entries)]
-    compression, strips = entries.first(_COMPRESSION, 1), entries.count(_STRIPS)
-    if (
-        any(folder.many or folder.bytes > len(data) for folder in folders)
-        or any(tag in entries for tag in _TILES)
-        or compression not in _COMPRESSIONS
-        or max(strips, entries.count(_BYTES)) > 16 * _MOST_PARTS
-        or entries.count(_BITS) > 8
-        or entries.first(_SAMPLES, 1) > 8
-    ):
-        return UNBOUNDED
-    packed = sum(entries.values(_BYTES)) or len(data)
-    if strips > 1 and packed > len(data):  # the same bytes, many times
-        return UNBOUNDED
-    width, height = entries.first(_WIDTH, 0), entries.first(_HEIGHT, 0)
-    deep = max(entries.values(_BITS), default=1) > 8
-    seconds = (len(data) * _MEMORY_BYTE) + len(folders) * 250 * _PART * 2 + strips * 15e-6
-    seconds += (width + height) * _LINE + packed * _COMPRESSIONS[compression]
-    return Work(seconds + width * height * (200e-9 if deep else 60e-9), width * height)
+    return Work(20 * PART + (width + height) * LINE + width * height * 50e-9, width * height)
 
 
 _WALKS: dict[str, Callable[[bytes], Work]] = {
@@ -336,5 +240,5 @@ _WALKS: dict[str, Callable[[bytes], Work]] = {
     "BMP": _bmp,
     "DIB": lambda data: _bmp(data, 0),
     "PPM": _ppm,
-    "TIFF": _tiff,
+    "TIFF": tiff,
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cnnkit.decoding.cost import Work, work
+from cnnkit.decoding.bounds import Work
+from cnnkit.decoding.cost import work
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
 from cnnkit.formats import format_of, how_to_convert, is_heic
 

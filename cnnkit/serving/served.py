@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import zoo
-from cnnkit.decoding.cost import ORDINARY_SECONDS
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
 from cnnkit.errors import ImageError, OnnxError
 from cnnkit.images import Prepared, prepare_all
 from cnnkit.pictures import Pixels

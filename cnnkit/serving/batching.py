@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.images import Prepared
+from cnnkit.decoding import children
+from cnnkit.errors import CostlyImageError
+from cnnkit.images import Prepared, Preprocessing
+from cnnkit.runtime.hardware import usable_cores
 from cnnkit.serving.problems import Problem, busy
 from cnnkit.serving.statistics import Statistics
 
@@ -25,8 +28,49 @@ if TYPE_CHECKING:
     from cnnkit.serving.settings import Settings
 
 
-class LargeImageError(Exception):
-    """An image that is too large to be decoded where it is: in a batch, or beside others."""
+_MOST_APART = 16
+"""Images that may wait for a process with limits: each takes a second or more."""
+
+
+class Decoders:
+    """Threads that decode the images which a batch does not wait for.
+
+    Attributes:
+        threads: for ordinary images; the caller may use them for other work.
+    """
+
+    def __init__(self) -> None:
+        self.threads: Executor = ThreadPoolExecutor(usable_cores(), "decoders")
+        # Each waits for a process, so that images which take long do not hold up the ordinary ones.
+        self._apart = ThreadPoolExecutor(children.count(), "decoders-apart")
+        self._waiting = 0
+
+    async def decode(self, model: "ServedModel", job: "Job") -> None:
+        """Decode the image of a job.
+
+        Raises:
+            Problem: 503; too many wait already.
+            ImageError: it is not acceptable.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self.threads, model.decode, job)
+        except CostlyImageError:
+            if self._waiting >= _MOST_APART:
+                raise busy(
+                    "decoders-full", "too many images that take long to decode are waiting. Try again."
+                ) from None
+            self._waiting += 1
+            try:
+                await loop.run_in_executor(self._apart, partial(model.decode, job, apart=True))
+            finally:
+                self._waiting -= 1
+
+    def close(self) -> None:
+        """Let all threads end: what is decoded in other processes is given up."""
+        for pool in (self.threads, self._apart):
+            pool.shutdown(wait=False, cancel_futures=True)
+        children.close()
 
 
 @dataclass(slots=True)
@@ -49,8 +93,8 @@ class Job:
         outputs: by name, that are wanted.
         admitted: since when it waits, by `perf_counter`.
         timings: complete once it is done.
-        decoded: the image is prepared.
-        decoding: the image is large, and waits for a decoder or has one.
+        form: that the image is prepared for, None before.
+        decoding: the image takes long, and waits for a decoder or has one.
         prepared: the image, as the network takes it.
         rows: once it is done, of the outputs by name, each [n, …].
         probabilities: of an image, [classes].
@@ -64,7 +108,7 @@ class Job:
     inputs: NDArray[Any] | None = None
     admitted: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
-    decoded: bool = False
+    form: Preprocessing | None = None
     decoding: bool = False
     prepared: Prepared = field(init=False)
     rows: dict[str, NDArray[Any]] = field(init=False)
@@ -85,16 +129,13 @@ class Batcher:
         places: taken by requests that are not answered yet.
     """
 
-    def __init__(
-        self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor, giants: asyncio.Lock
-    ) -> None:
+    def __init__(self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Decoders) -> None:
         self.model = model
         self.places = 0
         self.statistics = Statistics()
         self._settings = settings
         self._metrics = metrics
         self._decoders = decoders
-        self._giants = giants
         # Their order is that of admission; any may leave.
         self._waiting: OrderedDict[Job, None] = OrderedDict()
         self._rows = 0
@@ -205,7 +246,7 @@ class Batcher:
                 rows += len(job)
                 job.model = model
                 job.done.set_result(None)
-            elif isinstance(error, LargeImageError):
+            elif isinstance(error, CostlyImageError):
                 job.decoding = True
                 self._loop.create_task(self._decode(model, job))
             else:
@@ -216,14 +257,10 @@ class Batcher:
         self._dispatch()
 
     async def _decode(self, model: "ServedModel", job: Job) -> None:
-        """Decode a large image beside the batches, and let it wait again."""
+        """Decode an image beside the batches, and let it wait again."""
         started = perf_counter()
         try:
-            try:
-                await self._loop.run_in_executor(self._decoders, model.decode, job)
-            except LargeImageError:
-                async with self._giants:
-                    await self._loop.run_in_executor(self._decoders, partial(model.decode, job, alone=True))
+            await self._decoders.decode(model, job)
         except Exception as error:
             if not job.done.done():
                 job.done.set_exception(error)

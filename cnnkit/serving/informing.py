@@ -70,7 +70,7 @@ class Informing:
     async def _models(self, *_: Any) -> Reply:
         run = asyncio.get_running_loop().run_in_executor
         models = [batcher.model for batcher in self._repository.batchers.values()]
-        return _json({"models": [await run(self._repository.decoders, _described, model) for model in models]})
+        return _json({"models": [await run(self._repository.decoders.threads, _described, model) for model in models]})
 
     async def _live(self, *_: Any) -> Reply:
         return _json({"live": True})

@@ -58,7 +58,7 @@ class Predicting(Answering):
         batcher.places += 1
         try:
             async with asyncio.timeout(deadline - perf_counter()):
-                return await run(self.repository.decoders, _drawn, job.model, job.prepared.pixels, shown)
+                return await run(self.repository.decoders.threads, _drawn, job.model, job.prepared.pixels, shown)
         except TimeoutError:
             raise late(self.settings.answer_seconds) from None
         finally:

@@ -45,7 +45,7 @@ def read_bytes(file: Path | bytes) -> bytes:
             "Use the .onnx file that it was made from."
         )
     if not file:
-        raise OnnxError("it is empty. Copy or export it again.")
+        raise OnnxError("it is not an ONNX file: it is empty. Copy or export it again.")
     if file.startswith(b"version https://git-lfs"):
         raise OnnxError("it is a pointer of Git LFS, not the file itself. Fetch that: git lfs pull")
     if file[:512].lstrip()[:1] == b"<":

@@ -35,8 +35,8 @@ def serve(
         DeviceError: the device is unavailable.
         ServerError: the address cannot be used, or the workers die.
     """
-    from cnnkit.serving import logs
-    from cnnkit.serving.server import run
+    from cnnkit.serving.process import logs
+    from cnnkit.serving.process.server import run
     from cnnkit.serving.settings import Settings
 
     settings = settings or Settings()

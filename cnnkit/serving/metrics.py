@@ -1,6 +1,7 @@
 """What the server counts, as Prometheus reads it."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import prometheus_client as prometheus
@@ -9,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnnkit.serving.batching import Timings
-    from cnnkit.serving.served import ServedModel
+Info = tuple[str, str, str, str]
+"""Model, version, provider and precision."""
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that tells prometheus_client, when it is imported, where several processes put their values."""
@@ -89,11 +90,11 @@ class Metrics:
         """Count a client that left before its answer."""
         self._left.inc()
 
-    def batch(self, model: str, timings: "Timings", images: int) -> None:
-        """Count a batch."""
-        self._observe(model, "queue", timings.queue)
-        self._observe(model, "decode", timings.decode)
-        self._observe(model, "inference", timings.inference)
+    def batch(self, model: str, images: int, queue: float, decode: float, inference: float) -> None:
+        """Count a batch of so many images, with the seconds of its stages."""
+        self._observe(model, "queue", queue)
+        self._observe(model, "decode", decode)
+        self._observe(model, "inference", inference)
         key = ("batch", model)
         if (observe := self._known.get(key)) is None:
             observe = self._known[key] = self._batches.labels(model).observe
@@ -107,11 +108,11 @@ class Metrics:
         """Count a reload: `swapped` or `refused`."""
         self._loaded.labels(model, outcome).inc()
 
-    def serving(self, model: "ServedModel", before: "ServedModel | None" = None) -> None:
+    def serving(self, model: Info, before: Info | None = None) -> None:
         """Say which version of a model serves, and where it really runs."""
-        if before is not None and _info(before) != _info(model):
-            self._running.labels(*_info(before)).set(0)
-        self._running.labels(*_info(model)).set(1)
+        if before is not None and before != model:
+            self._running.labels(*before).set(0)
+        self._running.labels(*model).set(1)
 
     def render(self) -> tuple[bytes, str]:
         """Return the metrics of all workers as text, and its content type."""
@@ -124,6 +125,9 @@ class Metrics:
         return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
 
 
-def _info(model: "ServedModel") -> tuple[str, str, str, str]:
-    network = model.network
-    return model.name, str(model.version), network.placement.device, model.classifier.card.precision
+def forget(pid: int | None, folder: Path) -> None:
+    """Leave the gauges of a dead worker out of the metrics."""
+    if pid is not None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.runtime.hardware import usable_cores
-from cnnkit.serving.batching import Batcher
+from cnnkit.serving.batching.batcher import Batcher
+from cnnkit.serving.batching.instance import ModelInstance
+from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.metrics import Metrics
-from cnnkit.serving.problems import Problem
-from cnnkit.serving.served import ServedModel
 from cnnkit.serving.settings import ModelSource, Settings
 from cnnkit.serving.versions import Fingerprint, Versions, fingerprint
 
@@ -50,7 +50,7 @@ class Repository:
         self._reload_file = settings.shared / "reload" if settings.shared is not None else None
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
-        self._opened: dict[str, ServedModel] = {}
+        self._opened: dict[str, ModelInstance] = {}
         self._versions = Versions(settings.shared)
         self._asked = fingerprint(self._reload_file)
 
@@ -62,28 +62,28 @@ class Repository:
         """
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
-            self._opened[name] = self._numbered(ServedModel(source, self._settings))
+            self._opened[name] = self._numbered(ModelInstance(source, self._settings))
 
     def serve(self) -> None:
         """Put the opened models behind their queues, on the event loop that runs."""
         while self._opened:
             name, model = self._opened.popitem()
             self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders, self._giants)
-            self._metrics.serving(model)
+            self._metrics.serving(model.info)
         self.batchers = {name: self.batchers[name] for name in self.sources}
 
     def batcher(self, name: str) -> Batcher:
         """Return the batcher of a model.
 
         Raises:
-            Problem: 404, with the close matches; there is none of that name.
+            HttpError: 404, with the close matches; there is none of that name.
         """
         try:
             return self.batchers[name]
         except KeyError:
             close = difflib.get_close_matches(name, self.batchers, n=2, cutoff=0.5) or sorted(self.batchers)
             message = f"there is no model {name[:80]!r}; this server has {', '.join(close[:10])}."
-            raise Problem(404, "unknown-model", message) from None
+            raise HttpError(404, "unknown-model", message) from None
 
     async def watch(self) -> None:
         """Reload the models whose files change, for ever."""
@@ -114,7 +114,7 @@ class Repository:
             self._seen[name] = fingerprint(source.path)
             old = batcher.model
             try:
-                new = await asyncio.to_thread(ServedModel, source, self._settings)
+                new = await asyncio.to_thread(ModelInstance, source, self._settings)
                 _require_same_interface(old, new)
                 self._numbered(new)
             except Exception as error:
@@ -123,12 +123,12 @@ class Repository:
                 _log.error("%s stays at version %d: %s", name, old.version, reason, extra={"event": "reload-refused"})
                 return Reloaded(name, old.version, reason)
             batcher.replace(new)
-            self._metrics.serving(new, old)
+            self._metrics.serving(new.info, old.info)
             self._metrics.reloaded(name, "swapped")
             _log.info("%s is at version %d", name, new.version, extra={"event": "reloaded"})
             return Reloaded(name, new.version)
 
-    def _numbered(self, model: ServedModel) -> ServedModel:
+    def _numbered(self, model: ModelInstance) -> ModelInstance:
         model.version = self._versions.number(model.name, model.fingerprint)
         return model
 
@@ -139,7 +139,7 @@ class Repository:
         self.decoders.shutdown(wait=False, cancel_futures=True)
 
 
-def _require_same_interface(old: ServedModel, new: ServedModel) -> None:
+def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:
     """Make sure that clients of the old model can go on with the new one.
 
     Raises:

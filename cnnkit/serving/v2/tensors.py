@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.serving.problems import Problem
+from cnnkit.serving.http.errors import HttpError
 from cnnkit.words import counted
 
 Array = NDArray[Any]
@@ -113,7 +113,7 @@ def checked_shape(shape: list[Any], spec: TensorSpec, where: str) -> tuple[int, 
     """Return the shape that a request gives its tensor, once it fits the model.
 
     Raises:
-        Problem: 422; it does not.
+        HttpError: 422; it does not.
     """
     if len(shape) != len(spec.shape):
         _misfit(shape, spec, where)
@@ -127,7 +127,7 @@ def checked_shape(shape: list[Any], spec: TensorSpec, where: str) -> tuple[int, 
 def _misfit(shape: list[Any], spec: TensorSpec, where: str) -> None:
     expected = ", ".join("N" if size == -1 else str(size) for size in spec.shape)
     message = f"{where}.shape is {shown(shape)}; {spec.name} takes [{expected}]"
-    raise Problem(422, "tensor", f"{message}{', N from 1 on' if -1 in spec.shape else ''}.")
+    raise HttpError(422, "tensor", f"{message}{', N from 1 on' if -1 in spec.shape else ''}.")
 
 
 def item_size(datatype: str) -> int:
@@ -139,15 +139,15 @@ def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[i
     """Return the tensor in `size` bytes of a body, as a view of them where they lie well for its type.
 
     Raises:
-        Problem: 400; there are fewer bytes than that, or not as many as the shape needs.
+        HttpError: 400; there are fewer bytes than that, or not as many as the shape needs.
     """
     dtype = _DTYPES[datatype]
     needed = math.prod(shape) * dtype.itemsize
     if size != needed:
         said = f"{where} of {datatype} {list(shape)} is {counted(needed, 'byte')}; binary_data_size says {size}."
-        raise Problem(400, "tensor-data", said)
+        raise HttpError(400, "tensor-data", said)
     if start + size > len(body):
-        raise Problem(
+        raise HttpError(
             400,
             "tensor-data",
             f"{where} is {counted(size, 'byte')} by its binary_data_size, and the body has "
@@ -164,23 +164,23 @@ def from_json_data(data: list[Any], datatype: str, shape: tuple[int, ...], where
     """Return the tensor in the `data` of a request.
 
     Raises:
-        Problem: 400; it is not of that shape, or has other values than that datatype; 422 for FP16, which JSON lacks.
+        HttpError: 400; it is not of that shape, or has other values than that datatype; 422 for FP16, which JSON lacks.
     """
     if datatype == "FP16":
-        raise Problem(422, "not-offered", f"{where}: FP16 has no form in JSON; send it as binary data.")
+        raise HttpError(422, "not-offered", f"{where}: FP16 has no form in JSON; send it as binary data.")
     values = _flat(data, shape, where)
     dtype = _DTYPES[datatype]
     allowed, expected = _EXPECTED[dtype.kind]
     if not allowed.issuperset(map(type, values)):
         wrong = next(value for value in values if type(value) not in allowed)
-        raise Problem(400, "tensor-data", f"{where}.data must be {expected} for {datatype}; it has {shown(wrong)}.")
+        raise HttpError(400, "tensor-data", f"{where}.data must be {expected} for {datatype}; it has {shown(wrong)}.")
     try:
         with np.errstate(over="ignore"):
             result = np.array(values, dtype)
     except OverflowError:
         result = None
     if result is None or (dtype.kind == "f" and not np.isfinite(result).all()):
-        raise Problem(400, "tensor-data", f"{where}.data has numbers beyond the range of {datatype}.")
+        raise HttpError(400, "tensor-data", f"{where}.data has numbers beyond the range of {datatype}.")
     return result.reshape(shape)
 
 
@@ -198,7 +198,7 @@ def _flat(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
     if not (data and type(data[0]) is list):
         if len(data) != count:
             said = f"{where}.data has {len(data)} elements; {list(shape)} has {count}."
-            raise Problem(400, "tensor-data", said)
+            raise HttpError(400, "tensor-data", said)
         return data
     level = data
     fits = len(level) == shape[0]
@@ -209,7 +209,7 @@ def _flat(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
         level = list(chain.from_iterable(level))
     if not fits or len(level) != count:
         said = f"{where}.data is neither flat nor nested as its shape {list(shape)} says."
-        raise Problem(400, "tensor-data", said)
+        raise HttpError(400, "tensor-data", said)
     return level
 
 
@@ -230,11 +230,15 @@ def to_bytes(array: Array) -> bytes:
     return b"".join(struct.pack("<I", len(content)) + content for content in contents)
 
 
+class NotFiniteError(Exception):
+    """An output that JSON, which has neither NaN nor infinity, cannot hold."""
+
+
 def to_json_data(array: Array, name: str) -> list[Any]:
     """Return the elements of a tensor in row-major order, for JSON.
 
     Raises:
-        Problem: 422; some are not finite numbers.
+        NotFiniteError: some are not finite numbers.
     """
     require_finite(array, name)
     values: list[Any] = array.ravel().tolist()
@@ -242,15 +246,11 @@ def to_json_data(array: Array, name: str) -> list[Any]:
 
 
 def require_finite(array: Array, name: str) -> None:
-    """Make sure that an output can be written as JSON, which has neither NaN nor infinity.
+    """Make sure that an output can be written as JSON.
 
     Raises:
-        Problem: 422; it cannot.
+        NotFiniteError: it cannot.
     """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Problem(
-            422,
-            "not-finite",
-            f"output {name} has values that are not finite numbers, for which JSON has no form. Are the input's values "
-            "in the range that the model takes? Ask for binary data to see them.",
-        )
+        said = f"output {name} has values that are not finite numbers, for which JSON has no form."
+        raise NotFiniteError(f"{said} Are the input's values in the range that the model takes? Ask for binary data.")

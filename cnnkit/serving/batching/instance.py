@@ -1,4 +1,4 @@
-"""A model that is served: opened for this machine, tried before anybody relies on it, and run in batches."""
+"""A model instance: opened for this machine, tried before anybody relies on it, and run in batches."""
 
 import logging
 import threading
@@ -21,10 +21,10 @@ from cnnkit.runtime.classifier import Classifier, OnnxNetwork, probabilities_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.serving.batching import Job, LargeImageError
+from cnnkit.serving.batching.job import Job, LargeImageError
 from cnnkit.serving.features import FeatureMaps, open_features
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
-from cnnkit.serving.tensors import describe
+from cnnkit.serving.v2.tensors import describe
 from cnnkit.serving.versions import fingerprint
 
 _log = logging.getLogger("cnnkit.serving")
@@ -38,7 +38,7 @@ _SMALL_SECONDS = 0.002
 _TOLERANCE = 1e-3
 
 
-class ServedModel:
+class ModelInstance:
     """One version of a model.
 
     Attributes:
@@ -50,7 +50,8 @@ class ServedModel:
         form: of the images that it takes.
         inputs: that the graph takes.
         outputs: that it gives.
-        streams: batches that it works on at the same time.
+        max_images: that one request may have.
+        instances: batches that it works on at the same time.
         separate: an image's scores depend on what else is in its batch, so that each request runs alone.
     """
 
@@ -67,9 +68,10 @@ class ServedModel:
         for each in self.classifier.assumptions:
             _log.info("assumed: %s", each, extra={"event": "assumed", "model": source.name})
         self.network = cast("OnnxNetwork", self.classifier.network)
-        self.streams = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
+        self.instances = 1 if self.network.placement.device == "CPU" or self.network.placement.options.graph else 2
         self.form = self.classifier.card.preprocessing
         self.inputs, self.outputs = describe(self.network.session)
+        self.max_images = max(settings.max_batch, self.network.batch or 1)
         self._source = source
         self._settings = settings
         self._lock = threading.Lock()
@@ -94,6 +96,11 @@ class ServedModel:
         except OnnxError as error:  # a graph that cannot be taken apart is served all the same
             _log.warning("%s shows no feature maps: %s", self.name, error, extra={"event": "no-features"})
             return None
+
+    @property
+    def info(self) -> tuple[str, str, str, str]:
+        """Name, version, the provider that it really runs on, and precision, for the metrics."""
+        return self.name, str(self.version), self.network.placement.device, self.classifier.card.precision
 
     def decode(self, job: Job, *, alone: bool = False) -> None:
         """Decode a job's image outside a batch, unless nobody waits for it any more.
@@ -169,10 +176,8 @@ class ServedModel:
 
     def _run_together(self, arrays: dict[Job, NDArray[Any]]) -> None:
         outputs = tuple(dict.fromkeys(name for job in arrays for name in job.outputs))
-        inputs = np.concatenate(list(arrays.values()))
-        step = self._settings.max_batch
-        parts = [self.network.run(inputs[start : start + step], outputs) for start in range(0, len(inputs), step)]
-        results = dict(zip(outputs, (np.concatenate(pieces) for pieces in zip(*parts, strict=True)), strict=True))
+        inputs = np.concatenate(list(arrays.values())) if len(arrays) > 1 else next(iter(arrays.values()))
+        results = dict(zip(outputs, self.network.run(inputs, outputs), strict=True))
         images = [job.image is not None for job in arrays]
         probabilities = self._probabilities(results[self.network.output]) if any(images) else None
         start = 0
@@ -189,14 +194,14 @@ class ServedModel:
         return probabilities_of(self.network.as_logits(scores), self.classifier.card)
 
     def _try(self) -> bool:
-        """Run the network as it will be run, and return whether its images have to be run one by one.
+        """Run the network on one image and on two, and return whether its images have to be run one by one.
+
+        On no more: the memory for a batch is taken when such a batch comes.
 
         Raises:
             OnnxError: it fails, or its scores are no scores.
         """
-        noise = np.random.default_rng(0).integers(
-            0, 256, (max(2, self._settings.max_batch), *self.form.shape), np.uint8
-        )
+        noise = np.random.default_rng(0).integers(0, 256, (2, *self.form.shape), np.uint8)
         # Loads Pillow's decoder, which the first request would wait for.
         prepare_all([_encoded(noise[0])], self.form, formats=FORMATS)
         inputs = self.network.feed(noise)[self.network.input]

@@ -16,12 +16,11 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 
 
 def configure(form: Literal["text", "json"]) -> None:
-    """Send the server's log, uvicorn's and asyncio's complaints and Python's warnings to standard error in one form."""
+    """Send the server's log, asyncio's complaints and Python's warnings to standard error in one form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     for name, level in (
         (LOGGER, logging.INFO),
-        ("uvicorn", logging.ERROR),
         ("asyncio", logging.ERROR),
         ("py.warnings", logging.WARNING),
     ):

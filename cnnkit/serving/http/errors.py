@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be served, in one form whatever went wrong."""
+"""Requests that cannot be served, in one form whatever went wrong."""
 
 from pydantic_core import to_json
 
@@ -11,13 +11,13 @@ RETRY = ((b"retry-after", b"1"),)
 CLOSE = ((b"connection", b"close"),)
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer as well
+class HttpError(Exception):
     """A request that is answered with an error.
 
     Attributes:
         status: of HTTP.
         code: stable, for programs.
-        message: a sentence for people: what was expected, what came, what to do.
+        message: a sentence for people: what was expected, what was found, what to do.
         headers: to send along, such as `Retry-After`.
     """
 
@@ -34,26 +34,33 @@ class Problem(Exception):  # noqa: N818 - it is an answer as well
         return to_json({"error": self.message, **said} if flat else {"error": {"message": self.message, **said}})
 
 
-def busy(code: str, message: str, headers: Headers = ()) -> Problem:
-    """Return a refusal that the client may try again."""
-    return Problem(503, code, message, RETRY + headers)
+def busy(code: str, message: str, headers: Headers = ()) -> HttpError:
+    """Return a refusal because of overload or a stop: the client may try again."""
+    return HttpError(503, code, message, RETRY + headers)
 
 
-def late(seconds: float) -> Problem:
+def late(seconds: float) -> HttpError:
     """Return the refusal of a request that has waited for so long."""
     return busy("deadline", f"no answer within {counted(seconds, 'second')}: the server has too much to do. Try again.")
 
 
-def problem_of(error: Exception) -> Problem:
+def too_large(limit: int) -> HttpError:
+    """Return the refusal of a body over its limit in bytes."""
+    message = f"the body is larger than {counted(limit, 'byte')}. Send less at a time."
+    return HttpError(413, "body-too-large", message, CLOSE)
+
+
+def error_of(error: Exception) -> HttpError:
     """Return what to tell a client of an error in serving its request."""
-    if isinstance(error, Problem):
+    if isinstance(error, HttpError):
         return error
     if isinstance(error, ImageTooLargeError):
-        return Problem(413, error.code, str(error))
+        return HttpError(413, error.code, str(error))
     if isinstance(error, ImageFormatError):
-        return Problem(415, error.code, f"{error} Send the file as it is, as curl --data-binary @image.png does.")
+        return HttpError(415, error.code, f"{error} Send the file as it is, as curl --data-binary @image.png does.")
     if isinstance(error, ImageError):
-        return Problem(422, error.code, str(error))
+        return HttpError(422, error.code, str(error))
     if isinstance(error, CnnkitError):
-        return busy(error.code, str(error))
-    return busy("internal", f"cnnkit broke: {type(error).__name__}. The server's log has the request's id and more.")
+        return HttpError(500, error.code, str(error))
+    said = f"internal error: {type(error).__name__}. The server's log has more under this request's id."
+    return HttpError(500, "internal", said)

@@ -1,64 +1,20 @@
 """What the server says of itself and its models, in the documents of the Open Inference Protocol.
 
-Source: the protocol's metadata objects, and the model configuration, statistics and model repository extensions of
+Source: the protocol's metadata objects, and the model configuration and model repository extensions of
 NVIDIA's Triton Inference Server; the configuration has the fields of its `ModelConfig` message.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cnnkit.serving.tensors import TensorSpec
+from cnnkit.serving.v2.tensors import TensorSpec
 
-SERVER_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+_EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
 """Those that are there in full: of the model repository extension, loading and unloading by request are not."""
 
 PLATFORM = "onnxruntime_onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """How often something happened, and how long it took in all."""
-
-    count: int = 0
-    nanoseconds: int = 0
-
-
-@dataclass(frozen=True)
-class BatchTotals:
-    """The executions of one batch size: preparing the input, running the network, taking the output apart."""
-
-    compute_input: Total = Total()
-    compute_infer: Total = Total()
-    compute_output: Total = Total()
-
-
-@dataclass(frozen=True)
-class ModelStatistics:
-    """What a version of a model has done since it was loaded.
-
-    Attributes:
-        name: of the model.
-        version: of the model.
-        last_inference_ms: when the last request came, in milliseconds since 1970; 0 for never.
-        inference_count: images that went through.
-        execution_count: batches that went through.
-        success: requests answered, from their arrival on.
-        fail: requests that failed.
-        queue: time that requests waited.
-        batches: the executions by batch size; their sums are those of the model.
-    """
-
-    name: str
-    version: str
-    last_inference_ms: int = 0
-    inference_count: int = 0
-    execution_count: int = 0
-    success: Total = Total()
-    fail: Total = Total()
-    queue: Total = Total()
-    batches: Mapping[int, BatchTotals] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +27,10 @@ class IndexEntry:
     reason: str = ""
 
 
-def server_metadata() -> dict[str, Any]:
-    """Return the answer to `GET /v2`."""
-    return {"name": "cnnkit", "version": version("cnnkit"), "extensions": list(SERVER_EXTENSIONS)}
+def server_metadata(*, statistics: bool) -> dict[str, Any]:
+    """Return the answer to `GET /v2`; with statistics where these are of the whole server."""
+    extensions = [*_EXTENSIONS, *(["statistics"] if statistics else [])]
+    return {"name": "cnnkit", "version": version("cnnkit"), "extensions": extensions}
 
 
 def model_metadata(
@@ -136,44 +93,6 @@ def _configured(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     # `max_batch_size` says that there is a batch; the dimensions then are those of one image.
     kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
     return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape[1:] if batched else spec.shape)}
-
-
-def statistics(models: Iterable[ModelStatistics]) -> dict[str, Any]:
-    """Return the answer to `GET /v2/models/NAME/stats`, or to `/v2/models/stats` for all of them."""
-    return {"model_stats": [_model_statistics(model) for model in models]}
-
-
-def _model_statistics(model: ModelStatistics) -> dict[str, Any]:
-    batches = [
-        {"batch_size": size} | {stage: _total(getattr(totals, stage)) for stage in _STAGES}
-        for size, totals in sorted(model.batches.items())
-    ]
-    sums = {stage: _sum(getattr(totals, stage) for totals in model.batches.values()) for stage in _STAGES}
-    outcomes = {"success": model.success, "fail": model.fail, "queue": model.queue, **sums}
-    return {
-        "name": model.name,
-        "version": model.version,
-        "last_inference": model.last_inference_ms,
-        "inference_count": model.inference_count,
-        "execution_count": model.execution_count,
-        # There is no cache of responses, so nothing is ever found or missed in it.
-        "inference_stats": {
-            key: _total(total) for key, total in {**outcomes, "cache_hit": Total(), "cache_miss": Total()}.items()
-        },
-        "batch_stats": batches,
-    }
-
-
-_STAGES = ("compute_input", "compute_infer", "compute_output")
-
-
-def _sum(totals: Iterable[Total]) -> Total:
-    listed = list(totals)
-    return Total(sum(total.count for total in listed), sum(total.nanoseconds for total in listed))
-
-
-def _total(total: Total) -> dict[str, int]:
-    return {"count": total.count, "ns": total.nanoseconds}
 
 
 def repository_index(models: Iterable[IndexEntry], *, ready_only: bool = False) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Inference requests and responses of the Open Inference Protocol over HTTP, from and to bytes.
 
 Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton Inference Server: binary tensor data (raw
-requests too) and classification. Whatever comes as a request, `decode_request` returns one or raises `Problem`.
+requests too) and classification. Whatever comes as a request, `decode_request` returns one or raises `HttpError`.
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic_core import from_json, to_json
 
-from cnnkit.serving import tensors
-from cnnkit.serving.problems import Problem
-from cnnkit.serving.tensors import Array, TensorSpec, shown
+from cnnkit.serving.http.errors import HttpError
+from cnnkit.serving.v2 import tensors
+from cnnkit.serving.v2.tensors import Array, TensorSpec, shown
 from cnnkit.words import counted
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -71,7 +71,7 @@ def decode_request(
         outputs: that it gives.
 
     Raises:
-        Problem: 400 for a body that is no request of the protocol, 413 for more JSON than is read, 422 for a request
+        HttpError: 400 for a body that is no request of the protocol, 413 for more JSON than is read, 422 for a request
             that does not fit the model.
     """
     if json_length == 0:
@@ -90,19 +90,19 @@ def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int
     """Return the JSON object of a body, and where it ends."""
     end = len(body) if json_length is None else json_length
     if not 0 <= end <= len(body):
-        raise Problem(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {counted(len(body), 'byte')}.")
+        raise HttpError(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {counted(len(body), 'byte')}.")
     if end > MAX_JSON:
         said = f"the JSON is {counted(end, 'byte')}; at most {MAX_JSON:,} are read. Send the tensors as binary data."
-        raise Problem(413, "json-too-large", said)
+        raise HttpError(413, "json-too-large", said)
     try:
         document = from_json(body if end == len(body) else body[:end], allow_inf_nan=False)
     except ValueError as error:
         hint = (
             "" if json_length is not None else f" Where binary data follows the JSON, {HEADER_LENGTH} says its length."
         )
-        raise Problem(400, "json", f"the request is not JSON: {error}.{hint}") from None
+        raise HttpError(400, "json", f"the request is not JSON: {error}.{hint}") from None
     if type(document) is not dict:
-        raise Problem(400, "request", f"the request must be a JSON object with inputs; got {shown(document)}.")
+        raise HttpError(400, "request", f"the request must be a JSON object with inputs; got {shown(document)}.")
     return document, end
 
 
@@ -113,7 +113,7 @@ def _field(owner: dict[str, Any], key: str, kind: type[T], where: str, default: 
     if type(value) is not kind:
         path, expected = f"{where}.{key}".lstrip("."), _KINDS[kind]
         got = f"got {shown(value)}" if key in owner else "it is missing"
-        raise Problem(400, "request", f"{path} must be {expected}; {got}.")
+        raise HttpError(400, "request", f"{path} must be {expected}; {got}.")
     return value
 
 
@@ -153,18 +153,18 @@ def _inputs(
             said = (
                 f"{where} is said to be binary, and the header {HEADER_LENGTH} is missing: it says where the JSON ends."
             )
-            raise Problem(400, "tensor-data", said)
+            raise HttpError(400, "tensor-data", said)
         if "data" in tensor:
-            raise Problem(400, "request", f"{where} has data and binary_data_size; it must have one of them.")
+            raise HttpError(400, "request", f"{where} has data and binary_data_size; it must have one of them.")
         arrays[name] = tensors.from_bytes(body, position, size, spec.datatype, shape, where)
         position += size
     if len(arrays) < len(specs):
         missing = ", ".join(spec.name for spec in specs if spec.name not in arrays)
-        raise Problem(422, "tensor", f"the request lacks the input {missing}, which the model takes.")
+        raise HttpError(422, "tensor", f"the request lacks the input {missing}, which the model takes.")
     if position is not None and position != len(body):
         more = counted(len(body) - position, "byte")
         said = f"the body is {more} longer than its JSON and the binary data that it announces."
-        raise Problem(400, "tensor-data", said)
+        raise HttpError(400, "tensor-data", said)
     return arrays
 
 
@@ -173,16 +173,16 @@ def _named(
 ) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of an input or output of the request."""
     if type(tensor) is not dict:
-        raise Problem(400, "request", f"{where} must be an object with a name; got {shown(tensor)}.")
+        raise HttpError(400, "request", f"{where} must be an object with a name; got {shown(tensor)}.")
     name = _field(tensor, "name", str, where)
     if name not in known:
         said = f"{where} is named {shown(name)}; the model {verb} {', '.join(known)}."
-        raise Problem(422, "tensor", said)
+        raise HttpError(422, "tensor", said)
     if name in seen:
-        raise Problem(400, "request", f"{where} is named {name}, and so is one before it.")
+        raise HttpError(400, "request", f"{where} is named {name}, and so is one before it.")
     parameters = _field(tensor, "parameters", dict, where, {})
     if any(key.startswith("shared_memory") for key in parameters):
-        raise Problem(422, "not-offered", f"{where}: this server offers no shared memory; send binary data.")
+        raise HttpError(422, "not-offered", f"{where}: this server offers no shared memory; send binary data.")
     return name, parameters
 
 
@@ -190,7 +190,7 @@ def _require_datatype(datatype: str, spec: TensorSpec, where: str) -> None:
     if datatype != spec.datatype:
         hint = " An encoded image goes to POST /predict/NAME." if datatype == "BYTES" else ""
         said = f"{where}.datatype is {shown(datatype)}; {spec.name} takes {spec.datatype}.{hint}"
-        raise Problem(422, "tensor", said)
+        raise HttpError(422, "tensor", said)
 
 
 def _outputs(document: dict[str, Any], binary: bool, specs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
@@ -207,7 +207,7 @@ def _outputs(document: dict[str, Any], binary: bool, specs: Sequence[TensorSpec]
             said = (
                 f"{where}.parameters.classification is {shown(classes)}; expected 1 or more, of an output of numbers."
             )
-            raise Problem(422, "tensor", said)
+            raise HttpError(422, "tensor", said)
         as_bytes = _field(parameters, "binary_data", bool, f"{where}.parameters", binary)
         requested[name] = RequestedOutput(name, as_bytes, classes)
     return tuple(requested.values())
@@ -219,13 +219,13 @@ def _raw_request(body: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     spec = inputs[0]
     if len(inputs) != 1 or spec.shape.count(-1) > 1:
         said = f"{HEADER_LENGTH} is 0, and the shape of a request without JSON is not clear for this model."
-        raise Problem(422, "not-offered", said)
+        raise HttpError(422, "not-offered", said)
     each = math.prod(size for size in spec.shape if size != -1) * tensors.item_size(spec.datatype)
     count, rest = divmod(len(body), each)
     if rest or count < 1 or (-1 not in spec.shape and count != 1):
         size = counted(len(body), "byte")
         said = f"{HEADER_LENGTH} is 0, and the body has {size}; one image of {spec.datatype} takes {each}."
-        raise Problem(400, "tensor-data", said)
+        raise HttpError(400, "tensor-data", said)
     shape = tuple(count if size == -1 else size for size in spec.shape)
     array = tensors.from_bytes(body, 0, len(body), spec.datatype, shape, spec.name)
     return InferRequest("", {spec.name: array}, answer)
@@ -244,7 +244,7 @@ def encode_response(
         labels: of the classes; given with classifications where an output has as many.
 
     Raises:
-        Problem: 422; JSON was asked for, and it has no form for some values.
+        NotFiniteError: JSON was asked for, and it has no form for some values.
     """
     described: list[dict[str, Any]] = []
     chunks: list[bytes] = []

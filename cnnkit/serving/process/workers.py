@@ -1,4 +1,4 @@
-"""Several processes behind one port, and whoever looks after them."""
+"""Several processes behind one port, and the one that looks after them."""
 
 import logging
 import multiprocessing
@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -17,19 +17,24 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 from types import FrameType
+from typing import Any
 
 from cnnkit.errors import CnnkitError, ServerError
-from cnnkit.serving import logs
-from cnnkit.serving.metrics import SHARED_FOLDER
+from cnnkit.serving.metrics import SHARED_FOLDER, forget
+from cnnkit.serving.process import logs
+from cnnkit.serving.process.signals import handling
 from cnnkit.serving.settings import ModelSource, Settings
-from cnnkit.serving.signals import handling
 
 _SOON = 5.0
 """Seconds: a worker that dies sooner after its start would die again."""
 _MOST_DEATHS = 3
+_GRACE = 0.8
+"""Seconds after --drain-seconds; a worker that is still there is killed."""
 
 _log = logging.getLogger(logs.LOGGER)
 _spawn = multiprocessing.get_context("spawn")
+
+Serve = Callable[[Sequence[ModelSource], Settings, socket.socket, Callable[[Any], None]], None]
 
 
 @dataclass
@@ -44,11 +49,10 @@ class Workers:
     """Starts workers, starts others in place of those that die, and stops them all."""
 
     def __init__(
-        self, sources: Sequence[ModelSource], settings: Settings, door: socket.socket, started: Callable[[], None]
-    ) -> None:
-        self._sources = list(sources)
-        self._door = door
-        self._say_started = started
+        self, serve: Serve, sources: Sequence[ModelSource], settings: Settings, bound: socket.socket,
+        started: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._serve, self._sources, self._socket, self._say_started = serve, list(sources), bound, started
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="cnnkit-"))
         except OSError as error:
@@ -57,7 +61,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._served = False
         self._deaths = 0
-        self._stopping = False
+        self._last_moment = float("inf")
 
     def run(self) -> None:
         """Serve until a signal ends it.
@@ -66,42 +70,50 @@ class Workers:
             ServerError: the workers cannot start, or die again and again.
         """
         try:
-            with handling(self._stop):
+            with handling(self._on_signal):
                 while len(self._workers) < self._settings.workers and not self._stopping:
                     self._start()
                 while self._workers:
                     if self._stopping:
-                        self._door.close()  # as long as one process has it open, clients get in
+                        self._socket.close()  # as long as one process has it open, clients are connected
+                    if monotonic() > self._last_moment:
+                        self._send(signal.SIGKILL)
                     self._look()
                     if not self._served and all(worker.since for worker in self._workers) and not self._stopping:
                         self._served = True
                         self._say_started()
         finally:
-            self._signal(signal.SIGTERM)
+            self._send(signal.SIGTERM)
             for worker in self._workers:
-                worker.process.join()
+                worker.process.join(self._settings.drain_seconds + _GRACE)
+            self._send(signal.SIGKILL)
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _stopping(self) -> bool:
+        return self._last_moment < float("inf")
 
     def _start(self) -> None:
         news, theirs = _spawn.Pipe(duplex=False)
         os.environ[SHARED_FOLDER] = str(self._folder)
-        process = _spawn.Process(target=_work, args=(self._sources, self._settings, self._door, theirs))
+        arguments = (self._serve, self._sources, self._settings, self._socket, theirs)
+        process = _spawn.Process(target=_work, args=arguments)
         with _held_interrupts():
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, news))
         if self._stopping:  # the signal that came meanwhile did not reach it
-            self._signal(signal.SIGTERM)
+            self._send(signal.SIGTERM)
 
     def _look(self) -> None:
         """Wait for news of the workers: one serves, one cannot, one is dead."""
         waited = [worker.news for worker in self._workers if not worker.since]
-        wait([*waited, *(worker.process.sentinel for worker in self._workers)], timeout=0.5)
+        wait([*waited, *(worker.process.sentinel for worker in self._workers)], timeout=0.1 if self._stopping else 0.5)
         for worker in list(self._workers):
             if not worker.since and worker.news.poll():
                 self._hear(worker)
             if not worker.process.is_alive():
-                self._bury(worker)
+                self._replace(worker)
 
     def _hear(self, worker: _Worker) -> None:
         try:
@@ -115,13 +127,10 @@ class Workers:
         else:
             worker.since = monotonic()
 
-    def _bury(self, worker: _Worker) -> None:
+    def _replace(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.news.close()
-        if worker.process.pid is not None:
-            from prometheus_client.multiprocess import mark_process_dead
-
-            mark_process_dead(worker.process.pid, str(self._folder))  # type: ignore[no-untyped-call]
+        forget(worker.process.pid, self._folder)
         if self._stopping:
             return
         code = worker.process.exitcode
@@ -131,20 +140,23 @@ class Workers:
         if self._deaths >= _MOST_DEATHS and not self._served:
             raise ServerError(f"workers die as they start; the last one ended with {code}. See their log lines.")
         # Others serve on meanwhile, perhaps until somebody mends what keeps this one from starting.
-        sleep(min(_SOON, 0.1 * 2 ** min(self._deaths, 10)) if self._deaths > 1 else 0)
+        until = monotonic() + (min(_SOON, 0.1 * 2 ** min(self._deaths, 10)) if self._deaths > 1 else 0)
+        while monotonic() < until and not self._stopping:
+            sleep(0.05)
         if not self._stopping:
             self._start()
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         # The second Ctrl-C of somebody who does not want to wait.
         impatient = self._stopping and number == signal.SIGINT
-        self._stopping = True
-        self._signal(signal.SIGKILL if impatient else signal.SIGTERM)
+        self._last_moment = min(self._last_moment, monotonic() + self._settings.drain_seconds + _GRACE)
+        self._send(signal.SIGKILL if impatient else signal.SIGTERM)
 
-    def _signal(self, number: int) -> None:
+    def _send(self, number: int) -> None:
         for worker in self._workers:
             if worker.process.pid is not None and worker.process.is_alive():
-                os.kill(worker.process.pid, number)
+                with suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, number)
 
 
 @contextmanager
@@ -168,10 +180,8 @@ def _follow_parent() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def _work(sources: list[ModelSource], settings: Settings, door: socket.socket, news: Connection) -> None:
+def _work(serve: Serve, sources: list[ModelSource], settings: Settings, bound: socket.socket, news: Connection) -> None:
     """Be a worker."""
-    from cnnkit.serving.server import serve
-
     # A terminal sends Ctrl-C to all of its processes; here the one that looks after them passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.configure(settings.log_format)
@@ -182,7 +192,7 @@ def _work(sources: list[ModelSource], settings: Settings, door: socket.socket, n
         news.close()
 
     try:
-        serve(sources, settings, door, lambda _: say(""))
+        serve(sources, settings, bound, lambda _: say(""))
     except CnnkitError as error:
         say(str(error))
         sys.exit(1)

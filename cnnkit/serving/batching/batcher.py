@@ -1,79 +1,23 @@
 """Dynamic batching: requests that wait for a model go through it together.
 
-All of a `Batcher` but `_work` runs on the event loop. A request takes a place in the queue from its admission to its
-answer, whether it waits or is being worked on; one whose client leaves gives its place back at once.
+All of a `Batcher` but `_work` runs on the event loop. A request is in flight from its admission to its response,
+whether it waits or is being worked on; one whose client leaves no longer is.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cnnkit.images import Prepared
-from cnnkit.serving.problems import Problem, busy
-from cnnkit.serving.statistics import Statistics
-
-if TYPE_CHECKING:
-    from cnnkit.serving.metrics import Metrics
-    from cnnkit.serving.served import ServedModel
-    from cnnkit.serving.settings import Settings
-
-
-class LargeImageError(Exception):
-    """An image that is too large to be decoded where it is: in a batch, or beside others."""
-
-
-@dataclass(slots=True)
-class Timings:
-    """How long the stages of a request took, in seconds; decoding and inference are those of its batch."""
-
-    queue: float = 0.0
-    decode: float = 0.0
-    inference: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request's share of a batch.
-
-    Attributes:
-        done: resolves once it is done, or raises.
-        image: an image file, or None.
-        inputs: or what the graph takes, [n, …].
-        outputs: by name, that are wanted.
-        admitted: since when it waits, by `perf_counter`.
-        timings: complete once it is done.
-        decoded: the image is prepared.
-        decoding: the image is large, and waits for a decoder or has one.
-        prepared: the image, as the network takes it.
-        rows: once it is done, of the outputs by name, each [n, …].
-        probabilities: of an image, [classes].
-        batch: images in the batch that it was in.
-        model: that answered it.
-    """
-
-    done: "asyncio.Future[None]"  # not the job, which would hold itself
-    outputs: tuple[str, ...]
-    image: bytes | None = None
-    inputs: NDArray[Any] | None = None
-    admitted: float = field(default_factory=perf_counter)
-    timings: Timings = field(default_factory=Timings)
-    decoded: bool = False
-    decoding: bool = False
-    prepared: Prepared = field(init=False)
-    rows: dict[str, NDArray[Any]] = field(init=False)
-    probabilities: NDArray[np.float64] = field(init=False)
-    batch: int = field(init=False)
-    model: "ServedModel" = field(init=False)
-
-    def __len__(self) -> int:
-        return 1 if self.inputs is None else len(self.inputs)
+from cnnkit.serving.batching.instance import ModelInstance
+from cnnkit.serving.batching.job import Job, LargeImageError
+from cnnkit.serving.batching.statistics import Statistics
+from cnnkit.serving.http.errors import HttpError, busy
+from cnnkit.serving.metrics import Metrics
+from cnnkit.serving.settings import Settings
 
 
 class Batcher:
@@ -82,14 +26,14 @@ class Batcher:
     Attributes:
         model: that the next batch goes through; may be replaced at any time.
         statistics: of the model.
-        places: taken by requests that are not answered yet.
+        in_flight: requests that are not answered yet.
     """
 
     def __init__(
-        self, model: "ServedModel", settings: "Settings", metrics: "Metrics", decoders: Executor, giants: asyncio.Lock
+        self, model: ModelInstance, settings: Settings, metrics: Metrics, decoders: Executor, giants: asyncio.Lock
     ) -> None:
         self.model = model
-        self.places = 0
+        self.in_flight = 0
         self.statistics = Statistics()
         self._settings = settings
         self._metrics = metrics
@@ -99,50 +43,72 @@ class Batcher:
         self._waiting: OrderedDict[Job, None] = OrderedDict()
         self._rows = 0
         # A second thread decodes for a GPU while that computes; on a CPU the two would only take turns.
-        self._idle = model.streams
+        self._idle = model.instances
         self._threads = ThreadPoolExecutor(thread_name_prefix=f"{model.name}-batches")
         self._timer: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
 
-    def replace(self, model: "ServedModel") -> None:
+    def replace(self, model: ModelInstance) -> None:
         """Let the next batch go through another version; the one that is under way finishes with the old one."""
         # Below 0 where those under way are more than the new version takes at a time.
-        self._idle += model.streams - self.model.streams
+        self._idle += model.instances - self.model.instances
         self.model = model
         self.statistics = Statistics()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether another request would be refused."""
-        return self.places >= self._settings.queue_size
-
-    def require_place(self) -> None:
+    def require_room(self) -> None:
         """Make sure that another request would be admitted.
 
         Raises:
-            Problem: 503; it would not.
+            HttpError: 503; the queue is full.
         """
-        if self.is_full:
-            raise self.refusal()
+        if self.in_flight >= self._settings.queue_size:
+            said = f"{self.model.name} has as many requests waiting as it takes, {self.in_flight}. Try again."
+            raise busy("queue-full", said)
 
-    def refusal(self) -> Problem:
-        """Return what a request is told that is not admitted."""
-        message = f"{self.model.name} has as many requests waiting as it takes, {self.places}. Try again."
-        return busy("queue-full", message)
+    def require_version(self, version: str) -> None:
+        """Make sure that a version, where one is named, is the one that serves.
+
+        Raises:
+            HttpError: 404; it is not.
+        """
+        serving = str(self.model.version)
+        if version and version != serving:
+            said = f"{self.model.name} has no version {version[:40]!r}; version {serving} serves."
+            raise HttpError(404, "unknown-version", said)
+
+    @contextmanager
+    def another(self) -> Iterator[None]:
+        """Count a request that has its answer and needs more work."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    async def run(self, job: Job) -> ModelInstance:
+        """Run a job in a batch, and return the model instance that it went through.
+
+        Raises:
+            HttpError: 503; the queue is full.
+            Exception: the job failed.
+        """
+        self.submit(job)
+        instance: ModelInstance = await job.done
+        return instance
 
     def submit(self, job: Job) -> None:
         """Admit a job; its future resolves once its batch is through.
 
         Raises:
-            Problem: 503; the queue is full.
+            HttpError: 503; the queue is full.
         """
-        self.require_place()
-        self.places += 1
+        self.require_room()
+        self.in_flight += 1
         job.done.add_done_callback(lambda _: self._leave(job))
         self._enqueue(job)
 
     def _leave(self, job: Job) -> None:
-        self.places -= 1
+        self.in_flight -= 1
         if job in self._waiting:
             del self._waiting[job]
             self._rows -= len(job)
@@ -185,7 +151,7 @@ class Batcher:
             self._idle -= 1
             self._threads.submit(self._work, self.model, batch)
 
-    def _work(self, model: "ServedModel", batch: list[Job]) -> None:
+    def _work(self, model: ModelInstance, batch: list[Job]) -> None:
         started = perf_counter()
         for job in batch:
             job.timings.queue += started - job.admitted
@@ -195,7 +161,7 @@ class Batcher:
             outcomes = [error] * len(batch)
         self._loop.call_soon_threadsafe(self._finish, model, batch, outcomes)
 
-    def _finish(self, model: "ServedModel", batch: list[Job], outcomes: "list[Exception | None]") -> None:
+    def _finish(self, model: ModelInstance, batch: list[Job], outcomes: list[Exception | None]) -> None:
         self._idle += 1
         rows = 0
         for job, error in zip(batch, outcomes, strict=True):
@@ -203,19 +169,20 @@ class Batcher:
                 continue  # its client left
             if error is None:
                 rows += len(job)
-                job.model = model
-                job.done.set_result(None)
+                job.done.set_result(model)
             elif isinstance(error, LargeImageError):
                 job.decoding = True
                 self._loop.create_task(self._decode(model, job))
             else:
                 job.done.set_exception(error)
         if rows:
-            self._metrics.batch(model.name, batch[0].timings, rows)
-            self.statistics.batch(rows, len(batch), batch[0].timings)
+            timings = batch[0].timings
+            self._metrics.batch(model.name, rows, timings.queue, timings.decode, timings.inference)
+            if model is self.model:
+                self.statistics.batch(rows, timings)
         self._dispatch()
 
-    async def _decode(self, model: "ServedModel", job: Job) -> None:
+    async def _decode(self, model: ModelInstance, job: Job) -> None:
         """Decode a large image beside the batches, and let it wait again."""
         started = perf_counter()
         try:

@@ -1,0 +1,77 @@
+"""What the handlers of requests share."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from cnnkit.serving.batching.batcher import Batcher
+from cnnkit.serving.http.body import decompressed, encoding_of
+from cnnkit.serving.http.errors import CLOSE, busy
+from cnnkit.serving.http.inflight import InFlight
+from cnnkit.serving.http.request import Request
+from cnnkit.serving.metrics import Metrics
+from cnnkit.serving.repository import Repository
+from cnnkit.serving.settings import Settings
+from cnnkit.serving.threads import in_thread
+
+LARGE_BODY = 2**16
+"""Bytes: more is decompressed or decoded outside the event loop; for less, the way there would cost more."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the handlers of requests share.
+
+    Attributes:
+        settings: of the server.
+        repository: of the models.
+        metrics: of this process.
+        inflight: all connections.
+    """
+
+    settings: Settings
+    repository: Repository
+    metrics: Metrics
+    inflight: InFlight
+
+    @property
+    def threads(self) -> Executor:
+        """Threads for what would hold up the event loop."""
+        return self.repository.decoders
+
+    @property
+    def ready(self) -> bool:
+        """Whether a load balancer should send requests here."""
+        return bool(self.repository.batchers) and not self.inflight.draining
+
+    def batcher(self, request: Request) -> Batcher:
+        """Return the batcher of the model that a request is for.
+
+        Raises:
+            HttpError: 404; there is no such model, or the version that is asked for does not serve.
+        """
+        name, version = (*request.params, "")[:2]
+        batcher = self.repository.batcher(name)
+        request.model = name
+        batcher.require_version(version)
+        return batcher
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        for name, batcher in self.repository.batchers.items():
+            self.metrics.queue(name, batcher.in_flight)
+
+    async def content(self, request: Request) -> bytes:
+        """Return the body of a request, decompressed.
+
+        Raises:
+            HttpError: it is damaged, or too large; or all that is held together is.
+        """
+        body, encoding = request.body, encoding_of(request)
+        if not encoding:
+            return bytes(body)
+        arguments = (body, encoding, request.limit)
+        large = len(body) > LARGE_BODY
+        content = await in_thread(self.threads, decompressed, *arguments) if large else decompressed(*arguments)
+        if not self.inflight.hold(request, len(content)):
+            raise busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
+        return content

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import typer
+from cnnkit.serving.openapi import document
+from cnnkit.serving.problems import problem_of
 
 from cnnkit.cli import serve as serving
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError, OnnxError
-from cnnkit.serving.openapi import document
-from cnnkit.serving.problems import problem_of
 from cnnkit.serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def raised():
     for file, source in SOURCES.items():
         for node in ast.walk(ast.parse(source, file.name)):
             match node:
-                case ast.Call(func=ast.Name("Problem"), args=[ast.Constant(status), ast.Constant(code), *_]):
+                case ast.Call(func=ast.Name("HttpError"), args=[ast.Constant(status), ast.Constant(code), *_]):
                     yield str(status), code
                 case ast.Call(func=ast.Name("busy"), args=[ast.Constant(code), *_]):
                     yield "503", code

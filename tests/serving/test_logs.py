@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from cnnkit.serving import logs
-from cnnkit.serving.logs import _Json, _Text
+from cnnkit.serving.process import logs
+from cnnkit.serving.process.logs import _Json, _Text
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from cnnkit.serving.protocol import MAX_HEAD
+from cnnkit.serving.http.connection import MAX_HEAD
 from tests.serving.conftest import wait_until
 from tests.serving.test_metrics import values
 
@@ -199,7 +199,7 @@ def test_headers_are_capped(hasty, complete):
     with connect(hasty.url) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MAX_HEAD + 10) + b"\r\n\r\n" * complete)
         status, _, body = answer_of(client)
-        assert (status, body["error"]["code"]) == (413, "headers-too-large")
+        assert (status, body["error"]["code"]) == (431, "headers-too-large")
         assert is_closed(client)
 
 
@@ -238,11 +238,14 @@ def test_a_request_is_answered_whatever_nonsense_follows_it(hasty):
         assert is_closed(client)
 
 
-@pytest.mark.parametrize("broken", ["Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Transfer-Encoding: identity\r\n\r\nx"])
-def test_a_body_that_breaks_the_rules_is_told_so(hasty, broken):
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [("Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400), ("Transfer-Encoding: identity\r\n\r\nx", 501)],
+)
+def test_a_body_that_breaks_the_rules_is_told_so(hasty, broken, expected):
     with connect(hasty.url) as client:
         client.sendall(f"POST /predict/lenet HTTP/1.1\r\nHost: x\r\n{broken}".encode())
         status, _, body = answer_of(client)
-        assert (status, body["error"]["code"]) == (400, "http")
+        assert (status, body["error"]["code"]) == (expected, "http")
         assert body["error"]["request_id"]
         assert is_closed(client)

@@ -12,7 +12,7 @@ import pytest
 
 import cnnkit
 from cnnkit.runtime.hardware import has_driver
-from cnnkit.serving.server import NOTICE_SECONDS
+from cnnkit.serving.process.server import NOTICE_SECONDS
 from tests.serving.conftest import urlopen, wait_until
 from tests.serving.test_metrics import values
 from tests.serving.test_pressure import answer_of, connect, is_open, queue_length, request

@@ -142,11 +142,11 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
             return run(jobs)
 
         monkeypatch.setattr(model, "run", slowly)
-        monkeypatch.setattr(model, "streams", before)
+        monkeypatch.setattr(model, "instances", before)
         batcher._idle = before
         new = app.repository._opened.setdefault("new", type(model)(ModelSource("digits", "digits"), Settings()))
         monkeypatch.setattr(new, "run", slowly)
-        monkeypatch.setattr(new, "streams", after)
+        monkeypatch.setattr(new, "instances", after)
         first = [job_of(app, seven) for _ in range(6)]
         for job in first:
             batcher.submit(job)
@@ -161,24 +161,3 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
         assert max(most) == after
 
     within(replace, max_batch=1)
-
-
-def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, seven):
-    async def draw(app):
-        batcher, begun, free = app.repository.batchers["digits"], threading.Event(), threading.Event()
-        decoders = app.repository.decoders
-        app.repository.decoders = busy = ThreadPoolExecutor(1)
-        busy.submit(lambda: begun.set() or free.wait())
-        begun.wait()
-        drawing = asyncio.create_task(post(app, seven, b"show=features"))
-        while not busy._work_queue.qsize():
-            await asyncio.sleep(0.01)
-        places = batcher.in_flight
-        status, document = await drawing
-        free.set()
-        app.repository.decoders = decoders
-        busy.shutdown()
-        assert (places, batcher.in_flight) == (1, 0)
-        assert (status, document["error"]["code"]) == (503, "deadline")
-
-    within(draw, answer_seconds=1)

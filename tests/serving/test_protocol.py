@@ -1,5 +1,6 @@
 """Connections at the edges of RFC 9112."""
 
+import re
 import time
 
 import pytest
@@ -60,16 +61,15 @@ def test_a_body_that_is_no_http_is_told_so(hasty):
         assert is_closed(client)
 
 
-@pytest.mark.parametrize("rest", [b"GET / HT", b"\0\1\2"], ids=["slow", "garbage"])
-def test_what_follows_a_request_does_not_cost_it_its_answer(gated, gate, seven, rest):
+@pytest.mark.parametrize(("rest", "status"), [(b"GET / HT", 408), (b"\0\1\2", 400)], ids=["slow", "garbage"])
+def test_what_follows_a_request_does_not_cost_it_its_answer(gated, gate, seven, rest, status):
     server = gated("--receive-seconds", 0.1, "--threads", 1, "--max-batch", 1)
     with connect(server.url) as client:
         client.sendall(request(seven) + rest)
-        server.wait_for("refused-connection")
+        time.sleep(0.4)
         gate.unlink()
-        status, headers, body = answer_of(client)
-        assert (status, headers["connection"], body["model"]) == (200, "close", "slow")
-        assert is_closed(client)
+        answers = client.makefile("rb").read()
+    assert [int(each) for each in re.findall(rb"HTTP/1.1 (\d{3}) ", answers)] == [200, status]
 
 
 def test_no_more_requests_are_taken_ahead_than_it_can_hold(hasty):

@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol):
             self._refuse(_head_too_large())
         elif self._receiving is not None and self._size > 2 * self._receiving.limit + 4 * MAX_HEAD:
             self._refuse(too_large(self._receiving.limit))  # by the overhead of its chunks, or by its trailer
+        elif self.is_free and not self._in_head and not self._completed:  # blank lines
+            self._deadline = min(self._deadline, perf_counter() + self._receive_seconds)
         if len(self._queue) > 1 and not self._paused:
             self._paused = True
             self._transport.pause_reading()

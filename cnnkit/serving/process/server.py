@@ -75,6 +75,7 @@ def serve(
     # What is loaded now stays; looking through all of it for garbage would hold requests up for some milliseconds.
     gc.collect()
     gc.freeze()
+    _trim_memory()
     loop = _new_loop()
     try:
         # Not `asyncio.run`, which would wait for threads however long they take.
@@ -100,6 +101,15 @@ def _raise_file_limit() -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _trim_memory() -> None:
+    """Give the system back what opening the models took: glibc would keep it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _end_threads() -> None:

@@ -78,3 +78,122 @@ def test_no_more_requests_are_taken_ahead_than_it_can_hold(hasty):
         file = client.makefile("rb")
         answers = file.read().count(b"HTTP/1.1 200")
     assert protocol.MAX_AHEAD <= answers < protocol.MAX_AHEAD + 5
+
+
+UPGRADE = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_an_upgrade_is_ignored_and_the_request_answered(hasty, seven, pieces):
+    sent = request(seven, path="/predict/lenet", headers=UPGRADE)
+    step = -(-len(sent) // pieces)
+    with connect(hasty.url) as client:
+        for start in range(0, len(sent), step):
+            client.sendall(sent[start : start + step])
+            time.sleep(0.05)
+        assert answer_of(client)[2]["label"] == "7"
+        client.sendall(request(seven, path="/predict/lenet"))
+        assert answer_of(client)[0] == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_body_of_an_upgrade_is_no_request(hasty, chunked, apart):
+    inner = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(inner)}"
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner) if chunked else inner
+    with connect(hasty.url) as client:
+        client.sendall(f"POST /predict/lenet HTTP/1.1\r\nHost: x\r\n{UPGRADE}{length}\r\n\r\n".encode())
+        time.sleep(0.1 * apart)
+        client.sendall(body)
+        assert answer_of(client)[0] == 415
+        client.sendall(inner)
+        assert answer_of(client)[2] == {"live": True}
+
+
+def test_a_websocket_is_a_request_like_any_other(hasty):
+    with connect(hasty.url) as client:
+        client.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" * 2)
+        assert answer_of(client)[2]["name"] == "cnnkit"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", 400),
+        ("Content-Length: 4, 4\r\n\r\nabcd", 400),
+        ("Content-Length: -1\r\n\r\n", 400),
+        ("Content-Length: +1\r\n\r\na", 400),
+        ("Content-Length: 1e3\r\n\r\na", 400),
+        ("Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        ("Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        ("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
+        ("Host : x\r\n\r\n", 400),
+        ("A: b\r\n c\r\n\r\n", 400),
+        ("A: b\0c\r\n\r\n", 400),
+        ("A: b\n\r\n", 400),
+    ],
+)
+def test_what_may_smuggle_a_request_ends_the_connection(hasty, head, status):
+    with connect(hasty.url) as client:
+        client.sendall(f"POST /predict/lenet HTTP/1.1\r\nHost: x\r\n{head}".encode())
+        found, headers, body = answer_of(client)
+        assert (found, headers["connection"], body["error"]["code"]) == (status, "close", "http")
+        assert is_closed(client)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET /v2/health/live HTTP/1.1", 200),
+        ("GET http://x/v2/health/live HTTP/1.1", 200),
+        ("GET HTTP://x:80/v2/health/live?a=b HTTP/1.1", 200),
+        ("GET /v2/health/l%69ve HTTP/1.1", 200),
+        ("GET /v2%2fhealth/live HTTP/1.1", 404),
+        ("GET //v2/health/live HTTP/1.1", 404),
+        ("GET /v2/health/../health/live HTTP/1.1", 404),
+        ("GET ftp://x/v2 HTTP/1.1", 400),
+        ("OPTIONS * HTTP/1.1", 400),
+        ("CONNECT x:80 HTTP/1.1", 405),
+        ("GET /v2 HTTP/2.0", 505),
+        ("PRI * HTTP/2.0", 400),
+        ("BREW /v2 HTTP/1.1", 400),
+        ("DELETE /v2 HTTP/1.1", 405),
+    ],
+)
+def test_a_path_is_read_in_one_way(hasty, line, status):
+    with connect(hasty.url) as client:
+        client.sendall(f"{line}\r\nHost: x\r\n\r\n".encode())
+        assert answer_of(client)[0] == status
+
+
+def test_a_body_is_asked_for_only_where_it_is_wanted(hasty, seven):
+    expect = "Expect: 100-continue\r\n"
+    with connect(hasty.url) as client:
+        client.sendall(request(b"", path="/predict/lenet", length=len(seven), headers=expect))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(seven)
+        assert answer_of(client)[0] == 200
+        client.sendall(request(b"", path="/predict/nobody", length=len(seven), headers=expect))
+        status, headers, _ = answer_of(client)
+        assert (status, headers["connection"]) == (404, "close")
+
+
+def test_chunks_and_their_trailer_are_a_body(hasty, seven):
+    chunks = b"".join(
+        b"%x;a=b\r\n%s\r\n" % (len(seven[i : i + 99]), seven[i : i + 99]) for i in range(0, len(seven), 99)
+    )
+    head = b"POST /predict/lenet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(hasty.url) as client:
+        client.sendall(head + chunks + b"0\r\nHost: evil\r\nA: b\r\n\r\n")
+        assert answer_of(client)[2]["label"] == "7"
+        client.sendall(head + chunks + b"0\r\nA: " + b"x" * 10**6)
+        assert answer_of(client)[0] == 413
+
+
+def test_every_request_before_the_last_one_is_answered(hasty):
+    get = "GET /v2/health/live HTTP/1.1\r\nHost: x\r\n{}\r\n"
+    with connect(hasty.url) as client:
+        client.sendall((get.format("") * 3 + get.format("Connection: close\r\n") + get.format("")).encode())
+        assert client.makefile("rb").read().count(b"HTTP/1.1 200") == 4

@@ -23,7 +23,7 @@ from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.serving.batching.job import Job, LargeImageError
-from cnnkit.serving.features import FeatureMaps, open_features
+from cnnkit.runtime.feature_maps import FeatureMaps, open_features
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
 from cnnkit.serving.v2.tensors import describe
 from cnnkit.serving.versions import fingerprint

@@ -14,7 +14,7 @@ from cnnkit.exporting.quantisation import quantise
 from cnnkit.images import prepare
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.session import open_session
-from cnnkit.serving.features import MAX_CHANNELS, MAX_SIDE, Layer, open_features
+from cnnkit.runtime.feature_maps import MAX_CHANNELS, MAX_SIDE, Layer, open_features
 from cnnkit.training.networks import load_network
 
 RNG = np.random.default_rng(0)

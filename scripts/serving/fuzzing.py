@@ -21,7 +21,7 @@ from serving.mutated_images import image
 from serving.mutated_requests import request
 from serving.servers import LENET, Server, cnnkit_command, digit, label_of, post, running
 
-ALLOWED = frozenset({200, 400, 404, 405, 408, 413, 415, 422, 503})
+ALLOWED = frozenset({200, 204, 400, 404, 405, 408, 413, 415, 421, 422, 431, 503})
 IMAGE_STATUSES = frozenset({200, 400, 413, 415, 422, 503})
 MEMORY_BAR_MIB = 256.0
 CLIENTS = {"images": 8, "requests": 48}

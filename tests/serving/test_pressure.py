@@ -238,14 +238,11 @@ def test_a_request_is_answered_whatever_nonsense_follows_it(hasty):
         assert is_closed(client)
 
 
-@pytest.mark.parametrize(
-    ("broken", "expected"),
-    [("Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400), ("Transfer-Encoding: identity\r\n\r\nx", 501)],
-)
-def test_a_body_that_breaks_the_rules_is_told_so(hasty, broken, expected):
+@pytest.mark.parametrize("broken", ["Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Transfer-Encoding: identity\r\n\r\nx"])
+def test_a_body_that_breaks_the_rules_is_told_so(hasty, broken):
     with connect(hasty.url) as client:
         client.sendall(f"POST /predict/lenet HTTP/1.1\r\nHost: x\r\n{broken}".encode())
         status, _, body = answer_of(client)
-        assert (status, body["error"]["code"]) == (expected, "http")
+        assert (status, body["error"]["code"]) == (400, "http")
         assert body["error"]["request_id"]
         assert is_closed(client)

@@ -355,10 +355,10 @@ def _problem_of(method: bytes, version: str, headers: dict[bytes, bytes]) -> Htt
     if method == b"CONNECT":
         return HttpError(405, "method", "CONNECT is for proxies; this is none.", CLOSE)
     if version not in {"1.0", "1.1"}:
-        return HttpError(505, "http", f"HTTP/{version} is not known here; use HTTP/1.1.", CLOSE)
+        return HttpError(400, "http", f"HTTP/{version} is not known here; use HTTP/1.1.", CLOSE)
     coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
     if coding != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):
-        return HttpError(501, "http", "the only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
+        return HttpError(400, "http", "the only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
     return None
 
 

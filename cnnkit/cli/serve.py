@@ -43,7 +43,7 @@ def command(
     port: Annotated[int, in_panel("Port to listen on; 0 takes a free one.", _LISTENING, min=0, max=65535)] = 8000,
     workers: Annotated[int, in_panel("Processes that share the port.", _LISTENING, min=1, max=256)] = 1,
     max_batch: Annotated[
-        int, in_panel("Most images that go through a network together, and of one /v2 request.", _BATCHING, min=1, max=4096)
+        int, in_panel("Most images of a batch, and of one /v2 request.", _BATCHING, min=1, max=4096)
     ] = 32,
     max_delay_ms: Annotated[
         float, in_panel("Milliseconds that the first image of a batch waits for others.", _BATCHING, min=0, max=10_000)

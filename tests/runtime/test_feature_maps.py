@@ -12,9 +12,9 @@ from cnnkit.errors import OnnxError
 from cnnkit.exporting.half import to_half
 from cnnkit.exporting.quantisation import quantise
 from cnnkit.images import prepare
+from cnnkit.runtime.feature_maps import MAX_CHANNELS, MAX_SIDE, Layer, open_features
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.session import open_session
-from cnnkit.runtime.feature_maps import MAX_CHANNELS, MAX_SIDE, Layer, open_features
 from cnnkit.training.networks import load_network
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,11 +18,11 @@ from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
 from cnnkit.images import Prepared, prepare_all
 from cnnkit.pictures import Pixels
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork, probabilities_of
+from cnnkit.runtime.feature_maps import FeatureMaps, open_features
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.serving.batching.job import Job, LargeImageError
-from cnnkit.runtime.feature_maps import FeatureMaps, open_features
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
 from cnnkit.serving.v2.tensors import describe
 from cnnkit.serving.versions import fingerprint
@@ -214,7 +213,9 @@ class ModelInstance:
         alone = self.network.as_logits(self.network.run(inputs[:1], [self.network.output])[0])
         if self.network.placement.device == "CPU":
             # The memory that opening the file took goes back: what runs later takes what it needs.
-            options = ort.RunOptions()
+            from onnxruntime import RunOptions
+
+            options = RunOptions()
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             batch = np.repeat(inputs[:1], self.network.batch or 1, axis=0)
             self.network.session.run([self.network.output], {self.network.input: batch}, options)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter
@@ -88,7 +89,9 @@ class Listener:
         """
         self._inflight.draining = True
         await self._until(lambda: False, min(perf_counter() + notice, deadline), hurried)
-        # The kernel has connected some clients already: they are accepted, and nobody comes between that and the close.
+        _drop_new_connections(self._socket)
+        await asyncio.sleep(_LINGER_SECONDS)
+        # The kernel has connected some clients already: they are accepted.
         accepted = list(_unaccepted(self._socket))
         self._server.close()
         self._socket.close()
@@ -109,6 +112,25 @@ class Listener:
     async def _until(done: Callable[[], bool], deadline: float, hurried: Callable[[], bool]) -> None:
         while not done() and not hurried() and perf_counter() < deadline:
             await asyncio.sleep(0.02)
+
+
+# ldb [13]; jset #SYN, 0, 1; ret #0; ret #-1: of what arrives, drop what begins a connection.
+_DROP_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 0x02, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
+_SO_ATTACH_FILTER = 26
+
+
+def _drop_new_connections(bound: socket.socket) -> None:
+    """Have Linux connect no more clients to a socket; those that it has connected are not lost by its close.
+
+    Clients ask again after a second, and are refused then. Elsewhere a client may be connected at the very moment of
+    the close, and is reset. Source: Linux, Documentation/networking/filter.rst.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        program = ctypes.create_string_buffer(_DROP_SYN)
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program)))
 
 
 def _unaccepted(bound: socket.socket) -> Iterator[socket.socket]:

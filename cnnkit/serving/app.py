@@ -159,7 +159,7 @@ class App:
 
     def _log_request(self, request: Request, response: Response, seconds: float) -> None:
         extra = {
-            "event": "request" if request.target else "refused-connection",
+            **({"event": "request"} if request.target else {"event": "refused-connection"}),
             "request_id": request.id,
             "status": response.status,
             **({"code": response.code} if response.code else {}),

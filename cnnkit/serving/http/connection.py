@@ -24,7 +24,7 @@ _LINGER_SECONDS = 2
 """For a client that still sends to see its response before the connection is reset (RFC 9112, section 9.6)."""
 _STALL_SECONDS = 60
 """For a client to read some of its response."""
-_SHED_SECONDS = 0.04
+_SHED_SECONDS = 0.025
 """From a refusal to the next look at its client: one that asks again at once must not take the time of the others."""
 
 

@@ -13,7 +13,6 @@ from cnnkit.serving.http.errors import HttpError, busy
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import JSON, Response, json_response
 from cnnkit.serving.services import LARGE_BODY, Services
-from cnnkit.serving.threads import in_thread
 from cnnkit.serving.v2 import documents
 from cnnkit.serving.v2.codec import HEADER_LENGTH, InferRequest, decode_request, encode_response
 from cnnkit.serving.v2.tensors import NotFiniteError
@@ -44,7 +43,7 @@ async def infer(services: Services, request: Request) -> Response:
     model = batcher.model
     arguments = (body, _json_length(request.headers.get(_LENGTH)), model.inputs, model.outputs)
     large = len(body) > LARGE_BODY
-    wanted = await in_thread(services.threads, decode_request, *arguments) if large else decode_request(*arguments)
+    wanted = await services.in_thread(decode_request, *arguments) if large else decode_request(*arguments)
     inputs = wanted.inputs[model.network.input]
     if inputs.ndim and len(inputs) > model.max_images:
         said = f"the request has {len(inputs)} images; {model.name} takes {model.max_images} at a time (--max-batch)."
@@ -57,7 +56,7 @@ async def infer(services: Services, request: Request) -> Response:
     large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
     try:
         respond = (wanted, job, model, accepted)
-        response = await in_thread(services.threads, _response, *respond) if large else _response(*respond)
+        response = await services.in_thread(_response, *respond) if large else _response(*respond)
     except NotFiniteError as error:
         # A network that gives NaN for numbers is at fault; one that was sent NaN is not.
         sane = inputs.dtype.kind != "f" or bool(np.isfinite(inputs).all())
@@ -93,24 +92,21 @@ async def live(_: Services, __: Request) -> Response:
     return json_response({"live": True})
 
 
-async def ready(services: Services, _: Request) -> Response:
-    """Say whether the server takes requests."""
+async def ready(services: Services, request: Request) -> Response:
+    """Say whether the server, or a model, takes requests."""
+    of = _name_and_version(services.batcher(request).model) if request.params else {}
     if not services.ready:
         raise busy("not-ready", "The server is about to stop, or has only just started.")
-    return json_response({"ready": True})
+    return json_response({**of, "ready": True})
+
+
+def _name_and_version(model: ModelInstance) -> dict[str, str]:
+    return {"name": model.name, "version": str(model.version)}
 
 
 async def server(services: Services, _: Request) -> Response:
     """Say what this server is."""
     return json_response(documents.server_metadata(statistics=services.settings.workers == 1))
-
-
-async def model_ready(services: Services, request: Request) -> Response:
-    """Say whether a model takes requests."""
-    model = services.batcher(request).model
-    if not services.ready:
-        raise busy("not-ready", "The server is about to stop.")
-    return json_response({"name": model.name, "ready": True, "version": str(model.version)})
 
 
 async def model(services: Services, request: Request) -> Response:
@@ -122,16 +118,9 @@ async def model(services: Services, request: Request) -> Response:
 async def config(services: Services, request: Request) -> Response:
     """Say how a model is set up."""
     found, settings = services.batcher(request).model, services.settings
-    document = documents.model_config(
-        found.name,
-        found.inputs,
-        found.outputs,
-        max_batch=settings.max_batch,
-        max_delay_ms=settings.max_delay_ms,
-        device=found.network.placement.device,
-        labels=found.classifier.card.labels,
-    )
-    return json_response(document)
+    device, labels = found.network.placement.device, found.classifier.card.labels
+    limits = settings.max_batch, settings.max_delay_ms
+    return json_response(documents.model_config(found.name, found.inputs, found.outputs, *limits, device, labels))
 
 
 async def statistics(services: Services, request: Request) -> Response:
@@ -147,8 +136,6 @@ async def statistics(services: Services, request: Request) -> Response:
 async def index(services: Services, request: Request) -> Response:
     """List the models and their states."""
     only = json_object(await services.content(request), "ready").get("ready") is True
-    entries = [
-        documents.IndexEntry(name, str(batcher.model.version), services.ready)
-        for name, batcher in services.repository.batchers.items()
-    ]
-    return json_response(documents.repository_index(entries, ready_only=only))
+    models = [batcher.model for batcher in services.repository.batchers.values()]
+    state = {"state": "READY" if services.ready else "UNAVAILABLE", "reason": ""}
+    return json_response([_name_and_version(each) | state for each in models if services.ready or not only])

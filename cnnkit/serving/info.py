@@ -16,7 +16,6 @@ from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response, json_response
 from cnnkit.serving.services import Services
 from cnnkit.serving.static import page_file
-from cnnkit.serving.threads import in_thread
 
 
 async def page(_: Services, request: Request) -> Response:
@@ -58,7 +57,7 @@ async def metrics(services: Services, _: Request) -> Response:
 async def models(services: Services, _: Request) -> Response:
     """Describe the models."""
     found = [batcher.model for batcher in services.repository.batchers.values()]
-    return json_response({"models": [await in_thread(services.threads, _described, model) for model in found]})
+    return json_response({"models": [await services.in_thread(_described, model) for model in found]})
 
 
 def _described(model: ModelInstance) -> dict[str, Any]:

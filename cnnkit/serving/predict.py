@@ -17,7 +17,6 @@ from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response, json_response
 from cnnkit.serving.services import LARGE_BODY, Services
-from cnnkit.serving.threads import in_thread
 
 
 def accept(services: Services, request: Request) -> None:
@@ -43,7 +42,7 @@ async def predict(services: Services, request: Request) -> Response:
     body = await services.content(request)
     kind, content_type = request.media_type, request.headers.get(b"content-type", b"")
     if kind == JSON and len(body) > LARGE_BODY:
-        image = await in_thread(services.threads, image_of, body, kind, content_type)
+        image = await services.in_thread(image_of, body, kind, content_type)
     else:
         image = image_of(body, kind, content_type)
     job = Job(asyncio.get_running_loop().create_future(), (batcher.model.network.output,), image=image)
@@ -59,7 +58,7 @@ async def predict(services: Services, request: Request) -> Response:
     if shown:
         # This takes longer than the answer, and the request is in flight meanwhile.
         with batcher.another():
-            document |= await in_thread(services.threads, _drawn, model, job.prepared.pixels, shown)
+            document |= await services.in_thread(_drawn, model, job.prepared.pixels, shown)
     document["timings_ms"]["total"] = _milliseconds(perf_counter() - request.received)
     return json_response(document)
 

@@ -51,7 +51,7 @@ ROUTES = (
     Route("GET", "/v2/", infer.server),
     Route("GET", "/v2/models/stats", infer.statistics),
     *_of_model("GET", "", infer.model),
-    *_of_model("GET", "/ready", infer.model_ready),
+    *_of_model("GET", "/ready", infer.ready),
     *_of_model("GET", "/config", infer.config),
     *_of_model("GET", "/stats", infer.statistics),
     Route("POST", "/v2/repository/index", infer.index),

@@ -1,7 +1,11 @@
 """What the handlers of requests share."""
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from cnnkit.serving.batching.batcher import Batcher
 from cnnkit.serving.http.body import decompressed, encoding_of
@@ -11,7 +15,9 @@ from cnnkit.serving.http.request import Request
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.repository import Repository
 from cnnkit.serving.settings import Settings
-from cnnkit.serving.threads import in_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LARGE_BODY = 2**16
 """Bytes: more is decompressed or decoded outside the event loop; for less, the way there would cost more."""
@@ -60,6 +66,10 @@ class Services:
         for name, batcher in self.repository.batchers.items():
             self.metrics.queue(name, batcher.in_flight)
 
+    async def in_thread(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a function outside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments, **named))
+
     async def content(self, request: Request) -> bytes:
         """Return the body of a request, decompressed.
 
@@ -71,7 +81,7 @@ class Services:
             return bytes(body)
         arguments = (body, encoding, request.limit)
         large = len(body) > LARGE_BODY
-        content = await in_thread(self.threads, decompressed, *arguments) if large else decompressed(*arguments)
+        content = await self.in_thread(decompressed, *arguments) if large else decompressed(*arguments)
         if not self.inflight.hold(request, len(content)):
             raise busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
         return content

@@ -1,6 +1,5 @@
 """The documents: what is said, in the words of the protocol and of Triton's own schema."""
 
-import pytest
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2, service_pb2
 
@@ -8,10 +7,8 @@ from cnnkit import __version__
 from cnnkit.serving.batching.job import Timings
 from cnnkit.serving.batching.statistics import Statistics
 from cnnkit.serving.v2.documents import (
-    IndexEntry,
     model_config,
     model_metadata,
-    repository_index,
     server_metadata,
 )
 from cnnkit.serving.v2.tensors import TensorSpec
@@ -73,16 +70,3 @@ def test_statistics_agree_with_each_other() -> None:
     assert [(batch.batch_size, batch.compute_infer.count) for batch in found.batch_stats] == [(1, 1), (8, 1)]
     assert [batch.compute_output.count for batch in found.batch_stats] == [1, 1]
     assert (idle.name, idle.inference_stats.success.count, len(idle.batch_stats)) == ("idle", 0, 0)
-
-
-@pytest.mark.parametrize("ready_only", [False, True])
-def test_the_index_names_every_model_or_those_that_are_ready(ready_only: bool) -> None:
-    entries = [IndexEntry("lenet", "2", ready=True), IndexEntry("alexnet", "1", ready=False, reason="loading")]
-    document = repository_index(entries, ready_only=ready_only)
-    assert document[0] == {"name": "lenet", "version": "2", "state": "READY", "reason": ""}
-    assert (
-        document[1:]
-        == [
-            {"name": "alexnet", "version": "1", "state": "UNAVAILABLE", "reason": "loading"},
-        ][: 0 if ready_only else 1]
-    )

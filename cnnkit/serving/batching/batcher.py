@@ -177,7 +177,7 @@ class Batcher:
                 job.done.set_exception(error)
         if rows:
             timings = batch[0].timings
-            self._metrics.batch(model.name, rows, timings.queue, timings.decode, timings.inference)
+            self._metrics.batch(model.name, rows, timings)
             if model is self.model:
                 self.statistics.batch(rows, timings)
         self._dispatch()

@@ -4,8 +4,7 @@ Source: the protocol's metadata objects, and the model configuration and model r
 NVIDIA's Triton Inference Server; the configuration has the fields of its `ModelConfig` message.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -15,16 +14,6 @@ _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
 """Those that are there in full: of the model repository extension, loading and unloading by request are not."""
 
 PLATFORM = "onnxruntime_onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A model that the server knows; `reason` says why it is not ready."""
-
-    name: str
-    version: str
-    ready: bool
-    reason: str = ""
 
 
 def server_metadata(*, statistics: bool) -> dict[str, Any]:
@@ -54,7 +43,6 @@ def model_config(
     name: str,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
-    *,
     max_batch: int,
     max_delay_ms: float = 0,
     device: str = "CPU",
@@ -93,17 +81,3 @@ def _configured(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     # `max_batch_size` says that there is a batch; the dimensions then are those of one image.
     kind = "STRING" if spec.datatype == "BYTES" else spec.datatype
     return {"name": spec.name, "data_type": f"TYPE_{kind}", "dims": list(spec.shape[1:] if batched else spec.shape)}
-
-
-def repository_index(models: Iterable[IndexEntry], *, ready_only: bool = False) -> list[dict[str, Any]]:
-    """Return the answer to `POST /v2/repository/index`."""
-    return [
-        {
-            "name": model.name,
-            "version": model.version,
-            "state": "READY" if model.ready else "UNAVAILABLE",
-            "reason": model.reason,
-        }
-        for model in models
-        if model.ready or not ready_only
-    ]

@@ -8,7 +8,8 @@ CnnkitError                    exit 1
 │   └── OverlapError           held-out images that the starting weights were trained on
 ├── ImageError                 bytes that are not an acceptable image
 │   ├── ImageFormatError       of no image format that is accepted
-│   └── ImageTooLargeError     over the byte or pixel cap
+│   ├── ImageTooLargeError     over the byte or pixel cap
+│   └── CostlyImageError       may take longer to decode than there is time for
 ├── CheckpointError            weights that are damaged or belong to another network
 ├── ZooError                   a models_zoo file that is absent or damaged
 ├── ForwardError               a layer that refuses what it gets
@@ -126,6 +127,12 @@ class ImageTooLargeError(ImageError):
     """An image over the byte or pixel cap."""
 
     code = "image-too-large"
+
+
+class CostlyImageError(ImageError):
+    """An image whose decoding may take longer than it may take where it was tried."""
+
+    code = "image-costly"
 
 
 class CheckpointError(CnnkitError):

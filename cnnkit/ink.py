@@ -24,6 +24,9 @@ _MIN_STROKE = 1.9 / _BOX
 # Large drawings are first reduced to this side in pixels: all that follows costs time by the pixel.
 _WORKING_SIDE = 400
 
+_TOGETHER = 8
+"""Images from which on one call for all costs less than one for each."""
+
 Grey = NDArray[np.uint8]
 Ink = NDArray[np.float32]
 
@@ -41,6 +44,37 @@ def is_boxed(images: Grey) -> NDArray[np.bool_]:
     return np.asarray(centred & ((side == _BOX) | (side == _BOX - 1)))
 
 
+_MOMENTS = np.stack([np.ones(SHAPE), *np.mgrid[: SHAPE[0], : SHAPE[1]]]).reshape(3, -1).astype(np.float32)
+"""What the values of an image are multiplied by and summed up: for its mass, and the moments by row and by column."""
+
+
+def _is_boxed(image: Grey) -> bool:
+    """Tell what `is_boxed` does of one image, uint8 [28, 28], with a few of the calls: each takes a microsecond."""
+    values, width = image.tobytes(), SHAPE[1]
+    top = (len(values) - len(values.lstrip(b"\0"))) // width
+    height = -(-len(values.rstrip(b"\0")) // width) - top
+    marked = [column for column in range(width) if values[column::width].strip(b"\0")]
+    if not marked:
+        return False
+    left, wide = marked[0], marked[-1] - marked[0] + 1
+    side = max(height, wide)
+    if side not in {_BOX, _BOX - 1}:
+        return False
+    # Whole numbers below 2²⁴, so that the sums are exact.
+    mass, down, across = (_MOMENTS @ image.reshape(-1).astype(np.float32)).tolist()
+    return _stays_put(down / mass - _CENTRE, top, height, side) and _stays_put(
+        across / mass - _CENTRE, left, wide, side
+    )
+
+
+def _stays_put(off: float, first: int, extent: int, side: int) -> bool:
+    """Tell what `_stays` does of one image, whose centre of mass is off the middle by so much."""
+    faded = _BOX - side if extent == side else 0
+    if abs(off) <= 0.5 + 1e-9:
+        return True
+    return first <= faded if off > 0 else first + extent >= SHAPE[0] - faded
+
+
 def _stays(
     ink: NDArray[np.float64], first: NDArray[np.int64], extent: NDArray[np.int64], side: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -55,8 +89,13 @@ def _stays(
 
 def is_light_on_dark(grey: Grey) -> bool:
     """Tell whether the ink of a drawing, uint8 [H, W], is lighter than the ground that its border shows."""
-    difference = grey.astype(np.float32) - _median(_border(grey))
-    strong = np.abs(difference) > 0.4 * np.abs(difference).max()
+    edges = grey[0].tobytes() + grey[-1].tobytes() + grey[:, 0].tobytes() + grey[:, -1].tobytes()
+    ground = sorted(edges)[len(edges) // 2]
+    if not ground:  # nothing can be darker
+        return True
+    difference = grey.astype(np.float32) - ground
+    strength = np.abs(difference)
+    strong = strength > 0.4 * strength.max()
     return bool(difference[strong].sum() >= 0)
 
 
@@ -78,10 +117,13 @@ def box_all(images: Sequence[Grey], *, recolour: bool) -> list[tuple[Grey, list[
     greys = [np.asarray(Image.fromarray(image).convert("L")) if image.ndim == 3 else image for image in images]
     inverted = [recolour and not is_light_on_dark(grey) for grey in greys]
     plain = [255 - grey if dark else grey for grey, dark in zip(greys, inverted, strict=True)]
-    # In 28×28 the calls cost more than the pixels, so they are looked at together.
+    # In 28×28 the calls cost more than the pixels, so several are looked at together.
     fitting = [index for index, grey in enumerate(plain) if grey.shape == SHAPE]
-    marks = is_boxed(np.stack([plain[index] for index in fitting])) if fitting else ()
-    boxed = {index for index, mark in zip(fitting, marks, strict=True) if mark}
+    if len(fitting) < _TOGETHER:
+        boxed = {index for index in fitting if _is_boxed(plain[index])}
+    else:
+        marks = is_boxed(np.stack([plain[index] for index in fitting]))
+        boxed = {index for index, mark in zip(fitting, marks, strict=True) if mark}
     return [
         (plain[index], ["inverted"] * inverted[index])
         if index in boxed
@@ -176,10 +218,24 @@ def _thicken(ink: Ink, stroke: float) -> Ink:
     size = (max(1, round(ink.shape[1] * factor)), max(1, round(ink.shape[0] * factor)))
     picture = resized(Image.fromarray((ink * 255).astype(np.uint8)), size, Image.Resampling.BILINEAR)
     grow = max(1, round((_MIN_STROKE - stroke) * max(size) / 2))
-    wide = Image.new("L", (size[0] + 2 * grow, size[1] + 2 * grow))
-    wide.paste(picture, (grow, grow))
-    thick = np.asarray(wide.filter(ImageFilter.MaxFilter(2 * grow + 1)), np.float32)
+    thick = _dilated(np.pad(np.asarray(picture), grow), grow).astype(np.float32)
     return np.asarray(thick / 255, np.float32)
+
+
+def _dilated(values: Grey, reach: int) -> Grey:
+    """Return the largest of the values within `reach` rows and columns of each, [H, W].
+
+    Pillow's `MaxFilter` gives the same, and takes 0.3 s for a reach of 15 in 360×360.
+    """
+    for _ in range(2):
+        longest = np.pad(values, ((reach, reach), (0, 0)))
+        length, wanted = 1, 2 * reach + 1
+        while length < wanted:  # the largest of `length` rows from each on becomes that of up to twice as many
+            step = min(length, wanted - length)
+            longest = np.maximum(longest[: len(longest) - step], longest[step:])
+            length += step
+        values = np.ascontiguousarray(longest.T)
+    return values
 
 
 def _scale(ink: Ink) -> Ink:

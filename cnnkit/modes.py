@@ -52,12 +52,14 @@ def to_grey_or_rgb(image: Image.Image, values_range: Range | None, steps: list[s
     Raises:
         PixelError: the pixels make no picture.
     """
-    bits, form = (sixteen.tag(image, number) or () for number in (sixteen.BITS_PER_SAMPLE, sixteen.SAMPLE_FORMAT))
-    if _SIGNED in form and 8 in bits:
-        raise PixelError("has signed pixels of 8 bits, which cnnkit does not read; save it with unsigned ones")
-    # Pillow has one mode for whole numbers of 32 bits, with a sign and without; a TIFF that does not say has none.
-    unsigned = image.mode == "I" and 32 in bits and _SIGNED not in form
-    white_is_zero = sixteen.tag(image, sixteen.PHOTOMETRIC) == 0
+    unsigned = white_is_zero = False
+    if hasattr(image, "tag_v2"):
+        bits, form = (sixteen.tag(image, number) or () for number in (sixteen.BITS_PER_SAMPLE, sixteen.SAMPLE_FORMAT))
+        if _SIGNED in form and 8 in bits:
+            raise PixelError("has signed pixels of 8 bits, which cnnkit does not read; save it with unsigned ones")
+        # Pillow has one mode for whole numbers of 32 bits, with a sign and without; a TIFF that does not say has none.
+        unsigned = image.mode == "I" and 32 in bits and _SIGNED not in form
+        white_is_zero = sixteen.tag(image, sixteen.PHOTOMETRIC) == 0
     turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
     if turn is not None:
         image = image.transpose(turn)

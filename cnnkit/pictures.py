@@ -5,6 +5,7 @@ caller; `as_picture` and `encoded` are the way back. `cnnkit.images` brings pict
 """
 
 import io
+import math
 import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,9 +16,12 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnkit import sixteen
 from cnnkit.cautions import Caution
+from cnnkit.decoding import apart
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.decoding.file import MAX_BYTES, File, read, unreadable
 from cnnkit.depth import PixelError, Range
-from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
-from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, format_of, how_to_convert, is_heic
+from cnnkit.errors import ImageError, ImageTooLargeError
+from cnnkit.formats import CONVERTIBLE, FORMATS, SUFFIXES, format_of, how_to_convert
 from cnnkit.modes import Picture, from_sixteen_bits, to_grey_or_rgb
 
 __all__ = [
@@ -26,19 +30,21 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "SUFFIXES",
+    "File",
     "Header",
     "ImageSource",
     "Pixels",
     "as_picture",
     "decode",
+    "decoded",
     "encoded",
     "header",
     "how_to_convert",
     "is_image_file",
     "opened",
+    "read",
 ]
 
-MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000
 
 Pixels = NDArray[np.uint8]
@@ -63,7 +69,7 @@ def decode(
         ImageTooLargeError: more than `MAX_BYTES`, or than `max_pixels`.
         ImageError: a damaged one.
     """
-    picture = _decoded(source, formats, max_pixels, None)
+    picture = opened(source, formats=formats, max_pixels=max_pixels)
     return picture.image, picture.steps
 
 
@@ -86,13 +92,22 @@ def opened(
         ImageError: the source is not an acceptable image.
     """
     if isinstance(source, bytes | Path):
-        return _decoded(source, formats, max_pixels, values_range)
+        file = read(source, formats, MAX_PIXELS if max_pixels is None else max_pixels)
+        return decoded(file, values_range) if file.takes(ORDINARY_SECONDS) else _apart(file, values_range)
     if isinstance(source, Image.Image):
         return _from_pillow(source, values_range)
     if isinstance(source, np.ndarray):
         image = _from_array(source)
         return Picture(image, [], "grey" if image.mode == "L" else "RGB")
     raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(source).__name__}.")
+
+
+def _apart(file: File, values_range: Range | None) -> Picture:
+    """Let a process with limits decode a file that may cost too much."""
+    image = apart.prepared(file, None, values_range)
+    what = image.original
+    picture = as_picture(image.pixels)
+    return Picture(picture, list(image.steps), what.mode, what.span, what.first_of_frames, what.coarse)
 
 
 class Header(NamedTuple):
@@ -106,7 +121,10 @@ class Header(NamedTuple):
 def header(path: Path) -> Header | None:
     """Read the header of an image file; None where it has none that can be read."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        file = read(path, FORMATS, MAX_PIXELS)
+        if not math.isfinite(file.work.seconds):  # opening it may take as long as decoding it
+            return None
+        with Image.open(io.BytesIO(file.data), formats=(file.kind,)) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in {5, 6, 7, 8}
             return Header(width, height, _is_grey(image)) if turned else Header(height, width, _is_grey(image))
@@ -133,31 +151,14 @@ def encoded(pixels: Pixels, kind: Literal["PNG", "JPEG"] = "PNG", *, compression
     return file.getvalue()
 
 
-def _read(source: bytes | Path) -> bytes:
-    if isinstance(source, bytes):
-        data, name = source, "the image"
-    else:
-        name = str(source)
-        try:
-            with source.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise ImageError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
-    if not data:
-        raise ImageError(f"{name} is empty.")
-    if len(data) > MAX_BYTES:
-        raise ImageTooLargeError(f"{name} has more than {MAX_BYTES // 2**20} MiB.")
-    return data
+def decoded(file: File, values_range: Range | None = None) -> Picture:
+    """Decode a file in this process, whatever it takes.
 
-
-def _decoded(
-    source: bytes | Path, formats: tuple[str, ...], max_pixels: int | None, values_range: Range | None
-) -> Picture:
-    name = str(source) if isinstance(source, Path) else "the image"
-    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
-    data = _read(source)
-    if is_heic(data):
-        raise ImageFormatError(f"{name} is a HEIC image. {how_to_convert(['.heic'])}")
+    Raises:
+        ImageTooLargeError: more pixels than it may have.
+        ImageError: a damaged one.
+    """
+    name, data, formats, max_pixels = file.name, file.data, (file.kind,), file.max_pixels
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
         if image.width * image.height > max_pixels:
@@ -176,15 +177,11 @@ def _decoded(
     except PixelError as error:
         raise ImageError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
-        if known := format_of(data, formats):
-            raise ImageFormatError(
-                f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
-                "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
-            ) from error
-        what = name if isinstance(source, Path) else "the data"
-        raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.") from error
+        raise unreadable(name, format_of(data, formats) or file.kind) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} takes too much memory to decode.") from error
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise ImageError(f"{name} is damaged: {error}.") from error
 

@@ -236,7 +236,9 @@ def resolve(text: str) -> Reference:
     if text and path.is_dir():
         checkpoint = path / BEST
         if not checkpoint.is_file():
-            raise CheckpointError(f"{text} is a folder without a {BEST}: not a finished run.")
+            found = sorted(each for each in path.glob("*") if each.suffix.lower() == ".onnx")[:3]
+            hint = f" Name the file in it: {', '.join(map(str, found))}." if found else ""
+            raise CheckpointError(f"{text} is a folder without a {BEST}: not a finished run.{hint}")
         return Reference(text, "checkpoint", checkpoint)
     if text.startswith("torchvision/"):
         return Reference(text, "torchvision")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import platformdirs
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from cnnkit import datasets, zoo
@@ -31,6 +32,9 @@ for _name in (
 os.environ["COLUMNS"] = "80"
 # Networks this small lose more to waiting for a second thread than they gain from it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Two processes test at once, on machines that may be busy besides: time tells nothing about an example.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # Where platformdirs looks: on Linux and macOS, and on Windows.
 _CACHE_VARIABLES = ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")

@@ -16,6 +16,7 @@ CODES = {
     "ImageError": ("image", 1),
     "ImageFormatError": ("image-format", 1),
     "ImageTooLargeError": ("image-too-large", 1),
+    "CostlyImageError": ("image-costly", 1),
     "CheckpointError": ("checkpoint", 1),
     "ZooError": ("zoo", 1),
     "ForwardError": ("forward", 1),

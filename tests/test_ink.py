@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from cnnkit import ink
 from cnnkit.images import Preprocessing, prepare
@@ -212,3 +212,72 @@ def test_images_of_another_size_are_not_boxed():
     assert ink.is_boxed(np.zeros((3, 32, 32), np.uint8)).tolist() == [False] * 3
     assert ink.is_boxed(np.zeros((2, 28, 28), np.uint8)).tolist() == [False] * 2
     assert ink.is_boxed(np.stack([REFERENCE, np.roll(REFERENCE, 2, 0), REFERENCE.T])).tolist() == [True, False, True]
+
+
+def reference_is_light_on_dark(grey):
+    """The rule as it is described, in the plainest way."""
+    edges = np.sort(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    difference = grey.astype(np.float32) - np.float32(edges[len(edges) // 2])
+    strong = np.abs(difference) > 0.4 * np.abs(difference).max()
+    return bool(difference[strong].sum() >= 0)
+
+
+@st.composite
+def marked(draw):
+    """Return an image 28×28 with ink in a rectangle, often of 20 or 19 pixels and in the middle."""
+    height, width = (draw(st.one_of(st.sampled_from([19, 20]), st.integers(0, 28))) for _ in range(2))
+    top, left = (
+        min(max((28 - side) // 2 + draw(st.integers(-2, 2)), 0), 28 - side) if draw(st.booleans()) else 0
+        for side in (height, width)
+    )
+    seed, share = draw(st.integers(0, 2**32 - 1)), draw(st.floats(0, 1))
+    rng = np.random.default_rng(seed)
+    image = np.zeros(ink.SHAPE, np.uint8)
+    image[top : top + height, left : left + width] = rng.integers(1, 256, (height, width)) * (
+        rng.random((height, width)) < share
+    )
+    return image
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(images=st.lists(marked(), min_size=1, max_size=3))
+def test_one_image_is_judged_as_many_together(images):
+    together = ink.is_boxed(np.stack(images))
+    many = ink.box_all(images * 8, recolour=True)
+    for index, image in enumerate(images):
+        alone = ink.box(image, recolour=True)
+        assert (alone[0] == many[index][0]).all()
+        assert alone[1] == many[index][1]
+        if together[index] and ink.is_light_on_dark(image):
+            assert (alone[0] == image).all()
+            assert alone[1] == []
+        assert ink.is_light_on_dark(image) == reference_is_light_on_dark(image)
+        assert ink.is_light_on_dark(255 - image) == reference_is_light_on_dark(255 - image)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(side=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255))
+def test_the_paper_is_judged_by_its_border(side, seed, low):
+    grey = np.random.default_rng(seed).integers(low, 256, side).astype(np.uint8)
+    assert ink.is_light_on_dark(grey) == reference_is_light_on_dark(grey)
+
+
+@pytest.mark.parametrize("pen", [1.0, 1.5, 2.5, 4.0])
+def test_thin_strokes_are_widened_as_by_a_square_brush(monkeypatch, pen):
+    image = draw(side=240, scale=2.0, pen=pen)
+    pixels = boxed(image)
+
+    def brush(values, reach):
+        return np.asarray(Image.fromarray(values).filter(ImageFilter.MaxFilter(2 * reach + 1)))
+
+    monkeypatch.setattr(ink, "_dilated", brush)
+    assert (boxed(image) == pixels).all()
+
+
+def test_the_digits_of_mnist_are_judged_one_by_one_as_together():
+    if not MNIST.is_dir():
+        pytest.skip("MNIST is not here")
+    raw = (MNIST / "t10k-images-idx3-ubyte").read_bytes()
+    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)[:1000]
+    together = ink.is_boxed(images)
+    assert [not ink.box(image, recolour=False)[1] for image in images] == together.tolist()

@@ -41,7 +41,8 @@ def diagnose(
     logits = calls[-1].output
     if network.scores in ONE_AMONG_ALL:
         logits = torch.from_numpy(logits).log_softmax(1).numpy()
-        given = logits if network.scores == "log-softmax" else np.exp(logits)
+        scale = 100 if network.scores == "percent" else 1
+        given = logits if network.scores == "log-softmax" else scale * np.exp(logits)
         calls[-1] = replace(calls[-1], name="probabilities", output=given)
     graph, feed = Graph(model), network.feed(pixels)
 

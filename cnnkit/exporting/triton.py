@@ -126,7 +126,10 @@ def _read(path: Path, name: str) -> tuple[bytes, onnx.ModelProto, ModelCard]:
     card = open_onnx(content, name, device="cpu").card
     model = onnx.load_model_from_string(content)
     if CARD_KEY not in {entry.key for entry in model.metadata_props}:
-        raise OnnxError(f"{name} carries no model card, so its labels are unknown. Export it by cnnkit export.")
+        raise OnnxError(
+            f"{name} carries no model card, so its labels are unknown. Name what it was exported from: a run, a "
+            "checkpoint or a zoo entry."
+        )
     (image,) = model.graph.input
     if image.type.tensor_type.shape.dim[0].HasField("dim_value"):
         raise OnnxError(f"{name} fixes its batch; Triton's batching needs one that is open. Export it anew.")

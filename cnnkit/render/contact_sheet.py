@@ -20,7 +20,10 @@ _SIZES = {"title": 22, "caption": 15, "small": 13}
 
 @dataclass(frozen=True)
 class Tile:
-    """One place on the sheet: images uint8 [H, W, C] in a row, each with a caption, and a heading for all of them."""
+    """One place on the sheet: images uint8 [H, W, C] in a row, each with a caption, and a heading for all of them.
+
+    A heading that is too long for one line is broken where it says so.
+    """
 
     heading: str
     images: Sequence[tuple[Pixels, str]]
@@ -40,7 +43,9 @@ def write(path: Path, title: str, explanation: str, tiles: Sequence[Tile], *, co
     """
     abreast = max((len(tile.images) for tile in tiles), default=1)
     width = abreast * _SIDE + (abreast - 1) * _GAP
-    height = 2 * _LINE + _SIDE + _GAP
+    headings = [_wrapped(tile.heading, width) for tile in tiles]
+    above = _LINE * max(map(len, headings), default=1)
+    height = above + _LINE + _SIDE + _GAP
     columns = max(1, min(columns, len(tiles)))
     rows = -(-len(tiles) // columns)
     text_width = max(_font("title").getlength(title), _font("caption").getlength(explanation))
@@ -53,9 +58,10 @@ def write(path: Path, title: str, explanation: str, tiles: Sequence[Tile], *, co
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         left, upper = _MARGIN + column * (width + _MARGIN), top + row * (height + _MARGIN)
-        draw.text((left, upper), _shortened(tile.heading, "caption", width), _BRIGHT, _font("caption"))
+        for line, text in enumerate(headings[index]):
+            draw.text((left, upper + line * _LINE), text, _BRIGHT, _font("caption"))
         for place, (pixels, caption) in enumerate(tile.images):
-            x, y = left + place * (_SIDE + _GAP), upper + _LINE + _GAP // 2
+            x, y = left + place * (_SIDE + _GAP), upper + above + _GAP // 2
             image = fitted(pixels, _SIDE)
             sheet.paste(image, (x + (_SIDE - image.width) // 2, y + (_SIDE - image.height) // 2))
             draw.text((x, y + _SIDE + 3), _shortened(caption, "small", _SIDE), _SOFT, _font("small"))
@@ -70,6 +76,13 @@ def fitted(pixels: Pixels, side: int) -> Image.Image:
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a heading in one line where it fits, or in its own lines; what is too long for these is shortened."""
+    joined = text.replace("\n", " ")
+    fits = _font("caption").getlength(joined) <= width
+    return [joined] if fits else [_shortened(line, "caption", width) for line in text.split("\n")]
 
 
 def _shortened(text: str, size: str, width: int) -> str:

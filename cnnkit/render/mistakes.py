@@ -234,7 +234,7 @@ def _tile(mistake: Mistake) -> contact_sheet.Tile:
     images: Sequence[tuple[Pixels, str]] = [(mistake.pixels, probability(mistake.probability))]
     if mistake.nearest is not None:
         images = [*images, (mistake.nearest.pixels, mistake.nearest.label)]
-    return contact_sheet.Tile(f"{mistake.label} taken for {mistake.predicted}", images)
+    return contact_sheet.Tile(f"{mistake.label}\ntaken for {mistake.predicted}", images)
 
 
 def _sheet_line(result: Mistakes) -> str:

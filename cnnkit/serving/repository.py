@@ -5,12 +5,11 @@ import difflib
 import logging
 import secrets
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cnnkit.errors import CnnkitError, OnnxError
-from cnnkit.runtime.hardware import usable_cores
 from cnnkit.serving.batching.batcher import Batcher
+from cnnkit.serving.batching.decoders import Decoders
 from cnnkit.serving.batching.instance import ModelInstance
 from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.metrics import Metrics
@@ -37,14 +36,13 @@ class Repository:
 
     Attributes:
         batchers: by the name of their model.
-        decoders: threads that decode large images and draw feature maps.
+        decoders: decode what a batch does not wait for; their threads also draw feature maps.
     """
 
     def __init__(self, sources: Sequence[ModelSource], settings: Settings, metrics: Metrics) -> None:
         self.sources = {source.name: source for source in sources}
         self.batchers: dict[str, Batcher] = {}
-        self.decoders: Executor = ThreadPoolExecutor(usable_cores(), "decoders")
-        self._giants = asyncio.Lock()
+        self.decoders = Decoders()
         self._settings = settings
         self._metrics = metrics
         self._reload_file = settings.shared / "reload" if settings.shared is not None else None
@@ -68,7 +66,7 @@ class Repository:
         """Put the opened models behind their queues, on the event loop that runs."""
         while self._opened:
             name, model = self._opened.popitem()
-            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders, self._giants)
+            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
             self._metrics.serving(model.info)
         self.batchers = {name: self.batchers[name] for name in self.sources}
 
@@ -136,7 +134,7 @@ class Repository:
         """Let all threads end."""
         for batcher in self.batchers.values():
             batcher.close()
-        self.decoders.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
 
 
 def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:

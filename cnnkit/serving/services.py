@@ -42,7 +42,7 @@ class Services:
     @property
     def threads(self) -> Executor:
         """Threads for what would hold up the event loop."""
-        return self.repository.decoders
+        return self.repository.decoders.threads
 
     @property
     def ready(self) -> bool:

@@ -71,6 +71,8 @@ def match(
     if strange:
         numbered = list(labels) == list(map(str, range(len(labels))))
         help = "Name the classes of an ONNX file with --labels" if numbered else "Rename the folders"
+        if numbers and first:
+            help = f"Numbers of folders count from {first}, as in the list of labels. {help}"
         raise DataError(
             f"{name} has {counted(len(strange), 'class', 'classes')} that the network does not know: "
             f"{listed(strange, 10)}. It knows {listed(labels, 10)}. {help}, or leave them out."

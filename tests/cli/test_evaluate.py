@@ -149,13 +149,16 @@ def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: 
         ("lenet", "lenet has no trained weights in the zoo. Train it first"),
         ("nowhere.onnx", "there is no file nowhere.onnx"),
         ("net.pt", "is a pickle, and cnnkit loads none"),
+        ("snapshot", "Name the file in it: snapshot/model.onnx"),
         ("tests", "is a folder without a best.safetensors: not a finished run"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(
     ref: str, message: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tests").mkdir()
+    for folder in ("tests", "snapshot"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "snapshot" / "model.onnx").touch()
     monkeypatch.chdir(tmp_path)
     result = cli("evaluate", ref)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -63,7 +63,7 @@ def test_labels_name_the_classes_of_a_foreign_file(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--mean=0.5,0.5,0.5"], 2, "--mean needs 1 value and a network of floats; got 3"),
+        (["--mean=0.5,0.5,0.5"], 2, "--mean needs 1 value, one for each channel; got 3"),
         (["--std=0"], 2, "--std must be positive"),
         (["--preprocess=imagenet"], 2, "--preprocess imagenet is for 3 channels; this network has 1"),
         (["--labels=absent.txt"], 1, "cannot read the labels in absent.txt"),

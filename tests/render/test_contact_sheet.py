@@ -76,3 +76,13 @@ def test_a_sheet_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         contact_sheet.write(tmp_path / "file" / "a.png", "", "", [])
+
+
+def test_a_heading_that_is_too_long_takes_a_second_line(tmp_path):
+    sizes = []
+    for heading in ("5\ntaken for 6", "grasshopper\ntaken for dragonfly"):
+        contact_sheet.write(tmp_path / "a.png", "", "", [Tile(heading, [(plain(RED, 10, 10), "")])])
+        with Image.open(tmp_path / "a.png") as sheet:
+            sizes.append(sheet.size)
+    (short_width, short), (long_width, long) = sizes
+    assert (short_width, long) == (long_width, short + 20)

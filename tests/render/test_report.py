@@ -237,7 +237,7 @@ def test_a_network_that_is_sure_at_the_wrong_times_is_not_praised(make: Make) ->
     assert scores is not None
     halves = (CalibrationBin(0.0, 0.9, 50, 0.85, 0.95), CalibrationBin(0.9, 1.0, 50, 0.95, 0.85))
     found = replace(scores, calibration=halves, calibration_error=0.1)
-    assert "It is sure of itself at the wrong times" in " ".join(sentences(make(evaluation=found)))
+    assert "but not one by one" in " ".join(sentences(make(evaluation=found)))
 
 
 def test_images_without_a_gradient_are_warned_of_and_counted(make: Make) -> None:

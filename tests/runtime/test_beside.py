@@ -104,6 +104,13 @@ def test_a_processor_that_says_nothing_of_the_scale_leaves_it_a_guess(
     assert any(text.startswith("pixels ") and "a guess" in text for text in found.assumptions)
 
 
+@pytest.mark.parametrize("changed", [{"size": {"height": 9, "width": 9}}, {"do_resize": False}])
+def test_resizing_that_is_not_used_leaves_a_guess(changed: dict[str, Any], tmp_path: Path) -> None:
+    path = net(tmp_path / "net.onnx", image=(3, 32, 32))
+    put(tmp_path, None, PROCESSOR | changed)
+    assert "padded (contain), a guess" in said(cnnkit.load(path, device="cpu"))
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -295,7 +302,7 @@ def test_a_network_for_another_task_is_refused_with_that(tmp_path: Path) -> None
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 3, 8, 8]))
     helper.set_model_props(model, {"task": "detect"})
     onnx.save(model, path)
-    with pytest.raises(OnnxError, match="for another task: detect"):
+    with pytest.raises(OnnxError, match="its metadata says detect"):
         cnnkit.load(path, device="cpu")
 
 

@@ -22,6 +22,7 @@ SCALES: dict[str, Callable[[Values], Values]] = {
     "byte": lambda x: 255 * x,
     "imagenet": lambda x: (x - IMAGENET[0]) / IMAGENET[1],
     "byte without mean": lambda x: 255 * (x - IMAGENET[0]),
+    "byte, dark": lambda x: 255 * (0.13 + 0.31 * (x - IMAGENET[0]) / IMAGENET[1]),  # as in MNIST
 }
 
 
@@ -121,7 +122,7 @@ def scaling(path: Path, **options: Any) -> tuple[float, float, str]:
 @pytest.mark.parametrize(
     ("scale", "mean", "std"),
     [("unit", 0, 1), ("signed", 0.5, 0.5), ("byte", 0, 1 / 255), ("imagenet", 0.485, 0.229),
-     ("byte without mean", 0.485, 1 / 255)],
+     ("byte without mean", 0.485, 1 / 255), ("byte, dark", 0, 1 / 255)],
 )  # fmt: skip
 def test_a_file_gets_pixels_as_in_its_training(scale: str, mean: float, std: float, tmp_path: Path) -> None:
     weights = filters()

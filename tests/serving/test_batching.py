@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
+from cnnkit.decoding import children
+from cnnkit.images import Preprocessing, prepare
 from cnnkit.serving.app import App
 from cnnkit.serving.batching.job import Job
 from cnnkit.serving.http.request import Request
@@ -79,8 +81,8 @@ def test_nothing_of_a_request_outlives_its_answer(within, seven):
 def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
     async def leave(app):
         batcher, free = app.repository.batchers["digits"], threading.Event()
-        batcher._decoders = ThreadPoolExecutor(1)
-        batcher._decoders.submit(free.wait)
+        threads, app.repository.decoders.threads = app.repository.decoders.threads, ThreadPoolExecutor(1)
+        app.repository.decoders.threads.submit(free.wait)
         job = job_of(app, photo(1000))
         batcher.submit(job)
         while not job.decoding:
@@ -91,32 +93,47 @@ def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
         free.set()
         while job.decoding:
             await asyncio.sleep(0.01)
-        assert not job.decoded
-        batcher._decoders.shutdown()
+        assert job.form is None
+        app.repository.decoders.threads.shutdown()
+        app.repository.decoders.threads = threads
 
     within(leave)
 
 
-def test_giant_images_are_decoded_one_at_a_time(within, monkeypatch):
-    running, most = [0], []
+def test_an_image_that_was_prepared_for_another_version_is_prepared_again(within, seven):
+    async def replaced(app):
+        job = job_of(app, seven)
+        other = Preprocessing(1, 28, 28, (0.0,), (1.0,), "contain", "dark-on-light")
+        job.prepared, job.form = prepare(seven, other), other
+        app.repository.batchers["digits"].submit(job)
+        await job.done
+        assert job.form == app.repository.batchers["digits"].model.form
+        assert (job.prepared.pixels == prepare(seven, job.form).pixels).all()
+        assert job.probabilities.argmax() == 7
+
+    within(replaced)
+
+
+def test_only_so_many_images_are_decoded_in_processes_with_limits_at_a_time(within, monkeypatch):
+    running, most = [0], [0]
 
     async def decode(app):
         model = app.repository.batchers["digits"].model
         decode = model.decode
 
-        def counted(job, *, alone=False):
-            running[0] += alone
+        def counted(job, *, apart=False):
+            running[0] += apart
             most.append(running[0])
             try:
-                decode(job, alone=alone)
+                decode(job, apart=apart)
             finally:
-                running[0] -= alone
+                running[0] -= apart
 
         monkeypatch.setattr(model, "decode", counted)
         giant = photo(4200)
-        answers = await asyncio.gather(post(app, said_to_be(giant, 7500)), post(app, giant), post(app, giant))
-        assert [status for status, _ in answers] == [413, 200, 200]
-        assert max(most) == 1
+        answers = await asyncio.gather(post(app, said_to_be(giant, 7500)), *(post(app, giant) for _ in range(3)))
+        assert [status for status, _ in answers] == [413, 200, 200, 200]
+        assert 1 <= max(most) <= children.count()
 
     within(decode)
 

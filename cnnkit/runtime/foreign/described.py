@@ -5,16 +5,23 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.card import CONTROL
 from cnnkit.images import MAX_SIDE
+from cnnkit.runtime.foreign.options import Order, Pixels
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 _NAMES = ("names", "id2label", "label2id", "labels", "classes", "class_names", "character")
 """Keys of class names, in the order in which they are looked for."""
+_RANGE, _FORMAT, _GAMMA = "Image.NominalPixelRange", "Image.BitmapPixelFormat", "Image.ColorSpaceGamma"
+_RANGES: Mapping[str, Pixels] = {
+    "NominalRange_0_255": "byte", "Normalized_0_1": "unit", "Normalized_1_1": "signed"
+}  # fmt: skip
+_ORDERS: Mapping[str, Order] = {"Rgb8": "rgb", "Rgba8": "rgb", "Bgr8": "bgr", "Bgra8": "bgr"}
 _SIZES = ("imgsz", "image_size", "input_size")
 _LONGEST = 1_000_000
 """Characters of an entry that are read."""
@@ -44,6 +51,44 @@ def unused_names(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
         elif known is not None and names != known[1]:
             notes.append(f"{key} in the file's metadata names other classes: not used")
     return tuple(notes)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the metadata says of the pixels that a file takes; None where it says nothing that can be used.
+
+    Attributes:
+        pixels: their scale.
+        order: of the three colours.
+        because: where the scale is said, in words.
+        notes: what is said and not used, in words.
+    """
+
+    pixels: Pixels | None = None
+    order: Order | None = None
+    because: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def pixels_in(metadata: Mapping[str, str], *, channels: int, dtype: str) -> Declared:
+    """Return what the metadata says of the pixels that a file takes.
+
+    Source: ONNX's `MetadataProps.md`, which Windows ML and Azure's Custom Vision follow.
+
+    Args:
+        metadata: of the file.
+        channels: that it takes: only three have an order.
+        dtype: of its input: whole numbers are from 0 to 255, whatever is said.
+    """
+    given = {key: clean(metadata[key])[:40] for key in (_RANGE, _FORMAT, _GAMMA) if key in metadata}
+    scale, form = given.get(_RANGE, ""), given.get(_FORMAT, "")
+    pixels = _RANGES.get(scale) if dtype != "uint8" or scale == "NominalRange_0_255" else None
+    order = _ORDERS.get(form) if channels == 3 else None
+    used = {_RANGE: pixels, _FORMAT: order or (channels == 1 and form == "Gray8"), _GAMMA: given.get(_GAMMA) == "SRGB"}
+    notes = tuple(
+        f"{key} in the file's metadata is {value!r}: not used" for key, value in given.items() if not used[key]
+    )
+    return Declared(pixels, order, f"{_RANGE} in the file's metadata is {scale}", notes)
 
 
 def side_in(model: "ModelProto") -> tuple[int, int] | None:

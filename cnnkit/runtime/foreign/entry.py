@@ -113,7 +113,7 @@ class _Path:
             return self._flattened(node)
         elif kind == "Split":
             return self._rejoined(node)
-        else:
+        elif not (kind == "Conv" and self._pointwise(node)):
             self._weights(node)
             return False
         self._at = node.output[0]
@@ -213,6 +213,28 @@ class _Path:
             return True
         factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
         self._affine(factor, shift - mean * factor)
+        return True
+
+    def _pointwise(self, node: "NodeProto") -> bool:
+        """Follow a 1×1 convolution that only scales and shifts each channel, in their order or the opposite one."""
+        weights = self._wiring.values(node.input[1])
+        bias = self._wiring.values(node.input[2]) if len(node.input) > 2 else np.zeros(1)
+        moves = attribute(node, "strides", [1, 1]) != [1, 1] or any(attribute(node, "pads", ()))
+        if weights is None or bias is None or moves or len(self._axes) != 4 or weights.shape[2:] != (1, 1):
+            return False
+        count, table = len(weights), weights[:, :, 0, 0]
+        if attribute(node, "group", 1) == count and table.shape[1] == 1:
+            table = np.diag(table[:, 0])
+        if table.shape != (count, count) or count not in {1, 3}:
+            return False
+        turned = not table[0, 0]
+        table = table[:, ::-1] if turned else table
+        if not np.diag(table).all() or np.count_nonzero(table) != count:
+            return False
+        self._show_channels(1, count)
+        if turned:
+            self._turn()
+        self._affine(np.diag(table), bias)
         return True
 
     def _affine(self, scale: Values, shift: Values) -> None:

@@ -21,8 +21,10 @@ _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;\t=]\s*|[.)]?\s+)(\S.*)")
 _AFTER = re.compile(r"(.*?\S)(?:\s*[:,;\t=]\s*|\s+)(\d{1,9})")
 _HEADING = re.compile(r"\b(id|idx|index|class(_id|_name|es)?|categor(y|ies)|labels?|names?|synset)\b:?", re.IGNORECASE)
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
+_SEPARATOR = re.compile(r'(?:[^",;\t]|"[^"]*")*([,;\t])')
 _FROM = (", by their numbers", ", by their numbers, which begin at 1")
 """How labels are ordered, in words, by the number of the first."""
+_UNORDERED = ", by their lines: their numbers are not those of the classes"
 _LARGEST = 10_000_000
 """Bytes of a file of labels."""
 
@@ -44,6 +46,15 @@ class ClassNames:
     first: int = 0
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """Labels of a file; how they are ordered where that is not by their lines, in words; the number of the first."""
+
+    labels: tuple[str, ...]
+    how: str = ""
+    first: int = 0
+
+
 def class_names(
     count: int, file: Path | None, metadata: Mapping[str, str], name: str, beside: Beside = NOTHING
 ) -> ClassNames:
@@ -62,19 +73,19 @@ def class_names(
         DataError: the file cannot be read, or does not name each class.
     """
     if file is not None:
-        names, how = _read(file, count)
-        if len(names) != count:
+        found = _read(file, count)
+        if (given := len(found.labels)) != count:
             classes = counted(count, "class", "classes")
-            hint = "Is the first a heading? Leave it out" if len(names) == count + 1 else "Expected one a line, or JSON"
-            raise DataError(f"{file} has {counted(len(names), 'label')}{how}; {name} has {classes}. {hint}.")
-        return replace(_named(names, f"labels of {file}{how}"), first=int(how == _FROM[1]))
+            hint = "Is the first a heading? Leave it out" if given == count + 1 else "Expected one a line, or JSON"
+            raise DataError(f"{file} has {counted(given, 'label')}{found.how}; {name} has {classes}. {hint}.")
+        return replace(_named(found.labels, f"labels of {file}{found.how}"), first=found.first)
     known = names_in(metadata, count)
     if known is not None:
         key, names = known
         return _named(names, f"labels of the file's metadata ({key})")
-    found = beside.names_of(count)
-    if found is not None:
-        return _named(found, f"labels of {CONFIG} beside the file")
+    names_beside = beside.names_of(count)
+    if names_beside is not None:
+        return _named(names_beside, f"labels of {CONFIG} beside the file")
     return ClassNames(tuple(map(str, range(count))), (), "no labels given: classes are numbered")
 
 
@@ -85,12 +96,12 @@ def is_named(count: int, file: Path | None, metadata: Mapping[str, str], beside:
         DataError: the file cannot be read.
     """
     if file is not None:
-        return len(_read(file, count)[0]) == count
+        return len(_read(file, count).labels) == count
     return names_in(metadata, count) is not None or beside.names_of(count) is not None
 
 
-def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
-    """Return the labels in a file, and how they are ordered where that is not by their lines, in words.
+def _read(file: Path, count: int) -> _Listed:
+    """Return the labels in a file.
 
     Args:
         count: of the classes; where there is a line more, the first may be a heading.
@@ -105,10 +116,12 @@ def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
         raise DataError(f"cannot read the labels in {file}: {error.strerror or error}.") from error
     if file.suffix.lower() == ".json" or text.lstrip()[:1] in {"{", "["}:
         return _of_json(text, file)
-    lines = _rows(text, count) if file.suffix.lower() in {".csv", ".tsv"} else text.splitlines()
+    rows = _table(text, file.suffix.lower()) if file.suffix.lower() in {".csv", ".tsv"} else None
+    lines = list(map(_line, rows)) if rows is not None else text.splitlines()
     lines = [clean(line) for line in lines if clean(line)]
-    if len(lines) == count + 1 and _HEADING.fullmatch(lines[0]):
-        del lines[0]
+    headed = len(lines) == count + 1 and (_HEADING.fullmatch(lines[0]) or (rows is not None and _is_headed(rows)))
+    without = f", without the heading {lines[0]!r}" if headed else ""
+    del lines[: bool(headed)]
     places = list(range(len(lines)))
     leading = [(int(found[1]), found[2].strip()) for line in lines if (found := _NUMBERED.fullmatch(line))]
     inner = [(int(found[2]), f"{found[1]} {found[3]}") for line in lines if (found := _INNER.fullmatch(line))]
@@ -120,9 +133,9 @@ def _read(file: Path, count: int) -> tuple[tuple[str, ...], str]:
         indices = sorted(index for index, _ in pairs)
         for first, how in enumerate(_FROM):
             if lines and [index - first for index in indices] == places:
-                return tuple(name for _, name in sorted(pairs)), how
+                return _Listed(tuple(name for _, name in sorted(pairs)), how + without, first)
     numbered = len(leading) == len(lines) > 0
-    return tuple(lines), ", by their lines: their numbers are not those of the classes" if numbered else ""
+    return _Listed(tuple(lines), (_UNORDERED if numbered else "") + without)
 
 
 def _decoded(content: bytes) -> str:
@@ -130,20 +143,33 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-16" if content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig")
 
 
-def _rows(text: str, count: int) -> list[str]:
-    """Return the rows of a table as lines: the first cell, and the others after it; without a heading."""
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)  # a decimal comma makes tables of the semicolon
+def _table(text: str, suffix: str) -> list[list[str]] | None:
+    """Return the cells of a table by rows, or None where it is none."""
+    # A decimal comma makes tables of the semicolon; the first cell is rarely a label with either in it.
+    found = _SEPARATOR.match(text.lstrip().partition("\n")[0])
+    separator = "\t" if suffix == ".tsv" else found[1] if found else ","
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text), delimiter=separator) if any(row)]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text), delimiter=separator)]
     except csv.Error:
-        return text.splitlines()
-    if rows and len(rows[0]) > 1 and not any(map(str.isdigit, rows[0])):
-        del rows[: len(rows) == count + 1 or _HEADING.search(" ".join(rows[0])) is not None]
-    return [" ".join((row[0], ", ".join(row[1:]))) for row in rows]
+        return None
+    return [row for row in rows if any(row)]
 
 
-def _of_json(text: str, file: Path) -> tuple[tuple[str, ...], str]:
+def _line(row: list[str]) -> str:
+    """Return a row as a line: the first cell, and the others after it."""
+    return " ".join((row[0], ", ".join(row[1:])))
+
+
+def _is_headed(rows: list[list[str]]) -> bool:
+    """Whether the first row of a table is a heading: it says so, or has words above a column of numbers or synsets."""
+    head, *others = rows
+    if len(head) < 2 or any(map(str.isdigit, head)) or any(map(_SYNSET.fullmatch, head)):
+        return False
+    codes = [all(cell.isdigit() or _SYNSET.fullmatch(cell) for cell in column) for column in zip(*others, strict=False)]
+    return _HEADING.search(" ".join(head)) is not None or any(codes)
+
+
+def _of_json(text: str, file: Path) -> _Listed:
     try:
         found: Any = json.loads(text, object_pairs_hook=_once)
     except RepeatedError as error:
@@ -160,7 +186,7 @@ def _of_json(text: str, file: Path) -> tuple[tuple[str, ...], str]:
         found = dict(enumerate(found))  # of synset and name
     for first, how in enumerate(_FROM):
         if (names := ordered(found, first=first)) is not None:
-            return names, how if first else ""
+            return _Listed(names, how if first else "", first)
     raise DataError(
         f"{file} does not name each class once: expected a list of labels, or a map between the indices from 0 and the "
         "labels."

@@ -104,7 +104,7 @@ def _foreign(
     """Open a file without a card."""
     beside = checked.beside
     described = of_metadata(checked.metadata, (signature.height, signature.width)) or beside.preparation
-    preset = scaling.preprocessing_of(signature, options, described)
+    preset = scaling.preprocessing_of(signature, options, described, checked.metadata)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = shapes.inlined(checked.model).graph

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
+from types import MappingProxyType
 
 import numpy as np
 
 from cnnkit import ink
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.runtime.foreign.colours import IMAGENET_MEAN, colours_of
+from cnnkit.runtime.foreign.described import Declared, pixels_in
 from cnnkit.runtime.foreign.entry import Entry
 from cnnkit.runtime.foreign.options import ForeignOptions, Order, Pixels
 from cnnkit.runtime.foreign.preparation import Preparation
@@ -16,7 +19,6 @@ from cnnkit.runtime.foreign.signature import Signature
 from cnnkit.runtime.foreign.traces import LARGEST_UNIT
 from cnnkit.words import counted
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Units in which a value of 0 to 255 is written: x / 255 = (x' - low) * factor.
@@ -25,15 +27,10 @@ _IN_WORDS: Mapping[Pixels, str] = {"unit": "scaled to [0, 1]", "byte": "from 0 t
 
 _DIVIDED = 0.05
 """A graph that multiplies by less takes numbers up to 255: 1/255 is 0.004, and 0.02 after dividing by the deviation."""
-_CENTRED = 0.5
-"""Largest mean, in deviations, of values less the mean of all images; of those from 0 to 255 it is 1.5 and more."""
+_CENTRED = 0.3
+"""Largest mean, in deviations, of values less that of all images; of 0 to 255 it is 0.42 in MNIST, 1.5 in photos."""
 _SIGNED = 0.9
 """Deviation of values from -1 to 1: 0.54 in photos, 0.7 in print; normalised ones have 1 and more."""
-_MEANS = {
-    "unit": np.array(IMAGENET_MEAN), "byte": 255 * np.array(IMAGENET_MEAN),
-    "caffe": np.array([123.675, 116.779, 103.939]), "signed": 2 * np.array(IMAGENET_MEAN) - 1,
-}  # fmt: skip
-"""Of ImageNet's red, green and blue, as they are written in graphs."""
 
 
 @dataclass(frozen=True)
@@ -51,34 +48,38 @@ class Scaling:
     said: tuple[str, ...]
 
 
-def preprocessing_of(signature: Signature, options: ForeignOptions, beside: Preparation | None = None) -> Scaling:
+def preprocessing_of(
+    signature: Signature,
+    options: ForeignOptions,
+    beside: Preparation | None = None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> Scaling:
     """Return how images get to a network: as the user says; for what they leave open, as the graph or a file beside it.
+
+    Args:
+        signature: of the network.
+        options: of the user.
+        beside: what a file beside it says.
+        metadata: of the file itself.
 
     Raises:
         UsageError: options that contradict each other or the network.
     """
     _check_values(signature, options)
-    described = beside if options.preprocess is None else None
-    shown = "bgr" if described and described.bgr else _order(signature.entry)
-    order = options.channel_order or shown or "rgb"
+    described = beside if options.preprocess != "imagenet" else None
+    declared = pixels_in(metadata, channels=signature.channels, dtype=signature.dtype)
+    order, colours = colours_of(signature, options, described, declared.order)
     channels = signature.channels
     form = Preprocessing(3 if channels == 3 else 1, signature.height, signature.width, (0.0,) * channels,
                          (1.0,) * channels)  # fmt: skip
     form, preset = _preset(form, signature, options)
-    form, scaled = _scaled(form, signature, options, described, order)
-    form, fitted = _fitted(form, described)
-    colours: list[str] = []
-    if order == "bgr":
-        source = f"{described.source} says so" if described and described.bgr else "the graph subtracts their means so"
-        colours.append("blue, green, red (BGR)" + ("" if options.channel_order else f": {source}"))
-    elif channels == 3:
-        known = options.channel_order or options.preprocess or shown or (described is not None and described.scales)
-        colours.append("red, green, blue (RGB)" + ("" if known else ", a guess: see --channel-order"))
-    return Scaling(form, order, (*preset, *scaled, *fitted, *colours))
+    form, scaled = _scaled(form, signature, options, described, order, declared)
+    form, fitted = _fitted(form, described if options.preprocess is None else None)
+    return Scaling(form, order, (*preset, *scaled, *fitted, *colours, *declared.notes))
 
 
 def _preset(form: Preprocessing, signature: Signature, options: ForeignOptions) -> tuple[Preprocessing, list[str]]:
-    """Return a form with the size and the values that `--preprocess` stands for, and what is to be said of it."""
+    """Return a form with the size that `--preprocess` stands for, and what is to be said of it."""
     if options.preprocess == "mnist":
         said = "a drawn symbol as in MNIST: light on black, its ink in the middle"
         return replace(form, fit="mnist-box", polarity="light-on-dark"), [said]
@@ -88,10 +89,13 @@ def _preset(form: Preprocessing, signature: Signature, options: ForeignOptions) 
     form = replace(form, fit="cover", crop=0.875)
     if form.height == form.width:  # then the pixels are those of torchvision: 256 for 224
         form = replace(form, crop=1.0, resize=round(form.height * 8 / 7))
-    said = "ImageNet preprocessing: shorter side to 8/7 of the input, centre crop"
-    if signature.entry.scales or signature.dtype == "uint8":
-        return form, [f"{said}; the network normalises by itself"]
-    return replace(form, mean=IMAGENET_MEAN, std=IMAGENET_STD), [f"{said}, mean and deviation"]
+    own = "" if _normalises(signature, options) else "; the network normalises by itself"
+    return form, [f"ImageNet preprocessing: shorter side to 8/7 of the input, centre crop{own}"]
+
+
+def _normalises(signature: Signature, options: ForeignOptions) -> bool:
+    """Whether `--preprocess` normalises the values: a graph that scales them itself does so already."""
+    return options.preprocess == "imagenet" and not signature.entry.scales and signature.dtype != "uint8"
 
 
 def _scaled(
@@ -100,49 +104,54 @@ def _scaled(
     options: ForeignOptions,
     described: Preparation | None,
     order: Order,
+    declared: Declared,
 ) -> tuple[Preprocessing, list[str]]:
     """Return a form with the mean and the deviation that a network takes, and what is to be said of them."""
-    known, entry = _pixels(signature, options), signature.entry
-    if signature.dtype == "uint8":
-        return form, ["pixels from 0 to 255, as whole numbers"]
+    known, entry = _pixels(signature, options, declared), signature.entry
     unsaid = options.pixels is None and options.mean is None and options.std is None
     notes = []
+    if signature.dtype == "uint8":
+        if described is not None and described.scales:
+            notes.append(f"{described.source} is not used for their scale: the network takes whole numbers")
+        return form, ["pixels from 0 to 255, as whole numbers", *notes]
     if described is not None and described.scales and unsaid:
         # Where the graph scales, it has these values in it already, and they would count twice.
         own = entry.scales or entry.normalises
         by_file = None if own else described.scaled(form, reverse=order == "bgr")
         if by_file is not None:
-            return by_file, [f"pixels {described.scale_in_words}, by {described.source}"]
+            opposed = declared.pixels is not None and (declared.pixels == "byte") != (described.scale == 1)
+            other = f", though {declared.because}" if opposed else ""
+            return by_file, [f"pixels {described.scale_in_words}, by {described.source}{other}"]
         why = "the graph scales them itself" if own else "it is for other channels"
         notes.append(f"{described.source} is not used for their scale: {why}")
     # What the user says comes in the order of the network; the others have that of the pixels.
     mean, std = (values[::-1] if values and order == "bgr" else values for values in (options.mean, options.std))
     low, factor = _UNITS[known.pixels]
+    means, deviations = ((value - low) * factor for value in mean or form.mean), (v * factor for v in std or form.std)
     form = replace(
         form,
-        mean=tuple((value - low) * factor for value in mean or known.mean or form.mean),
-        std=tuple(value * factor for value in std or known.std or form.std),
+        mean=known.mean if known.mean and mean is None else tuple(means),
+        std=known.std if known.std and std is None else tuple(deviations),
     )
     return form, [f"pixels {_IN_WORDS[known.pixels]}{_normalised(options, entry, known)}{known.because}", *notes]
 
 
 def _fitted(form: Preprocessing, described: Preparation | None) -> tuple[Preprocessing, list[str]]:
     """Return a form with the fit of the file beside a network, and what is to be said of it."""
-    if described is None:
-        return form, []
-    notes = [described.note] if described.note else []
-    if described.fit is None:
-        return form, notes
-    if described.sides != (form.height, form.width):
-        return form, [f"{described.source} is for other sizes: its resizing is not used"]
-    form = described.fitted(form)
-    crop = "" if form.resize is None else f", shorter side {form.resize}"
-    return form, [f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}", *notes]
+    notes = [described.note] if described is not None and described.note else []
+    if described is not None and described.fit is not None:
+        if described.sides == (form.height, form.width):
+            form = described.fitted(form)
+            crop = "" if form.resize is None else f", shorter side {form.resize}"
+            return form, [f"fit {form.fit}{crop}, {form.interpolation}, by {described.source}", *notes]
+        notes = [f"{described.source} is for other sizes: its resizing is not used"]
+    padded = "the whole picture, padded (contain), a guess: see --preprocess"
+    return form, [*notes, padded] if form.fit == "contain" else notes
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What pixels are scaled to, mean and deviation of red, green and blue that follow, and how that is known."""
+    """What pixels are scaled to and how that is known; mean and deviation, where they follow, of RGB in [0, 1]."""
 
     pixels: Pixels
     because: str = ""
@@ -150,17 +159,29 @@ class _Known:
     std: tuple[float, ...] | None = None
 
 
-def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
-    """Return what pixels are scaled to: as the user says, as the graph shows, or by a guess."""
+def _pixels(signature: Signature, options: ForeignOptions, declared: Declared) -> _Known:
+    """Return what pixels are scaled to: as the user says, as the metadata or the graph shows, or by a guess."""
     if signature.dtype == "uint8":
         if options.pixels not in {None, "byte"}:
             raise UsageError(f"--pixels {options.pixels}: this network takes whole numbers, uint8, from 0 to 255.")
         return _Known("byte")
-    if options.pixels is not None:
-        return _Known(options.pixels)
-    shown, how = _shown(signature.entry)
+    shown, how = _evidence(signature.entry, declared)
     numbers = [*(options.mean or ()), *(options.std or ())]
     large = max(map(abs, numbers), default=0) > LARGEST_UNIT
+    preset = _normalises(signature, options)
+    values = (IMAGENET_MEAN, IMAGENET_STD) if preset else (None, None)
+    if options.pixels is not None:
+        if large and options.pixels != "byte":
+            raise UsageError(
+                f"--mean and --std are those of pixels from 0 to 255, and --pixels {options.pixels} says "
+                f"{_IN_WORDS[options.pixels]}. Give them on that scale, or say --pixels byte."
+            )
+        other = shown and shown != options.pixels
+        return _Known(options.pixels, f": as --pixels says, though {how}" if other else "", *values)
+    if preset:
+        pixels: Pixels = "byte" if large else "unit"
+        other = shown and shown != pixels
+        return _Known(pixels, f": as --preprocess says, though {how}" if other else "", *values)
     if shown:
         if numbers and large != (shown == "byte"):
             scale = "up to 1" if shown == "byte" else "from 0 to 255"
@@ -169,11 +190,22 @@ def _pixels(signature: Signature, options: ForeignOptions) -> _Known:
                 "Leave them out, or say which scale is meant by --pixels."
             )
         return _Known(shown, f": {how}")
-    if options.preprocess == "imagenet":
-        return _Known("unit")
     if numbers:
         return _Known("byte", ": mean and deviation are of such values") if large else _Known("unit")
     return _guessed(signature)
+
+
+def _evidence(entry: Entry, declared: Declared) -> tuple[Pixels | None, str]:
+    """Return what the metadata or the graph shows that a network takes, and how, in words.
+
+    A graph that scales down from 255 is believed more: of less, it would make nearly nothing.
+    """
+    shown, how = _shown(entry)
+    if declared.pixels is None or shown in {None, declared.pixels}:
+        return (shown, how) if declared.pixels is None else (declared.pixels, declared.because)
+    if shown == "byte" and entry.scales:
+        return shown, f"{how}, though {declared.because}"
+    return declared.pixels, f"{declared.because}, though {how}"
 
 
 def _guessed(signature: Signature) -> _Known:
@@ -181,13 +213,13 @@ def _guessed(signature: Signature) -> _Known:
     met, see = signature.entry.met, "see --pixels, --mean, --std and --preprocess"
     if met is None:
         if signature.entry.faint:
-            return _Known("byte", f", a guess: its first weights are too small for less; {see} and --channel-order")
+            return _Known("byte", f", a guess: its first weights are too small for less; {see}")
         return _Known("unit", f", a guess: {see}")
     because, spread = f", a guess: {met.in_words}; {see}", max(abs(met.mean), met.std)
     if spread > LARGEST_UNIT:
         # Caffe's networks take values of 0 to 255 less their mean.
         centred = signature.channels == 3 and abs(met.mean) < _CENTRED * met.std
-        return _Known("byte", because, mean=tuple(255 * value for value in IMAGENET_MEAN) if centred else None)
+        return _Known("byte", because, mean=IMAGENET_MEAN if centred else None)
     # Values from 0 to 1 of mean m deviate by at most the root of m (1 - m).
     if 0 < met.mean < 1 and met.std**2 < 1.2 * met.mean * (1 - met.mean):
         return _Known("unit", because)
@@ -209,37 +241,22 @@ def _shown(entry: Entry) -> tuple[Pixels | None, str]:
         return "byte", "the graph subtracts their mean itself"
     if middle is not None and np.allclose(middle, -1, atol=0.02):
         return "signed", "the graph adds 1 to them itself"
-    if (
-        middle is not None
-        and len(middle) == 3
-        and np.allclose(sorted(middle), sorted(2 * _MEANS["unit"] - 1), atol=0.01)
-    ):
+    means = sorted(2 * np.array(IMAGENET_MEAN) - 1)
+    if middle is not None and len(middle) == 3 and np.allclose(sorted(middle), means, atol=0.01):
         return "signed", "the graph subtracts the mean of such values itself"
     return "unit", "the graph scales them further itself"
 
 
-def _order(entry: Entry) -> Order | None:
-    """Return the order of the colours that a graph shows by the means that it subtracts, or None."""
-    middle = entry.middle
-    if middle is not None and len(middle) == 3:
-        for known in _MEANS.values():
-            if np.allclose(middle, known, rtol=0.02):
-                return "rgb"
-            if np.allclose(middle, known[::-1], rtol=0.02):
-                return "bgr"
-    return None
-
-
 def _normalised(options: ForeignOptions, entry: Entry, known: _Known) -> str:
-    if known.mean is not None:
-        return " and normalised by ImageNet's mean and deviation" if known.std else " less ImageNet's mean"
-    if options.preprocess == "imagenet":
-        return ""
     if options.mean is None and options.std is None:
+        if known.mean is not None:
+            return " and normalised by ImageNet's mean and deviation" if known.std else " less ImageNet's mean"
         return "" if entry.scales else ", not normalised"
+    usual = ("ImageNet's", "ImageNet's") if known.std else ("0", "1")
     parts = [f"{name} {'as given' if value is not None else default}" for name, value, default in
-             (("mean", options.mean, "0"), ("std", options.std, "1"))]  # fmt: skip
-    return f", {', '.join(parts)}"
+             zip(("mean", "std"), (options.mean, options.std), usual, strict=True)]  # fmt: skip
+    twice = ", after which the graph scales them, too" if entry.scales else ""
+    return f", {', '.join(parts)}{twice}"
 
 
 def _check_values(signature: Signature, options: ForeignOptions) -> None:
@@ -257,11 +274,10 @@ def _check_values(signature: Signature, options: ForeignOptions) -> None:
     for option, given in (("--mean", options.mean), ("--std", options.std)):
         if given is None:
             continue
-        if signature.dtype == "uint8" or len(given) != channels:
-            raise UsageError(
-                f"{option} needs {counted(channels, 'value')} and a network of floats; got {len(given)} for "
-                f"{signature.dtype}."
-            )
+        if signature.dtype == "uint8":
+            raise UsageError(f"{option} is for networks that take floats; this one takes whole numbers (uint8).")
+        if len(given) != channels:
+            raise UsageError(f"{option} needs {counted(channels, 'value')}, one for each channel; got {len(given)}.")
         if not all(map(isfinite, given)):
             raise UsageError(f"{option} needs finite numbers; got {given}.")
     if options.std is not None and min(options.std) <= 0:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from cnnkit.errors import OnnxError
 from cnnkit.runtime.foreign.options import Scores
+from cnnkit.runtime.foreign.wiring import Wiring
+from cnnkit.runtime.graphs import attribute
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _UNCHANGED = {"Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "DequantizeLinear",
     "QuantizeLinear", "Clip"}  # fmt: skip
 """Operations after which scores are what they were."""
+_POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean"}
+"""Operations whose result is what they take, on average over an image."""
 _READ: dict[Scores, str] = {"percent": " in percent", "log-softmax": " as logarithms", "softmax": "", "sigmoid": ""}
 _HELP: dict[Scores, str] = {
     "logits": "logits, or --scores sigmoid-logits for classes that are independent",
@@ -26,7 +30,7 @@ _HELP: dict[Scores, str] = {
 """What to say of scores that look so."""
 _SHOWN: dict[str, Scores] = {
     "Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid",
-    **dict.fromkeys(("Gemm", "MatMul", "Conv", "BatchNormalization"), "logits"),
+    **dict.fromkeys(("Gemm", "MatMul", "Conv", "BatchNormalization", "Relu", "LeakyRelu"), "logits"),
 }  # fmt: skip
 """What scores are after the operation that makes them."""
 ONE_AMONG_ALL = frozenset({"softmax", "log-softmax", "percent"})
@@ -51,18 +55,35 @@ class Reading:
 
 
 def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
-    """Return the operation that makes an output what it is, those that only change its form or type left out."""
-    makers = {name: node for node in graph.node for name in node.output}
+    """Return the operation that makes an output what it is.
+
+    Those that only change its form or type are left out, and averages over an image but of logarithms: these are none
+    of probabilities any more.
+    """
+    wiring = Wiring(graph)
     weights = {tensor.name for tensor in graph.initializer}
-    node = makers.get(output)
+    node, pool = wiring.maker(output), None
     while node is not None:
         if node.op_type in _UNCHANGED:
-            node = makers.get(node.input[0])
+            node = wiring.maker(node.input[0])
+        elif node.op_type in _POOLING and not _averages_classes(node, wiring):
+            node, pool = wiring.maker(node.input[0]), node
         elif node.op_type == "Add" and weights & set(node.input):  # a bias
-            node = next((makers[name] for name in node.input if name in makers), None)
+            node = next((maker for name in node.input if (maker := wiring.maker(name))), None)
         else:
             break
-    return node
+    return pool if pool is not None and node is not None and node.op_type == "LogSoftmax" else node
+
+
+def _averages_classes(node: "NodeProto", wiring: Wiring) -> bool:
+    """Whether an average may go over the classes: over all axes, or over the second or the last alone."""
+    if node.op_type != "ReduceMean":
+        return False
+    axes = attribute(node, "axes", None)
+    if axes is None:
+        given = wiring.values(node.input[1]) if len(node.input) > 1 else None
+        axes = [] if given is None else [int(axis) for axis in given.ravel()]
+    return list(axes) in ([], [1], [-1]) or len(axes) > 2
 
 
 def is_ranked(graph: "GraphProto", output: str) -> bool:

@@ -70,11 +70,11 @@ def _tried(network: OnnxNetwork, name: str, task: str) -> dict[str, Values]:
     if not found and failed is not None:
         raise failed
     if not found:
-        other = f" Its metadata says that it is for another task: {clean(task)[:40]}." if task not in _TASKS else ""
+        said = f": its metadata says {clean(task)[:40]}" if task not in _TASKS else ", such as finding objects"
+        other = f" It may be made for another task{said}."
         if not outputs:
-            given = [f"{each.name} of {each.type.removeprefix('tensor(').rstrip(')')}" for each in
-                     network.session.get_outputs()]  # fmt: skip
-            other = " Export it without the operation that chooses a class, such as ArgMax."
+            given = [f"{each.name} of {each.type}" for each in network.session.get_outputs()]
+            other = " Export it without the operation that chooses a class or names them, such as ArgMax or ZipMap."
         raise OnnxError(
             f"{name} gives {'; '.join(given)} for a batch of {len(images)}; expected one score for each class.{other}"
         )

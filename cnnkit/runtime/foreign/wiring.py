@@ -48,6 +48,10 @@ class Wiring:
         """Return the operations that take a tensor."""
         return self._users.get(name, [])
 
+    def maker(self, name: str) -> "NodeProto | None":
+        """Return the operation that makes a tensor; None of inputs and stored weights."""
+        return self._makers.get(name)
+
     def values(self, name: str, deep: int = _DEEPEST) -> Values | None:
         """Return a stored constant, or what a few operations make of small ones: exporters need not fold them."""
         from onnx import numpy_helper

@@ -7,13 +7,14 @@ whether it waits or is being worked on; one whose client leaves no longer is.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from time import perf_counter
 
+from cnnkit.errors import CostlyImageError
+from cnnkit.serving.batching.decoders import Decoders
 from cnnkit.serving.batching.instance import ModelInstance
-from cnnkit.serving.batching.job import Job, LargeImageError
+from cnnkit.serving.batching.job import Job
 from cnnkit.serving.batching.statistics import Statistics
 from cnnkit.serving.http.errors import HttpError, busy
 from cnnkit.serving.metrics import Metrics
@@ -29,16 +30,13 @@ class Batcher:
         in_flight: requests that are not answered yet.
     """
 
-    def __init__(
-        self, model: ModelInstance, settings: Settings, metrics: Metrics, decoders: Executor, giants: asyncio.Lock
-    ) -> None:
+    def __init__(self, model: ModelInstance, settings: Settings, metrics: Metrics, decoders: Decoders) -> None:
         self.model = model
         self.in_flight = 0
         self.statistics = Statistics()
         self._settings = settings
         self._metrics = metrics
         self._decoders = decoders
-        self._giants = giants
         # Their order is that of admission; any may leave.
         self._waiting: OrderedDict[Job, None] = OrderedDict()
         self._rows = 0
@@ -170,7 +168,7 @@ class Batcher:
             if error is None:
                 rows += len(job)
                 job.done.set_result(model)
-            elif isinstance(error, LargeImageError):
+            elif isinstance(error, CostlyImageError):
                 job.decoding = True
                 self._loop.create_task(self._decode(model, job))
             else:
@@ -183,14 +181,10 @@ class Batcher:
         self._dispatch()
 
     async def _decode(self, model: ModelInstance, job: Job) -> None:
-        """Decode a large image beside the batches, and let it wait again."""
+        """Decode an image beside the batches, and let it wait again."""
         started = perf_counter()
         try:
-            try:
-                await self._loop.run_in_executor(self._decoders, model.decode, job)
-            except LargeImageError:
-                async with self._giants:
-                    await self._loop.run_in_executor(self._decoders, partial(model.decode, job, alone=True))
+            await self._decoders.decode(model, job)
         except Exception as error:
             if not job.done.done():
                 job.done.set_exception(error)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import zoo
-from cnnkit.errors import ImageError, ImageTooLargeError, OnnxError
+from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.errors import ImageError, OnnxError
 from cnnkit.images import Prepared, prepare_all
 from cnnkit.pictures import Pixels
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork, probabilities_of
@@ -22,17 +23,15 @@ from cnnkit.runtime.feature_maps import FeatureMaps, open_features
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.hardware import usable_cores
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.serving.batching.job import Job, LargeImageError
+from cnnkit.serving.batching.job import Job
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
 from cnnkit.serving.v2.tensors import describe
 from cnnkit.serving.versions import fingerprint
 
 _log = logging.getLogger("cnnkit.serving")
 
-_INLINE_PIXELS = 512 * 512
-"""Larger images are decoded outside the batch, which would wait for them."""
-_BESIDE_PIXELS = 2**24
-"""Larger ones are decoded one at a time: up to 25 bytes are needed for a pixel."""
+_INLINE_SECONDS = 0.02
+"""An image whose decoding may take longer is decoded outside the batch, which would wait for it."""
 _SMALL_SECONDS = 0.002
 """A network that takes no longer than this for an image gains nothing from a second thread."""
 _TOLERANCE = 1e-3
@@ -102,32 +101,34 @@ class ModelInstance:
         """Name, version, the provider that it really runs on, and precision, for the metrics."""
         return self.name, str(self.version), self.network.placement.device, self.classifier.card.precision
 
-    def decode(self, job: Job, *, alone: bool = False) -> None:
+    def decode(self, job: Job, *, apart: bool = False) -> None:
         """Decode a job's image outside a batch, unless nobody waits for it any more.
 
         Args:
             job: with the image.
-            alone: no other one is decoded alone at the same time.
+            apart: let a process with limits do it, where it may take longer than ordinary images do.
 
         Raises:
-            LargeImageError: it must be decoded alone.
+            CostlyImageError: it may take longer, and `apart` is not set.
             ImageError: it is not acceptable.
         """
         if (image := job.image) is None:
             return
-        limit = self._settings.max_pixels if alone else min(_BESIDE_PIXELS, self._settings.max_pixels)
-        prepared = prepare_all([image], self.form, formats=FORMATS, max_pixels=limit)[0]
-        if isinstance(prepared, ImageTooLargeError) and not alone:
-            raise LargeImageError
+        prepared = self._prepared([image], None if apart else ORDINARY_SECONDS)[0]
         if isinstance(prepared, ImageError):
             raise prepared
-        job.prepared, job.decoded = prepared, True
+        job.prepared, job.form = prepared, self.form
+
+    def _prepared(self, images: list[bytes], within: float | None) -> list[Prepared | ImageError]:
+        return prepare_all(images, self.form, formats=FORMATS, max_pixels=self._settings.max_pixels, within=within)
 
     def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
         """Decode, run the network, and leave in each job what it asked for; return what went wrong with which."""
         outcomes: dict[Job, Exception | None] = dict.fromkeys(jobs)
         started = perf_counter()
-        outcomes.update(self._prepare([job for job in jobs if job.image is not None and not job.decoded]))
+        # One that was prepared for another version, which was replaced since, is prepared again.
+        unprepared = [job for job in jobs if job.image is not None and job.form != self.form]
+        outcomes.update(self._prepare(unprepared))
         arrays = {job: self._inputs(job) for job in jobs if outcomes[job] is None}
         decoded = perf_counter()
         for together in self._groups(arrays):
@@ -141,15 +142,13 @@ class ModelInstance:
         return list(outcomes.values())
 
     def _prepare(self, jobs: Sequence[Job]) -> dict[Job, Exception]:
-        form, limit = self.form, min(_INLINE_PIXELS, self._settings.max_pixels)
         images = [job.image for job in jobs if job.image is not None]
         failed: dict[Job, Exception] = {}
-        for job, prepared in zip(jobs, prepare_all(images, form, formats=FORMATS, max_pixels=limit), strict=True):
+        for job, prepared in zip(jobs, self._prepared(images, _INLINE_SECONDS), strict=True):
             if isinstance(prepared, Prepared):
-                job.prepared, job.decoded = prepared, True
+                job.prepared, job.form = prepared, self.form
             else:
-                too_large = isinstance(prepared, ImageTooLargeError)
-                failed[job] = LargeImageError() if too_large else prepared
+                failed[job] = prepared
         return failed
 
     def _inputs(self, job: Job) -> NDArray[Any]:

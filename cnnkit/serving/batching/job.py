@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.images import Prepared
-
-
-class LargeImageError(Exception):
-    """An image that is too large to be decoded where it is: in a batch, or beside others."""
+from cnnkit.images import Prepared, Preprocessing
 
 
 @dataclass(slots=True)
@@ -35,8 +31,8 @@ class Job:
         outputs: by name, that are wanted.
         admitted: since when it waits, by `perf_counter`.
         timings: complete once it is done.
-        decoded: the image is prepared.
-        decoding: the image is large, and waits for a decoder or has one.
+        form: that the image is prepared for, None before.
+        decoding: the image takes long, and waits for a decoder or has one.
         prepared: the image, as the network takes it.
         rows: once it is done, of the outputs by name, each [n, …].
         probabilities: of an image, [classes].
@@ -49,7 +45,7 @@ class Job:
     inputs: NDArray[Any] | None = None
     admitted: float = field(default_factory=perf_counter)
     timings: Timings = field(default_factory=Timings)
-    decoded: bool = False
+    form: Preprocessing | None = None
     decoding: bool = False
     prepared: Prepared = field(init=False)
     rows: dict[str, NDArray[Any]] = field(init=False)

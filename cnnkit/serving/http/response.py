@@ -49,5 +49,5 @@ def json_response(content: Any) -> Response:
 
 def error_response(error: HttpError, request_id: str, *, flat: bool = False) -> Response:
     """Return the response that tells a client of an error; flat as for `HttpError.body`."""
-    shed = error.status == 503 and error.code == "queue-full"
+    shed = error.code in {"queue-full", "decoders-full"}
     return Response(error.body(request_id, flat=flat), JSON, error.status, error.headers, error.code, shed)

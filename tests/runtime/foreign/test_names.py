@@ -90,9 +90,28 @@ def test_a_table_is_read_by_its_cells(read):
     assert read(table, 2, "labels.csv").labels == ("cat", "tench, Tinca")
     assert read("synset,word\nn00000001,cat\nn00000002,dog", 2, "labels.csv").synsets == ("n00000001", "n00000002")
     assert read("cat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
-    assert read("label\ncat\ndog\n", 2, "labels.csv").labels == ("cat", "dog")
+    found = read("label\ncat\ndog\n", 2, "labels.csv")
+    assert found.labels == ("cat", "dog")
+    assert "without the heading 'label'" in found.source
     assert read("numéro;nom\n1;chien, gris\n0;chat\n", 2, "labels.csv").labels == ("chat", "chien, gris")
     assert read("id\tname\n1\tdog\n0\tcat\n", 2, "labels.tsv").labels == ("cat", "dog")
+
+
+def test_the_heading_of_a_table_is_left_out_where_it_is_one(read):
+    for heading in ("numéro;nom", "class;word"):
+        found = read(f"{heading}\n1;dog\n0;cat\n", 2, "labels.csv")
+        assert found.labels == ("cat", "dog")
+        assert "without the heading" in found.source
+    with pytest.raises(DataError, match="has 3 labels"):
+        read("cat,chat\ndog,chien\nother,autre\n", 2, "labels.csv")
+    assert read("name tag,badge\ndog,chien\n", 2, "labels.csv").labels == ("name tag badge", "dog chien")
+
+
+def test_the_separator_of_a_table_is_the_one_after_its_first_cell(read):
+    found = read('n00000001,"tench; Tinca; fish"\nn00000002,dog\n', 2, "labels.csv")
+    assert found.labels == ("tench; Tinca; fish", "dog")
+    assert read('"cat; kitten",0\n"dog; puppy",1\n', 2, "labels.csv").labels == ("cat; kitten", "dog; puppy")
+    assert read("tench, Tinca\ncat\n", 2, "labels.tsv").labels == ("tench, Tinca", "cat")
 
 
 def test_numbers_that_are_not_those_of_the_classes_are_said(read):

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.entry import entry_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.foreign.preparation import of_processor
 
 
 def opened(content, **said):
@@ -259,6 +261,112 @@ def test_a_batch_normalisation_of_the_images_shows_what_they_were_in_training(wh
     assert what == "byte" or any("a guess: by its first batch" in text for text in classifier.assumptions)
     if what == "normalised":  # what the user says is not left to it
         assert right(opened(content, preprocess="imagenet"))
+
+
+DECLARED = {
+    "NominalRange_0_255": (lambda x: 255 * x), "Normalized_0_1": (lambda x: x), "Normalized_1_1": (lambda x: 2 * x - 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+@pytest.mark.parametrize("declared", DECLARED)
+def test_the_metadata_of_the_standard_says_scale_and_order(declared, bgr):
+    model = onnx.load_from_string(taking(DECLARED[declared], bgr=bgr))
+    helper.set_model_props(model, {"Image.BitmapPixelFormat": "Bgr8" if bgr else "Rgb8",
+                                   "Image.NominalPixelRange": declared})  # fmt: skip
+    classifier = opened(model.SerializeToString())
+    assert right(classifier)
+    about = [text for text in classifier.assumptions if text.startswith(("pixels", "red", "blue"))]
+    assert len(about) == 2
+    assert not any("a guess" in text for text in about)
+
+
+def declaring(content, **said):
+    model = onnx.load_from_string(content)
+    helper.set_model_props(model, {f"Image.{key}": value for key, value in said.items()})
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_a_preset_is_believed_more_than_the_metadata(declared):
+    content = declaring(taking(SAID["imagenet"][0]), NominalPixelRange=declared)
+    classifier = opened(content, preprocess="imagenet")
+    assert right(classifier)
+    against = any("as --preprocess says, though Image.NominalPixelRange" in text for text in classifier.assumptions)
+    assert against == (declared != "Normalized_0_1")
+
+
+def test_values_of_bytes_go_with_a_preset():
+    content = taking(SAID["imagenet"][0])
+    assert right(opened(content, preprocess="imagenet", mean=tuple(255 * MEAN)))
+    classifier = opened(content, preprocess="imagenet", mean=tuple(255 * MEAN), std=tuple(255 * STD))
+    assert right(classifier)
+    assert "pixels from 0 to 255, mean as given, std as given" in classifier.assumptions
+
+
+def test_a_graph_that_scales_down_is_believed_more_than_the_metadata():
+    before, scale, _ = SHOWN["x / 255"]
+    classifier = opened(declaring(taking(scale, before=before), NominalPixelRange="Normalized_0_1"))
+    assert right(classifier)
+    assert any("though Image.NominalPixelRange" in text for text in classifier.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "value"),
+    [
+        (Spec(), "NominalPixelRange", "NominalRange_16_235"),
+        (Spec(), "BitmapPixelFormat", "Gray8"),
+        (Spec(), "ColorSpaceGamma", "Linear"),
+        (Spec(dtype="uint8"), "NominalPixelRange", "Normalized_0_1"),
+    ],
+)
+def test_metadata_of_pixels_that_is_not_used_is_said(spec, key, value):
+    said = f"Image.{key} in the file's metadata is {value!r}: not used"
+    assert said in opened(declaring(build(spec), **{key: value})).assumptions
+
+
+def test_values_beside_the_file_that_contradict_it_are_said():
+    values = {"image_mean": list(MEAN), "image_std": list(STD), "do_rescale": True}
+    beside = Beside(preparation=of_processor(values, "what is beside"))
+    declared = declaring(build(Spec()), NominalPixelRange="NominalRange_0_255")
+    for content, said in (
+        (declared, "by what is beside, though Image.NominalPixelRange"),
+        (build(Spec(dtype="uint8")), "what is beside is not used for their scale"),
+    ):
+        found = open_onnx(content, "net.onnx", device="cpu", around=beside).assumptions
+        assert any(said in text for text in found)
+
+
+def test_an_order_against_the_metadata_or_the_graph_is_said():
+    content = declaring(build(Spec(scaling="caffe")), BitmapPixelFormat="Rgb8")
+    for options, said in (
+        ({}, "says RGB, though the graph subtracts the means of BGR"),
+        ({"channel_order": "bgr"}, "as --channel-order says, though the file's metadata says RGB"),
+    ):
+        assert any(said in text for text in opened(content, **options).assumptions)
+
+
+@pytest.mark.parametrize(("kind", "turned"), [("depthwise", False), ("whole", False), ("whole", True)])
+def test_a_convolution_that_only_scales_is_followed(kind, turned):
+    mean, std = (MEAN[::-1], STD[::-1]) if turned else (MEAN, STD)
+    factor = 1 / (255 * std)
+    table = np.diag(factor)[:, ::-1] if turned else np.diag(factor)
+    values = factor.reshape(3, 1, 1, 1) if kind == "depthwise" else table.reshape(3, 3, 1, 1)
+    constants = {"factors": values.astype(np.float32), "shifts": (-mean / std).astype(np.float32)}
+    node = helper.make_node("Conv", ["image", "factors", "shifts"], ["ready"], group=3 if kind == "depthwise" else 1)
+    content = prepended([node], constants, scale=lambda x: (x - mean) / std, bgr=turned)
+    assert right(opened(content))
+
+
+def test_what_contradicts_the_graph_is_said():
+    divided = coloured.build(Spec(scaling="divided"))
+    said = opened(divided, pixels="unit").assumptions
+    assert any("as --pixels says, though the graph" in text for text in said)
+    assert not any("though" in text for text in opened(divided, pixels="byte").assumptions)
+    twice = opened(coloured.build(Spec(scaling="normalised")), mean=(0.5,) * 3).assumptions
+    assert any("after which the graph scales them, too" in text for text in twice)
+    with pytest.raises(UsageError, match="from 0 to 255"):
+        opened(coloured.build(Spec()), pixels="unit", mean=(123.7, 116.3, 103.5))
 
 
 def prepended(nodes, constants, *, scale=lambda x: 255 * x - CAFFE, bgr=True):

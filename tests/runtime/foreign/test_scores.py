@@ -235,6 +235,35 @@ def test_logarithms_of_probabilities_are_read_as_such():
         opened(build(Spec(scores="logits")), scores="log-softmax")
 
 
+def test_what_was_pooled_is_what_it_was_before():
+    relu, sigmoid = (ending(node(kind, "logits_", to="a"), node("Unsqueeze", "a", "last", to="u"),
+                            node("ReduceMean", "u", axes=[2], keepdims=0), constants=[("last", np.array([2]))])
+                     for kind in ("Relu", "Sigmoid"))  # fmt: skip
+    assert any("logits of 5 classes: the graph ends in Relu" in text for text in opened(relu).assumptions)
+    assert any("independent" in text and "ends in Sigmoid" in text for text in opened(sigmoid).assumptions)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_an_average_of_all_classes_is_no_probability(axis):
+    made = ending(node("Sigmoid", "logits_", to="a"), node("ReduceMean", "a", axes=[axis], keepdims=1))
+    model = load_from_string(made)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    with pytest.raises(OnnxError, match="one number for an image"):
+        opened(model.SerializeToString())
+
+
+def test_logarithms_that_were_averaged_are_logits():
+    made = ending(node("LogSoftmax", "logits_", to="a"), node("Unsqueeze", "a", "last", to="u"),
+                  node("Concat", "u", "half", to="v", axis=2), node("ReduceMean", "v", axes=[2], keepdims=0),
+                  constants=[("last", np.array([2])), ("half", np.zeros((1, 5, 1), np.float32))])  # fmt: skip
+    made = load_from_string(made)
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    classifier = opened(made.SerializeToString())
+    assert any("logits of 5 classes, a guess" in text for text in classifier.assumptions)
+    (found,) = classifier.predict([picture("red")])
+    assert ORDER[int(found.scores[0].label)] == "red"
+
+
 def test_costs_are_no_scores_until_the_user_says_so():
     made = ending(node("LogSoftmax", "logits_", to="p"), node("Neg", "p"))
     with pytest.raises(OnnxError, match="the least is the best"):

@@ -116,3 +116,10 @@ def soak(session: nox.Session) -> None:
     """Stop, reload, dribble at and feed rubbish to `cnnkit serve`, in large numbers."""
     install(session, "-e", ".")
     session.run("python", "scripts/soak_serve.py", *(session.posargs or SOAK))
+
+
+@nox.session
+def fuzz_models(session: nox.Session) -> None:
+    """Open hostile model files, and reload a server with each: hours; `-- --mutants 4000 --start 8000` is a part."""
+    install(session, "-e", ".")
+    session.run("python", "scripts/fuzz_models.py", *(session.posargs or ("--mutants", "40000", "--built", "10000")))

@@ -45,6 +45,7 @@ def values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[An
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - known))
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = sorted(names)

@@ -24,6 +24,7 @@ from cnnkit.files import require_writable, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import Divergence, ExportResult, ParityCertificate
+from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
@@ -135,6 +136,8 @@ def export_onnx(
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
+    form_shape = form.input_shape if raw_input else form.shape
+    guard.remember(content, {model.graph.input[0].name: (1, *form_shape)}, card=True)
     return ExportResult(
         path=path,
         size_mb=len(content) / 1e6,

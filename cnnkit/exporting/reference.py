@@ -18,7 +18,7 @@ from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
 from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
-from cnnkit.runtime import budget, guard
+from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import Feed, OnnxNetwork
 from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
@@ -73,15 +73,12 @@ def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFi
         OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
     """
     reference = registry.resolve(ref)
+    checked: guard.Checked | None = None
     around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
     if reference.kind == "onnx" and reference.path is not None:
         path, name = reference.path, ref
-        try:
-            checked = guard.check(path, name, around=around)
-        except budget.UnsizedError as error:
-            return _refused(name, path, path.read_bytes(), error)
-        # Weights beside the file are read into the model, so that its parts can be looked at.
-        content = checked.source if isinstance(checked.source, bytes) else onnx.load(path).SerializeToString()
+        checked = guard.check(path, name, around=around)
+        content = checked.content
         entry = checked.signature.entry if checked.signature is not None else None
         scales = entry is not None and (entry.scales or entry.normalises)
     elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
@@ -90,7 +87,7 @@ def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFi
     else:
         raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
     try:
-        session = open_session(content, name, device=device)
+        session = open_session(checked.source if checked else content, name, device=device)
     except OnnxError as error:
         return _refused(name, path, content, error)
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)

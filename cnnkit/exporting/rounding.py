@@ -45,6 +45,7 @@ class Rounded:
         self._largest = dict.fromkeys(self._makers, 0.0)
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = ort.InferenceSession(simulated.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

@@ -125,6 +125,7 @@ class Graph:
         part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         if not optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

@@ -10,9 +10,9 @@ import psutil  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.inspection.macs import multiply_adds
 from cnnkit.results import GraphInput, GraphSummary, LayerRow
 from cnnkit.runtime import graphs, shapes
-from cnnkit.runtime.counting import multiply_adds
 from cnnkit.runtime.guard import Checked
 
 _FLOATS = {
@@ -63,20 +63,20 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
     signature = checked.signature
     if signature is None:
         sizes = {
-            value.name: _size(checked, shapes.dimensions(value), name, batch)
-            for value in shapes.real_inputs(model.graph)
+            value.name: _size(checked, graphs.dimensions(value), name, batch)
+            for value in graphs.real_inputs(model.graph)
         }
     else:
         sizes = {signature.name: (_batch(name, signature.declared, batch), *signature.shape)}
     found = shapes.infer(model, sizes)
-    open_inputs = {v.name for v in shapes.real_inputs(model.graph) if isinstance((*shapes.dimensions(v), 0)[0], str)}
+    open_inputs = {v.name for v in graphs.real_inputs(model.graph) if isinstance((*graphs.dimensions(v), 0)[0], str)}
     if not open_inputs and sizes:
         batch = (*next(iter(sizes.values())), 1)[0]
     # A dimension is the batch where it grows with it.
     grown = {key: (batch + 1, *size[1:]) if key in open_inputs else size for key, size in sizes.items()}
     larger = shapes.infer(model, grown) if open_inputs else found
     stored = _stored(model)
-    nodes = tuple(node for node in shapes.inlined(model).graph.node if node.op_type != "Constant")
+    nodes = tuple(node for node in model.graph.node if node.op_type != "Constant")
     weights = tuple(_weights(nodes, stored))
     rows = []
     for node, own in zip(nodes, weights, strict=True):
@@ -244,7 +244,7 @@ def summarize_file(
 
     from cnnkit.runtime.guard import check
 
-    checked = check(path, name, shape=shape)
+    checked = check(path, name, shape=shape, run=profile)
     graph = read_graph(checked, name, batch=batch)
     summary = graph.summary
     if against is not None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnkit.errors import OnnxError
 from cnnkit.pictures import Pixels
-from cnnkit.runtime import graphs, shapes
+from cnnkit.runtime import graphs, guard, shapes
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.session import Session, open_session
 
@@ -140,9 +140,9 @@ def open_features(model: Path | bytes, network: OnnxNetwork, name: str) -> Featu
     """
     import onnx
 
-    whole = onnx.load(model) if isinstance(model, Path) else onnx.load_model_from_string(model)
-    whole = shapes.inlined(whole)
-    given = shapes.real_inputs(whole.graph)
+    content = guard.check(model, name).source if isinstance(model, Path) else model
+    whole = onnx.load_model_from_string(content)
+    given = graphs.real_inputs(whole.graph)
     if len(given) != 1:
         return None
     one = np.zeros((network.batch or 1, *network.card.preprocessing.shape), np.uint8)

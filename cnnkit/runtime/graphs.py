@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
     Block = GraphProto | FunctionProto
 
@@ -20,6 +20,27 @@ NETWORK, NORMALISATION = "network.", "normalise."
 def layer_name(name: str) -> str:
     """Return the name of a layer in such a file as the network itself has it."""
     return name.removeprefix(NETWORK)
+
+
+def real_inputs(graph: "GraphProto") -> "list[ValueInfoProto]":
+    """Return the inputs that a run must be given: old files list their weights as inputs too."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def dimensions(value: "ValueInfoProto") -> tuple[int | str, ...]:
+    """Return the dimensions of an input: a size, or the name of an open one, `?` if it has none.
+
+    No image has sides of zero or less: exporters write such sizes for open dimensions.
+    """
+    return tuple(
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def listed(dimensions: tuple[int | str, ...]) -> str:
+    """Write dimensions as in `[N, 3, 224, 224]`."""
+    return f"[{', '.join(map(str, dimensions))}]"
 
 
 def blocks(model: "ModelProto") -> "Iterator[Block]":

@@ -54,8 +54,7 @@ def profile(checked: Checked, name: str, sizes: Mapping[str, tuple[int, ...]], *
         options = chosen.for_session(kind)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        content = str(checked.source) if isinstance(checked.source, Path) else checked.source
-        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(checked.source, options, providers=providers, enable_fallback=0)
         try:
             warm, runs = _run(session, sizes, len(checked.model.graph.node))
         except UsageError:

@@ -92,6 +92,7 @@ class ProviderOptions:
         """Return onnxruntime's session options."""
         made = ort.SessionOptions()
         made.log_severity_level = 4
+        made.add_session_config_entry("session.load_model_format", "ONNX")  # whatever its first bytes are
         made.graph_optimization_level = _LEVELS[self.optimisation]
         made.enable_cpu_mem_arena = self.arena
         made.intra_op_num_threads = self.threads or 0

@@ -242,5 +242,10 @@ def _open(model: Path | bytes, name: str, kind: str, index: int, options: Provid
         providers = options.for_provider(kind, index, model)
         return Session(content, options.for_session(kind), providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own types and RuntimeError alike
-        reason = " ".join(str(error).split())[:300]
-        raise OnnxError(f"{name} is not an ONNX file that onnxruntime {ort.__version__} can run: {reason}") from error
+        raise not_runnable(name, str(error)) from error
+
+
+def not_runnable(name: str, reason: str) -> OnnxError:
+    """Return the error of a file that onnxruntime cannot run, with what it says."""
+    reason = " ".join(reason.split())[:300]
+    return OnnxError(f"{name} is not an ONNX file that onnxruntime {ort.__version__} can run: {reason}")

@@ -14,7 +14,7 @@ import numpy as np
 from cnnkit.runtime.graphs import attribute, constant, inside
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 Shape = tuple[int, ...]
 
@@ -42,8 +42,7 @@ class Inferred:
     """What is known of a graph before it runs.
 
     Attributes:
-        nodes: all of them, those of branches before the node that chooses; local functions are replaced by their
-            bodies.
+        nodes: all of them, those of branches before the node that chooses.
         shapes: of tensors by name; absent where nobody can tell.
         types: `TensorProto.DataType` by name; absent for what is no tensor.
         constants: values that are stored in the file or follow from shapes, as far as they are small.
@@ -58,32 +57,11 @@ class Inferred:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def real_inputs(graph: "GraphProto") -> "list[ValueInfoProto]":
-    """Return the inputs that a run must be given: old files list their weights as inputs too."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
-
-
-def dimensions(value: "ValueInfoProto") -> tuple[int | str, ...]:
-    """Return the dimensions of an input: a size, or the name of an open one, `?` if it has none.
-
-    No image has sides of zero or less: exporters write such sizes for open dimensions.
-    """
-    return tuple(
-        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
-    )
-
-
-def listed(dimensions: tuple[int | str, ...]) -> str:
-    """Write dimensions as in `[N, 3, 224, 224]`."""
-    return f"[{', '.join(map(str, dimensions))}]"
-
-
 def infer(model: "ModelProto", sizes: Mapping[str, Shape], *, fits: bool = False) -> Inferred:
     """Infer the shapes of everything that the graph computes for inputs of these sizes.
 
     Args:
-        model: checked; its local functions do not call each other in circles.
+        model: without local functions.
         sizes: the shape of each input by name.
         fits: only find out whether they fit: stop at the first node that they do not fit.
     """
@@ -91,15 +69,8 @@ def infer(model: "ModelProto", sizes: Mapping[str, Shape], *, fits: bool = False
     for value in model.graph.input:
         if value.name in sizes:
             walk.know(value.name, _type(value.type.tensor_type.elem_type, sizes[value.name]))
-    walk.enter(inlined(model).graph)
+    walk.enter(model.graph)
     return walk.found
-
-
-def inlined(model: "ModelProto") -> "ModelProto":
-    """Return a model whose local functions are replaced by their bodies."""
-    from onnx import inliner
-
-    return inliner.inline_local_functions(model) if model.functions else model
 
 
 class _Walk:
@@ -109,9 +80,7 @@ class _Walk:
         self.found = Inferred()
         self._fits = fits
         self._types: dict[str, TypeProto] = {}
-        self._opsets = {
-            entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import
-        }
+        self._opsets = {entry.domain: entry.version for entry in model.opset_import}
         self._ir_version = model.ir_version
         self._used: set[str] = set()
 

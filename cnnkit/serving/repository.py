@@ -5,9 +5,10 @@ import difflib
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from cnnkit.errors import CnnkitError, OnnxError
+from cnnkit.runtime import guard
 from cnnkit.serving.batching.batcher import Batcher
 from cnnkit.serving.batching.decoders import Decoders
 from cnnkit.serving.batching.instance import ModelInstance
@@ -58,6 +59,7 @@ class Repository:
         Raises:
             CnnkitError: one of them cannot be served.
         """
+        guard.allow()
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
             self._opened[name] = self._numbered(ModelInstance(source, self._settings))
@@ -106,7 +108,11 @@ class Repository:
             self._asked = fingerprint(self._reload_file)
 
     async def reload(self, name: str) -> Reloaded:
-        """Load a model's file again, and let it serve in place of the old one if it passes its trial."""
+        """Load a model's file again, and let it serve in place of the old one if it passes its trial.
+
+        The file is first opened in another process (see `cnnkit.runtime.guard`): whatever it does there, the old one
+        serves on.
+        """
         async with self._loading:
             source, batcher = self.sources[name], self.batchers[name]
             self._seen[name] = fingerprint(source.path)
@@ -130,8 +136,13 @@ class Repository:
         model.version = self._versions.number(model.name, model.fingerprint)
         return model
 
+    def stop_loading(self) -> None:
+        """End the trial of a new file at once: the server is ending."""
+        guard.end_all()
+
     def close(self) -> None:
         """Let all threads end."""
+        self.stop_loading()
         for batcher in self.batchers.values():
             batcher.close()
         self.decoders.close()
@@ -143,7 +154,26 @@ def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:
     Raises:
         OnnxError: they cannot.
     """
-    if old.classifier.card.labels != new.classifier.card.labels:
-        raise OnnxError("its labels are others. Restart the server to serve it, or serve it under another name.")
-    if (old.inputs, old.outputs) != (new.inputs, new.outputs) or old.form.shape != new.form.shape:
-        raise OnnxError("it takes or gives other tensors. Restart the server, or serve it under another name.")
+    before, after = _interface(old), _interface(new)
+    differing = [name for name in before if before[name] != after[name]]
+    if differing:
+        raise OnnxError(
+            f"its {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'} from the file that serves; "
+            "images may be on their way to that. Serve it under another name, or restart the server."
+        )
+
+
+def _interface(model: ModelInstance) -> dict[str, object]:
+    """Return what images are prepared by before it is known which version answers, and what clients rely on.
+
+    Mean and standard deviation are part of the network where it takes pixels: each version applies its own.
+    """
+    card = model.classifier.card
+    form = asdict(card.preprocessing)
+    if not card.raw_input:
+        form.pop("mean"), form.pop("std")
+    return {
+        "labels": (card.labels, card.independent),
+        "tensors": (model.inputs, model.outputs, model.network.output),
+        **{f"preprocessing ({name})": value for name, value in form.items()},
+    }

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,6 +20,12 @@ from cnnkit.training.networks import load_network
 
 RNG = np.random.default_rng(0)
 PATTERN = RNG.integers(0, 256, (8, 28, 28, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def seven() -> bytes:
+    """A PNG file of a seven, drawn dark on light."""
+    return (Path(__file__).parents[2] / "docs" / "images" / "seven.png").read_bytes()
 
 
 def opened(content, name="net"):

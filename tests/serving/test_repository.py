@@ -1,8 +1,15 @@
+import json
+import signal
 import time
 
 import httpx
+import numpy as np
+import onnx
+import psutil
 import pytest
+from onnx import helper, numpy_helper
 
+from cnnkit.card import CARD_KEY
 from tests.serving.conftest import make_model
 from tests.serving.test_metrics import values
 
@@ -39,11 +46,41 @@ def test_a_changed_file_is_loaded_and_served(watched, seven):
     assert httpx.get(f"{server.url}/v2/models/net/versions/1").status_code == 404
 
 
+def hanging():
+    """Return a file that would run for hours, and passes all that looks at its operators."""
+    model = onnx.load_from_string(make_model(seed=5))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 500, 500], np.float32), "scales"))
+    before = [
+        helper.make_node("Cast", ["image"], ["floats"], to=1),
+        helper.make_node("Transpose", ["floats"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Resize", ["nchw", "", "scales"], ["big"]),
+        helper.make_node("AveragePool", ["big"], ["pooled"], kernel_shape=[7000, 7000]),
+        helper.make_node("ReduceMax", ["pooled"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["floats", "most"], ["values"]),
+    ]  # fmt: skip
+    del model.graph.node[0]
+    nodes = [*before, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
+def prepared_otherwise():
+    """Return a file whose images are cropped, not stretched."""
+    model = onnx.load_from_string(make_model(seed=6))
+    entry = next(entry for entry in model.metadata_props if entry.key == CARD_KEY)
+    card = json.loads(entry.value)
+    card["preprocessing"]["fit"] = "cover"
+    entry.value = json.dumps(card)
+    return model.SerializeToString()
+
+
 BAD = {
+    "another preprocessing": (prepared_otherwise(), "its preprocessing (fit) differs"),
     "garbage": (b"garbage", "not an ONNX file"),
     "half of a file": (make_model(seed=3)[:1000], "net.onnx"),
-    "other classes": (make_model(classes=5), "labels are others"),
-    "another input": (make_model(side=20), "other tensors"),
+    "other classes": (make_model(classes=5), "its labels"),
+    "another input": (make_model(side=20), "its tensors"),
     "weights that are no numbers": (make_model(scale=float("inf")), "expected finite scores"),
 }
 
@@ -59,6 +96,32 @@ def test_a_bad_file_leaves_the_old_one_serving(watched, seven, name):
     after = asked(server, seven)
     assert (after["version"], after["probabilities"]) == ("1", before["probabilities"])
     assert values(server.url)["cnnkit_reloads_total", 'model="net",outcome="refused"'] == 1
+
+
+def test_a_file_that_hangs_leaves_the_old_one_serving_and_the_next_one_is_taken(watched, seven):
+    server, path = watched
+    put(path, hanging())
+    assert "it takes more than" in server.wait_for("reload-refused")["message"]
+    assert asked(server, seven)["version"] == "1"
+    put(path, make_model(seed=7))
+    server.wait_for("reloaded")
+    assert asked(server, seven)["version"] == "2"
+
+
+def test_a_server_that_is_stopped_ends_the_trial_of_a_file(watched):
+    server, path = watched
+    process = psutil.Process(server.process.pid)
+    before = set(process.children())
+    put(path, hanging())
+    deadline, trials = time.monotonic() + 20, set()
+    while not trials and time.monotonic() < deadline:
+        time.sleep(0.02)
+        trials = set(process.children()) - before
+    started = time.monotonic()
+    assert server.stop(signal.SIGTERM) == 0
+    assert trials
+    assert time.monotonic() - started < 3
+    assert not psutil.wait_procs(trials, timeout=2)[1]
 
 
 def test_a_file_that_is_gone_serves_on_and_its_successor_is_taken(watched, seven):

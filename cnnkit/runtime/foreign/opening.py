@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, UsageError
-from cnnkit.runtime import shapes
+from cnnkit.runtime import graphs
 from cnnkit.runtime.classifier import Classifier, Feed, OnnxNetwork
 from cnnkit.runtime.foreign import scaling, scores, trial
 from cnnkit.runtime.foreign.beside import CONFIG, Beside
@@ -58,14 +58,16 @@ def open_onnx(
         UsageError: options that contradict the file or its card.
     """
     options = options or ForeignOptions()
+    if not verified:
+        from cnnkit.runtime import guard  # a single prediction by a file of the zoo does without
+
+        if (proven := guard.proven_content(model)) is not None:
+            model, verified = proven, True
     if verified:
         session = open_session(model, name, device=device, options=provider)
         card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
         checked = None
     else:
-        # Checking takes the onnx library, whose import a single prediction feels.
-        from cnnkit.runtime import guard
-
         checked, card = guard.check_with_card(model, name, shape=options.input_shape, around=around)
         if card is None and checked.obstacle:
             raise OnnxError(f"{name}: {checked.obstacle}")
@@ -107,7 +109,7 @@ def _foreign(
     preset = scaling.preprocessing_of(signature, options, described, checked.metadata)
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
-    graph = shapes.inlined(checked.model).graph
+    graph = checked.model.graph
     tried, batch, alone = trial.tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
     for best in [each for each in tried if scores.is_ranked(graph, each)]:
         count = tried.pop(best).shape[1]
@@ -141,7 +143,7 @@ def _foreign(
     )
     network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind, batch=batch)
     assumed = [
-        f"input {signature.name}: {signature.dtype} {shapes.listed(signature.declared)}, layout {signature.layout}",
+        f"input {signature.name}: {signature.dtype} {graphs.listed(signature.declared)}, layout {signature.layout}",
         *signature.guesses,
         *preset.said,
         known.source,

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.images import MAX_SIDE
-from cnnkit.runtime import shapes
+from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.foreign.described import side_in
 from cnnkit.runtime.foreign.entry import Entry, entry_of
 from cnnkit.runtime.foreign.wiring import Wiring
-from cnnkit.runtime.graphs import attribute
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ _SIDES = (
     48, 56, 80, 100, 150, 168, 176, 180, 200, 208, 220, 225, 250, 288, 336, 400, 416, 518, 560,
 )  # fmt: skip
 """Sides of the input of known classifiers, the most usual first: tried where 224 does not fit."""
+
+_MOST_VISITS = 30_000
+"""Nodes that are looked at to find a size that fits: each takes about 0.1 ms."""
 
 _KINDS = {1: "float32", 2: "uint8", 10: "float16", 11: "float64"}
 """By `TensorProto.DataType`."""
@@ -77,7 +79,7 @@ class Signature:
             return f"it was exported for training: its {self.trains} is in training mode. {EXPORT_ANEW}"
         if self.channels in {1, 3}:
             return ""
-        declared = shapes.listed(self.declared)
+        declared = graphs.listed(self.declared)
         return f"it takes images of {self.channels} channels, {declared}; expected 1 or 3 channels."
 
     @property
@@ -106,9 +108,9 @@ def signature_of(
         OnnxError: it does not take images, or no size of theirs that fits is known.
         UsageError: the file does not take what the user names.
     """
-    inputs = shapes.real_inputs(model.graph)
-    if len(inputs) != 1 or len(shapes.dimensions(inputs[0])) != 4:
-        found = "; ".join(f"{each.name} {shapes.listed(shapes.dimensions(each))}" for each in inputs) or "none"
+    inputs = graphs.real_inputs(model.graph)
+    if len(inputs) != 1 or len(graphs.dimensions(inputs[0])) != 4:
+        found = "; ".join(f"{each.name} {graphs.listed(graphs.dimensions(each))}" for each in inputs) or "none"
         raise OnnxError(f"it is not an image classifier: expected one input of four dimensions, found {found}.")
     kind = inputs[0].type.tensor_type.elem_type
     if kind not in _KINDS:
@@ -119,7 +121,7 @@ def signature_of(
             f"its input {inputs[0].name} is of {known} numbers; expected {', '.join(_KINDS.values())}. Put a Cast "
             "in front of it, or export it again."
         )
-    return _Resolving(model, inputs[0].name, shapes.dimensions(inputs[0]), _KINDS[kind], wanted, beside).resolved()
+    return _Resolving(model, inputs[0].name, graphs.dimensions(inputs[0]), _KINDS[kind], wanted, beside).resolved()
 
 
 class _Resolving:
@@ -136,9 +138,10 @@ class _Resolving:
     ) -> None:
         self._model, self._name, self._declared, self._dtype, self._wanted = model, name, declared, dtype, wanted
         self._described = (side_in(model), "by the file's metadata"), (beside, "by what is said beside the file")
-        graph = shapes.inlined(model).graph
+        graph = model.graph
         self._entry, self._trains = entry_of(graph, name), _training_operation(graph)
         self._guesses: list[str] = []
+        self._visits = 0
 
     def resolved(self) -> Signature:
         last = self._channels_last()
@@ -190,7 +193,7 @@ class _Resolving:
         declared, shown, wanted = self._declared[axis], self._entry.channels, self._wanted and self._wanted[0]
         if isinstance(declared, int) and shown is not None and declared != shown:
             raise OnnxError(
-                f"it declares {declared} channels in {shapes.listed(self._declared)}; its first layer takes {shown}."
+                f"it declares {declared} channels in {graphs.listed(self._declared)}; its first layer takes {shown}."
             )
         found = declared if isinstance(declared, int) else shown
         if wanted is not None and found not in {None, wanted}:
@@ -230,7 +233,7 @@ class _Resolving:
                 self._guesses.append(f"size {height}×{width}: the graph leaves it open{other}")
                 return height, width
         raise OpenSizeError(
-            f"it takes {shapes.listed(self._declared)}, and no usual size of an image fits its layers. Name the size, "
+            f"it takes {graphs.listed(self._declared)}, and no usual size of an image fits its layers. Name the size, "
             f"as in --input {channels}x224x224."
         )
 
@@ -249,6 +252,9 @@ class _Resolving:
         image = (height, width, channels) if last else (channels, height, width)
         # Two images tell the batch from a size of 1; layers may have been made for one all the same.
         for batch in (declared,) if isinstance(declared, int) else (2, 1):
+            self._visits += len(self._model.graph.node)
+            if self._visits > _MOST_VISITS:
+                return False
             found = shapes.infer(self._model, {self._name: (batch, *image)}, fits=True)
             if any(shapes.MISFIT in problem for problem in found.problems.values()):
                 continue
@@ -265,14 +271,14 @@ class _Resolving:
 
     def _contradicted(self) -> str:
         named = "x".join(map(str, self._wanted or ()))
-        return f"it takes {self._name} {shapes.listed(self._declared)}, which --input {named} contradicts."
+        return f"it takes {self._name} {graphs.listed(self._declared)}, which --input {named} contradicts."
 
 
 def _training_operation(graph: "GraphProto") -> str:
     """Return the type of an operation that drops values by chance, or normalises by the images beside one."""
     wiring = Wiring(graph)
     for node in graph.node:
-        trains = node.op_type == "BatchNormalization" and attribute(node, "training_mode", 0) == 1
+        trains = node.op_type == "BatchNormalization" and graphs.attribute(node, "training_mode", 0) == 1
         if node.op_type == "Dropout" and len(node.input) > 2 and (flag := wiring.values(node.input[2])) is not None:
             trains = bool(flag.any())
         if trains and not node.domain:
@@ -286,9 +292,9 @@ def sizes_of(model: "ModelProto", signature: Signature | None) -> Mapping[str, s
         return {signature.name: (signature.batch or 1, *signature.shape)}
     return {
         each.name: tuple(
-            size if isinstance(size, int) else USUAL_SIDE if place and len(shapes.dimensions(each)) == 4 else 1
-            for place, size in enumerate(shapes.dimensions(each))
+            size if isinstance(size, int) else USUAL_SIDE if place and len(graphs.dimensions(each)) == 4 else 1
+            for place, size in enumerate(graphs.dimensions(each))
         )
-        for each in shapes.real_inputs(model.graph)
+        for each in graphs.real_inputs(model.graph)
         if each.type.tensor_type.HasField("shape")
     }

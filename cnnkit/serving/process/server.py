@@ -153,6 +153,7 @@ class _Serving:
             started(self._app)
             await self._stop.wait()
             _log.info("stopping", extra={"event": "stopping", "waiting": self._app.waiting})
+            self._app.repository.stop_loading()
             # Somebody at a terminal balances no load.
             notice = 0.0 if self._signal == signal.SIGINT else NOTICE_SECONDS
             deadline = perf_counter() + self._settings.drain_seconds

@@ -127,7 +127,7 @@ def name_that_is_no_text(folder):
     write(folder, network().SerializeToString().replace(b"flat", b"\xff\xfe\xff\xff"))
 
 
-@case("it is damaged|not a valid ONNX file|cannot be told")
+@case("unknown data type 65")
 def type_that_does_not_exist(folder):
     model = network()
     model.graph.input[0].type.tensor_type.elem_type = 65
@@ -187,7 +187,7 @@ def no_location(folder):
     external(folder, location="")
 
 
-@case("outside the file's own folder")
+@case("which is not there")
 def address_in_memory(folder):
     external(folder, location="*/_ORT_MEM_ADDR_/*", offset=4096, length=WEIGHTS.nbytes)
 
@@ -304,32 +304,32 @@ def _declared(shape):
     return network(weights=[tensor])
 
 
-@case("should have 1,536 bytes and has 768")
+@case("not a valid ONNX file: .*too small")
 def less_data_than_declared(folder):
     write(folder, _declared([96, 4]))
 
 
-@case("should have 384 bytes and has 768")
+@case("Incompatible dimensions", summary=False)
 def more_data_than_declared(folder):
     write(folder, _declared([24, 4]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*[Nn]egative")
 def negative_dimension(folder):
     write(folder, _declared([-48, -4]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*overflow")
 def huge_dimensions(folder):
     write(folder, _declared([2**62, 2**62]))
 
 
-@case("which no file can hold")
+@case("not a valid ONNX file: .*overflow")
 def dimensions_whose_product_overflows(folder):
     write(folder, _declared([2**32, 2**32, 48, 4]))
 
 
-@case("should have 192 values and has 3")
+@case("not a valid ONNX file: .*too small")
 def fewer_values_than_declared(folder):
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[48, 4], float_data=[1, 2, 3])
     write(folder, network(weights=[tensor]))
@@ -362,7 +362,7 @@ def unknown_operator(folder):
     write(folder, after(helper.make_node("Teleport", ["x"], ["x2"])))
 
 
-@case("operator Teleport of own.domain, which this onnxruntime does not have")
+@case("operator Teleport of own.domain, which is not one of those that cnnkit runs")
 def operator_of_ones_own(folder):
     write(folder, after(helper.make_node("Teleport", ["x"], ["x2"], domain="own.domain"), domains=["own.domain"]))
 
@@ -403,20 +403,20 @@ def functions_that_call_each_other(folder):
     write(folder, _calling("F", [_function("F", ["G"]), _function("G", ["F"])]))
 
 
-@case("nodes; 100,000 are the most")
+@case("nodes; 20,000 are the most")
 def functions_that_multiply(folder):
     functions = [_function("F0", ["Relu"] * 10)]
     functions += [_function(f"F{level}", [f"F{level - 1}"] * 10) for level in range(1, 12)]
     write(folder, _calling("F11", functions))
 
 
-@case("100,003 nodes; 100,000 are the most")
+@case("100,003 nodes; 20,000 are the most")
 def too_many_nodes(folder):
     names = ["x", *(f"r{index}" for index in range(100_000)), "x2"]
     write(folder, after(*(helper.make_node("Relu", [a], [b]) for a, b in pairwise(names))))
 
 
-@case("has a Loop, of which nobody can tell how long it runs")
+@case("operator Loop of opset 17, whose running time cannot be bounded")
 def loop(folder):
     given = [
         helper.make_tensor_value_info("round", TensorProto.INT64, []),
@@ -449,12 +449,12 @@ def delimited(number, content):
     return bytes([number << 3 | 2, *length, len(content) >> 21]) + content
 
 
-@case("more than 4,000,000 parts")
+@case("more than 1,000,000 parts")
 def nodes_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, b"\x0a\x00" * 4_500_000))
 
 
-@case("more than 4,000,000 parts")
+@case("more than 1,000,000 parts")
 def names_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, delimited(1, b"\x0a\x00" * 4_500_000)))
 
@@ -462,12 +462,12 @@ def names_that_become_large(folder):
 # More memory and time than an image is worth
 
 
-@case("ConstantOfShape.* has the size 40000×40000: more memory")
+@case("more than .* of memory", summary=False)
 def constant_of_huge_shape(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["c"]), last="c", constants=[("s", [40000] * 2)]))
 
 
-@case("ConstantOfShape.* more memory")
+@case("more than .* of memory", summary=False)
 def constant_of_computed_shape(folder):
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),
@@ -478,38 +478,38 @@ def constant_of_computed_shape(folder):
     write(folder, adding(*nodes, last="c", constants=[("many", [1000] * 4)]))
 
 
-@case("Tile.* more memory")
+@case("can run: |more than .* of memory", summary=False)
 def tile(folder):
     write(
         folder, adding(helper.make_node("Tile", ["x", "s"], ["c"]), last="c", constants=[("s", [2**20, 1, 2**20, 1])])
     )
 
 
-@case("Expand.* more memory")
+@case("more than .* of memory", summary=False)
 def expand(folder):
     write(folder, adding(helper.make_node("Expand", ["x", "s"], ["c"]), last="c", constants=[("s", [2**40, 3, 4, 4])]))
 
 
-@case("Pad.* more memory")
+@case("can run: |more than .* of memory", summary=False)
 def pad(folder):
     pads = [0, 0, 2**30, 2**30, 0, 0, 0, 0]
     write(folder, adding(helper.make_node("Pad", ["x", "s"], ["c"]), last="c", constants=[("s", pads)]))
 
 
-@case("Resize.* more memory")
+@case("more than .* of memory", summary=False)
 def resize(folder):
     scales = np.array([1, 1, 1e7, 1e7], np.float32)
     write(folder, adding(helper.make_node("Resize", ["x", "", "s"], ["c"]), last="c", constants=[("s", scales)]))
 
 
-@case("Concat.* more memory")
+@case("more than .* of memory", summary=False)
 def doubling(folder):
     names = ["x", *(f"d{index}" for index in range(40))]
     nodes = [helper.make_node("Concat", [a, a], [b], axis=2) for a, b in pairwise(names)]
     write(folder, adding(*nodes, last="d39"))
 
 
-@case("Add.* more memory")
+@case("more than .* s|more than .* of memory", summary=False)
 def many_large_results(folder):
     names = ["big", *(f"b{index}" for index in range(20))]
     nodes = [helper.make_node("Add", [a, "one"], [b]) for a, b in pairwise(names)]
@@ -517,7 +517,7 @@ def many_large_results(folder):
     write(folder, adding(helper.make_node("ConstantOfShape", ["s"], ["big"]), *nodes, last="b19", constants=constants))
 
 
-@case("its size shows only when it runs")
+@case("size shows only when it runs")
 def size_out_of_pixels(folder):
     nodes = [
         helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64),
@@ -528,7 +528,7 @@ def size_out_of_pixels(folder):
     write(folder, adding(*nodes, last="c", constants=[("zero", [0])]))
 
 
-@case("multiply-adds; 1e[+]13 are the most")
+@case("more than .* s|more than .* of memory", summary=False)
 def too_much_work(folder):
     names = ["m0", *(f"m{index}" for index in range(1, 7))]
     nodes = [helper.make_node("MatMul", [a, a], [b]) for a, b in pairwise(names)]
@@ -536,7 +536,7 @@ def too_much_work(folder):
     write(folder, adding(shape, *nodes, last="m6", constants=[("s", [15000, 15000])]))
 
 
-@case("100000×100000; expected sides from 1 to|more memory", summary=False)
+@case("expected sides from 1 to|more than .* of memory", summary=False)
 def huge_images(folder):
     pool = helper.make_node("GlobalAveragePool", ["x"], ["p"])
     flat = helper.make_node("Flatten", ["p"], ["flat"])
@@ -558,7 +558,7 @@ def remainder_by_zero(folder):
     write(folder, adding(helper.make_node("Mod", ["a", "b"], ["c"]), last="c", constants=[("a", [5]), ("b", [0])]))
 
 
-@case("divides integers by .*what nobody can tell")
+@case("divides integers by .*depends on the pixels")
 def division_by_pixels(folder):
     cast = helper.make_node("Cast", ["x"], ["b"], to=TensorProto.INT64)
     write(folder, adding(cast, helper.make_node("Div", ["a", "b"], ["c"]), last="c", constants=[("a", [-(2**63)])]))
@@ -571,17 +571,17 @@ def _convolution(**attributes):
     return model
 
 
-@case("strides must only contain positive values")
+@case("strides must only contain positive values", summary=False)
 def stride_of_zero(folder):
     write(folder, _convolution(strides=[0, 0]))
 
 
-@case("pads has incorrect size")
+@case("pads has incorrect size", summary=False)
 def too_few_pads(folder):
     write(folder, _convolution(pads=[1]))
 
 
-@case("kernel_shape must only contain positive values")
+@case("kernel_shape must only contain positive values", summary=False)
 def kernel_of_zero(folder):
     write(folder, after(helper.make_node("MaxPool", ["x"], ["x2"], kernel_shape=[0, 0])))
 
@@ -591,13 +591,13 @@ def group_of_zero(folder):
     write(folder, _convolution(group=0))
 
 
-@case("does not run on|failed on", summary=False)
+@case("onnxruntime .* can run|does not run on|failed on", summary=False)
 def index_out_of_bounds(folder):
     node = helper.make_node("Gather", ["x", "i"], ["x2"], axis=3)
     write(folder, after(node, constants=[("i", [2**40, 0, 1, 2])]))
 
 
-@case("do not fit each other: .*[Dd]imension")
+@case("can run: .*[Dd]imension", summary=False)
 def weights_that_do_not_fit(folder):
     tensor = numpy_helper.from_array(WEIGHTS[:40], "w")
     flat = helper.make_node("Flatten", ["x"], ["flat"])

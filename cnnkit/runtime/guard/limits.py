@@ -2,8 +2,9 @@
 
 from typing import Any
 
-_VARINT, _EIGHT_BYTES, _DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
-_FIXED = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
+_VARINT, _DELIMITED = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""Bytes of a value, by the kind of its field."""
 
 
 def count_fields(content: bytes, descriptor: Any, most: int) -> int:
@@ -12,29 +13,28 @@ def count_fields(content: bytes, descriptor: Any, most: int) -> int:
     Args:
         content: a serialised message.
         descriptor: protobuf's description of it.
-        most: where to stop.
+        most: where to stop; content too short to have more is not looked at.
 
     Raises:
-        ValueError: it is no protobuf.
+        ValueError, IndexError: it is no protobuf.
     """
-    waiting = [(descriptor, 0, len(content))]
+    waiting = [(descriptor, 0, len(content))] if len(content) > 2 * most else []
     count = 0
     while waiting and count <= most:
         kind, place, end = waiting.pop()
-        fields = kind.fields_by_number
         while place < end and count <= most:
             tag, place = _varint(content, place)
             count += 1
-            size = _FIXED.get(tag & 7, 0)
             if tag & 7 == _VARINT:
                 _, place = _varint(content, place)
-            elif tag & 7 == _DELIMITED:
+                continue
+            if tag & 7 == _DELIMITED:
                 size, place = _varint(content, place)
-                field = fields.get(tag >> 3)
+                field = kind.fields_by_number.get(tag >> 3)
                 if field is not None and field.message_type is not None:
                     waiting.append((field.message_type, place, place + size))
-            elif not size:
-                raise ValueError("a kind of field that ONNX does not use")
+            else:
+                size = _FIXED.get(tag & 7, len(content))
             place += size
             if place > end:
                 raise ValueError("a field that ends beyond its message")
@@ -43,14 +43,10 @@ def count_fields(content: bytes, descriptor: Any, most: int) -> int:
 
 def _varint(content: bytes, place: int) -> tuple[int, int]:
     """Return the number at a place, seven bits a byte, and the place after it."""
-    value = shift = 0
-    while shift < 70:
-        if place >= len(content):
-            raise ValueError("a number that is cut off")
-        byte = content[place]
-        value |= (byte & 127) << shift
+    value = 0
+    for shift in range(0, 70, 7):
+        value |= (content[place] & 127) << shift
         place += 1
-        if byte < 128:
+        if content[place - 1] < 128:
             return value, place
-        shift += 7
     raise ValueError("a number of more than ten bytes")

@@ -1,0 +1,77 @@
+"""Which files need no trial: those of the zoo, and those that passed one on this machine or were exported here.
+
+A file is known by the SHA-256 of the bytes that run; what a file says of itself counts for nothing.
+"""
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import onnxruntime as ort
+import platformdirs
+
+from cnnkit import zoo
+from cnnkit.files import sha256
+
+_MOST = 1000
+"""Files that are remembered."""
+_CARD = "card"
+"""Noted of a file whose card was written for it."""
+
+
+def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> bool:
+    """Whether these bytes need no trial with inputs of these sizes; for None, whether their card is right as well."""
+    digest = sha256(content)
+    if any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values()):
+        return True
+    return (_CARD if sizes is None else json.dumps(sizes, sort_keys=True)) in _read().get(digest, [])
+
+
+def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool = False) -> None:
+    """Note that these bytes passed; where that cannot be written, they are tried again next time.
+
+    Args:
+        content: that runs.
+        sizes: of the inputs that it was tried with.
+        card: it carries a card that was written for it.
+    """
+    if passed(content, None if card else sizes):
+        return
+    known, digest, path = _read(), sha256(content), _path()
+    noted = [*known.pop(digest, []), json.dumps(sizes, sort_keys=True), *([_CARD] if card else [])]
+    kept = dict(list(known.items())[1 - _MOST :]) | {digest: noted[-8:]}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent)  # for this user alone
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({**_here(), "files": kept}, file)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _read() -> dict[str, list[str]]:
+    """Return what is noted by SHA-256; nothing of another version, or where others could have written."""
+    with suppress(OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):  # noqa: SIM117
+        with _path().open("rb") as file:
+            found = os.fstat(file.fileno())
+            if not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022):
+                noted = json.load(file)
+                if {**noted, **_here()} == noted:
+                    return {str(key): list(map(str, value)) for key, value in noted["files"].items()}
+    return {}
+
+
+def _here() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"cnnkit": version("cnnkit"), "onnxruntime": ort.__version__, "machine": platform.node()}
+
+
+def _path() -> Path:
+    return platformdirs.user_cache_path("cnnkit") / "tried.json"

@@ -158,7 +158,7 @@ def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:
     differing = [name for name in before if before[name] != after[name]]
     if differing:
         raise OnnxError(
-            f"its {', '.join(differing)} {'differs' if len(differing) == 1 else 'differ'} from the file that serves; "
+            f"its {' and '.join(differing)} are not those of the file that serves; "
             "images may be on their way to that. Serve it under another name, or restart the server."
         )
 
@@ -173,7 +173,7 @@ def _interface(model: ModelInstance) -> dict[str, object]:
     if not card.raw_input:
         form.pop("mean"), form.pop("std")
     return {
-        "labels": (card.labels, card.independent),
+        "labels": card.labels,
         "tensors": (model.inputs, model.outputs, model.network.output),
         **{f"preprocessing ({name})": value for name, value in form.items()},
     }

@@ -76,7 +76,7 @@ def prepared_otherwise():
 
 
 BAD = {
-    "another preprocessing": (prepared_otherwise(), "its preprocessing (fit) differs"),
+    "another preprocessing": (prepared_otherwise(), "its preprocessing (fit) are not those of"),
     "garbage": (b"garbage", "not an ONNX file"),
     "half of a file": (make_model(seed=3)[:1000], "net.onnx"),
     "other classes": (make_model(classes=5), "its labels"),

@@ -18,8 +18,8 @@ SECONDS = 3
 """Of a processor that a small file may take; a large one has one second more for each `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 16_000_000
 MOST_SECONDS = 120
-_SPARE = 4 if hasattr(signal, "SIGXCPU") else 2
-"""Times as much as that by the clock: where the system limits processor time, a busy machine is no fault of a file."""
+_SPARE = 2
+"""Seconds by the clock on top, for whatever else runs on the machine."""
 
 _BATCHES = (2, 64)
 """Images at a time where that is open, besides one; so many only where they are quick."""
@@ -64,7 +64,7 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
         "seconds": seconds,
         "sizes": [sizes, *({**sizes, batched: (count, *sizes[batched][1:])} for count in _BATCHES if batched)],
     }
-    status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, _SPARE * seconds)
+    status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, seconds + _SPARE)
     found = {}
     with suppress(ValueError):
         found = json.loads(said)

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from cnnkit import fits, ink, pictures
 from cnnkit.cautions import Caution
 from cnnkit.decoding import apart
-from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.decoding.bounds import PATIENT_SECONDS
 from cnnkit.errors import CostlyImageError, ImageError, without_frames
 from cnnkit.fits import Fit, Interpolation
 from cnnkit.modes import Picture
@@ -48,6 +48,7 @@ def prepare_all(
     formats: tuple[str, ...] = FORMATS,
     max_pixels: int | None = None,
     within: float | None = None,
+    here: float = PATIENT_SECONDS,
 ) -> list[Prepared | ImageError]:
     """Bring images to the form that a network expects, as `prepare` does, with the error of a bad one in its place.
 
@@ -56,8 +57,8 @@ def prepare_all(
         preprocessing: the form.
         formats: of files, that are read.
         max_pixels: that a file may have.
-        within: seconds that a file may take in this process; of one that may take longer, a `CostlyImageError` stands
-            in its place. None lets a process with limits decode those that may take longer than `ORDINARY_SECONDS`.
+        within: seconds that a file may take; of one that may take longer, a `CostlyImageError` stands in its place.
+        here: seconds that a file may take in this process; one that may take longer is left to a process with limits.
     """
     results: dict[int, Prepared | ImageError] = {}
     waiting: dict[int, Picture] = {}
@@ -65,9 +66,9 @@ def prepare_all(
         try:
             if isinstance(source, bytes | Path):
                 file = read(source, formats, pictures.MAX_PIXELS if max_pixels is None else max_pixels)
-                if not file.takes(ORDINARY_SECONDS if within is None else within):
-                    if within is not None:
-                        raise CostlyImageError(f"{file.name} may take more than {within:g} s to decode.")
+                if within is not None and not file.takes(within):
+                    raise CostlyImageError(f"{file.name} may take more than {within:g} s to decode.")
+                if not file.takes(here):
                     results[index] = apart.prepared(file, preprocessing)
                     continue
                 picture = decoded(file, preprocessing.value_range)

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from cnnkit import sixteen
 from cnnkit.cautions import Caution
 from cnnkit.decoding import apart
-from cnnkit.decoding.bounds import ORDINARY_SECONDS
+from cnnkit.decoding.bounds import PATIENT_SECONDS
 from cnnkit.decoding.file import MAX_BYTES, File, read, unreadable
 from cnnkit.depth import PixelError, Range
 from cnnkit.errors import ImageError, ImageTooLargeError
@@ -93,7 +93,7 @@ def opened(
     """
     if isinstance(source, bytes | Path):
         file = read(source, formats, MAX_PIXELS if max_pixels is None else max_pixels)
-        return decoded(file, values_range) if file.takes(ORDINARY_SECONDS) else _apart(file, values_range)
+        return decoded(file, values_range) if file.takes(PATIENT_SECONDS) else _apart(file, values_range)
     if isinstance(source, Image.Image):
         return _from_pillow(source, values_range)
     if isinstance(source, np.ndarray):

@@ -143,7 +143,7 @@ def measure_limits() -> None:
             taken = []
             for _ in range(3):
                 used = time.process_time()
-                prepare_all([data], form, within=math.inf)
+                prepare_all([data], form, here=math.inf)
                 taken.append(time.process_time() - used)
             worst = max(worst, min(taken))
         bound = work(data, kind).seconds

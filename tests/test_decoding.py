@@ -170,7 +170,7 @@ def test_a_process_with_limits_gives_the_same_pixels_and_says_the_same(name):
     data = encode(PHOTO, "AVIF") if name == "AVIF" else ORDINARY[name]
     file = read(data, FORMATS, MAX_PIXELS)
     for form in (BOX, COLOUR):
-        here = prepare_all([data], form, within=math.inf)[0]
+        here = prepare_all([data], form, here=math.inf)[0]
         if isinstance(here, ImageError):
             with pytest.raises(type(here)) as caught:
                 apart.prepared(file, form)

@@ -4,7 +4,9 @@ import math
 from typing import NamedTuple
 
 ORDINARY_SECONDS = 0.25
-"""Of work that is done in the process that asks; the rest goes to a process with limits."""
+"""Of work that a server does in its own process, where others wait; the rest goes to a process with limits."""
+PATIENT_SECONDS = 2.0
+"""The same of a command, which waits for its images anyway: photos of 50 million pixels take as long."""
 
 MOST_PARTS = 1000
 """Chunks, segments or entries that are looked at; files of real programs have fewer."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnnkit.decoding.bounds import DEFLATE_BYTE, LINE, MOST_PARTS, ORDINARY_SECONDS, PART, UNBOUNDED, Work
+from cnnkit.decoding.bounds import DEFLATE_BYTE, LINE, MOST_PARTS, PART, PATIENT_SECONDS, UNBOUNDED, Work
 from cnnkit.decoding.tiff import tiff
 
 _MOST_BLOCKS = 8000
@@ -122,7 +122,7 @@ def _jpeg(data: bytes) -> Work:
     seconds += coded * 12e-9 + pixels * 14e-9
     if exif > _MOST_EXIF + 16 or not pixels or coded > 65536 + 4 * pixels * samples:
         return UNBOUNDED
-    if seconds > ORDINARY_SECONDS:  # too much already: there is no need to look at all bytes
+    if seconds > PATIENT_SECONDS:  # too much already: there is no need to look at all bytes
         return Work(seconds, pixels)
     scans = 1 + _scans(data, at)
     if scans > (_MOST_SCANS if progressive else 4):

@@ -120,7 +120,8 @@ class ModelInstance:
         job.prepared, job.form = prepared, self.form
 
     def _prepared(self, images: list[bytes], within: float | None) -> list[Prepared | ImageError]:
-        return prepare_all(images, self.form, formats=FORMATS, max_pixels=self._settings.max_pixels, within=within)
+        most = self._settings.max_pixels
+        return prepare_all(images, self.form, formats=FORMATS, max_pixels=most, within=within, here=ORDINARY_SECONDS)
 
     def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
         """Decode, run the network, and leave in each job what it asked for; return what went wrong with which."""

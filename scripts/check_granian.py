@@ -34,9 +34,9 @@ MALFORMED = {
 
 async def serve(port: int) -> None:
     """Serve until SIGTERM."""
-    from granian.constants import HTTPModes, Interfaces  # type: ignore[import-not-found,unused-ignore]
-    from granian.http import HTTP1Settings  # type: ignore[import-not-found,unused-ignore]
-    from granian.server.embed import Server  # type: ignore[import-not-found,unused-ignore]
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server.embed import Server
 
     stop = asyncio.Event()
 

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 TIMES, ROUNDS = 5000, 5
 HEADERS = [(b"host", b"x"), (b"content-type", b"image/png"), (b"content-length", b"300")]
 SCOPE = {
@@ -24,9 +25,9 @@ SCOPE = {
 
 def with_starlette() -> Callable[..., Awaitable[None]]:
     """Return an application with as many routes as the server has kinds of paths."""
-    from starlette.applications import Starlette  # type: ignore[import-not-found,unused-ignore]
-    from starlette.responses import Response  # type: ignore[import-not-found,unused-ignore]
-    from starlette.routing import Route  # type: ignore[import-not-found,unused-ignore]
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
 
     async def predict(request: Any) -> Any:
         assert request.path_params["name"] == "lenet"  # noqa: S101

@@ -52,11 +52,7 @@ class App:
         self._refusals = 0
 
     def open(self) -> None:
-        """Open the models; the server that runs the application starts it once they are.
-
-        Raises:
-            CnnkitError: one of them cannot be served.
-        """
+        """Open the models, or raise CnnkitError; `start` comes after that."""
         self.repository.open()
 
     def start(self) -> "list[asyncio.Task[None]]":
@@ -83,7 +79,7 @@ class App:
         """Decide by the head: return a response that needs no body, or set the limit of the body and return None."""
         try:
             return self._accept(request)
-        except HttpError as error:
+        except Exception as error:
             return self.failed(request, error)
 
     def _accept(self, request: Request) -> Response | None:

@@ -24,20 +24,12 @@ _LARGE_ANSWER = 2**13
 
 
 def accept(services: Services, request: Request) -> None:
-    """Look at the head of an inference request.
-
-    Raises:
-        HttpError: it cannot be served.
-    """
+    """Look at the head of an inference request, or raise HttpError."""
     services.batcher(request).require_room()
 
 
 async def infer(services: Services, request: Request) -> Response:
-    """Answer an inference request.
-
-    Raises:
-        HttpError, CnnkitError: it cannot be served.
-    """
+    """Answer an inference request, or raise HttpError, CnnkitError."""
     batcher = services.batcher(request)
     body = await services.content(request)
     model = batcher.model

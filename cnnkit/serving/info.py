@@ -77,11 +77,7 @@ def _described(model: ModelInstance) -> dict[str, Any]:
 
 
 def accept_admin(services: Services, request: Request) -> None:
-    """Let only programs on this machine in.
-
-    Raises:
-        HttpError: 404, it is not offered; 403, for everybody else.
-    """
+    """Let only programs on this machine in, or raise HttpError 404 or 403."""
     if not services.settings.admin:
         raise HttpError(404, "not-found", "the server was started without --admin.")
     require_local_program(request)

@@ -96,7 +96,7 @@ class Metrics:
         return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
 
 
-def forget(pid: int | None, folder: Path) -> None:
+def forget(pid: int | None, folder: Path | None) -> None:
     """Leave the gauges of a dead worker out of the metrics."""
     if pid is not None:
         from prometheus_client.multiprocess import mark_process_dead

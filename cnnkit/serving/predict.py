@@ -32,11 +32,7 @@ def accept(services: Services, request: Request) -> None:
 
 
 async def predict(services: Services, request: Request) -> Response:
-    """Answer a request.
-
-    Raises:
-        HttpError, CnnkitError: it cannot be served.
-    """
+    """Answer a request, or raise HttpError, CnnkitError."""
     batcher = services.batcher(request)
     top, shown = _query(request.query)
     body = await services.content(request)

@@ -54,11 +54,7 @@ class Repository:
         self._asked = fingerprint(self._reload_file)
 
     def open(self) -> None:
-        """Open all models.
-
-        Raises:
-            CnnkitError: one of them cannot be served.
-        """
+        """Open all models, or raise CnnkitError."""
         guard.allow()
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
@@ -73,11 +69,7 @@ class Repository:
         self.batchers = {name: self.batchers[name] for name in self.sources}
 
     def batcher(self, name: str) -> Batcher:
-        """Return the batcher of a model.
-
-        Raises:
-            HttpError: 404, with the close matches; there is none of that name.
-        """
+        """Return the batcher of a model, or raise HttpError 404."""
         try:
             return self.batchers[name]
         except KeyError:
@@ -149,11 +141,7 @@ class Repository:
 
 
 def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:
-    """Make sure that clients of the old model can go on with the new one.
-
-    Raises:
-        OnnxError: they cannot.
-    """
+    """Make sure that clients of the old model can go on with the new one; else OnnxError."""
     before, after = _interface(old), _interface(new)
     differing = [name for name in before if before[name] != after[name]]
     if differing:

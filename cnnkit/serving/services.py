@@ -50,11 +50,7 @@ class Services:
         return bool(self.repository.batchers) and not self.inflight.draining
 
     def batcher(self, request: Request) -> Batcher:
-        """Return the batcher of the model that a request is for.
-
-        Raises:
-            HttpError: 404; there is no such model, or the version that is asked for does not serve.
-        """
+        """Return the batcher of the model that a request is for, or raise HttpError 404."""
         name, version = (*request.params, "")[:2]
         batcher = self.repository.batcher(name)
         request.model = name
@@ -71,11 +67,7 @@ class Services:
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments, **named))
 
     async def content(self, request: Request) -> bytes:
-        """Return the body of a request, decompressed.
-
-        Raises:
-            HttpError: it is damaged, or too large; or all that is held together is.
-        """
+        """Return the body of a request, decompressed, or raise HttpError."""
         body, encoding = request.body, encoding_of(request)
         if not encoding:
             return bytes(body)

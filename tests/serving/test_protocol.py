@@ -1,11 +1,15 @@
 """Connections at the edges of RFC 9112."""
 
+import asyncio
 import re
 import time
 
 import pytest
 
 from cnnkit.serving.http import connection as protocol
+from cnnkit.serving.http import listener
+from cnnkit.serving.http.inflight import InFlight
+from cnnkit.serving.http.response import Response
 from tests.serving.test_pressure import answer_of, connect, is_closed, request
 
 
@@ -197,3 +201,38 @@ def test_every_request_before_the_last_one_is_answered(hasty):
     with connect(hasty.url) as client:
         client.sendall((get.format("") * 3 + get.format("Connection: close\r\n") + get.format("")).encode())
         assert client.makefile("rb").read().count(b"HTTP/1.1 200") == 4
+
+
+class Large:
+    """An application whose only response is larger than what the kernel keeps for a client."""
+
+    def accept(self, request):
+        return Response(bytes(50_000_000))
+
+    def headers(self, request):
+        return ()
+
+    def answered(self, request, response, seconds):
+        pass
+
+
+def test_a_client_that_does_not_read_its_response_is_left(monkeypatch):
+    monkeypatch.setattr(protocol, "_STALL_SECONDS", 0.3)
+
+    async def stall():
+        inflight, bound = InFlight(1000), listener.bind("127.0.0.1", 0)
+        port = bound.getsockname()[1]
+        listening = listener.Listener(bound, Large(), inflight, 10)
+        await listening.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readline()
+        started = time.perf_counter()
+        while inflight.connections:
+            await asyncio.sleep(0.01)
+        taken = time.perf_counter() - started
+        writer.close()
+        await listening.drain(0, time.perf_counter() + 1, lambda: True)
+        return taken
+
+    assert 0.2 < asyncio.run(asyncio.wait_for(stall(), 30)) < 10

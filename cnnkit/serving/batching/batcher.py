@@ -54,21 +54,13 @@ class Batcher:
         self.statistics = Statistics()
 
     def require_room(self) -> None:
-        """Make sure that another request would be admitted.
-
-        Raises:
-            HttpError: 503; the queue is full.
-        """
+        """Make sure that another request would be admitted; else HttpError 503."""
         if self.in_flight >= self._settings.queue_size:
             said = f"{self.model.name} has as many requests waiting as it takes, {self.in_flight}. Try again."
             raise busy("queue-full", said)
 
     def require_version(self, version: str) -> None:
-        """Make sure that a version, where one is named, is the one that serves.
-
-        Raises:
-            HttpError: 404; it is not.
-        """
+        """Make sure that a version, where one is named, is the one that serves; else HttpError 404."""
         serving = str(self.model.version)
         if version and version != serving:
             said = f"{self.model.name} has no version {version[:40]!r}; version {serving} serves."
@@ -84,22 +76,13 @@ class Batcher:
             self.in_flight -= 1
 
     async def run(self, job: Job) -> ModelInstance:
-        """Run a job in a batch, and return the model instance that it went through.
-
-        Raises:
-            HttpError: 503; the queue is full.
-            Exception: the job failed.
-        """
+        """Run a job in a batch, and return the model instance that it went through, or raise HttpError 503."""
         self.submit(job)
         instance: ModelInstance = await job.done
         return instance
 
     def submit(self, job: Job) -> None:
-        """Admit a job; its future resolves once its batch is through.
-
-        Raises:
-            HttpError: 503; the queue is full.
-        """
+        """Admit a job, whose future resolves once its batch is through; or raise HttpError 503."""
         self.require_room()
         self.in_flight += 1
         job.done.add_done_callback(lambda _: self._leave(job))

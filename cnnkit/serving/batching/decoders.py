@@ -29,12 +29,7 @@ class Decoders:
         self._waiting = 0
 
     async def decode(self, model: ModelInstance, job: Job) -> None:
-        """Decode the image of a job.
-
-        Raises:
-            HttpError: 503; too many wait already.
-            ImageError: it is not acceptable.
-        """
+        """Decode the image of a job, or raise HttpError, ImageError."""
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self.threads, model.decode, job)

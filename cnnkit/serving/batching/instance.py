@@ -55,11 +55,7 @@ class ModelInstance:
     """
 
     def __init__(self, source: ModelSource, settings: Settings) -> None:
-        """Open the model, warm it up and try it.
-
-        Raises:
-            CnnkitError: it cannot be opened, or does not do what it says.
-        """
+        """Open the model, warm it up and try it, or raise CnnkitError."""
         self.name = source.name
         self.version = 0
         self.fingerprint = fingerprint(source.path)

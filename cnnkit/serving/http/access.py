@@ -64,11 +64,7 @@ def digests(keys: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def require_key(request: Request, known: Collection[bytes]) -> None:
-    """Make sure that a request has one of the API keys, in a time that tells nothing of them.
-
-    Raises:
-        HttpError: 401; it has none.
-    """
+    """Make sure that a request has one of the API keys, in a time that tells nothing of them; else HttpError 401."""
     if not known:
         return
     scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")

@@ -24,11 +24,7 @@ SEND = "Send the bytes of a PNG, JPEG, WebP or BMP file, as curl --data-binary @
 
 
 def encoding_of(request: Request) -> bytes:
-    """Return how a body is compressed, empty where it is not.
-
-    Raises:
-        HttpError: 415; in a way that is not known.
-    """
+    """Return how a body is compressed, empty where it is not; or raise HttpError 415."""
     encoding = request.headers.get(b"content-encoding", b"").strip().lower()
     if encoding in {b"", b"identity"}:
         return b""
@@ -41,11 +37,7 @@ def encoding_of(request: Request) -> bytes:
 
 
 def decompressed(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes:
-    """Return the content of a compressed body.
-
-    Raises:
-        HttpError: 413, it is larger than the limit; 400, it is damaged.
-    """
+    """Return the content of a compressed body, or raise HttpError 413 or 400."""
     for window in _WINDOWS[encoding]:
         stream = zlib.decompressobj(window)
         try:
@@ -60,11 +52,7 @@ def decompressed(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes:
 
 
 def require_image_type(request: Request) -> None:
-    """Make sure that a body may hold an image.
-
-    Raises:
-        HttpError: 415; it is said to be something else.
-    """
+    """Make sure that a body may hold an image; else HttpError 415."""
     kind = request.media_type
     if kind not in _PLAIN and kind not in {MULTIPART, JSON} and not kind.startswith(b"image/"):
         raise HttpError(
@@ -138,11 +126,7 @@ def _from_json(body: bytes) -> bytes:
 
 
 def json_object(body: bytes, field: str) -> dict[str, object]:
-    """Return the JSON object of a request that may have one field, or no body at all.
-
-    Raises:
-        HttpError: 400; it is none, or has other fields.
-    """
+    """Return the JSON object of a body with one field, or none; or raise HttpError 400."""
     try:
         document = from_json(body or b"{}")
     except ValueError as error:

@@ -24,6 +24,7 @@ _LINGER_SECONDS = 2
 """For a client that still sends to see its response before the connection is reset (RFC 9112, section 9.6)."""
 _STALL_SECONDS = 60
 """For a client to read some of its response."""
+_NEVER = float("inf")
 _SHED_SECONDS = 0.025
 """From a refusal to the next look at its client: one that asks again at once must not take the time of the others."""
 
@@ -77,7 +78,8 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         # Nothing after this is of interest; and the connection is about to end.
         self._deaf = self._closing = False
-        self._writable, self._paused = True, False
+        self._paused = False
+        self._stalled = _NEVER  # or the end of the patience with a client that does not read
 
     # What asyncio calls.
 
@@ -122,11 +124,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Wait for a client that does not read its response, but not for ever."""
-        self._writable, self._deadline = False, perf_counter() + _STALL_SECONDS
+        self._stalled = perf_counter() + _STALL_SECONDS
 
     def resume_writing(self) -> None:
         """Go on to the next response."""
-        self._writable, self._deadline = True, perf_counter() + KEEP_ALIVE_SECONDS
+        self._stalled = _NEVER
         self._advance()
 
     def _feed(self, data: bytes) -> None:
@@ -239,7 +241,7 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def _advance(self) -> None:
-        while self._queue and self._answering is None and self._writable and not self._closing:
+        while self._queue and self._answering is None and self._stalled == _NEVER and not self._closing:
             request = self._queue.popleft()
             if request.response is not None:
                 self._write(request, request.response)
@@ -334,12 +336,14 @@ class Connection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """See to the deadline of what is under way."""
         request = self._answering
-        if request is not None and self._writable:
+        if now > self._stalled:
+            self._transport.abort()
+        elif request is not None:
             if now > request.received + request.patience:
                 self.interrupt(late(request.patience))
         elif now <= self._deadline:
             return
-        elif self._closing or not self._writable:
+        elif self._closing:
             self._transport.abort()
         elif self._receiving is not None and self._receiving.response is None:
             size, seconds = counted(len(self._receiving.body), "byte"), counted(self._receive_seconds, "second")

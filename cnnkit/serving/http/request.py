@@ -76,11 +76,7 @@ class Request:
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
     def parse_target(self) -> None:
-        """Take the target apart: this is the only place that does.
-
-        Raises:
-            HttpError: 400; it is neither a path nor a URI of HTTP.
-        """
+        """Take the target apart, or raise HttpError 400; this is the only place that does."""
         target = self.target
         self.authority = self.headers.get(b"host", b"")
         if not target.startswith(b"/"):

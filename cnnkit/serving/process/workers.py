@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -30,6 +29,7 @@ _SOON = 5.0
 _MOST_DEATHS = 3
 _GRACE = 0.8
 """Seconds after --drain-seconds; a worker that is still there is killed."""
+_NEVER = float("inf")
 
 _log = logging.getLogger(logs.LOGGER)
 _spawn = multiprocessing.get_context("spawn")
@@ -52,50 +52,39 @@ class Workers:
         self, serve: Serve, sources: Sequence[ModelSource], settings: Settings, bound: socket.socket,
         started: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._serve, self._sources, self._socket, self._say_started = serve, list(sources), bound, started
-        try:
-            self._folder = Path(tempfile.mkdtemp(prefix="cnnkit-"))
-        except OSError as error:
-            raise ServerError(f"workers share a temporary folder, and none can be made: {error.strerror}.") from error
-        self._settings = replace(settings, shared=self._folder)
+        self._serve, self._sources, self._settings = serve, list(sources), settings
+        self._socket, self._started = bound, started
         self._workers: list[_Worker] = []
         self._served = False
         self._deaths = 0
-        self._last_moment = float("inf")
+        self._last_moment = _NEVER
 
     def run(self) -> None:
-        """Serve until a signal ends it.
-
-        Raises:
-            ServerError: the workers cannot start, or die again and again.
-        """
+        """Serve until a signal ends it, or raise ServerError: workers cannot start, or die again and again."""
         try:
-            with handling(self._on_signal):
+            folder = tempfile.TemporaryDirectory(prefix="cnnkit-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise ServerError(f"workers share a temporary folder, and none can be made: {error.strerror}.") from error
+        with folder as name, handling(self._on_signal):
+            self._settings = replace(self._settings, shared=Path(name))
+            os.environ[SHARED_FOLDER] = name
+            try:
                 while len(self._workers) < self._settings.workers and not self._stopping:
                     self._start()
                 while self._workers:
-                    if self._stopping:
-                        self._socket.close()  # as long as one process has it open, clients are connected
-                    if monotonic() > self._last_moment:
-                        self._send(signal.SIGKILL)
                     self._look()
-                    if not self._served and all(worker.since for worker in self._workers) and not self._stopping:
-                        self._served = True
-                        self._say_started()
-        finally:
-            self._send(signal.SIGTERM)
-            for worker in self._workers:
-                worker.process.join(self._settings.drain_seconds + _GRACE)
-            self._send(signal.SIGKILL)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            finally:
+                self._send(signal.SIGTERM)
+                for worker in self._workers:
+                    worker.process.join(self._settings.drain_seconds + _GRACE)
+                self._send(signal.SIGKILL)
 
     @property
     def _stopping(self) -> bool:
-        return self._last_moment < float("inf")
+        return self._last_moment < _NEVER
 
     def _start(self) -> None:
         news, theirs = _spawn.Pipe(duplex=False)
-        os.environ[SHARED_FOLDER] = str(self._folder)
         arguments = (self._serve, self._sources, self._settings, self._socket, theirs)
         process = _spawn.Process(target=_work, args=arguments)
         with _held_interrupts():
@@ -114,23 +103,28 @@ class Workers:
                 self._hear(worker)
             if not worker.process.is_alive():
                 self._replace(worker)
+        if self._stopping:
+            self._socket.close()  # as long as one process has it open, clients are connected
+        elif not self._served and all(worker.since for worker in self._workers):
+            self._served = True
+            self._started()
+        if monotonic() > self._last_moment:
+            self._send(signal.SIGKILL)
 
     def _hear(self, worker: _Worker) -> None:
-        try:
+        with suppress(EOFError):  # it died before it could say anything
             problem = worker.news.recv()
-        except EOFError:  # it died before it could say anything
-            return
-        if problem and not self._served:
-            raise ServerError(problem)
-        if problem:
-            _log.error("a worker cannot start: %s", problem, extra={"event": "worker-failed"})
-        else:
-            worker.since = monotonic()
+            if not problem:
+                worker.since = monotonic()
+            elif self._served:
+                _log.error("a worker cannot start: %s", problem, extra={"event": "worker-failed"})
+            else:
+                raise ServerError(problem)
 
     def _replace(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.news.close()
-        forget(worker.process.pid, self._folder)
+        forget(worker.process.pid, self._settings.shared)
         if self._stopping:
             return
         code = worker.process.exitcode
@@ -172,14 +166,6 @@ def _held_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _follow_parent() -> None:
-    """End as SIGTERM would have it once nobody looks after this worker any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        signal.raise_signal(signal.SIGTERM)
-
-
 def _work(serve: Serve, sources: list[ModelSource], settings: Settings, bound: socket.socket, news: Connection) -> None:
     """Be a worker."""
     # A terminal sends Ctrl-C to all of its processes; here the one that looks after them passes it on.
@@ -196,3 +182,11 @@ def _work(serve: Serve, sources: list[ModelSource], settings: Settings, bound: s
     except CnnkitError as error:
         say(str(error))
         sys.exit(1)
+
+
+def _follow_parent() -> None:
+    """End as SIGTERM would have it once nobody looks after this worker any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)

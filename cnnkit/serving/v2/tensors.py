@@ -110,11 +110,7 @@ def shown(value: object) -> str:
 
 
 def checked_shape(shape: list[Any], spec: TensorSpec, where: str) -> tuple[int, ...]:
-    """Return the shape that a request gives its tensor, once it fits the model.
-
-    Raises:
-        HttpError: 422; it does not.
-    """
+    """Return the shape that a request gives its tensor, once it fits the model, or raise HttpError 422."""
     if len(shape) != len(spec.shape):
         _misfit(shape, spec, where)
     for given, fixed in zip(shape, spec.shape, strict=True):
@@ -161,11 +157,7 @@ def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[i
 
 
 def from_json_data(data: list[Any], datatype: str, shape: tuple[int, ...], where: str) -> Array:
-    """Return the tensor in the `data` of a request.
-
-    Raises:
-        HttpError: 400; it is not of that shape, or has other values than that datatype; 422 for FP16, which JSON lacks.
-    """
+    """Return the tensor in the `data` of a request, or raise HttpError 400 or 422."""
     if datatype == "FP16":
         raise HttpError(422, "not-offered", f"{where}: FP16 has no form in JSON; send it as binary data.")
     values = _flat(data, shape, where)

@@ -55,6 +55,8 @@ def wrong_with(status: int, kind: str, body: bytes, *, retry: bool, allowed: fro
     """Return what is wrong with an answer, nothing where it is as it must be."""
     if status not in allowed:
         return f"status {status}: {body[:300]!r}"
+    if status == 204:  # OPTIONS
+        return ""
     if not kind.startswith("application/json"):
         return f"an error as {kind or 'nothing'}: {body[:300]!r}" if status != 200 else ""
     try:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from cnnkit.serving.http.connection import MAX_HEAD
+from cnnkit.serving.http.parsing import MAX_HEAD
 from tests.serving.conftest import wait_until
 from tests.serving.test_metrics import values
 

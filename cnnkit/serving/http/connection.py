@@ -5,16 +5,13 @@ from collections import deque
 from time import perf_counter
 from typing import Protocol, cast
 
-import httptools
-
 from cnnkit.serving.http.errors import CLOSE, Headers, HttpError, busy, late, too_large
 from cnnkit.serving.http.inflight import InFlight
+from cnnkit.serving.http.parsing import RequestParser
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response
 from cnnkit.words import counted
 
-MAX_HEAD = 32 * 2**10
-"""Bytes of a request line and its headers."""
 MAX_AHEAD = 64
 """Requests that a client may send before the first of them is answered."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -62,16 +59,9 @@ class Connection(asyncio.Protocol):
         self._inflight = inflight
         self._receive_seconds = receive_seconds
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = RequestParser(self)
         self._transport: asyncio.Transport
-        self._client = ""
         self._deadline = perf_counter() + receive_seconds
-        # The request that is being received: its head so far, its bytes, and from the end of its head on itself.
-        self._url, self._headers = b"", dict[bytes, bytes]()
-        self._size = 0
-        self._in_head = self._upgrading = self._completed = False
-        self._receiving: Request | None = None
-        self._problem: HttpError | None = None
         # Those that wait for their turn, and the one that has it.
         self._queue: deque[Request] = deque()
         self._answering: Request | None = None
@@ -87,7 +77,7 @@ class Connection(asyncio.Protocol):
         """Wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if peer else ""
+        self._parser.client = str(peer[0]) if peer else ""
         self._inflight.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,7 +87,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
             self._app.left()
-        for request in (self._receiving, self._answering, *self._queue):
+        for request in (self._parser.receiving, self._answering, *self._queue):
             if request is not None:
                 self._inflight.release(request)
         self._queue.clear()
@@ -106,17 +96,12 @@ class Connection(asyncio.Protocol):
         """Parse what was received."""
         if self._deaf:
             return
-        self._completed = False
-        self._feed(data)
-        # Where in the data an earlier request ended, the parser does not say.
-        self._size += 1 if self._completed else len(data)
-        if self._problem is not None:
-            self._refuse(self._problem)
-        elif self._in_head and self._size > MAX_HEAD:
-            self._refuse(_head_too_large())
-        elif self._receiving is not None and self._size > 2 * self._receiving.limit + 4 * MAX_HEAD:
-            self._refuse(too_large(self._receiving.limit))  # by the overhead of its chunks, or by its trailer
-        elif self.is_free and not self._in_head and not self._completed:  # blank lines
+        known = self._parser.feed(data)
+        if self._deaf:
+            return  # a request that was to be the last is complete
+        if self._parser.error is not None:
+            self._refuse(self._parser.error)
+        elif not known and self.is_free:  # blank lines
             self._deadline = min(self._deadline, perf_counter() + self._receive_seconds)
         if len(self._queue) > 1 and not self._paused:
             self._paused = True
@@ -131,105 +116,41 @@ class Connection(asyncio.Protocol):
         self._stalled = _NEVER
         self._advance()
 
-    def _feed(self, data: bytes) -> None:
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                # RFC 9110, section 7.8: a server may ignore it. The parser does not, so it gets the head without it.
-                lines = [b"%s: %s\r\n" % item for item in self._headers.items() if item[0] != b"upgrade"]
-                start = b"%s %s HTTP/%s\r\n" % (self._parser.get_method(), self._url, self._version().encode())
-                data = b"".join((start, *lines, b"\r\n", data[upgrade.args[0] :]))
-                self._parser = httptools.HttpRequestParser(self)
-                self._upgrading = False
-            except httptools.HttpParserError as error:
-                if self._problem is None and not self._deaf:
-                    self._problem = HttpError(400, "http", f"{error}. Expected HTTP/1.1 (RFC 9112).", CLOSE)
-                return
-            else:
-                return
-
     # What the parser calls.
 
-    def on_message_begin(self) -> None:
-        """Begin another request.
-
-        Raises:
-            ValueError: too many wait already; the parser stops.
-        """
+    def begun(self) -> bool:
+        """Give a request some time to be received, unless too many wait already."""
         if len(self._queue) >= MAX_AHEAD:
             self._deaf = True
             self._queue[-1].keep_alive = False
-            raise ValueError
-        self._url, self._headers, self._size, self._in_head = b"", {}, 0, True
         self._deadline = perf_counter() + self._receive_seconds
+        return not self._deaf
 
-    def on_url(self, url: bytes) -> None:
-        """Keep the target, which may come in pieces."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; those of a trailer are not of interest."""
-        if self._receiving is None:
-            name = name.lower()
-            self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
-
-    def on_headers_complete(self) -> None:
-        """Decide by the head whether the body is wanted.
-
-        Raises:
-            ValueError: the head is none of HTTP/1.1; the parser stops.
-        """
-        method = self._parser.get_method()
-        if self._parser.should_upgrade() and method != b"CONNECT":
-            self._upgrading = True
-            return
-        self._problem = _problem_of(method, self._version(), self._headers)
-        if self._problem is not None:
-            raise ValueError
-        keep_alive = self._parser.should_keep_alive()
-        request = Request(method.decode(), self._url, self._headers, self._client, self._version(), keep_alive)
-        self._receiving, self._in_head = request, False
+    def head_received(self, request: Request) -> None:
+        """Decide by the head whether the body is wanted."""
         self._deadline = request.arrived + self._receive_seconds
-        size = len(self._url) + sum(map(len, self._headers)) + sum(map(len, self._headers.values()))
-        if size + 4 * len(self._headers) > MAX_HEAD:
-            self._respond(request, self._app.failed(request, _head_too_large()))
-        elif (response := self._app.accept(request)) is not None:
+        if (response := self._app.accept(request)) is not None:
             self._respond(request, response)
-        elif b"expect" in self._headers and self._headers[b"expect"].lower() == b"100-continue" and self.is_free:
+        elif request.headers.get(b"expect", b"").lower() == b"100-continue" and self.is_free:
             self._transport.write(_CONTINUE)
 
-    def on_body(self, piece: bytes) -> None:
-        """Keep some of the body, within the limits of its size and of all that are in memory."""
-        request = self._receiving
-        if request is None or request.response is not None:
-            return
-        if not request.body:
-            request.body = piece
-        else:
-            request.body = request.body if isinstance(request.body, bytearray) else bytearray(request.body)
-            request.body += piece
+    def body_received(self, request: Request) -> None:
+        """Hold a body to the limits of its size and of all that are in memory."""
         if len(request.body) > request.limit:
             self._respond(request, self._app.failed(request, too_large(request.limit)))
         elif not self._inflight.hold(request, len(request.body)):
-            self._respond(request, self._app.failed(request, _memory()))
+            error = busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
+            self._respond(request, self._app.failed(request, error))
 
-    def on_message_complete(self) -> None:
-        """Answer the request in its turn."""
-        request = self._receiving
-        if self._upgrading or request is None:
-            return
-        request.complete, request.received = True, perf_counter()
-        self._receiving, self._completed = None, True
+    def completed(self, request: Request) -> None:
+        """Answer a request in its turn."""
+        request.received = perf_counter()
         self._deaf |= not request.keep_alive
         if request.response is None:
             self._queue.append(request)
             self._advance()
         elif self.is_free and not self._closing:
             self._deadline = request.received + KEEP_ALIVE_SECONDS
-
-    def _version(self) -> str:
-        return self._parser.get_http_version()
 
     # Answering.
 
@@ -273,7 +194,9 @@ class Connection(asyncio.Protocol):
             more += CLOSE
         elif not close and request.version == "1.0":
             more += ((b"connection", b"keep-alive"),)
-        self._deadline = now + (KEEP_ALIVE_SECONDS if request.complete and not self._in_head else self._receive_seconds)
+        self._deadline = now + (
+            KEEP_ALIVE_SECONDS if request.complete and not self._parser.in_head else self._receive_seconds
+        )
         self._transport.write(response.encoded(more, body=request.method != "HEAD"))
         self._inflight.release(request)
         self._app.answered(request, response, now - request.arrived)
@@ -302,9 +225,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: HttpError) -> None:
         """End the connection with an error for what cannot be received, after the responses to what came before."""
-        request = self._receiving or Request("", b"", {}, self._client, "1.1", keep_alive=False)
-        self._receiving, self._in_head, self._problem, self._deaf = None, False, None, True
-        request.keep_alive = False
+        request = self._parser.stop() or Request("", b"", {}, self._parser.client, "1.1", keep_alive=False)
+        self._deaf, request.keep_alive = True, False
         if request.response is None:
             self._respond(request, self._app.failed(request, error))
         elif request not in self._queue:
@@ -319,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is under way."""
-        if self.is_free and self._receiving is None and not self._in_head and not self._closing:
+        if self.is_free and self._parser.receiving is None and not self._parser.in_head and not self._closing:
             self._close()
 
     def abort(self) -> None:
@@ -335,7 +257,7 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """See to the deadline of what is under way."""
-        request = self._answering
+        request, receiving = self._answering, self._parser.receiving
         if now > self._stalled:
             self._transport.abort()
         elif request is not None:
@@ -345,35 +267,14 @@ class Connection(asyncio.Protocol):
             return
         elif self._closing:
             self._transport.abort()
-        elif self._receiving is not None and self._receiving.response is None:
-            size, seconds = counted(len(self._receiving.body), "byte"), counted(self._receive_seconds, "second")
+        elif receiving is not None and receiving.response is None:
+            size, seconds = counted(len(receiving.body), "byte"), counted(self._receive_seconds, "second")
             self._refuse(_slow(f"the body was not received within {seconds}, only {size} of it."))
-        elif self._in_head:
+        elif self._parser.in_head:
             self._refuse(_slow(f"the headers were not received within {counted(self._receive_seconds, 'second')}."))
         else:
-            self._close(unread=self._receiving is not None)
-
-
-def _problem_of(method: bytes, version: str, headers: dict[bytes, bytes]) -> HttpError | None:
-    """Return what the parser lets through and this server does not."""
-    if method == b"CONNECT":
-        return HttpError(405, "method", "CONNECT is for proxies; this is none.", CLOSE)
-    if version not in {"1.0", "1.1"}:
-        return HttpError(400, "http", f"HTTP/{version} is not known here; use HTTP/1.1.", CLOSE)
-    coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
-    if coding != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):
-        return HttpError(400, "http", "the only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
-    return None
-
-
-def _head_too_large() -> HttpError:
-    said = f"the request line and headers are larger than {MAX_HEAD // 1024} KiB."
-    return HttpError(431, "headers-too-large", said, CLOSE)
+            self._close(unread=receiving is not None)
 
 
 def _slow(message: str) -> HttpError:
     return HttpError(408, "slow-request", message, CLOSE)
-
-
-def _memory() -> HttpError:
-    return busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)

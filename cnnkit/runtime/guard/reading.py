@@ -44,6 +44,12 @@ def read_bytes(file: Path | bytes) -> bytes:
             "it is not an ONNX file, but of onnxruntime's own format (.ort), which is made for one kind of machine. "
             "Use the .onnx file that it was made from."
         )
+    if not file:
+        raise OnnxError("it is empty. Copy or export it again.")
+    if file.startswith(b"version https://git-lfs"):
+        raise OnnxError("it is a pointer of Git LFS, not the file itself. Fetch that: git lfs pull")
+    if file[:512].lstrip()[:1] == b"<":
+        raise OnnxError("it is a page (HTML or XML), not an ONNX file. Download the file itself.")
     return file
 
 

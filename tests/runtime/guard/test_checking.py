@@ -297,3 +297,13 @@ def test_no_mutation_of_a_file_is_more_than_an_error(make_onnx, opener, edits):
             case _:
                 data[place:place] = value
     assert opener.open(bytes(data)) in {"opened", "OnnxError", "CheckpointError"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git lfs pull"),
+     (b"\n<!DOCTYPE html><html>", "Download the file itself"), (b"", "it is empty"), (b"text", "not a whole one")],
+)  # fmt: skip
+def test_what_is_often_saved_in_place_of_a_file_is_named(content, said):
+    with pytest.raises(OnnxError, match=said):
+        guard.check(content, "net.onnx")

@@ -103,7 +103,7 @@ class Repository:
         """Load a model's file again, and let it serve in place of the old one if it passes its trial.
 
         The file is first opened in another process (see `cnnkit.runtime.guard`): whatever it does there, the old one
-        serves on.
+        still serves.
         """
         async with self._loading:
             source, batcher = self.sources[name], self.batchers[name]
@@ -134,7 +134,6 @@ class Repository:
 
     def close(self) -> None:
         """Let all threads end."""
-        self.stop_loading()
         for batcher in self.batchers.values():
             batcher.close()
         self.decoders.close()

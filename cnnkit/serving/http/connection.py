@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._deadline = perf_counter() + _STALL_SECONDS
 
     def _refuse(self, error: HttpError) -> None:
-        """End the connection with an error for what cannot be received, after the responses to what came before."""
+        """End the connection with an error for what cannot be received, after the responses to earlier requests."""
         request = self._parser.stop() or Request("", b"", {}, self._parser.client, "1.1", keep_alive=False)
         self._deaf, request.keep_alive = True, False
         if request.response is None:

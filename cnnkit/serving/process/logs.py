@@ -33,7 +33,7 @@ def configure(form: Literal["text", "json"]) -> None:
 def _said(record: logging.LogRecord) -> str:
     message = record.getMessage()
     if record.name == "py.warnings" and DeviceWarning.__name__ in message:
-        # Where in the code it was found out is of no use to whoever runs the server.
+        # Where in the code it was found out is of no use to those who run the server.
         message = message.partition(f"{DeviceWarning.__name__}: ")[2].splitlines()[0]
     return message
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from types import FrameType
 
+from cnnkit.runtime import guard
 from cnnkit.serving.app import App
 from cnnkit.serving.http.listener import Listener, bind
 from cnnkit.serving.process import logs
@@ -83,6 +84,7 @@ def serve(
     finally:
         loop.close()
     _end_threads()
+    guard.allow()  # the program may go on without the server
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

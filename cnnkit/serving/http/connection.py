@@ -22,7 +22,7 @@ _LINGER_SECONDS = 2
 _STALL_SECONDS = 60
 """For a client to read some of its response."""
 _NEVER = float("inf")
-_SHED_SECONDS = 0.025
+_SHED_SECONDS = 0.03
 """From a refusal to the next look at its client: one that asks again at once must not take the time of the others."""
 
 

@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE_BODY = 2**16
-"""Bytes: more is decompressed or decoded outside the event loop; for less, the way there would cost more."""
+"""Bytes: more is decoded outside the event loop; for less, the way there would cost more."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ class Services:
         body, encoding = request.body, encoding_of(request)
         if not encoding:
             return bytes(body)
-        arguments = (body, encoding, request.limit)
-        large = len(body) > LARGE_BODY
-        content = await self.in_thread(decompressed, *arguments) if large else decompressed(*arguments)
+        # However small the body is, its content may take a while.
+        content = await self.in_thread(decompressed, body, encoding, request.limit)
         if not self.inflight.hold(request, len(content)):
             raise busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
         return content

@@ -14,8 +14,8 @@ nox.options.reuse_venv = "yes"
 WITHOUT_TORCH = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "server")
 
 SOAK = (
-    *("--sigterms", "100", "--reloads", "200", "--bad", "20", "--dribblers", "300"),
-    *("--images", "20000", "--requests", "20000"),
+    *("--sigterms", "100", "--reloads", "200", "--bad", "40", "--dribblers", "300"),
+    *("--attack-seconds", "30", "--images", "20000", "--requests", "20000"),
 )
 
 
@@ -107,7 +107,7 @@ def kill_training(session: nox.Session) -> None:
 @nox.session
 def bench_serve(session: nox.Session) -> None:
     """Measure `cnnkit serve` against LitServe and a bare ASGI function, its overload and its cold start; needs wrk."""
-    install(session, "-e", ".", "litserve")
+    install(session, "-e", ".", "litserve", "uvicorn")
     session.run("python", "scripts/bench_serve.py", *session.posargs)
 
 

@@ -7,8 +7,9 @@ All servers run on this machine, in processes of their own, with the zoo's lenet
 
     contest    wrk, 32 connections, the three in turn, each round in new processes; LitServe at its best of the settings
                in `serving/contest.py`. Medians of rates, and of the ratios of each round
-    latency    half of the server's own peak rate, constant, latency from when a request was due
-    overload   ten times the connections on lenet, ten times the peak rate on AlexNet; each request is accounted for
+    latency    half of the server's peak rate, constant, on it and on the bare function; latency from when one was due
+    overload   ten times the connections on lenet, half of them with a pause of a second after a refusal; ten times the
+               peak rate on AlexNet; each request is accounted for
     coldstart  process start to ready, median of 9
 
 Exit code 1: a figure is not what it must be. The table goes to --output as .md, all numbers as .json.

@@ -1,12 +1,13 @@
 """The soak of `cnnkit serve`: signals, reloads, slow clients and hostile input, in numbers.
 
-    python scripts/soak_serve.py --sigterms 100 --reloads 200 --bad 20 --dribblers 300 --images 20000 --requests 20000
+    python scripts/soak_serve.py --sigterms 100 --reloads 200 --bad 40 --dribblers 300 --attack-seconds 30
+    python scripts/soak_serve.py --images 20000 --requests 20000
     python scripts/soak_serve.py --replay soak-failures/request-0-1234.http
 
 Each part starts servers of its own; what is not asked for is left out. `serving/sigterms.py`, `reloads.py`,
-`dribblers.py` and `fuzzing.py` say what is counted as what. All is derived from --seed; a mutated request that is not
-answered as it must be is saved under --save, and --replay sends it to a new server and shows the answer. Exit code 1:
-something is not as it must be.
+`dribblers.py`, `attackers.py` and `fuzzing.py` say what is counted as what. All is derived from --seed; a mutated
+request that is not answered as it must be is saved under --save, and --replay sends it to a new server and shows the
+answer. Exit code 1: something is not as it must be.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from serving.attackers import attackers
 from serving.dribblers import dribblers
 from serving.figures import headline, report
 from serving.fuzzing import fuzz, replay
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--bad", type=int, default=0, help="of them by bad files")
     parser.add_argument("--dribblers", type=int, default=0, help="clients that send a byte a second")
     parser.add_argument("--receive-seconds", type=float, default=10.0, help="the server's deadline for those")
+    parser.add_argument("--attack-seconds", type=float, default=0, help="of four attackers with the worst bodies")
     parser.add_argument("--images", type=int, default=0, help="mutated images")
     parser.add_argument("--requests", type=int, default=0, help="mutated requests")
     parser.add_argument("--seed", type=int, default=0)
@@ -49,12 +52,14 @@ def main() -> None:
             found.append(reloads(folder, given.reloads, given.bad, given.seed))
         if given.dribblers:
             found.append(dribblers(folder, given.dribblers, given.receive_seconds))
+        if given.attack_seconds:
+            found.append(attackers(folder, given.attack_seconds))
         for what in ("images", "requests"):
             if times := getattr(given, what):
                 found.append(fuzz(folder, what, times, given.seed, given.save))
     if not found:
         parser.error("nothing to do: say how many of what")
-    packages = ("onnxruntime-gpu", "onnxruntime", "uvicorn", "uvloop", "httptools", "pillow")
+    packages = ("onnxruntime-gpu", "onnxruntime", "uvloop", "httptools", "pillow")
     sys.exit(report(f"{headline(packages)}, seed {given.seed}", found, given.output))
 
 

@@ -13,6 +13,8 @@ from cnnkit.runtime.foreign.options import Described, ForeignOptions
 if TYPE_CHECKING:
     from cnnkit.serving.settings import ModelSource, Settings
 
+_ORIGIN = re.compile(r"https?://[^/\s?#@]+|\*|null")
+_KEY = re.compile(r"[!-~]{1,512}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -30,19 +32,44 @@ def serve(
         foreign: how to use files without a card, as for `load`.
 
     Raises:
-        UsageError: two models of one name, or one that has to be exported first.
+        UsageError: two models of one name, one that has to be exported first, or settings that make no sense.
         UnknownNameError, CheckpointError, OnnxError, ZooError: a model that is unavailable.
         DeviceError: the device is unavailable.
         ServerError: the address cannot be used, or the workers die.
     """
-    from cnnkit.serving import logs
-    from cnnkit.serving.server import run
+    from cnnkit.serving.process import logs
+    from cnnkit.serving.process.server import run
     from cnnkit.serving.settings import Settings
 
     settings = settings or Settings()
+    _check(settings)
     sources = served_models([str(ref) for ref in refs], ForeignOptions.of(**foreign))
     logs.configure(settings.log_format)
     run(sources, settings)
+
+
+def read_api_keys(path: Path) -> tuple[str, ...]:
+    """Return the API keys in a file: one a line, without blank lines and those that begin with #.
+
+    Raises:
+        UsageError: it cannot be read, or has none.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--api-key-file {path} cannot be read: {error}.") from error
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
+    if not keys:
+        raise UsageError(f"--api-key-file {path} has no key; write one a line.")
+    return keys
+
+
+def _check(settings: "Settings") -> None:
+    for origin in settings.cors:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(f"--cors {origin!r} is not an origin; write it as browsers do: https://example.org:8443")
+    if not all(_KEY.fullmatch(key) for key in settings.api_keys):
+        raise UsageError("an API key must be 1 to 512 visible ASCII characters without spaces.")
 
 
 def served_models(refs: Sequence[str], options: ForeignOptions | None = None) -> "list[ModelSource]":

@@ -1,5 +1,6 @@
 """`cnnkit serve`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -20,6 +21,7 @@ from cnnkit.cli.common import (
 )
 
 _LISTENING, _BATCHING, _LIMITS, _RUNNING = "Listening", "Batching", "Limits", "Reloading and log"
+_ACCESS = "Access"
 
 
 def command(
@@ -41,7 +43,7 @@ def command(
     port: Annotated[int, in_panel("Port to listen on; 0 takes a free one.", _LISTENING, min=0, max=65535)] = 8000,
     workers: Annotated[int, in_panel("Processes that share the port.", _LISTENING, min=1, max=256)] = 1,
     max_batch: Annotated[
-        int, in_panel("Most images that go through a network together.", _BATCHING, min=1, max=4096)
+        int, in_panel("Most images of a batch, and of one /v2 request.", _BATCHING, min=1, max=4096)
     ] = 32,
     max_delay_ms: Annotated[
         float, in_panel("Milliseconds that the first image of a batch waits for others.", _BATCHING, min=0, max=10_000)
@@ -66,6 +68,14 @@ def command(
     drain_seconds: Annotated[
         float, in_panel("Time to answer what was accepted, once SIGTERM comes.", _LIMITS, min=0, max=3600)
     ] = 30.0,
+    cors: Annotated[
+        list[str] | None,
+        in_panel("Origin of web pages that may use the server, such as https://example.org. Repeatable.", _ACCESS),
+    ] = None,
+    api_key: Annotated[
+        list[str] | None, in_panel("Key that every request must have. Repeatable; a file is safer.", _ACCESS)
+    ] = None,
+    api_key_file: Annotated[Path | None, in_panel("File of such keys, one a line.", _ACCESS)] = None,
     watch: Annotated[bool, in_panel("Load a model file again when it changes.", _RUNNING, "--watch/--no-watch")] = True,
     admin: Annotated[bool, in_panel("Offer POST /admin/reload to this machine.", _RUNNING, "--admin")] = False,
     access_log: Annotated[bool, in_panel("Log each request in a line.", _RUNNING, "--access-log")] = False,
@@ -80,7 +90,7 @@ def command(
     scores: Scores = None,
 ) -> None:
     """Serve ONNX files over HTTP, with a page to draw on at / and the Open Inference Protocol at /v2."""
-    from cnnkit import api
+    from cnnkit.api import serving as api
     from cnnkit.serving.settings import Settings
 
     settings = Settings(
@@ -97,6 +107,8 @@ def command(
         max_body=round(max_body_mb * 2**20),
         max_pixels=max_pixels,
         drain_seconds=drain_seconds,
+        cors=tuple(cors or ()),
+        api_keys=(*(api_key or ()), *(api.read_api_keys(api_key_file) if api_key_file else ())),
         watch=watch,
         admin=admin,
         access_log=access_log,

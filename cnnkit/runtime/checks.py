@@ -55,7 +55,7 @@ def provider_check(kind: Gpu, driver: Driver | None) -> Check:
     """Whether the installed onnxruntime was built with a provider."""
     what = f"{PROVIDER_NAMES[kind]} provider"
     if libraries.provider_file(kind) is not None:
-        major = libraries.cuda_major(kind)
+        major = libraries.cuda_major()
         return Check(what, f"built for CUDA {major}" if major else "built in")
     installed = " ".join(onnxruntime_packages())
     if not installed or driver is None or not driver.gpus:
@@ -122,7 +122,7 @@ def _packages(kind: Gpu, missing: list[Library]) -> str:
         lines.append(GPU_PACKAGE)
     for library in missing:
         if match := re.fullmatch(r"libnvinfer\.so\.(\d+)", library.name):
-            major = libraries.cuda_major(kind)
+            major = libraries.cuda_major()
             package = f"tensorrt-cu{major}" if major else "tensorrt"
             lines.append(f'pip install "{package}<{int(match[1]) + 1}"')
     return " && ".join(lines)

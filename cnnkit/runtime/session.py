@@ -1,6 +1,8 @@
 """onnxruntime sessions on the device that was asked for, or an error: a GPU request never becomes a CPU run."""
 
 import json
+import os
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -237,12 +239,30 @@ def _tuned(session: Session, name: str, device: str) -> ProviderOptions | None:
 
 
 def _open(model: Path | bytes, name: str, kind: str, index: int, options: ProviderOptions) -> Session:
-    content = str(model) if isinstance(model, Path) else model
     try:
         providers = options.for_provider(kind, index, model)
-        return Session(content, options.for_session(kind), providers=providers, enable_fallback=0)
+        with _file_of(model) as content:
+            return Session(content, options.for_session(kind), providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own types and RuntimeError alike
-        raise not_runnable(name, str(error)) from error
+        raise not_runnable(name, re.sub(r"/proc/self/fd/\d+", "the file", str(error))) from error
+
+
+@contextmanager
+def _file_of(model: Path | bytes) -> Iterator[str | bytes]:
+    """Yield what to open: on Linux, content as a file in memory.
+
+    onnxruntime keeps bytes that it is given for as long as the session lives, and a file it does not.
+    """
+    if isinstance(model, Path) or not hasattr(os, "memfd_create") or not Path("/proc/self/fd").is_dir():
+        yield str(model) if isinstance(model, Path) else model
+        return
+    descriptor = os.memfd_create("model.onnx")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(model)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def not_runnable(name: str, reason: str) -> OnnxError:

@@ -1,4 +1,4 @@
-"""The ASGI application: which request goes where, and what every answer has in common."""
+"""The application: decides by a request's head, has a handler answer it, and takes note of both."""
 
 import asyncio
 import logging
@@ -10,19 +10,20 @@ from time import perf_counter
 from typing import Any
 
 from cnnkit.errors import without_frames
-from cnnkit.serving.inferring import Inferring
-from cnnkit.serving.informing import Informing
+from cnnkit.serving import routes
+from cnnkit.serving.http import access
+from cnnkit.serving.http.body import encoding_of
+from cnnkit.serving.http.errors import Headers, HttpError, error_of, too_large
+from cnnkit.serving.http.inflight import InFlight
+from cnnkit.serving.http.listener import TICK_SECONDS
+from cnnkit.serving.http.request import Request
+from cnnkit.serving.http.response import Response, error_response
 from cnnkit.serving.metrics import Metrics
-from cnnkit.serving.predicting import Predicting
-from cnnkit.serving.problems import CLOSE, Headers, Problem, busy, problem_of
-from cnnkit.serving.receiving import ClientGoneError, Receive, Receiver, Scope, Send
-from cnnkit.serving.replies import JSON, Reply
 from cnnkit.serving.repository import Repository
+from cnnkit.serving.services import Services
 from cnnkit.serving.settings import ModelSource, Settings
-from cnnkit.serving.waiting import TICK_SECONDS, WaitingRoom
 
 _log = logging.getLogger("cnnkit.serving")
-_INFER = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _LOGGED_EVERY = 1.0
 """Seconds between two lines that say how many requests were refused."""
@@ -34,30 +35,35 @@ class App:
     Attributes:
         repository: of the models.
         metrics: of this process.
-        stopping: new requests are still answered, and told to be the last of their connection.
+        inflight: all connections.
     """
 
-    def __init__(self, sources: Sequence[ModelSource], settings: Settings) -> None:
+    def __init__(self, sources: Sequence[ModelSource], settings: Settings, address: str) -> None:
+        """Serve sources on an address."""
         self.metrics = Metrics()
         self.repository = Repository(sources, settings, self.metrics)
-        self.stopping = False
+        self.inflight = InFlight(settings.max_body)
+        self._services = Services(settings, self.repository, self.metrics, self.inflight)
         self._settings = settings
-        self._waiting = WaitingRoom()
-        self._receiver = Receiver(settings)
-        needed = self.repository, self._receiver, self._waiting, settings
-        self._predicting, self._inferring = Predicting(*needed), Inferring(*needed)
-        self._informing = Informing(self, self._receiver, settings)
+        self._loopback = access.is_loopback(address)
+        self._keys = access.digests(settings.api_keys)
         # Cheaper than a random number for each request, and as hard to mistake.
         self._prefix, self._numbers = secrets.token_hex(4), count(1)
         self._refusals = 0
 
     def open(self) -> None:
-        """Open the models; the server that runs the application starts it once they are.
-
-        Raises:
-            CnnkitError: one of them cannot be served.
-        """
+        """Open the models, or raise CnnkitError; `start` comes after that."""
         self.repository.open()
+
+    def start(self) -> "list[asyncio.Task[None]]":
+        """Put the models behind their queues, and return what is to be done all the time, on the event loop."""
+        self.repository.serve()
+        chores: list[Coroutine[Any, Any, None]] = [self._measure(), self.repository.watch()]
+        return [asyncio.get_running_loop().create_task(chore) for chore in chores]
+
+    def close(self) -> None:
+        """Let all threads end."""
+        self.repository.close()
 
     @property
     def engines(self) -> str:
@@ -65,153 +71,110 @@ class App:
         return ", ".join(sorted({batcher.model.classifier.engine for batcher in self.repository.batchers.values()}))
 
     @property
-    def ready(self) -> bool:
-        """Whether a load balancer should send requests here."""
-        return bool(self.repository.batchers) and not self.stopping
+    def waiting(self) -> int:
+        """Requests that have no answer yet."""
+        return sum(batcher.in_flight for batcher in self.repository.batchers.values())
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or follow the server from its start to its end."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        started = perf_counter()
-        request_id = self._request_id(scope)
-        path: str = scope["path"]
+    def accept(self, request: Request) -> Response | None:
+        """Decide by the head: return a response that needs no body, or set the limit of the body and return None."""
         try:
-            reply = await self._route(path, scope, receive, request_id)
-        except ClientGoneError:
-            self.metrics.left()
-            return
+            return self._accept(request)
         except Exception as error:
-            reply = self._failed(error, path, scope, request_id)
+            return self.failed(request, error)
+
+    def _accept(self, request: Request) -> Response | None:
+        self._id(request)
+        request.parse_target()
+        access.require_host(request, loopback=self._loopback)
+        methods = routes.find(request)
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+        if request.method == "OPTIONS":
+            return access.preflight(request, self._settings.cors, allowed.encode())
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            message = f"{request.path[:80]} takes {' or '.join(methods)}; got {request.method[:20]}."
+            raise HttpError(405, "method", message, ((b"allow", allowed.encode()),))
+        if not route.open:
+            access.require_key(request, self._keys)
+        request.route = route
+        request.limit = self._settings.max_body if route.limit is None else min(route.limit, self._settings.max_body)
+        request.patience = self._settings.answer_seconds
+        if route.accept is not None:
+            route.accept(self._services, request)
+        if int(request.headers.get(b"content-length", b"0")) > request.limit:
+            raise too_large(request.limit)
+        encoding_of(request)
+        return None
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a complete request, errors included."""
+        try:
+            response: Response = await request.route.handler(self._services, request)
+        except Exception as error:
+            response = self.failed(request, error)
             without_frames(error)  # which hold the request, which holds it
-        finally:
-            self._receiver.release(scope)
-        await send({"type": "http.response.start", "status": reply.status, "headers": self._headers(reply, request_id)})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
-        self._note(reply, path, scope, request_id, perf_counter() - started)
+        return response
 
-    async def _route(self, path: str, scope: Scope, receive: Receive, request_id: str) -> Reply:
-        if path.startswith("/predict/"):
-            _require_post(scope)
-            return await self._predicting.answer(scope, receive, path[9:], request_id)
-        if match := _INFER.fullmatch(path):
-            _require_post(scope)
-            return await self._inferring.answer(scope, receive, match[1], match[2] or "")
-        return await self._informing.answer(scope, receive)
-
-    def _failed(self, error: Exception, path: str, scope: Scope, request_id: str) -> Reply:
-        problem, model = problem_of(error), self._model_of(path)
-        if problem.code == "internal":
-            extra = {"event": "bug", "request_id": request_id, "path": _written(scope)}
-            _log.error("cnnkit broke", exc_info=error, extra=extra)
-        if problem.status == 503 and model:
-            self.metrics.refused(model, problem.code)
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Return the response to a request that ended in an error."""
+        found = error_of(error)
+        if found.code == "internal":
+            extra = {"event": "bug", "request_id": self._id(request), "path": request.path}
+            _log.error("internal error", exc_info=error, extra=extra)
+        if found.status == 503 and request.model:
+            self.metrics.refused(request.model, found.code)
             self._refusals += 1
-        body = problem.body(request_id, flat=path.startswith("/v2"))
-        return Reply(body, JSON, problem.status, problem.headers, model, problem.code)
+        return error_response(found, self._id(request), flat=request.target.startswith(b"/v2"))
 
-    def is_full(self, scope: Scope) -> bool:
-        """Whether a request is for a model that takes no more of them."""
-        model = self._model_of(scope["path"])
-        return bool(model) and self.repository.batchers[model].is_full and scope["method"] == "POST"
+    def headers(self, request: Request) -> Headers:
+        """Return the headers that a response has because of its request."""
+        own: Headers = ((b"x-request-id", self._id(request).encode()),)
+        if self._settings.cors and not request.target.startswith(b"/admin"):
+            own += access.cors_headers(request, self._settings.cors)
+        return own
 
-    def refuse(self, scope: Scope, started: float) -> tuple[Reply, Headers]:
-        """Return the refusal of a request that came at `started`, and all of its headers, where its model is full.
+    def _id(self, request: Request) -> str:
+        if not request.id:
+            given = request.headers.get(b"x-request-id", b"")
+            known = _REQUEST_ID.fullmatch(given)
+            request.id = given.decode() if known else f"{self._prefix}-{next(self._numbers):x}"
+        return request.id
 
-        Most requests of an overload get no further, and a task for each would cost more than all the rest.
-        """
-        path: str = scope["path"]
-        request_id = self._request_id(scope)
-        reply = self._failed(self.repository.batchers[self._model_of(path)].refusal(), path, scope, request_id)
-        self._note(reply, path, scope, request_id, perf_counter() - started)
-        return reply, self._headers(reply, request_id)
-
-    def _model_of(self, path: str) -> str:
-        """Return the model that a path is about, if there is one: what clients make up must not become a metric."""
-        name = path[9:] if path.startswith("/predict/") else match[1] if (match := _INFER.fullmatch(path)) else ""
-        return name if name in self.repository.batchers else ""
-
-    def _headers(self, reply: Reply, request_id: str) -> Headers:
-        about: Headers = ((b"content-type", reply.content_type), (b"x-request-id", request_id.encode("latin-1")))
-        if reply.status != 304:  # whose length would be that of what is not sent
-            about += ((b"content-length", str(len(reply.body)).encode()),)
-        last = CLOSE if self.stopping and CLOSE[0] not in reply.headers else ()
-        return (*about, *reply.headers, *last)
-
-    def _note(self, reply: Reply, path: str, scope: Scope, request_id: str, seconds: float) -> None:
-        endpoint = "predict" if path.startswith("/predict/") else "infer" if path.endswith("/infer") else "other"
-        self.metrics.answered(endpoint, reply.model, reply.status, seconds)
-        if reply.model:
-            self.repository.batchers[reply.model].statistics.request(seconds, succeeded=reply.status < 400)
+    def answered(self, request: Request, response: Response, seconds: float) -> None:
+        """Take note of a response that was sent."""
+        endpoint = request.route.endpoint if request.route is not None else "other"
+        model = request.model
+        self.metrics.answered(endpoint, model, response.status, seconds)
+        refused = response.status == 503 and model
+        if model and endpoint != "other":
+            timings = request.timings if response.status < 400 else None
+            self.repository.batchers[model].statistics.request(seconds, timings)
         # A line for each refusal would make an overload worse.
-        if self._settings.access_log or (reply.status >= 400 and not (reply.status == 503 and reply.model)):
-            extra = {
-                "event": "request",
-                "request_id": request_id,
-                "status": reply.status,
-                **({"code": reply.code} if reply.code else {}),
-                "ms": round(seconds * 1000, 2),
-                "client": scope["client"][0] if scope.get("client") else "",
-            }
-            _log.log(
-                logging.WARNING if reply.status >= 400 else logging.INFO,
-                "%s %s",
-                scope["method"],
-                _written(scope),
-                extra=extra,
-            )
+        if self._settings.access_log or (response.status >= 400 and not refused):
+            self._log_request(request, response, seconds)
 
-    def _request_id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                return str(value, "ascii")
-        return f"{self._prefix}-{next(self._numbers):x}"
+    def _log_request(self, request: Request, response: Response, seconds: float) -> None:
+        extra = {
+            **({"event": "request"} if request.target else {"event": "refused-connection"}),
+            "request_id": request.id,
+            "status": response.status,
+            **({"code": response.code} if response.code else {}),
+            "ms": round(seconds * 1000, 2),
+            "client": request.client,
+        }
+        level = logging.WARNING if response.status >= 400 else logging.INFO
+        _log.log(level, "%s %s", request.method or "no request", request.path, extra=extra)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        self.repository.serve()
-        chores: list[Coroutine[Any, Any, None]] = [self._waiting.keep(), self._measure(), self.repository.watch()]
-        tasks = [asyncio.create_task(chore) for chore in chores]
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.repository.close()
-        await send({"type": "lifespan.shutdown.complete"})
+    def left(self) -> None:
+        """Take note of a client that left before its response."""
+        self.metrics.left()
 
     async def _measure(self) -> None:
         """Say now and then what only changes with every request: lengths of queues, refusals."""
         said = perf_counter()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self.measure()
+            self._services.measure()
             if self._refusals and perf_counter() - said >= _LOGGED_EVERY:
                 _log.warning("refused %d requests", self._refusals, extra={"event": "refused"})
                 self._refusals, said = 0, perf_counter()
-
-    def measure(self) -> None:
-        """Bring the gauges up to date."""
-        for name, batcher in self.repository.batchers.items():
-            self.metrics.queue(name, batcher.places)
-
-    def refuse_waiting(self) -> None:
-        """Tell all clients that still wait that the server stops."""
-        self._waiting.refuse_all(busy("stopping", "The server stops. Try again at another.", CLOSE))
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a batch."""
-        return len(self._waiting)
-
-
-def _written(scope: Scope) -> str:
-    """Return a request's path for the log, where it must not make lines of its own."""
-    return str(scope["raw_path"][:200], "ascii")
-
-
-def _require_post(scope: Scope) -> None:
-    if scope["method"] != "POST":
-        message = f"{scope['path'][:80]} takes POST; got {scope['method'][:20]}."
-        raise Problem(405, "method", message, ((b"allow", b"POST"),))

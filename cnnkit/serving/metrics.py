@@ -1,117 +1,89 @@
 """What the server counts, as Prometheus reads it."""
 
 import os
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from cnnkit.serving.batching.job import Timings
 
-    from cnnkit.serving.batching import Timings
-    from cnnkit.serving.served import ServedModel
+Info = tuple[str, str, str, str]
+"""Model, version, provider and precision."""
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that tells prometheus_client, when it is imported, where several processes put their values."""
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
     """Counters, gauges and histograms of one process; `render` has those of all workers."""
 
     def __init__(self) -> None:
-        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each series, that nobody reads
-        registry = CollectorRegistry()
-        self._registry = registry
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each, that nobody reads
+        registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._requests = Counter(
-            "cnnkit_requests", "Requests answered.", ["endpoint", "model", "status"], registry=registry
-        )
-        self._refused = Counter("cnnkit_refused", "Requests refused.", ["model", "reason"], registry=registry)
-        self._left = Counter("cnnkit_clients_left", "Clients that left before their answer.", registry=registry)
-        self._queue = Gauge(
-            "cnnkit_queue_length",
-            "Requests that wait or are worked on.",
-            ["model"],
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self._batches = Histogram(
-            "cnnkit_batch_size",
-            "Images in a batch.",
-            ["model"],
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "cnnkit_stage_seconds",
-            "Of a batch: waiting of its first request, decoding, inference; of a request that is served: total.",
-            ["model", "stage"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._loaded = Counter("cnnkit_reloads", "Reloads.", ["model", "outcome"], registry=registry)
-        self._running = Gauge(
-            "cnnkit_model_info",
-            "1 for the version that serves, 0 for those before; with the provider that it really runs on.",
-            ["model", "version", "provider", "precision"],
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
+
+        def counter(name: str, said: str, *labels: str) -> Counter:
+            return Counter(name, said, labels, registry=registry)
+
+        def gauge(name: str, said: str, mode: Any, *labels: str) -> Gauge:
+            return Gauge(name, said, labels, multiprocess_mode=mode, registry=registry)
+
+        def histogram(name: str, said: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, said, labels, buckets=buckets, registry=registry)
+
+        self._requests = counter("cnnkit_requests", "Requests answered.", "endpoint", "model", "status")
+        self._refused = counter("cnnkit_refused", "Requests refused.", "model", "reason")
+        self._left = counter("cnnkit_clients_left", "Clients that left before their answer.")
+        self._loaded = counter("cnnkit_reloads", "Reloads.", "model", "outcome")
+        self._queue = gauge("cnnkit_queue_length", "Requests that wait or are worked on.", "livesum", "model")
+        said = "1 for the version that serves, 0 for those before; with the provider that it really runs on."
+        self._running = gauge("cnnkit_model_info", said, "livemax", "model", "version", "provider", "precision")
+        self._batches = histogram("cnnkit_batch_size", "Images in a batch.", _SIZES, "model")
+        said = "Of a batch: waiting of its first request, decoding, inference; of a request that is served: total."
+        self._stages = histogram("cnnkit_stage_seconds", said, _SECONDS, "model", "stage")
         # Looking a child up by its labels takes longer than counting.
-        self._known: dict[tuple[str, ...], Callable[[float], None]] = {}
+        self._of: Any = cache(lambda metric, *labels: metric.labels(*labels))
 
     def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
         """Count a request, and its time if it was served."""
-        key = ("answered", endpoint, model, str(status))
-        if (count := self._known.get(key)) is None:
-            count = self._known[key] = self._requests.labels(*key[1:]).inc
-        count(1)
+        self._of(self._requests, endpoint, model, str(status)).inc()
         if model and status < 400:  # among refusals, nobody could see how long an answer takes
-            self._observe(model, "total", seconds)
-
-    def _observe(self, model: str, stage: str, seconds: float) -> None:
-        key = ("stage", model, stage)
-        if (observe := self._known.get(key)) is None:
-            observe = self._known[key] = self._stages.labels(model, stage).observe
-        observe(seconds)
+            self._of(self._stages, model, "total").observe(seconds)
 
     def refused(self, model: str, reason: str) -> None:
         """Count a refusal."""
-        key = ("refused", model, reason)
-        if (count := self._known.get(key)) is None:
-            count = self._known[key] = self._refused.labels(model, reason).inc
-        count(1)
+        self._of(self._refused, model, reason).inc()
 
     def left(self) -> None:
         """Count a client that left before its answer."""
         self._left.inc()
 
-    def batch(self, model: str, timings: "Timings", images: int) -> None:
-        """Count a batch."""
-        self._observe(model, "queue", timings.queue)
-        self._observe(model, "decode", timings.decode)
-        self._observe(model, "inference", timings.inference)
-        key = ("batch", model)
-        if (observe := self._known.get(key)) is None:
-            observe = self._known[key] = self._batches.labels(model).observe
-        observe(images)
+    def batch(self, model: str, images: int, timings: Timings) -> None:
+        """Count a batch of so many images."""
+        self._of(self._stages, model, "queue").observe(timings.queue)
+        self._of(self._stages, model, "decode").observe(timings.decode)
+        self._of(self._stages, model, "inference").observe(timings.inference)
+        self._of(self._batches, model).observe(images)
 
     def queue(self, model: str, length: int) -> None:
         """Say how many requests a model has to answer."""
-        self._queue.labels(model).set(length)
+        self._of(self._queue, model).set(length)
 
     def reloaded(self, model: str, outcome: str) -> None:
         """Count a reload: `swapped` or `refused`."""
-        self._loaded.labels(model, outcome).inc()
+        self._of(self._loaded, model, outcome).inc()
 
-    def serving(self, model: "ServedModel", before: "ServedModel | None" = None) -> None:
+    def serving(self, model: Info, before: Info | None = None) -> None:
         """Say which version of a model serves, and where it really runs."""
-        if before is not None and _info(before) != _info(model):
-            self._running.labels(*_info(before)).set(0)
-        self._running.labels(*_info(model)).set(1)
+        if before is not None:
+            self._of(self._running, *before).set(0)
+        self._of(self._running, *model).set(1)
 
     def render(self) -> tuple[bytes, str]:
         """Return the metrics of all workers as text, and its content type."""
@@ -124,6 +96,9 @@ class Metrics:
         return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
 
 
-def _info(model: "ServedModel") -> tuple[str, str, str, str]:
-    network = model.network
-    return model.name, str(model.version), network.placement.device, model.classifier.card.precision
+def forget(pid: int | None, folder: Path | None) -> None:
+    """Leave the gauges of a dead worker out of the metrics."""
+    if pid is not None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.runtime import guard
-from cnnkit.serving.batching import Batcher, Decoders
+from cnnkit.serving.batching.batcher import Batcher
+from cnnkit.serving.batching.decoders import Decoders
+from cnnkit.serving.batching.instance import ModelInstance
+from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.metrics import Metrics
-from cnnkit.serving.problems import Problem
-from cnnkit.serving.served import ServedModel
 from cnnkit.serving.settings import ModelSource, Settings
 from cnnkit.serving.versions import Fingerprint, Versions, fingerprint
 
@@ -48,41 +49,33 @@ class Repository:
         self._reload_file = settings.shared / "reload" if settings.shared is not None else None
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
-        self._opened: dict[str, ServedModel] = {}
+        self._opened: dict[str, ModelInstance] = {}
         self._versions = Versions(settings.shared)
         self._asked = fingerprint(self._reload_file)
 
     def open(self) -> None:
-        """Open all models.
-
-        Raises:
-            CnnkitError: one of them cannot be served.
-        """
+        """Open all models, or raise CnnkitError."""
         guard.allow()
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
-            self._opened[name] = self._numbered(ServedModel(source, self._settings))
+            self._opened[name] = self._numbered(ModelInstance(source, self._settings))
 
     def serve(self) -> None:
         """Put the opened models behind their queues, on the event loop that runs."""
         while self._opened:
             name, model = self._opened.popitem()
             self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
-            self._metrics.serving(model)
+            self._metrics.serving(model.info)
         self.batchers = {name: self.batchers[name] for name in self.sources}
 
     def batcher(self, name: str) -> Batcher:
-        """Return the batcher of a model.
-
-        Raises:
-            Problem: 404, with the close matches; there is none of that name.
-        """
+        """Return the batcher of a model, or raise HttpError 404."""
         try:
             return self.batchers[name]
         except KeyError:
             close = difflib.get_close_matches(name, self.batchers, n=2, cutoff=0.5) or sorted(self.batchers)
             message = f"there is no model {name[:80]!r}; this server has {', '.join(close[:10])}."
-            raise Problem(404, "unknown-model", message) from None
+            raise HttpError(404, "unknown-model", message) from None
 
     async def watch(self) -> None:
         """Reload the models whose files change, for ever."""
@@ -110,14 +103,14 @@ class Repository:
         """Load a model's file again, and let it serve in place of the old one if it passes its trial.
 
         The file is first opened in another process (see `cnnkit.runtime.guard`): whatever it does there, the old one
-        serves on.
+        still serves.
         """
         async with self._loading:
             source, batcher = self.sources[name], self.batchers[name]
             self._seen[name] = fingerprint(source.path)
             old = batcher.model
             try:
-                new = await asyncio.to_thread(ServedModel, source, self._settings)
+                new = await asyncio.to_thread(ModelInstance, source, self._settings)
                 _require_same_interface(old, new)
                 self._numbered(new)
             except Exception as error:
@@ -126,12 +119,12 @@ class Repository:
                 _log.error("%s stays at version %d: %s", name, old.version, reason, extra={"event": "reload-refused"})
                 return Reloaded(name, old.version, reason)
             batcher.replace(new)
-            self._metrics.serving(new, old)
+            self._metrics.serving(new.info, old.info)
             self._metrics.reloaded(name, "swapped")
             _log.info("%s is at version %d", name, new.version, extra={"event": "reloaded"})
             return Reloaded(name, new.version)
 
-    def _numbered(self, model: ServedModel) -> ServedModel:
+    def _numbered(self, model: ModelInstance) -> ModelInstance:
         model.version = self._versions.number(model.name, model.fingerprint)
         return model
 
@@ -141,18 +134,13 @@ class Repository:
 
     def close(self) -> None:
         """Let all threads end."""
-        self.stop_loading()
         for batcher in self.batchers.values():
             batcher.close()
         self.decoders.close()
 
 
-def _require_same_interface(old: ServedModel, new: ServedModel) -> None:
-    """Make sure that clients of the old model can go on with the new one.
-
-    Raises:
-        OnnxError: they cannot.
-    """
+def _require_same_interface(old: ModelInstance, new: ModelInstance) -> None:
+    """Make sure that clients of the old model can go on with the new one; else OnnxError."""
     before, after = _interface(old), _interface(new)
     differing = [name for name in before if before[name] != after[name]]
     if differing:
@@ -162,7 +150,7 @@ def _require_same_interface(old: ServedModel, new: ServedModel) -> None:
         )
 
 
-def _interface(model: ServedModel) -> dict[str, object]:
+def _interface(model: ModelInstance) -> dict[str, object]:
     """Return what images are prepared by before it is known which version answers, and what clients rely on.
 
     Mean and standard deviation are part of the network where it takes pixels: each version applies its own.

@@ -40,12 +40,14 @@ class Settings:
         max_batch: images that go through a network together.
         max_delay_ms: how long the first image of a batch waits for others, in milliseconds.
         queue_size: requests for one model that may be unanswered at a time; those beyond it are refused.
-        receive_seconds: within which the headers, and then the body, of a request must have come.
-        answer_seconds: within which a request that has come must be answered.
+        receive_seconds: within which the headers, and then the body, of a request must be received.
+        answer_seconds: within which a request that was received must be answered.
         max_body: bytes of a request's body, compressed or not.
         max_pixels: of an image.
         drain_seconds: for the requests that are there when the server is told to stop.
         watch: load a model file again when it changes.
+        cors: origins of web pages that may read the responses, such as `https://example.org`; `*` for all.
+        api_keys: one of them is required of every request but those for health and for the page; empty for none.
         admin: offer `POST /admin/reload` to clients on this machine.
         access_log: a line for each request, not only for those that fail.
         log_format: of the lines on standard error.
@@ -66,6 +68,8 @@ class Settings:
     max_pixels: int = 50_000_000
     drain_seconds: float = 30.0
     watch: bool = True
+    cors: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = ()
     admin: bool = False
     access_log: bool = False
     log_format: Literal["text", "json"] = "text"

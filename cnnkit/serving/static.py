@@ -4,8 +4,8 @@ from functools import cache
 from importlib.resources import files
 
 from cnnkit.files import sha256
-from cnnkit.serving.problems import Headers, Problem
-from cnnkit.serving.replies import Reply
+from cnnkit.serving.http.errors import Headers, HttpError
+from cnnkit.serving.http.response import Response
 
 _TYPES = {
     ".html": b"text/html; charset=utf-8",
@@ -37,14 +37,14 @@ def _files() -> dict[str, tuple[bytes, bytes, bytes]]:
     return found
 
 
-def page_file(name: str, seen: bytes = b"") -> Reply:
+def page_file(name: str, seen: bytes = b"") -> Response:
     """Return a file of the page; `seen` has the tags of what the browser has, as `If-None-Match` says it.
 
     Raises:
-        Problem: 404; there is none of that name.
+        HttpError: 404; there is none of that name.
     """
     if name not in _files():
-        raise Problem(404, "not-found", f"there is nothing at /{name[:80]}. See / and /docs.")
+        raise HttpError(404, "not-found", f"there is nothing at /{name[:80]}. See / and /docs.")
     content, kind, tag = _files()[name]
     headers = (*_ALWAYS, (b"etag", tag))
-    return Reply(b"", kind, 304, headers) if tag in seen else Reply(content, kind, headers=headers)
+    return Response(b"", kind, 304, headers) if tag in seen else Response(content, kind, headers=headers)

@@ -1,7 +1,8 @@
 """Ten times what the server can do, for a minute: a closed loop on LeNet, and an open loop on AlexNet.
 
-LeNet is answered faster than one Python process can ask ten times over; so there it is ten times the connections, each
-of which asks again at once. AlexNet takes so long that ten times its peak rate is no effort to send.
+LeNet is answered faster than one Python process can ask ten times over; so there it is ten times the connections. Each
+asks again at once; half of them wait for a second where they were refused, as `Retry-After` says. AlexNet takes so long
+that ten times its peak rate is no effort to send.
 """
 
 import http.client
@@ -87,8 +88,8 @@ def overload(folder: Path, seconds: float, *, heavy: Path | None) -> Part:
             before = peak_rate(*load, seconds)
             with Probes(server).beside() as probes:
                 if name == "lenet":
-                    tally = closed_loop(*load, TIMES * CONNECTIONS, seconds)
-                    how = f"{TIMES * CONNECTIONS} connections"
+                    tally = closed_loop(*load, TIMES * CONNECTIONS, seconds, polite=True)
+                    how = f"{TIMES * CONNECTIONS} connections, half of them polite"
                 else:
                     tally = open_loop(*load, TIMES * before, seconds, CONNECTIONS, MOST_CONNECTIONS, STEP_SECONDS)
                     how = f"{TIMES * before:,.0f}/s"

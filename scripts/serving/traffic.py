@@ -152,22 +152,27 @@ class Load:
 
 
 class ClosedLoop(Load):
-    """So many clients, each of which asks again as soon as it has its answer."""
+    """So many clients, each of which asks again as soon as it has its answer; polite ones wait after a refusal."""
 
-    async def run(self, clients: int, seconds: float) -> Tally:
-        """Ask for so long, then wait for the rest."""
+    polite: set[Connection]
+
+    async def run(self, clients: int, seconds: float, *, polite: bool = False) -> Tally:
+        """Ask for so long, then wait for the rest; with `polite`, every other client honours `Retry-After: 1`."""
         self.began, cpu = CLOCK(), time.process_time()
         self.until = self.began + seconds
-        for _ in range(clients):
-            await self._join()
+        self.polite = set()
+        for index in range(clients):
+            await self._join(polite=polite and index % 2 == 1)
         await asyncio.sleep(max(0.0, self.until - CLOCK()))
         await self.finish()
         self.tally.cpu_seconds = time.process_time() - cpu
         return self.tally
 
-    async def _join(self) -> None:
+    async def _join(self, *, polite: bool = False) -> None:
         while CLOCK() < self.until:
             if connection := await self.connect():
+                if polite:
+                    self.polite.add(connection)
                 connection.send(self.request, CLOCK())
                 return
             await asyncio.sleep(0.01)
@@ -176,13 +181,23 @@ class ClosedLoop(Load):
         """Ask again."""
         if now >= self.until:
             return
-        if stays:
+        polite = connection in self.polite
+        if polite and connection.retry_after:
+            asyncio.get_running_loop().call_later(1.0, self._again, connection, stays)
+        elif stays:
             connection.send(self.request, now)
         else:
-            self.start(self._join())
+            self.start(self._join(polite=polite))
+
+    def _again(self, connection: Connection, stays: bool) -> None:
+        if CLOCK() < self.until:
+            if stays and connection in self.connections:
+                connection.send(self.request, CLOCK())
+            else:
+                self.start(self._join(polite=True))
 
     def vanished(self) -> None:
-        """Come again with a new connection."""
+        """Come again with a new connection, by now in a hurry."""
         if CLOCK() < self.until:
             self.start(self._join())
 
@@ -257,10 +272,18 @@ def fast_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def closed_loop(port: int, request: bytes, expected: Callable[[bytes], str], clients: int, seconds: float) -> Tally:
-    """Run a closed loop to its end."""
+def closed_loop(
+    port: int,
+    request: bytes,
+    expected: Callable[[bytes], str],
+    clients: int,
+    seconds: float,
+    *,
+    polite: bool = False,
+) -> Tally:
+    """Run a closed loop to its end; with `polite`, every other client waits as a refusal says."""
     with asyncio.Runner(loop_factory=fast_loop) as runner:
-        return runner.run(ClosedLoop(port, request, expected).run(clients, seconds))
+        return runner.run(ClosedLoop(port, request, expected).run(clients, seconds, polite=polite))
 
 
 def open_loop(

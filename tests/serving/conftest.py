@@ -140,14 +140,17 @@ def hasty(serve_forever: Callable[..., RunningServer]) -> RunningServer:
     return serve_forever("lenet", "--receive-seconds", 0.5, "--max-body-mb", 0.01)
 
 
-def make_model(*, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0) -> bytes:
-    """Return an ONNX file for grey images with one linear layer."""
+def make_model(*, seed: int = 0, classes: int = 4, side: int = 16, scale: float = 1.0, divides: bool = False) -> bytes:
+    """Return an ONNX file for grey images with one linear layer; one that divides gives NaN for black ones."""
     rng = np.random.default_rng(seed)
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["values"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "table"], ["logits"]),
+        helper.make_node("ReduceMax", ["flat"], ["most"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["flat", "most"], ["divided"]),
+        helper.make_node("MatMul", ["divided" if divides else "flat", "table"], ["logits"]),
     ]
+    nodes = nodes if divides else [nodes[0], nodes[1], nodes[-1]]
     table = rng.normal(0, 0.01 * scale, (side * side, classes)).astype(np.float32)
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", side, side, 1])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])

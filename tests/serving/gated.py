@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnkit.cli import main
-from cnnkit.serving.batching import Job
-from cnnkit.serving.served import ServedModel
+from cnnkit.serving.batching.instance import ModelInstance
+from cnnkit.serving.batching.job import Job
 
-_run = ServedModel.run
+_run = ModelInstance.run
 
 
-def run_behind_the_gate(model: ServedModel, jobs: Sequence[Job]) -> list[Exception | None]:
+def run_behind_the_gate(model: ModelInstance, jobs: Sequence[Job]) -> list[Exception | None]:
     gate = Path(os.environ["GATE"])
     while gate.exists():
         time.sleep(0.01)
@@ -23,7 +23,7 @@ def run_behind_the_gate(model: ServedModel, jobs: Sequence[Job]) -> list[Excepti
 
 
 if __name__ in {"__main__", "__mp_main__"}:  # the server, a worker
-    ServedModel.run = run_behind_the_gate
+    ModelInstance.run = run_behind_the_gate
 
 if __name__ == "__main__":
     main()

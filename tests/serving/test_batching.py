@@ -13,7 +13,8 @@ from PIL import Image
 from cnnkit.decoding import children
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.serving.app import App
-from cnnkit.serving.batching import Job
+from cnnkit.serving.batching.job import Job
+from cnnkit.serving.http.request import Request
 from cnnkit.serving.settings import ModelSource, Settings
 
 
@@ -23,44 +24,29 @@ def within():
 
     def run(scenario, **settings):
         async def live():
-            app = App([ModelSource("digits", "digits")], Settings(**settings))
+            app = App([ModelSource("digits", "digits")], Settings(**settings), "127.0.0.1")
             app.open()
-            messages = asyncio.Queue()
-            started = asyncio.Event()
-
-            async def send(_):
-                started.set()
-
-            living = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
-            messages.put_nowait({"type": "lifespan.startup"})
-            await started.wait()
+            chores = app.start()
             try:
                 return await asyncio.wait_for(scenario(app), 20)
             finally:
-                messages.put_nowait({"type": "lifespan.shutdown"})
-                await living
+                for chore in chores:
+                    chore.cancel()
+                app.close()
 
         return asyncio.run(live())
 
     return run
 
 
-async def post(app, body, query=b""):
+async def post(app, body):
     """Return status and document of the answer to an image."""
-    path, sent = "/predict/digits", []
-    messages = [{"type": "http.request", "body": body}]
-
-    async def receive():
-        return messages.pop() if messages else await asyncio.Event().wait()
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query, "headers": [],
-    }  # fmt: skip
-    await app(scope, receive, send)
-    return sent[0]["status"], json.loads(sent[1]["body"])
+    request = Request("POST", b"/predict/digits", {b"host": b"localhost"}, "127.0.0.1", "1.1", keep_alive=True)
+    assert app.accept(request) is None
+    request.body, request.complete = body, True
+    response = await app.answer(request)
+    app.answered(request, response, 0.1)
+    return response.status, json.loads(response.body)
 
 
 def photo(side):
@@ -103,7 +89,7 @@ def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
             await asyncio.sleep(0.01)
         job.done.cancel()
         await asyncio.sleep(0)
-        assert (job.image, batcher.places) == (None, 0)
+        assert (job.image, batcher.in_flight) == (None, 0)
         free.set()
         while job.decoding:
             await asyncio.sleep(0.01)
@@ -173,11 +159,11 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
             return run(jobs)
 
         monkeypatch.setattr(model, "run", slowly)
-        monkeypatch.setattr(model, "streams", before)
+        monkeypatch.setattr(model, "instances", before)
         batcher._idle = before
         new = app.repository._opened.setdefault("new", type(model)(ModelSource("digits", "digits"), Settings()))
         monkeypatch.setattr(new, "run", slowly)
-        monkeypatch.setattr(new, "streams", after)
+        monkeypatch.setattr(new, "instances", after)
         first = [job_of(app, seven) for _ in range(6)]
         for job in first:
             batcher.submit(job)
@@ -192,24 +178,3 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
         assert max(most) == after
 
     within(replace, max_batch=1)
-
-
-def test_what_is_drawn_for_the_page_keeps_its_place_and_its_deadline(within, seven):
-    async def draw(app):
-        batcher, begun, free = app.repository.batchers["digits"], threading.Event(), threading.Event()
-        decoders = app.repository.decoders.threads
-        app.repository.decoders.threads = busy = ThreadPoolExecutor(1)
-        busy.submit(lambda: begun.set() or free.wait())
-        begun.wait()
-        drawing = asyncio.create_task(post(app, seven, b"show=features"))
-        while not busy._work_queue.qsize():
-            await asyncio.sleep(0.01)
-        places = batcher.places
-        status, document = await drawing
-        free.set()
-        app.repository.decoders.threads = decoders
-        busy.shutdown()
-        assert (places, batcher.places) == (1, 0)
-        assert (status, document["error"]["code"]) == (503, "deadline")
-
-    within(draw, answer_seconds=1)

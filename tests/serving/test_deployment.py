@@ -18,7 +18,7 @@ import pytest
 from nox.project import dependency_groups
 from packaging.requirements import Requirement
 
-from cnnkit.serving.server import NOTICE_SECONDS
+from cnnkit.serving.process.server import NOTICE_SECONDS
 from cnnkit.serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]

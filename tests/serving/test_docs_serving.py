@@ -16,13 +16,12 @@ import typer
 
 from cnnkit.cli import serve as serving
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError, OnnxError
-from cnnkit.serving.openapi import document
-from cnnkit.serving.problems import problem_of
-from cnnkit.serving.settings import Settings
+from cnnkit.serving.http.errors import error_of
+from cnnkit.serving.info import description
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "serving.md").read_text("utf-8")
-SOURCES = {file: file.read_text("utf-8") for file in (ROOT / "cnnkit" / "serving").glob("*.py")}
+SOURCES = {file: file.read_text("utf-8") for file in (ROOT / "cnnkit" / "serving").rglob("*.py")}
 
 
 def blocks(marker):
@@ -107,12 +106,15 @@ def raised():
     for file, source in SOURCES.items():
         for node in ast.walk(ast.parse(source, file.name)):
             match node:
-                case ast.Call(func=ast.Name("Problem"), args=[ast.Constant(status), ast.Constant(code), *_]):
+                case ast.Call(func=ast.Name("HttpError"), args=[ast.Constant(status), ast.Constant(code), *_]):
                     yield str(status), code
                 case ast.Call(func=ast.Name("busy"), args=[ast.Constant(code), *_]):
                     yield "503", code
+                case ast.Call(func=ast.Name("HttpError"), args=[ast.IfExp() as either, ast.Constant(code), *_]):
+                    for status in (either.body, either.orelse):
+                        yield str(ast.literal_eval(status)), code
     for error in (ImageError(), ImageFormatError(), ImageTooLargeError(), OnnxError()):
-        problem = problem_of(error)
+        problem = error_of(error)
         yield str(problem.status), problem.code
 
 
@@ -124,7 +126,7 @@ def test_the_table_of_errors_has_all_that_the_source_has():
 
 def test_the_table_of_endpoints_is_that_of_the_description():
     shown = set(re.findall(r"`(GET|POST) (\S+)`", " ".join(row[0] for row in table("Endpoints"))))
-    paths = document(["lenet"], Settings(admin=True))["paths"]
+    paths = description()["paths"]
     described = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     assert shown == {(method, path) for method, path in described if "/versions/" not in path}
 
@@ -137,6 +139,8 @@ def test_the_table_of_options_is_that_of_the_command():
     for names, default, _ in table("Options"):
         for name in re.findall(r"`(--[\w-]+)`", names):
             value = known.pop(name).default
+            if value is None and default == "none":
+                continue
             if isinstance(value, bool):
                 assert default == ("watch" if value else "off")
             elif value is not None:

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from cnnkit.serving import logs
-from cnnkit.serving.logs import _Json, _Text
+from cnnkit.serving.process import logs
+from cnnkit.serving.process.logs import _Json, _Text
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_an_error_has_its_traceback(record, form):
 
 @pytest.fixture(params=["text", "json"])
 def configured(request):
-    names = [logs.LOGGER, "uvicorn", "asyncio", "py.warnings"]
+    names = [logs.LOGGER, "asyncio", "py.warnings"]
     before = [(logging.getLogger(name), dict(vars(logging.getLogger(name)))) for name in names]
     yield request.param
     logging.captureWarnings(False)
@@ -53,7 +53,7 @@ def configured(request):
         logger.setLevel(attributes["level"])
 
 
-@pytest.mark.parametrize("name", [logs.LOGGER, "uvicorn.error", "asyncio"])
+@pytest.mark.parametrize("name", [logs.LOGGER, "asyncio"])
 def test_whoever_complains_does_so_in_one_form(configured, capsys, name):
     logs.configure(configured)
     try:

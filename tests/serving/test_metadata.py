@@ -1,29 +1,24 @@
 """The documents: what is said, in the words of the protocol and of Triton's own schema."""
 
-import pytest
 from google.protobuf import json_format
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from cnnkit import __version__
-from cnnkit.serving.metadata import (
-    BatchTotals,
-    IndexEntry,
-    ModelStatistics,
-    Total,
+from cnnkit.serving.batching.job import Timings
+from cnnkit.serving.batching.statistics import Statistics
+from cnnkit.serving.v2.documents import (
     model_config,
     model_metadata,
-    repository_index,
     server_metadata,
-    statistics,
 )
-from cnnkit.serving.tensors import TensorSpec
+from cnnkit.serving.v2.tensors import TensorSpec
 
 INPUTS = (TensorSpec("image", "UINT8", (-1, 28, 28, 1)),)
 OUTPUTS = (TensorSpec("logits", "FP32", (-1, 10)), TensorSpec("label", "BYTES", (-1,)))
 
 
 def test_the_server_says_what_it_is() -> None:
-    document = server_metadata()
+    document = server_metadata(statistics=True)
     assert json_format.ParseDict(document, service_pb2.ServerMetadataResponse()).version == __version__
     assert "binary_tensor_data" in document["extensions"]
 
@@ -58,31 +53,20 @@ def test_a_file_that_fixes_its_batch_is_not_batched() -> None:
     assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
 
 
-def test_statistics_add_up_over_batch_sizes() -> None:
-    one = BatchTotals(compute_input=Total(3, 30), compute_infer=Total(3, 300), compute_output=Total(3, 3))
-    eight = BatchTotals(compute_input=Total(1, 20), compute_infer=Total(1, 500), compute_output=Total(1, 2))
-    model = ModelStatistics(
-        name="lenet", version="1", last_inference_ms=1_790_000_000_000, inference_count=11, execution_count=4,
-        success=Total(11, 2000), fail=Total(2, 7), queue=Total(11, 900), batches={8: eight, 1: one},
-    )  # fmt: skip
-    document = statistics([model, ModelStatistics("idle", "2")])
-    parsed = json_format.ParseDict(document, service_pb2.ModelStatisticsResponse())
-    busy, idle = parsed.model_stats
-    assert (busy.inference_count, busy.execution_count, busy.last_inference) == (11, 4, 1_790_000_000_000)
-    assert (busy.inference_stats.compute_infer.count, busy.inference_stats.compute_infer.ns) == (4, 800)
-    assert (busy.inference_stats.queue.ns, busy.inference_stats.fail.count) == (900, 2)
-    assert [(batch.batch_size, batch.compute_input.ns) for batch in busy.batch_stats] == [(1, 30), (8, 20)]
+def test_statistics_agree_with_each_other() -> None:
+    busy, timings = Statistics(), Timings(queue=0.1, decode=0.02, inference=0.003)
+    busy.batch(8, timings)
+    busy.batch(1, timings)
+    for _ in range(9):
+        busy.request(0.2, timings)
+    busy.request(0.4, None)
+    document = {"model_stats": [busy.document("lenet", "1"), Statistics().document("idle", "2")]}
+    found, idle = json_format.ParseDict(document, service_pb2.ModelStatisticsResponse()).model_stats
+    assert (found.inference_count, found.execution_count) == (9, 2)
+    stats = found.inference_stats
+    stages = (stats.success, stats.queue, stats.compute_input, stats.compute_infer, stats.compute_output)
+    assert [stage.count for stage in stages] == [9] * 5
+    assert (stats.compute_infer.ns, stats.fail.count, stats.fail.ns) == (27_000_000, 1, 400_000_000)
+    assert [(batch.batch_size, batch.compute_infer.count) for batch in found.batch_stats] == [(1, 1), (8, 1)]
+    assert [batch.compute_output.count for batch in found.batch_stats] == [1, 1]
     assert (idle.name, idle.inference_stats.success.count, len(idle.batch_stats)) == ("idle", 0, 0)
-
-
-@pytest.mark.parametrize("ready_only", [False, True])
-def test_the_index_names_every_model_or_those_that_are_ready(ready_only: bool) -> None:
-    entries = [IndexEntry("lenet", "2", ready=True), IndexEntry("alexnet", "1", ready=False, reason="loading")]
-    document = repository_index(entries, ready_only=ready_only)
-    assert document[0] == {"name": "lenet", "version": "2", "state": "READY", "reason": ""}
-    assert (
-        document[1:]
-        == [
-            {"name": "alexnet", "version": "1", "state": "UNAVAILABLE", "reason": "loading"},
-        ][: 0 if ready_only else 1]
-    )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import np_to_triton_dtype
 
-from cnnkit.serving.open_inference import MAX_JSON, InferRequest, RequestedOutput, decode_request, encode_response
-from cnnkit.serving.problems import Problem
-from cnnkit.serving.tensors import Array, TensorSpec
+from cnnkit.serving.http.errors import HttpError
+from cnnkit.serving.v2.codec import MAX_JSON, InferRequest, RequestedOutput, decode_request, encode_response
+from cnnkit.serving.v2.tensors import Array, NotFiniteError, TensorSpec
 
 IMAGE = (TensorSpec("image", "UINT8", (-1, 2, 2, 1)),)
 SCORES = (TensorSpec("logits", "FP32", (-1, 3)), TensorSpec("probabilities", "FP32", (-1, 3)))
@@ -111,7 +111,7 @@ def test_a_raw_request_is_nothing_but_pixels() -> None:
     ],
 )
 def test_a_raw_request_that_does_not_fit(body: bytes, inputs: tuple[TensorSpec, ...], status: int, said: str) -> None:
-    with pytest.raises(Problem, match=said) as raised:
+    with pytest.raises(HttpError, match=said) as raised:
         decode_request(body, 0, inputs, SCORES)
     assert raised.value.status == status
 
@@ -196,7 +196,7 @@ BAD: list[tuple[bytes, int, str, str]] = [
 
 @pytest.mark.parametrize(("body", "status", "code", "said"), BAD, ids=[said[:40] for *_, said in BAD])
 def test_a_bad_request_gets_a_sentence(body: bytes, status: int, code: str, said: str) -> None:
-    with pytest.raises(Problem) as raised:
+    with pytest.raises(HttpError) as raised:
         decode_request(body, None, IMAGE, SCORES)
     assert said in raised.value.message
     assert (raised.value.status, raised.value.code) == (status, code)
@@ -221,7 +221,7 @@ def test_a_bad_request_gets_a_sentence(body: bytes, status: int, code: str, said
 )  # fmt: skip
 def test_binary_data_that_does_not_add_up(change: Callable[[bytes, int | None], Any], said: str) -> None:
     body, length = change(*client_request())
-    with pytest.raises(Problem) as raised:
+    with pytest.raises(HttpError) as raised:
         decode_request(body, length, IMAGE, SCORES)
     assert said in raised.value.message
     assert raised.value.status == 400
@@ -230,7 +230,7 @@ def test_binary_data_that_does_not_add_up(change: Callable[[bytes, int | None], 
 def test_a_great_deal_of_json_is_not_read() -> None:
     body = request_of().ljust(MAX_JSON)
     decode_request(body, None, IMAGE, SCORES)
-    with pytest.raises(Problem, match=r"4,194,305 bytes; at most 4,194,304 are read. Send .* as binary") as raised:
+    with pytest.raises(HttpError, match=r"4,194,305 bytes; at most 4,194,304 are read. Send .* as binary") as raised:
         decode_request(body + b" ", None, IMAGE, SCORES)
     assert raised.value.status == 413
     pixels = np.zeros((MAX_JSON, 2, 2, 1), np.uint8)
@@ -242,7 +242,7 @@ def test_a_great_deal_of_json_is_not_read() -> None:
 
 def test_data_comes_one_way() -> None:
     head = request_of(input_parameters={"binary_data_size": 4})
-    with pytest.raises(Problem, match=r"inputs\[0\] has data and binary_data_size; it must have one of them"):
+    with pytest.raises(HttpError, match=r"inputs\[0\] has data and binary_data_size; it must have one of them"):
         decode_request(head + b"1234", len(head), IMAGE, SCORES)
 
 
@@ -276,10 +276,10 @@ def bodies(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-def decoded(body: bytes, length: int | None) -> InferRequest | Problem:
+def decoded(body: bytes, length: int | None) -> InferRequest | HttpError:
     try:
         return decode_request(body, length, IMAGE, SCORES)
-    except Problem as problem:
+    except HttpError as problem:
         return problem
 
 
@@ -287,7 +287,7 @@ def decoded(body: bytes, length: int | None) -> InferRequest | Problem:
 @given(body=bodies(), length=st.none() | st.integers(-1, 200))
 def test_any_bytes_are_a_request_or_a_problem(body: bytes, length: int | None) -> None:
     found = decoded(body, length)
-    if isinstance(found, Problem):
+    if isinstance(found, HttpError):
         assert found.status in {400, 422}
         assert found.message.isprintable()
         assert len(found.message) < 300
@@ -361,9 +361,8 @@ def test_labels_go_only_with_as_many_classes() -> None:
 @pytest.mark.parametrize("classes", [0, 2])
 def test_what_json_cannot_hold_is_said(classes: int) -> None:
     scores = {"logits": np.array([[np.nan, 1, 2]], np.float32)}
-    with pytest.raises(Problem, match="logits has values that are not finite numbers") as raised:
+    with pytest.raises(NotFiniteError, match="logits has values that are not finite numbers"):
         encode_response(asking(RequestedOutput("logits", classes=classes)), "pets", "3", scores)
-    assert raised.value.status == 422
     np.testing.assert_array_equal(
         read(asking(RequestedOutput("logits", binary=True)), scores).as_numpy("logits"), scores["logits"]
     )

@@ -423,3 +423,16 @@ def test_the_page_asks_for_nothing_inline(server):
     assert "<style" not in answer.text
     assert " style=" not in answer.text
     assert json.dumps(server.log).count('"bug"') == 0
+
+
+def test_the_page_asks_for_the_key_and_keeps_it_for_its_tab(chromium, serve):
+    server = serve("digits", "--api-key", "open-sesame")
+    page = chromium.new_context().new_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept("open-sesame")))
+    page.goto(server.url)
+    expect(page.locator("#model")).to_be_enabled()
+    page.reload()
+    expect(page.locator("#model")).to_be_enabled()
+    assert asked == ["prompt"]
+    page.context.close()

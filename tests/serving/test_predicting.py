@@ -112,8 +112,7 @@ BAD = {
     "an empty body": ("/predict/digits", b"", {}, 400, "empty-body", "curl --data-binary"),
     "what is no image": ("/predict/digits", b"hello", {}, 415, "image-format", "is not an image"),
     "a damaged image": ("/predict/digits", None, {}, 422, "image", "damaged"),
-    "a form": ("/predict/digits", b"x", {"content-type": "multipart/form-data"}, 415, "content-type", "bytes"),
-    "JSON": ("/predict/digits", b"{}", {"content-type": "application/json"}, 415, "content-type", "application/json"),
+    "a text": ("/predict/digits", b"x", {"content-type": "text/plain"}, 415, "content-type", "--data-binary"),
     "a top of nothing": ("/predict/digits?top=0", b"x", {}, 400, "query", "top is '0'"),
     "a top that is no number": ("/predict/digits?top=²", b"x", {}, 400, "query", "top is"),
     "a huge top": ("/predict/digits?top=99999999999999999999", b"x", {}, 400, "query", "top is"),
@@ -137,7 +136,7 @@ def test_bad_input_gets_a_code_and_a_sentence(client, seven, name):
 
 def test_another_method_is_told_which(client):
     answer = client.get("/predict/digits")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST, OPTIONS")
     assert answer.json()["error"]["code"] == "method"
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from cnnkit.serving.protocol import MAX_HEAD
+from cnnkit.serving.http.parsing import MAX_HEAD
 from tests.serving.conftest import wait_until
 from tests.serving.test_metrics import values
 
@@ -199,7 +199,7 @@ def test_headers_are_capped(hasty, complete):
     with connect(hasty.url) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * (MAX_HEAD + 10) + b"\r\n\r\n" * complete)
         status, _, body = answer_of(client)
-        assert (status, body["error"]["code"]) == (413, "headers-too-large")
+        assert (status, body["error"]["code"]) == (431, "headers-too-large")
         assert is_closed(client)
 
 
@@ -234,8 +234,8 @@ def test_pipelined_requests_are_answered_in_order(hasty, seven):
 def test_a_request_is_answered_whatever_nonsense_follows_it(hasty):
     with connect(hasty.url) as client:
         client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
-        assert answer_of(client)[0] == 200
-        assert is_closed(client)
+        answers = client.makefile("rb").read()
+    assert (answers.count(b"HTTP/1.1 200"), answers.count(b"HTTP/1.1 400")) == (1, 1)
 
 
 @pytest.mark.parametrize("broken", ["Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Transfer-Encoding: identity\r\n\r\nx"])

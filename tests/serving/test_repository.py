@@ -156,8 +156,12 @@ def test_a_reload_can_be_asked_for_and_says_what_became_of_it(watched):
         (b'{"model": 3}', {}, 400),
         (b"[]", {}, 400),
         (b"{", {}, 400),
-        (b"{}", {"origin": "http://evil.example"}, 405),
-        (b"{}", {"x-forwarded-for": "10.1.2.3"}, 405),
+        (b"{}", {"origin": "http://evil.example"}, 403),
+        (b"{}", {"x-forwarded-for": "10.1.2.3"}, 403),
+        (b"{}", {"x-real-ip": "10.1.2.3"}, 403),
+        (b"{}", {"via": "1.1 proxy"}, 403),
+        (b"{}", {"host": "evil.example"}, 421),
+        (b"{}", {"host": "printer"}, 403),
     ],
 )
 def test_a_reload_is_for_programs_on_this_machine_and_names_no_files(watched, body, headers, status):

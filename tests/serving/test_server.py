@@ -12,7 +12,7 @@ import pytest
 
 import cnnkit
 from cnnkit.runtime.hardware import has_driver
-from cnnkit.serving.server import NOTICE_SECONDS
+from cnnkit.serving.process.server import NOTICE_SECONDS
 from tests.serving.conftest import urlopen, wait_until
 from tests.serving.test_metrics import values
 from tests.serving.test_pressure import answer_of, connect, is_open, queue_length, request
@@ -87,6 +87,17 @@ def test_what_does_not_end_in_time_is_told_so(gated, gate, sent):
     assert time.perf_counter() - started < 10
     gate.unlink()
     assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thread_that_never_ends_does_not_hold_the_server_up(gated, sent, workers):
+    server = gated("--max-batch", 1, "--threads", 1, "--drain-seconds", 1.5, "--workers", workers)
+    clients = sent(server, 4)
+    started = time.perf_counter()
+    server.process.send_signal(signal.SIGTERM)
+    assert {answer_of(client)[2]["error"]["code"] for client in clients} == {"stopping"}
+    assert server.process.wait(60) == 0
+    assert time.perf_counter() - started < 2.5
 
 
 def test_idle_connections_do_not_hold_the_server_up(serve):

@@ -30,6 +30,14 @@ export async function predict(model, image, show, signal) {
   return { ...answer, roundTripMs: performance.now() - started };
 }
 
+const KEY = "cnnkit-api-key";
+
+/** Return the header with the API key that was typed in, where one was. */
+function keyHeader() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
 async function ask(path, { signal, ...options } = {}) {
   const controller = new AbortController();
   let late = false;
@@ -38,7 +46,8 @@ async function ask(path, { signal, ...options } = {}) {
   let response;
   let answer;
   try {
-    response = await fetch(path, { cache: "no-store", ...options, signal: controller.signal });
+    const headers = { ...options.headers, ...keyHeader() };
+    response = await fetch(path, { cache: "no-store", ...options, headers, signal: controller.signal });
     answer = await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -49,6 +58,13 @@ async function ask(path, { signal, ...options } = {}) {
     clearTimeout(timer);
   }
   if (response.ok) return answer;
+  if (response.status === 401) {
+    const key = window.prompt("This server requires an API key:");
+    if (key) {
+      sessionStorage.setItem(KEY, key.trim());
+      return ask(path, { signal, ...options });
+    }
+  }
   const said = answer?.error?.message ?? `The server refused with status ${response.status}.`;
   const after = Number(response.headers.get("Retry-After"));
   throw new Problem(said, {

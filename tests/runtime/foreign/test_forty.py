@@ -83,11 +83,11 @@ def test_every_command_says_the_same_of_a_file(spec, write, images, cli):
 @pytest.mark.parametrize("spec", SHARE, ids=str)
 def test_a_served_file_answers_as_predict_does(spec, write):
     from cnnkit.runtime.foreign.options import ForeignOptions
-    from cnnkit.serving.served import ServedModel
+    from cnnkit.serving.batching.instance import ModelInstance
     from cnnkit.serving.settings import ModelSource, Settings
 
     path, options = write(spec)
-    model = ServedModel(ModelSource("net", str(path), path, ForeignOptions.of(**options)), Settings(device="cpu"))
+    model = ModelInstance(ModelSource("net", str(path), path, ForeignOptions.of(**options)), Settings(device="cpu"))
     assert model.classifier.card.labels == coloured.expected_labels(spec)
     assert model.classifier.assumptions == cnnkit.load(path, device="cpu", **options).assumptions
 

@@ -1,0 +1,136 @@
+"""What a body holds: decompression, and the image in a form, in JSON, or as it is."""
+
+import re
+import zlib
+from base64 import b64decode
+from typing import Final
+
+from pydantic_core import from_json
+
+from cnnkit.serving.http.errors import CLOSE, HttpError, too_large
+from cnnkit.serving.http.request import Request
+
+# What zlib calls the window of each format; clients send deflate with and without zlib's own header.
+_WINDOWS: Final = {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (15, -15)}
+_BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
+_NAME = re.compile(rb'[;\s]name="?([^";\r\n]{0,80})', re.IGNORECASE)
+_FILE = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
+_MOST_PARTS = 32
+FORM = b"application/x-www-form-urlencoded"
+"""What curl says of every body that it is not told the type of."""
+MULTIPART, JSON = b"multipart/form-data", b"application/json"
+_PLAIN = {b"", b"application/octet-stream", FORM}
+SEND = "Send the bytes of a PNG, JPEG, WebP or BMP file, as curl --data-binary @image.png does, or a form, as curl -F"
+
+
+def encoding_of(request: Request) -> bytes:
+    """Return how a body is compressed, empty where it is not; or raise HttpError 415."""
+    encoding = request.headers.get(b"content-encoding", b"").strip().lower()
+    if encoding in {b"", b"identity"}:
+        return b""
+    if encoding not in _WINDOWS:
+        shown = encoding[:40].decode("latin-1")
+        raise HttpError(
+            415, "content-encoding", f"Content-Encoding {shown!r} is not known; use gzip or deflate.", CLOSE
+        )
+    return encoding
+
+
+def decompressed(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes:
+    """Return the content of a compressed body, or raise HttpError 413 or 400."""
+    for window in _WINDOWS[encoding]:
+        stream = zlib.decompressobj(window)
+        try:
+            content = stream.decompress(body, limit + 1)
+        except zlib.error:
+            continue
+        if len(content) > limit:
+            raise too_large(limit)
+        if stream.eof and not stream.unused_data:
+            return content
+    raise HttpError(400, "content-encoding", f"the body is not one valid stream of {encoding.decode()}.")
+
+
+def require_image_type(request: Request) -> None:
+    """Make sure that a body may hold an image; else HttpError 415."""
+    kind = request.media_type
+    if kind not in _PLAIN and kind not in {MULTIPART, JSON} and not kind.startswith(b"image/"):
+        raise HttpError(
+            415, "content-type", f"the body is {kind[:60].decode('latin-1')!r}. {SEND} file=@image.png does."
+        )
+
+
+def image_of(body: bytes, media_type: bytes, content_type: bytes) -> bytes:
+    """Return the image file in a body.
+
+    Args:
+        body: after decompression.
+        media_type: of the body.
+        content_type: the same with its parameters.
+
+    Raises:
+        HttpError: 400; there is none, or more than one.
+    """
+    if media_type == MULTIPART:
+        image = _from_form(body, content_type)
+    elif media_type == JSON:
+        image = _from_json(body)
+    else:
+        image = body
+    if not image:
+        raise HttpError(400, "empty-body", f"the image is empty. {SEND} file=@image.png does.")
+    return image
+
+
+def _from_form(body: bytes, content_type: bytes) -> bytes:
+    """Return the only file of a form (RFC 7578); other fields are ignored beside it."""
+    found = _BOUNDARY.search(content_type)
+    if found is None:
+        raise HttpError(400, "form", "multipart/form-data needs its boundary in Content-Type; let the client set it.")
+    mark = b"\r\n--" + (found[1] or found[2])
+    _, *parts, end = (b"\r\n" + body).split(mark, _MOST_PARTS + 1)
+    if not parts or not end.startswith(b"--"):
+        said = f"the form has no complete part, or more than {_MOST_PARTS}; its boundary must end it."
+        raise HttpError(400, "form", said)
+    files: list[bytes] = []
+    fields: list[bytes] = []
+    for part in parts:
+        head, blank, content = part.partition(b"\r\n\r\n")
+        disposition = next(
+            (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition:")), b""
+        )
+        if not blank or not _NAME.search(disposition):
+            raise HttpError(400, "form", "a part of the form lacks its name, or the blank line before its content.")
+        (files if _FILE.search(disposition) else fields).append(content)
+    chosen = files or fields
+    if len(chosen) != 1:
+        raise HttpError(400, "form", f"the form has {len(chosen)} files; send one, as curl -F file=@image.png does.")
+    return chosen[0]
+
+
+def _from_json(body: bytes) -> bytes:
+    """Return the image of `{"image": BASE64}`; a data URI is taken as well."""
+    try:
+        document = from_json(body)
+    except ValueError as error:
+        raise HttpError(400, "json", f"the request is not JSON: {error}.") from None
+    text = document.get("image") if isinstance(document, dict) else None
+    if not isinstance(text, str) or len(document) != 1:
+        raise HttpError(400, "json", 'JSON must be {"image": "…"}, with the image file in base64.')
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise HttpError(400, "json", f"image is not base64: {error}.") from None
+
+
+def json_object(body: bytes, field: str) -> dict[str, object]:
+    """Return the JSON object of a body with one field, or none; or raise HttpError 400."""
+    try:
+        document = from_json(body or b"{}")
+    except ValueError as error:
+        raise HttpError(400, "json", f"the request is not JSON: {error}.") from None
+    if not isinstance(document, dict) or document.keys() - {field}:
+        raise HttpError(400, "json", f'expected a JSON object with at most "{field}".')
+    return document

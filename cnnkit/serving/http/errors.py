@@ -1,0 +1,66 @@
+"""Requests that cannot be served, in one form whatever went wrong."""
+
+from pydantic_core import to_json
+
+from cnnkit.errors import CnnkitError, ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.words import counted
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+RETRY = ((b"retry-after", b"1"),)
+CLOSE = ((b"connection", b"close"),)
+
+
+class HttpError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: of HTTP.
+        code: stable, for programs.
+        message: a sentence for people: what was expected, what was found, what to do.
+        headers: to send along, such as `Retry-After`.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+    def body(self, request_id: str, *, flat: bool = False) -> bytes:
+        """Return the JSON body; flat is the Open Inference Protocol's form, whose `error` is the sentence."""
+        said = {"code": self.code, "request_id": request_id}
+        return to_json({"error": self.message, **said} if flat else {"error": {"message": self.message, **said}})
+
+
+def busy(code: str, message: str, headers: Headers = ()) -> HttpError:
+    """Return a refusal because of overload or a stop: the client may try again."""
+    return HttpError(503, code, message, RETRY + headers)
+
+
+def late(seconds: float) -> HttpError:
+    """Return the refusal of a request that has waited for so long."""
+    return busy("deadline", f"no answer within {counted(seconds, 'second')}: the server has too much to do. Try again.")
+
+
+def too_large(limit: int) -> HttpError:
+    """Return the refusal of a body over its limit in bytes."""
+    message = f"the body is larger than {counted(limit, 'byte')}. Send less at a time."
+    return HttpError(413, "body-too-large", message, CLOSE)
+
+
+def error_of(error: Exception) -> HttpError:
+    """Return what to tell a client of an error in serving its request."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, ImageTooLargeError):
+        return HttpError(413, error.code, str(error))
+    if isinstance(error, ImageFormatError):
+        return HttpError(415, error.code, f"{error} Send the file as it is, as curl --data-binary @image.png does.")
+    if isinstance(error, ImageError):
+        return HttpError(422, error.code, str(error))
+    if isinstance(error, CnnkitError):
+        return HttpError(500, error.code, str(error))
+    said = f"internal error: {type(error).__name__}. The server's log has more under this request's id."
+    return HttpError(500, "internal", said)

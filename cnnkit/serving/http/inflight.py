@@ -1,0 +1,61 @@
+"""What a server has under way: its connections, the bytes of their requests, and whether it is stopping."""
+
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.serving.http.request import Request
+
+if TYPE_CHECKING:
+    from cnnkit.serving.http.errors import Headers, HttpError
+
+_BODIES_IN_MEMORY = 16
+"""All bodies from their first piece to their response may take this many times the largest that one may be."""
+
+
+class InFlight:
+    """All connections of an event loop.
+
+    Attributes:
+        connections: that are open.
+        draining: the server is stopping: every response is the last of its connection.
+        always: headers of every response.
+    """
+
+    def __init__(self, max_body: int) -> None:
+        self.connections: set[Any] = set()
+        self.draining = False
+        self.always: Headers = ()
+        self._most = _BODIES_IN_MEMORY * max_body
+        self._held = 0
+
+    def hold(self, request: Request, size: int) -> bool:
+        """Count what a request's body takes; False where that is too much for all together."""
+        self._held += size - request.held
+        request.held = size
+        return self._held <= self._most
+
+    def release(self, request: Request) -> None:
+        """Forget the body of a request that is answered."""
+        self._held -= request.held
+        request.held = 0
+
+    def check(self, now: float) -> None:
+        """See to the deadlines of all connections, and bring the date up to date."""
+        self.always = ((b"date", formatdate(usegmt=True).encode()),)
+        for connection in list(self.connections):
+            connection.check(now)
+
+    def close_idle(self) -> None:
+        """Close the connections that wait for a request."""
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def interrupt(self, error: "HttpError") -> None:
+        """Answer everything that is being answered with an error instead."""
+        for connection in list(self.connections):
+            connection.interrupt(error)
+
+    def abort(self) -> None:
+        """End all connections at once."""
+        for connection in list(self.connections):
+            connection.abort()

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: tensors, requests, responses and documents."""

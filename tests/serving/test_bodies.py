@@ -1,0 +1,99 @@
+"""An image as a form, in JSON, or as it is."""
+
+from base64 import b64encode, urlsafe_b64encode
+
+import httpx
+import pytest
+
+TEXT = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\na note\r\n'
+
+
+def part(content, disposition='form-data; name="file"; filename="a.png"'):
+    head = f"--x\r\nContent-Disposition: {disposition}\r\nContent-Type: image/png\r\n\r\n".encode()
+    return head + content + b"\r\n"
+
+
+def post(client, body, kind="multipart/form-data; boundary=x"):
+    return client.post("/predict/digits", content=body, headers={"content-type": kind})
+
+
+@pytest.mark.parametrize("field", ["file", "image", "x y"])
+def test_a_form_with_one_file_is_taken(client, seven, field):
+    answer = client.post("/predict/digits", files={field: ("seven.png", seven)}, data={"note": "a field"})
+    assert answer.json()["label"] == "7"
+
+
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data; boundary=x", 'Multipart/Form-Data; charset=utf-8; Boundary="x"']
+)
+def test_a_form_is_read_as_rfc_7578_writes_it(client, seven, kind):
+    form = b"preamble\r\n" + TEXT + part(seven) + b"--x--\r\nepilogue"
+    assert post(client, form, kind).json()["label"] == "7"
+    bare = part(seven, 'form-data; name="image"') + b"--x--"
+    assert post(client, bare, kind).json()["label"] == "7"
+
+
+def test_a_file_may_hold_what_looks_like_a_boundary(client, seven):
+    content = seven + b"--x\r\n--x--\r\n x"  # after the end of the PNG, and not at the beginning of a line
+    assert post(client, part(content.replace(b"\r\n--x--", b"--x--")) + b"--x--\r\n").json()["label"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (lambda png: part(png) + part(png) + b"--x--\r\n", "2 files"),
+        (lambda png: TEXT + TEXT + b"--x--\r\n", "2 files"),
+        (part, "boundary must end it"),
+        (lambda png: part(png)[: len(png) // 2], "boundary must end it"),
+        (lambda png: b"--x--\r\n", "no complete part"),
+        (lambda png: b"--x\r\n\r\n" + png + b"\r\n--x--\r\n", "lacks its name"),
+        (lambda png: TEXT * 100 + part(png) + b"--x--\r\n", "more than 32"),
+    ],
+)
+def test_another_form_is_told_why(client, seven, form, said):
+    answer = post(client, form(seven))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "form")
+    assert said in answer.json()["error"]["message"]
+
+
+def test_a_form_without_a_boundary_is_none(client, seven):
+    answer = post(client, part(seven) + b"--x--", "multipart/form-data")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "form")
+
+
+def test_json_holds_an_image_in_base64(client, seven):
+    text = b64encode(seven).decode()
+    for image in (text, f"data:image/png;base64,{text}", "\n".join((text[:70], text[70:]))):
+        assert client.post("/predict/digits", json={"image": image}).json()["label"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        ({"image": "?"}, "json"),
+        ({"image": 7}, "json"),
+        ({"picture": "aGk="}, "json"),
+        ({"image": "aGk=", "top": 3}, "json"),
+        ([], "json"),
+        ({"image": ""}, "empty-body"),
+        ({"image": urlsafe_b64encode(b"\xff\xfe\xfd").decode()}, "json"),
+    ],
+)
+def test_other_json_is_told_what_is_expected(client, document, code):
+    answer = client.post("/predict/digits", json=document)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_what_curl_makes_of_a_file_is_told_how_to_send_it(client, seven):
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    assert client.post("/predict/digits", content=seven, headers=kind).json()["label"] == "7"  # --data-binary
+    spoilt = seven.replace(b"\n", b"").replace(b"\r", b"")  # -d
+    answer = client.post("/predict/digits", content=spoilt, headers=kind)
+    assert answer.status_code == 415
+    assert "--data-binary" in answer.json()["error"]["message"]
+    assert "-F" in answer.json()["error"]["message"]
+
+
+def test_a_form_is_capped_as_any_body(hasty, seven):
+    answer = httpx.post(f"{hasty.url}/predict/lenet", files={"file": bytes(20_000)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body-too-large")

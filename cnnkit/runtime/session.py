@@ -258,9 +258,13 @@ def _file_of(model: Path | bytes) -> Iterator[str | bytes]:
         return
     descriptor = os.memfd_create("model.onnx")
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(model)
-        yield f"/proc/self/fd/{descriptor}"
+        content: str | bytes = f"/proc/self/fd/{descriptor}"
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(model)
+        except OSError:  # files may have no such size here
+            content = model
+        yield content
     finally:
         os.close(descriptor)
 

@@ -310,5 +310,5 @@ def test_the_server_logs_what_it_assumes(tmp_path: Path, caplog: pytest.LogCaptu
     path = net(tmp_path / "net.onnx", image=(3, 8, 8))
     put(tmp_path, CONFIG)
     with caplog.at_level("INFO", "cnnkit.serving"):
-        App([ModelSource("net", str(path), path)], Settings(device="cpu")).open()
+        App([ModelSource("net", str(path), path)], Settings(device="cpu"), "127.0.0.1").open()
     assert "assumed: labels of config.json beside the file" in caplog.messages

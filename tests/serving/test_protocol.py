@@ -1,6 +1,7 @@
 """Connections at the edges of RFC 9112."""
 
 import asyncio
+import contextlib
 import re
 import time
 
@@ -158,6 +159,11 @@ def test_what_may_smuggle_a_request_ends_the_connection(hasty, head, status):
         ("GET //v2/health/live HTTP/1.1", 404),
         ("GET /v2/health/../health/live HTTP/1.1", 404),
         ("GET ftp://x/v2 HTTP/1.1", 400),
+        ("GET http:///v2 HTTP/1.1", 400),
+        ("GET http://x:999999/v2 HTTP/1.1", 400),
+        ("POST /predict/* HTTP/1.1", 404),
+        ("GET /v2/models/* HTTP/1.1", 404),
+        ("GET /* HTTP/1.1", 404),
         ("OPTIONS * HTTP/1.1", 400),
         ("CONNECT x:80 HTTP/1.1", 405),
         ("GET /v2 HTTP/2.0", 400),
@@ -193,7 +199,28 @@ def test_chunks_and_their_trailer_are_a_body(hasty, seven):
         client.sendall(head + chunks + b"0\r\nHost: evil\r\nA: b\r\n\r\n")
         assert answer_of(client)[2]["label"] == "7"
         client.sendall(head + chunks + b"0\r\nA: " + b"x" * 10**6)
-        assert answer_of(client)[0] == 413
+        assert answer_of(client)[0] == 431
+
+
+@pytest.mark.parametrize("end", [b"0\r\nA: ", b"1;a="], ids=["trailer", "extension"])
+def test_what_is_sent_beside_a_body_is_capped(server, end):
+    head = b"POST /predict/lenet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    with connect(server.url) as client:
+        client.sendall(head + end)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(4):
+                client.sendall(b"x" * 2**16)
+                time.sleep(0.05)
+        status, headers, body = answer_of(client)
+        assert (status, headers["connection"], body["error"]["code"]) == (431, "close", "headers-too-large")
+
+
+@pytest.mark.parametrize("target", ["/v2/nothing", "http://x/v2/nothing", "/%762/nothing"])
+def test_the_form_of_an_error_depends_on_the_path_however_it_is_written(hasty, target):
+    with connect(hasty.url) as client:
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, _, body = answer_of(client)
+        assert (status, body["code"], isinstance(body["error"], str)) == (404, "not-found", True)
 
 
 def test_every_request_before_the_last_one_is_answered(hasty):

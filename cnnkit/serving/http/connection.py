@@ -249,11 +249,14 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def interrupt(self, error: HttpError) -> None:
-        """Answer with an error instead what is being answered."""
+        """Answer with an error instead what is being answered or received."""
+        receiving = self._parser.receiving
         if self._answering is not None and self._task is not None:
             request = self._answering
             self._task.cancel()
             self._finish(request, self._app.failed(request, error))
+        elif receiving is not None and receiving.response is None:
+            self._refuse(error)
 
     def check(self, now: float) -> None:
         """See to the deadline of what is under way."""

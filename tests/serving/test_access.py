@@ -48,6 +48,18 @@ def test_a_name_that_was_pointed_at_a_loopback_server_is_refused(server, name):
     assert head_of(server.url, "Host: localhost\r\n", f"http://{name}/v2")[0] == 421
 
 
+def test_a_whole_uri_does_not_take_the_place_of_host(server):
+    assert head_of(server.url, "", "http://localhost/v2")[0] == 400
+    assert head_of(server.url, "", "http://localhost/v2", "1.0")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["[::1]", "[::1]:80", "127.0.0.1", "LOCALHOST:8000", "localhost."])
+def test_a_program_on_this_machine_reloads_by_any_of_its_names(guarded, name):
+    with connect(guarded.url) as client:
+        client.sendall(f"POST /admin/reload HTTP/1.1\r\nHost: {name}\r\nX-API-Key: first-key\r\n\r\n".encode())
+        assert answer_of(client)[0] == 200
+
+
 def test_a_server_of_the_network_is_asked_by_any_name(serve):
     url = serve("digits", "--host", "0.0.0.0").url.replace("0.0.0.0", "127.0.0.1")
     assert head_of(url, "Host: cnnkit.example.org\r\n")[0] == 200
@@ -115,8 +127,9 @@ def test_a_page_of_another_origin_may_not(guarded, origin):
 
 def test_no_page_reloads_models(guarded):
     headers = {"origin": ORIGIN, "x-api-key": "first-key"}
-    answer = httpx.post(f"{guarded.url}/admin/reload", headers=headers)
-    assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
+    for path in ("/admin/reload", "/%61dmin/reload"):
+        answer = httpx.post(guarded.url + path, headers=headers)
+        assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
 
 
 @pytest.mark.parametrize(

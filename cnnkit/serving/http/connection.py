@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     def _respond(self, request: Request, response: Response) -> None:
         """Answer, in its turn, a request whose body is not wanted."""
-        request.response, request.body = response, b""
+        request.response = response
         self._inflight.release(request)
         self._queue.append(request)
         self._advance()

@@ -97,8 +97,8 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
             ready = exported is not None and exported.is_file()
             hint = f"It is there: cnnkit serve {exported}" if ready else f"Export it first: cnnkit export {ref} --onnx"
             raise UsageError(f"the server runs ONNX files. {hint}")
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot stand in a URL; give another name: digits={ref}")
+        if not _NAME.fullmatch(name) or name == "stats":  # whose path is that of all models' statistics
+            raise UsageError(f"{name!r} cannot be a model's name in a URL; give another name: digits={ref}")
         if name in sources:
             raise UsageError(
                 f"two models are called {name}: {sources[name].ref} and {ref}. Give one another name: other={ref}"

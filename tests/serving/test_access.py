@@ -135,6 +135,7 @@ def test_no_page_reloads_models(guarded):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("stats=digits",), "give another name: digits=digits"),
         (("--cors", "app.example"), "not an origin"),
         (("--cors", "https://app.example/"), "not an origin"),
         (("--api-key", "two words"), "API key"),

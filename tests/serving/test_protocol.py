@@ -190,6 +190,13 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(hasty, seven):
         assert (status, headers["connection"]) == (404, "close")
 
 
+def test_the_first_http_is_not_told_to_continue(hasty, seven):
+    sent = request(seven, path="/predict/lenet", headers="Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with connect(hasty.url) as client:
+        client.sendall(sent)
+        assert answer_of(client)[0] == 200
+
+
 def test_chunks_and_their_trailer_are_a_body(hasty, seven):
     chunks = b"".join(
         b"%x;a=b\r\n%s\r\n" % (len(seven[i : i + 99]), seven[i : i + 99]) for i in range(0, len(seven), 99)

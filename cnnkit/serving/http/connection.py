@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
         self._deadline = request.arrived + self._receive_seconds
         if (response := self._app.accept(request)) is not None:
             self._respond(request, response)
-        elif request.headers.get(b"expect", b"").lower() == b"100-continue" and self.is_free:
+        elif (
+            request.headers.get(b"expect", b"").lower() == b"100-continue" and self.is_free and request.version == "1.1"
+        ):
             self._transport.write(_CONTINUE)
 
     def body_received(self, request: Request) -> None:

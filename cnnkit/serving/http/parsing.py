@@ -45,6 +45,7 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._url, self._headers = b"", dict[bytes, bytes]()
         self._size = 0  # of what was received of the current request
+        self._head = 0  # of its target and headers
         self._beside = 0  # of what was received after the last piece of its body
         self._upgrading = self._completed = False
 
@@ -96,17 +97,23 @@ class RequestParser:
         """Begin another request."""
         if not self._receiver.begun():
             raise ValueError
-        self._url, self._headers, self._size, self.in_head = b"", {}, 0, True
+        self._url, self._headers, self._head, self._size, self.in_head = b"", {}, 0, 0, True
 
     def on_url(self, url: bytes) -> None:
         """Keep the target, which may come in pieces."""
         self._url += url
+        self._head += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those of a trailer are not of interest."""
-        if self.receiving is None:
-            name = name.lower()
-            self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
+        if self.receiving is not None:
+            return
+        self._head += len(name) + len(value) + 4
+        if self._head > MAX_HEAD:
+            self.error = head_too_large()  # not only at its end: to join thousands of one name takes long
+            raise ValueError
+        name = name.lower()
+        self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
 
     def on_headers_complete(self) -> None:
         """Hand the request over."""
@@ -150,8 +157,7 @@ def _problem_of(method: bytes, version: str, url: bytes, headers: dict[bytes, by
     coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
     if coding != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):
         return HttpError(400, "http", "the only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
-    size = len(url) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
-    return head_too_large() if size > MAX_HEAD else None
+    return head_too_large() if len(url) > MAX_HEAD else None
 
 
 def head_too_large() -> HttpError:

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from cnnkit.serving.settings import Settings
 from tests.serving.test_pressure import answer_of, connect
 
 ORIGIN = "https://app.example:8443"
@@ -12,7 +13,7 @@ ORIGIN = "https://app.example:8443"
 def guarded(serve_forever, tmp_path_factory):
     """A server with keys, and pages of one origin."""
     path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_text("# keys\nfirst-key\n\nsecond-key\n")
+    path.write_bytes(b"\xef\xbb\xbf# keys, as editors on Windows write them\r\nfirst-key\r\n\r\nsecond-key \r\n")
     return serve_forever("digits", "--api-key", "third-key", "--api-key-file", path, "--cors", ORIGIN, "--admin")
 
 
@@ -138,6 +139,10 @@ def test_no_page_reloads_models(guarded):
         (("stats=digits",), "give another name: digits=digits"),
         (("--cors", "app.example"), "not an origin"),
         (("--cors", "https://app.example/"), "not an origin"),
+        (("--cors", "https://App.example"), "not an origin"),
+        (("--cors", "https://*.example"), "not an origin"),
+        (("--cors", "https://app.example:443"), "not an origin"),
+        (("--cors", "http://app.example:80"), "not an origin"),
         (("--api-key", "two words"), "API key"),
         (("--api-key", ""), "API key"),
         (("--api-key-file", "absent"), "cannot be read"),
@@ -147,6 +152,17 @@ def test_settings_that_make_no_sense_are_refused(cli, arguments, said):
     done = cli("serve", "digits", *arguments)
     assert done.exit_code == 2
     assert said in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("origin", ["https://a.example:80", "http://[::1]:3000", "http://localhost:5173", "*", "null"])
+def test_what_browsers_send_is_an_origin(cli, origin):
+    done = cli("serve", "stats=digits", "--cors", origin)  # which is refused after the settings are looked at
+    assert "origin" not in done.stderr
+    assert done.exit_code == 2
+
+
+def test_settings_do_not_show_their_keys():
+    assert "secret" not in repr(Settings(api_keys=("secret",)))
 
 
 def test_a_file_without_keys_does_not_open_the_server(cli, tmp_path):

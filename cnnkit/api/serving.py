@@ -13,7 +13,8 @@ from cnnkit.runtime.foreign.options import Described, ForeignOptions
 if TYPE_CHECKING:
     from cnnkit.serving.settings import ModelSource, Settings
 
-_ORIGIN = re.compile(r"https?://[^/\s?#@]+|\*|null")
+# As browsers write it: in small letters, and without the port that goes without saying.
+_ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?|\*|null")
 _KEY = re.compile(r"[!-~]{1,512}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -55,7 +56,7 @@ def read_api_keys(path: Path) -> tuple[str, ...]:
         UsageError: it cannot be read, or has none.
     """
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--api-key-file {path} cannot be read: {error}.") from error
     keys = tuple(line for line in lines if line and not line.startswith("#"))
@@ -97,8 +98,8 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
             ready = exported is not None and exported.is_file()
             hint = f"It is there: cnnkit serve {exported}" if ready else f"Export it first: cnnkit export {ref} --onnx"
             raise UsageError(f"the server runs ONNX files. {hint}")
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot stand in a URL; give another name: digits={ref}")
+        if not _NAME.fullmatch(name) or name == "stats":  # whose path is that of all models' statistics
+            raise UsageError(f"{name!r} cannot be a model's name in a URL; give another name: digits={ref}")
         if name in sources:
             raise UsageError(
                 f"two models are called {name}: {sources[name].ref} and {ref}. Give one another name: other={ref}"

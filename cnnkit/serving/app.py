@@ -124,12 +124,12 @@ class App:
         if found.status == 503 and request.model:
             self.metrics.refused(request.model, found.code)
             self._refusals += 1
-        return error_response(found, self._id(request), flat=request.target.startswith(b"/v2"))
+        return error_response(found, self._id(request), flat=request.is_below("v2"))
 
     def headers(self, request: Request) -> Headers:
         """Return the headers that a response has because of its request."""
         own: Headers = ((b"x-request-id", self._id(request).encode()),)
-        if self._settings.cors and not request.target.startswith(b"/admin"):
+        if self._settings.cors and not request.is_below("admin"):
             own += access.cors_headers(request, self._settings.cors)
         return own
 

@@ -63,7 +63,7 @@ def _query(query: bytes) -> tuple[int, frozenset[str]]:
     """Return how many classes to name, and what to show beside them."""
     if not query:
         return 5, frozenset()
-    fields = parse_qs(query.decode("latin-1"))
+    fields = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     if unknown := fields.keys() - {"top", "show"}:
         raise HttpError(400, "query", f"the query has {min(unknown)[:40]!r}; expected top and show.")
     top = fields.get("top", ["5"])[-1]

@@ -92,7 +92,7 @@ def find(request: Request) -> dict[str, Route]:
     params: list[str] = []
     for segment in request.segments:
         assert node is not None  # noqa: S101
-        if segment in node:
+        if segment in node and segment != "*":
             node = node[segment]
         else:
             node = node.get("*")

@@ -69,7 +69,7 @@ class Settings:
     drain_seconds: float = 30.0
     watch: bool = True
     cors: tuple[str, ...] = ()
-    api_keys: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     admin: bool = False
     access_log: bool = False
     log_format: Literal["text", "json"] = "text"

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from cnnkit.serving.settings import Settings
 from tests.serving.test_pressure import answer_of, connect
 
 ORIGIN = "https://app.example:8443"
@@ -12,7 +13,7 @@ ORIGIN = "https://app.example:8443"
 def guarded(serve_forever, tmp_path_factory):
     """A server with keys, and pages of one origin."""
     path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_text("# keys\nfirst-key\n\nsecond-key\n")
+    path.write_bytes(b"\xef\xbb\xbf# keys, as editors on Windows write them\r\nfirst-key\r\n\r\nsecond-key \r\n")
     return serve_forever("digits", "--api-key", "third-key", "--api-key-file", path, "--cors", ORIGIN, "--admin")
 
 
@@ -46,6 +47,18 @@ def test_a_name_that_was_pointed_at_a_loopback_server_is_refused(server, name):
     status, _, body = head_of(server.url, f"Host: {name}\r\n")
     assert (status, body["code"]) == (421, "host")
     assert head_of(server.url, "Host: localhost\r\n", f"http://{name}/v2")[0] == 421
+
+
+def test_a_whole_uri_does_not_take_the_place_of_host(server):
+    assert head_of(server.url, "", "http://localhost/v2")[0] == 400
+    assert head_of(server.url, "", "http://localhost/v2", "1.0")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["[::1]", "[::1]:80", "127.0.0.1", "LOCALHOST:8000", "localhost."])
+def test_a_program_on_this_machine_reloads_by_any_of_its_names(guarded, name):
+    with connect(guarded.url) as client:
+        client.sendall(f"POST /admin/reload HTTP/1.1\r\nHost: {name}\r\nX-API-Key: first-key\r\n\r\n".encode())
+        assert answer_of(client)[0] == 200
 
 
 def test_a_server_of_the_network_is_asked_by_any_name(serve):
@@ -115,15 +128,21 @@ def test_a_page_of_another_origin_may_not(guarded, origin):
 
 def test_no_page_reloads_models(guarded):
     headers = {"origin": ORIGIN, "x-api-key": "first-key"}
-    answer = httpx.post(f"{guarded.url}/admin/reload", headers=headers)
-    assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
+    for path in ("/admin/reload", "/%61dmin/reload"):
+        answer = httpx.post(guarded.url + path, headers=headers)
+        assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("stats=digits",), "give another name: digits=digits"),
         (("--cors", "app.example"), "not an origin"),
         (("--cors", "https://app.example/"), "not an origin"),
+        (("--cors", "https://App.example"), "not an origin"),
+        (("--cors", "https://*.example"), "not an origin"),
+        (("--cors", "https://app.example:443"), "not an origin"),
+        (("--cors", "http://app.example:80"), "not an origin"),
         (("--api-key", "two words"), "API key"),
         (("--api-key", ""), "API key"),
         (("--api-key-file", "absent"), "cannot be read"),
@@ -133,6 +152,17 @@ def test_settings_that_make_no_sense_are_refused(cli, arguments, said):
     done = cli("serve", "digits", *arguments)
     assert done.exit_code == 2
     assert said in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("origin", ["https://a.example:80", "http://[::1]:3000", "http://localhost:5173", "*", "null"])
+def test_what_browsers_send_is_an_origin(cli, origin):
+    done = cli("serve", "stats=digits", "--cors", origin)  # which is refused after the settings are looked at
+    assert "origin" not in done.stderr
+    assert done.exit_code == 2
+
+
+def test_settings_do_not_show_their_keys():
+    assert "secret" not in repr(Settings(api_keys=("secret",)))
 
 
 def test_a_file_without_keys_does_not_open_the_server(cli, tmp_path):

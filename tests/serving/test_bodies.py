@@ -1,9 +1,14 @@
 """An image as a form, in JSON, or as it is."""
 
+import contextlib
+import tracemalloc
 from base64 import b64encode, urlsafe_b64encode
 
 import httpx
 import pytest
+
+from cnnkit.serving.http.body import image_of
+from cnnkit.serving.http.errors import HttpError
 
 TEXT = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\na note\r\n'
 
@@ -82,6 +87,35 @@ def test_json_holds_an_image_in_base64(client, seven):
 def test_other_json_is_told_what_is_expected(client, document, code):
     answer = client.post("/predict/digits", json=document)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_base64_may_be_escaped_and_wrapped_in_any_way(client, seven):
+    text = b64encode(seven).decode()
+    wrapped = "\\n ".join(text[start : start + 76] for start in range(0, len(text), 76))
+    for body in (f'{{"image": "{text}"}}'.replace("/", "\\/"), f'{{"image":"{wrapped}"}}'):
+        assert post(client, body, "application/json").json()["label"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin", "repeated", "end"),
+    [
+        (b"multipart/form-data", b"--x\r\n", b"a\r\n", b"\r\n--x--"),
+        (b"application/json", b'{"image":[', b"[],", b"0]}"),
+        (b"application/json", b'{"image":', b'{"":', b""),
+        (b"application/json", b"{", b'"a":"",', b'"image":""}'),
+        (b"application/json", b'{"image":"', b"a ", b'"}'),
+    ],
+)
+def test_a_body_of_many_small_things_holds_nobody_up(kind, begin, repeated, end):
+    body = begin + repeated * (8 * 2**20 // len(repeated)) + end
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(HttpError):
+            image_of(body, kind, kind + b"; boundary=x")
+        # Objects for all of its parts would take many times as much.
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_curl_makes_of_a_file_is_told_how_to_send_it(client, seven):

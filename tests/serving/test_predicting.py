@@ -115,6 +115,8 @@ BAD = {
     "a text": ("/predict/digits", b"x", {"content-type": "text/plain"}, 415, "content-type", "--data-binary"),
     "a top of nothing": ("/predict/digits?top=0", b"x", {}, 400, "query", "top is '0'"),
     "a top that is no number": ("/predict/digits?top=²", b"x", {}, 400, "query", "top is"),
+    "an empty top": ("/predict/digits?top=", b"x", {}, 400, "query", "top is ''"),
+    "an empty field": ("/predict/digits?tpo=", b"x", {}, 400, "query", "'tpo'"),
     "a huge top": ("/predict/digits?top=99999999999999999999", b"x", {}, 400, "query", "top is"),
     "a word too many": ("/predict/digits?topp=3", b"x", {}, 400, "query", "'topp'"),
     "what cannot be shown": ("/predict/digits?show=input,weights", b"x", {}, 400, "query", "'weights'"),

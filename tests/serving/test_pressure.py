@@ -3,10 +3,13 @@
 import contextlib
 import gzip
 import json
+import os
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -93,6 +96,24 @@ def test_a_client_that_leaves_frees_its_place(crowded, gate, seven):
     assert values(server.url)["cnnkit_clients_left_total", ""] == 1
     gate.unlink()
     assert [answer_of(client)[0] for client in clients] == [200, 200]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_the_bodies_of_clients_that_leave_take_no_memory(serve):
+    server = serve("lenet")
+
+    def megabytes():
+        pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    before = megabytes()
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            for _ in range(12):
+                client = stack.enter_context(connect(server.url))
+                client.sendall(request(bytes(12 * 2**20), path="/predict/lenet", length=13 * 2**20))
+            wait_until(lambda: megabytes() > before + 60)
+        wait_until(lambda: megabytes() < before + 50, 10)
 
 
 def test_an_answer_that_takes_too_long_is_a_refusal(gated, seven):

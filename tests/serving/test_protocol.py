@@ -1,6 +1,7 @@
 """Connections at the edges of RFC 9112."""
 
 import asyncio
+import contextlib
 import re
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from cnnkit.serving.http import connection as protocol
 from cnnkit.serving.http import listener
 from cnnkit.serving.http.inflight import InFlight
+from cnnkit.serving.http.parsing import RequestParser
 from cnnkit.serving.http.response import Response
 from tests.serving.test_pressure import answer_of, connect, is_closed, request
 
@@ -158,6 +160,11 @@ def test_what_may_smuggle_a_request_ends_the_connection(hasty, head, status):
         ("GET //v2/health/live HTTP/1.1", 404),
         ("GET /v2/health/../health/live HTTP/1.1", 404),
         ("GET ftp://x/v2 HTTP/1.1", 400),
+        ("GET http:///v2 HTTP/1.1", 400),
+        ("GET http://x:999999/v2 HTTP/1.1", 400),
+        ("POST /predict/* HTTP/1.1", 404),
+        ("GET /v2/models/* HTTP/1.1", 404),
+        ("GET /* HTTP/1.1", 404),
         ("OPTIONS * HTTP/1.1", 400),
         ("CONNECT x:80 HTTP/1.1", 405),
         ("GET /v2 HTTP/2.0", 400),
@@ -184,6 +191,13 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(hasty, seven):
         assert (status, headers["connection"]) == (404, "close")
 
 
+def test_the_first_http_is_not_told_to_continue(hasty, seven):
+    sent = request(seven, path="/predict/lenet", headers="Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with connect(hasty.url) as client:
+        client.sendall(sent)
+        assert answer_of(client)[0] == 200
+
+
 def test_chunks_and_their_trailer_are_a_body(hasty, seven):
     chunks = b"".join(
         b"%x;a=b\r\n%s\r\n" % (len(seven[i : i + 99]), seven[i : i + 99]) for i in range(0, len(seven), 99)
@@ -193,7 +207,43 @@ def test_chunks_and_their_trailer_are_a_body(hasty, seven):
         client.sendall(head + chunks + b"0\r\nHost: evil\r\nA: b\r\n\r\n")
         assert answer_of(client)[2]["label"] == "7"
         client.sendall(head + chunks + b"0\r\nA: " + b"x" * 10**6)
-        assert answer_of(client)[0] == 413
+        assert answer_of(client)[0] == 431
+
+
+@pytest.mark.parametrize("end", [b"0\r\nA: ", b"1;a="], ids=["trailer", "extension"])
+def test_what_is_sent_beside_a_body_is_capped(server, end):
+    head = b"POST /predict/lenet HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    with connect(server.url) as client:
+        client.sendall(head + end)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(4):
+                client.sendall(b"x" * 2**16)
+                time.sleep(0.05)
+        status, headers, body = answer_of(client)
+        assert (status, headers["connection"], body["error"]["code"]) == (431, "close", "headers-too-large")
+
+
+class Wanted:
+    """Takes every request."""
+
+    def begun(self):
+        return True
+
+
+def test_headers_of_one_name_are_not_joined_beyond_the_cap():
+    parser = RequestParser(Wanted())
+    started = time.process_time()
+    parser.feed(b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 200_000)
+    assert parser.error.status == 431
+    assert time.process_time() - started < 0.5  # seconds; joined, they would be copied 200,000 times
+
+
+@pytest.mark.parametrize("target", ["/v2/nothing", "http://x/v2/nothing", "/%762/nothing"])
+def test_the_form_of_an_error_depends_on_the_path_however_it_is_written(hasty, target):
+    with connect(hasty.url) as client:
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, _, body = answer_of(client)
+        assert (status, body["code"], isinstance(body["error"], str)) == (404, "not-found", True)
 
 
 def test_every_request_before_the_last_one_is_answered(hasty):

@@ -89,6 +89,17 @@ def test_what_does_not_end_in_time_is_told_so(gated, gate, sent):
     assert server.process.wait(60) == 0
 
 
+def test_a_body_that_is_not_there_in_time_is_told_that_the_server_stops(serve):
+    server = serve("lenet", "--drain-seconds", 0.5)
+    with connect(server.url) as client:
+        client.sendall(request(b"half", path="/predict/lenet", length=8))
+        wait_until(lambda: values(server.url))
+        server.process.send_signal(signal.SIGTERM)
+        status, headers, body = answer_of(client)
+        assert (status, headers["connection"], body["error"]["code"]) == (503, "close", "stopping")
+        assert server.process.wait(5) == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_thread_that_never_ends_does_not_hold_the_server_up(gated, sent, workers):
     server = gated("--max-batch", 1, "--threads", 1, "--drain-seconds", 1.5, "--workers", workers)

@@ -28,17 +28,24 @@ def require_host(request: Request, *, loopback: bool) -> None:
     """
     if request.version == "1.0" and not request.authority:
         return
-    match = _AUTHORITY.fullmatch(request.authority)
-    if match is None or not _AUTHORITY.fullmatch(request.headers.get(b"host", request.authority)):
+    name = _host(request.authority)
+    # RFC 9112 requires the header beside an absolute form, too, whose host is the one that counts.
+    field = request.headers.get(b"host", request.authority if request.version == "1.0" else b"")
+    if not name or not _host(field):
         raise HttpError(
             400, "http", "HTTP/1.1 requires exactly one Host header, with a host and perhaps a port.", CLOSE
         )
     if not loopback:
         return
-    name = match[1].decode().lower().strip("[]").rstrip(".")
     if "." in name and not name.endswith(".localhost") and not _is_address(name):
         said = f"this server listens on the loopback address only; {name[:80]} is another host. Ask for localhost."
         raise HttpError(421, "host", said, CLOSE)
+
+
+def _host(authority: bytes) -> str:
+    """Return the name or address without the port; empty where there is none, or it is malformed."""
+    match = _AUTHORITY.fullmatch(authority)
+    return match[1].decode().lower().strip("[]").rstrip(".") if match else ""
 
 
 def _is_address(name: str) -> bool:
@@ -107,8 +114,8 @@ def require_local_program(request: Request) -> None:
         HttpError: 403; it does not.
     """
     # An absent header counts as local: HTTP/1.0 programs need not send one.
-    name = request.authority.decode("latin-1").rpartition(":")[0] or request.authority.decode("latin-1")
-    local = not name or name.lower() == "localhost" or is_loopback(name.strip("[]"))
+    name = _host(request.authority)
+    local = not request.authority or name == "localhost" or is_loopback(name)
     foreign = any(header.startswith(_FORWARDED) for header in request.headers)
     if foreign or not local or not is_loopback(request.client):
         raise HttpError(403, "admin", "only programs on the server's own machine may ask for that.")

@@ -15,7 +15,10 @@ _WINDOWS: Final = {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (15, -15)}
 _BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
 _NAME = re.compile(rb'[;\s]name="?([^";\r\n]{0,80})', re.IGNORECASE)
 _FILE = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
-_MOST_PARTS = 32
+_MOST_PARTS, _MOST_HEAD = 32, 4096
+_PARSED = 2**16
+"""Bytes of JSON that are parsed whatever they hold: a list of empty lists takes twenty times its own memory."""
+_EXPECTED = 'JSON must be {"image": "…"}, with the image file in base64.'
 FORM = b"application/x-www-form-urlencoded"
 """What curl says of every body that it is not told the type of."""
 MULTIPART, JSON = b"multipart/form-data", b"application/json"
@@ -96,6 +99,8 @@ def _from_form(body: bytes, content_type: bytes) -> bytes:
     fields: list[bytes] = []
     for part in parts:
         head, blank, content = part.partition(b"\r\n\r\n")
+        if len(head) > _MOST_HEAD:
+            raise HttpError(400, "form", f"a part of the form has more than {_MOST_HEAD} bytes of headers.")
         disposition = next(
             (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition:")), b""
         )
@@ -110,17 +115,21 @@ def _from_form(body: bytes, content_type: bytes) -> bytes:
 
 def _from_json(body: bytes) -> bytes:
     """Return the image of `{"image": BASE64}`; a data URI is taken as well."""
+    # Neither base64 nor a data URI has these characters, so that there is nothing else in the document.
+    plain = b"[" not in body and body.count(b"{") == 1 and body.count(b'"') == 4
+    if not plain and len(body) > _PARSED:
+        raise HttpError(400, "json", _EXPECTED)
     try:
         document = from_json(body)
     except ValueError as error:
         raise HttpError(400, "json", f"the request is not JSON: {error}.") from None
     text = document.get("image") if isinstance(document, dict) else None
     if not isinstance(text, str) or len(document) != 1:
-        raise HttpError(400, "json", 'JSON must be {"image": "…"}, with the image file in base64.')
+        raise HttpError(400, "json", _EXPECTED)
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        return b64decode("".join(text.split()), validate=True)
+        return b64decode(text.encode("ascii").translate(None, b" \t\r\n"), validate=True)
     except ValueError as error:
         raise HttpError(400, "json", f"image is not base64: {error}.") from None
 

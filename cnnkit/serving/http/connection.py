@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
         self._deadline = request.arrived + self._receive_seconds
         if (response := self._app.accept(request)) is not None:
             self._respond(request, response)
-        elif request.headers.get(b"expect", b"").lower() == b"100-continue" and self.is_free:
+        elif (
+            request.headers.get(b"expect", b"").lower() == b"100-continue" and self.is_free and request.version == "1.1"
+        ):
             self._transport.write(_CONTINUE)
 
     def body_received(self, request: Request) -> None:
@@ -156,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def _respond(self, request: Request, response: Response) -> None:
         """Answer, in its turn, a request whose body is not wanted."""
-        request.response, request.body = response, b""
+        request.response = response
         self._inflight.release(request)
         self._queue.append(request)
         self._advance()
@@ -249,11 +251,14 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def interrupt(self, error: HttpError) -> None:
-        """Answer with an error instead what is being answered."""
+        """Answer with an error instead what is being answered or received."""
+        receiving = self._parser.receiving
         if self._answering is not None and self._task is not None:
             request = self._answering
             self._task.cancel()
             self._finish(request, self._app.failed(request, error))
+        elif receiving is not None and receiving.response is None:
+            self._refuse(error)
 
     def check(self, now: float) -> None:
         """See to the deadline of what is under way."""

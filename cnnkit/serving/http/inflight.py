@@ -35,9 +35,10 @@ class InFlight:
         return self._held <= self._most
 
     def release(self, request: Request) -> None:
-        """Forget the body of a request that is answered."""
+        """Forget the body of a request that is answered, or whose client left."""
         self._held -= request.held
-        request.held = 0
+        # A connection and its parser refer to each other: what they keep stays until the garbage is collected.
+        request.held, request.body = 0, b""
 
     def check(self, now: float) -> None:
         """See to the deadlines of all connections, and bring the date up to date."""

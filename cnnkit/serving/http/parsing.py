@@ -45,19 +45,25 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._url, self._headers = b"", dict[bytes, bytes]()
         self._size = 0  # of what was received of the current request
+        self._head = 0  # of its target and headers
+        self._beside = 0  # of what was received after the last piece of its body
         self._upgrading = self._completed = False
 
     def feed(self, data: bytes) -> bool:
         """Parse bytes; return whether any of them belong to a request. `error` says what is wrong with them."""
         self._completed = False
+        self._beside += len(data)
         self._feed(data)
         # Where in the data an earlier request ended, the parser does not say.
         self._size += 1 if self._completed else len(data)
         if self.error is None and self.in_head and self._size > MAX_HEAD:
             self.error = head_too_large()
         request = self.receiving
-        if self.error is None and request is not None and self._size > 2 * request.limit + 4 * MAX_HEAD:
-            self.error = too_large(request.limit)  # by the overhead of its chunks, or by its trailer
+        if self.error is None and request is not None:
+            if self._beside > MAX_HEAD:
+                self.error = head_too_large()  # The parser keeps a trailer, and copies it with each piece of it.
+            elif self._size > 2 * request.limit + 4 * MAX_HEAD:
+                self.error = too_large(request.limit)  # by the overhead of its chunks
         return self._completed or self.in_head or request is not None
 
     def stop(self) -> Request | None:
@@ -91,17 +97,23 @@ class RequestParser:
         """Begin another request."""
         if not self._receiver.begun():
             raise ValueError
-        self._url, self._headers, self._size, self.in_head = b"", {}, 0, True
+        self._url, self._headers, self._head, self._size, self.in_head = b"", {}, 0, 0, True
 
     def on_url(self, url: bytes) -> None:
         """Keep the target, which may come in pieces."""
         self._url += url
+        self._head += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those of a trailer are not of interest."""
-        if self.receiving is None:
-            name = name.lower()
-            self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
+        if self.receiving is not None:
+            return
+        self._head += len(name) + len(value) + 4
+        if self._head > MAX_HEAD:
+            self.error = head_too_large()  # not only at its end: to join thousands of one name takes long
+            raise ValueError
+        name = name.lower()
+        self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
 
     def on_headers_complete(self) -> None:
         """Hand the request over."""
@@ -114,12 +126,12 @@ class RequestParser:
             raise ValueError
         keep_alive = self._parser.should_keep_alive()
         request = Request(method.decode(), self._url, self._headers, self.client, self._version(), keep_alive)
-        self.receiving, self.in_head = request, False
+        self.receiving, self.in_head, self._beside = request, False, 0
         self._receiver.head_received(request)
 
     def on_body(self, piece: bytes) -> None:
         """Keep some of the body, unless the request has its response already."""
-        request = self.receiving
+        request, self._beside = self.receiving, 0
         if request is None or request.response is not None:
             return
         if not request.body:
@@ -145,11 +157,10 @@ def _problem_of(method: bytes, version: str, url: bytes, headers: dict[bytes, by
     coding = headers.get(b"transfer-encoding", b"chunked").strip().lower()
     if coding != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):
         return HttpError(400, "http", "the only Transfer-Encoding is chunked, in HTTP/1.1.", CLOSE)
-    size = len(url) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
-    return head_too_large() if size > MAX_HEAD else None
+    return head_too_large() if len(url) > MAX_HEAD else None
 
 
 def head_too_large() -> HttpError:
-    """Return the refusal of a head over `MAX_HEAD`."""
-    said = f"the request line and headers are larger than {MAX_HEAD // 1024} KiB."
+    """Return the refusal of a head, or of a trailer, over `MAX_HEAD`."""
+    said = f"the request line and headers, or a trailer, are larger than {MAX_HEAD // 1024} KiB."
     return HttpError(431, "headers-too-large", said, CLOSE)

@@ -75,6 +75,10 @@ class Request:
         """Of the body, without its parameters."""
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
+    def is_below(self, first: str) -> bool:
+        """Whether the path begins with a segment."""
+        return self.segments[:1] == (first,)
+
     def parse_target(self) -> None:
         """Take the target apart, or raise HttpError 400; this is the only place that does."""
         target = self.target
@@ -82,7 +86,10 @@ class Request:
         if not target.startswith(b"/"):
             if not target.lower().startswith((b"http://", b"https://")):
                 raise HttpError(400, "http", "the request target must be a path or an http URI.")
-            url = httptools.parse_url(target)
+            try:
+                url = httptools.parse_url(target)
+            except httptools.HttpParserInvalidURLError:
+                raise HttpError(400, "http", "the request target is no valid http URI.") from None
             # Of the absolute form, RFC 9112 has the server ignore Host.
             self.authority = target.split(b"/", 3)[2].partition(b"?")[0]
             target = (url.path or b"/") + (b"?" + url.query if url.query else b"")

@@ -185,10 +185,16 @@ class _Walk:
             divisor = self._values.get(node.input[1])
             if divisor is None:
                 self.by_sizes = True
-            if self._depends.get(node.input[1], _PIXELS) == _PIXELS or (
-                divisor is not None and {0, -1} & set(to_array(divisor).ravel().tolist())
-            ):
-                raise OnnxError(f"{name} divides integers by 0, -1 or a value that depends on the pixels.")
+            # A trial shows whether a computed divisor is 0 or -1 only where what it divides is the same for all images.
+            harmful = (
+                _PIXELS in {self._depends.get(given, _PIXELS) for given in node.input}
+                if divisor is None
+                else {0, -1} & set(to_array(divisor).ravel().tolist())
+            )
+            if harmful:
+                raise OnnxError(
+                    f"{name} divides integers by 0, -1 or a value that depends on the pixels, or pixels by a computed value."
+                )
         if node.op_type in {"ReduceMean", "Mean"} and self._types.get(node.input[0]) not in _FLOATS:
             raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
         if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":

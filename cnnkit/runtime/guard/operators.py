@@ -192,9 +192,8 @@ class _Walk:
                 else {0, -1} & set(to_array(divisor).ravel().tolist())
             )
             if harmful:
-                raise OnnxError(
-                    f"{name} divides integers by 0, -1 or a value that depends on the pixels, or pixels by a computed value."
-                )
+                said = "by 0, -1 or a value that depends on the pixels, or pixels by a computed one"
+                raise OnnxError(f"{name} divides integers {said}.")
         if node.op_type in {"ReduceMean", "Mean"} and self._types.get(node.input[0]) not in _FLOATS:
             raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
         if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":

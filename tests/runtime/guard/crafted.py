@@ -576,12 +576,12 @@ def _by_computed_minus_one(kind):
     return adding(*nodes, last="c", constants=[("one", [1]), ("five", np.float32(5)), ("least", [-(2**63)])])
 
 
-@case("divides integers by .*pixels by a computed value")
+@case("divides integers by .*pixels by a computed one")
 def pixels_by_a_computed_value(folder):
     write(folder, _by_computed_minus_one("Div"))
 
 
-@case("divides integers by .*pixels by a computed value")
+@case("divides integers by .*pixels by a computed one")
 def remainder_of_pixels_by_a_computed_value(folder):
     write(folder, _by_computed_minus_one("Mod"))
 

@@ -254,6 +254,16 @@ def test_when_all_is_closed_who_waits_is_told_and_the_next_one_is_served():
     child()
 
 
+def test_a_program_of_another_name_decodes_apart_with_its_python(monkeypatch, tmp_path):
+    children.close()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "some-program"))
+    child()
+    children.close()
+    monkeypatch.setattr(sys, "exec_prefix", str(tmp_path))
+    with pytest.raises(ImageError, match="no Python interpreter beside this program"):
+        child()
+
+
 def test_ordinary_images_do_not_wait_for_a_flood():
     results, data = [], floods.body("PNG, tEXt")
     child()

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cnnkit.decoding.python import find_python
+
 if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
 
@@ -49,13 +51,19 @@ class _GoneError(Exception):
     """A child had ended before it was asked."""
 
 
+def _python() -> str:
+    if python := find_python():
+        return python
+    raise DecoderError("cannot be decoded: there is no Python interpreter beside this program to decode it with")
+
+
 class _Child:
     def __init__(self) -> None:
         # The same modules as here, and nothing of the folder that the program was started in.
         paths = [str(Path(__file__).parents[2]), *(path for path in sys.path if path)]
         code = "import sys; sys.path[:] = sys.argv[1:]; from cnnkit.decoding.child import main; main()"
         self._process = subprocess.Popen(  # noqa: S603 # this Python, and our own module
-            [sys.executable, "-I", "-S", "-c", code, *paths],
+            [_python(), "-I", "-S", "-c", code, *paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

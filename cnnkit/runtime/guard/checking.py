@@ -115,7 +115,7 @@ def check(
         if by_sizes:  # then no other sizes may come than those that are tried
             fix_sizes(model, sizes)
             if signature is not None and signature.batch is None:
-                said = "images go through it one by one: it divides by their number or size"
+                said = "images go through it one by one: their number decides about sizes or divisors"
                 signature = replace(signature, batch=1, guesses=(*signature.guesses, said))
         batched = signature.name if signature is not None and signature.batch is None else ""
         content = bytes(model.SerializeToString(deterministic=True))

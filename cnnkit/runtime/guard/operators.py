@@ -70,15 +70,21 @@ _SIZING = {
     "Slice": (1, 2, 3, 4),
 }  # fmt: skip
 """Inputs whose values decide about sizes, lengths or places."""
-_STORED, _SIZED, _PIXELS = 0, 1, 2
-"""What values depend on: the file alone, the size of the images too, or the images."""
+_STORED, _SIZED, _CHOSEN, _PIXELS = 0, 1, 2, 3
+"""What values depend on: the file alone, the sizes too, growing with them or chosen by them, or the images."""
+_GROWING = _names("""
+    Add Cast Concat ConstantOfShape Expand Flatten Floor Identity Mul ReduceProd Reshape Shape Size Squeeze Tile
+    Transpose Unsqueeze
+""")
+"""Whose results grow with sizes, so that a trial of few and of many images shows the most they can be."""
 
 
 def check_operators(model: "ModelProto") -> bool:
     """Make sure that a model, without local functions, has only operators that are allowed, as they are allowed.
 
     Returns:
-        whether it divides integers by sizes, which may be 0 for inputs of other sizes than those of a trial.
+        whether inputs of other sizes than those of a trial may do harm: it divides integers by sizes, which may be 0
+        then, or chooses sizes by sizes.
 
     Raises:
         OnnxError: it has others.
@@ -98,6 +104,7 @@ class _Walk:
         self._types = ChainMap({value.name: value.type.tensor_type.elem_type for value in model.graph.input})
         self._depends: ChainMap[str, int] = ChainMap()
         self._values: ChainMap[str, Any] = ChainMap()
+        self._makers: dict[str, NodeProto] = {}
 
     def enter(self, graph: "GraphProto") -> None:
         for tensor in graph.initializer:
@@ -113,12 +120,35 @@ class _Walk:
                 depends = min(depends, _SIZED)
             elif node.op_type == "Dropout" or node.op_type.startswith("Random"):
                 depends = _PIXELS
+            elif self._is_floor(node):
+                depends = min(depends, _SIZED)
+            elif depends == _SIZED and not self._grows(node):
+                depends = _CHOSEN
             self._check(node)
             self._depends.update(dict.fromkeys(node.output, depends))
+            self._makers.update(dict.fromkeys(node.output, node))
             if (tensor := graphs.constant(node)) is not None:
                 self._store(node.output[0], tensor)
             else:
                 self._types.update(self._typed(node))
+
+    def _grows(self, node: "NodeProto") -> bool:
+        """Whether a result that depends on sizes grows with them."""
+        if node.op_type in {"Gather", "Slice", "Split", "Div"}:
+            return not any(self._depends.get(name, _PIXELS) for name in node.input[1:] if name)
+        return node.op_type in _GROWING
+
+    def _is_floor(self, node: "NodeProto") -> bool:
+        """Whether it puts ones in place of some sizes, as PyTorch writes `expand`: that makes nothing larger."""
+        from onnx.numpy_helper import to_array
+
+        if node.op_type != "Where" or self._depends.get(node.input[2], _PIXELS) > _SIZED:
+            return False
+        test, ones = (self._makers.get(name) for name in node.input[:2])
+        if test is None or ones is None or (test.op_type, ones.op_type) != ("Equal", "ConstantOfShape"):
+            return False
+        value = graphs.attribute(ones, "value")
+        return node.input[2] in test.input and value is not None and bool((to_array(value) == 1).all())
 
     def _inside(self, body: "GraphProto") -> int:
         """Go through a branch, and return what its results depend on."""
@@ -179,16 +209,22 @@ class _Walk:
         sizing = [node.input[place] for place in _SIZING.get(node.op_type, ()) if place < len(node.input)]
         if any(given and self._depends.get(given, _PIXELS) == _PIXELS for given in sizing):
             raise OnnxError(f"{name} gives a result whose size shows only when it runs. Export it with fixed sizes.")
+        self.by_sizes |= any(self._depends.get(given) == _CHOSEN for given in sizing)
         floats = all(self._types.get(given) in _FLOATS for given in node.input if given)
         # The smallest integer divided by -1, or any by 0, ends the process.
         if node.op_type in {"Div", "Mod"} and not floats:
             divisor = self._values.get(node.input[1])
             if divisor is None:
                 self.by_sizes = True
-            if self._depends.get(node.input[1], _PIXELS) == _PIXELS or (
-                divisor is not None and {0, -1} & set(to_array(divisor).ravel().tolist())
-            ):
-                raise OnnxError(f"{name} divides integers by 0, -1 or a value that depends on the pixels.")
+            # A trial shows whether a computed divisor is 0 or -1 only where what it divides is the same for all images.
+            harmful = (
+                _PIXELS in {self._depends.get(given, _PIXELS) for given in node.input}
+                if divisor is None
+                else {0, -1} & set(to_array(divisor).ravel().tolist())
+            )
+            if harmful:
+                said = "by 0, -1 or a value that depends on the pixels, or pixels by a computed one"
+                raise OnnxError(f"{name} divides integers {said}.")
         if node.op_type in {"ReduceMean", "Mean"} and self._types.get(node.input[0]) not in _FLOATS:
             raise OnnxError(f"{name} takes the mean of integers, of which there may be none. Cast them to float32.")
         if node.op_type == "GridSample" and graphs.attribute(node, "padding_mode", b"zeros") == b"reflection":

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from cnnkit.decoding.python import find_python
 from cnnkit.errors import OnnxError
 
 MEMORY_BYTES = 2**32
@@ -116,9 +117,6 @@ def _end(process: "subprocess.Popen[bytes]", because: str) -> None:
 
 
 def _python() -> str:
-    """Return a Python interpreter with this one's libraries: a program may have its own name as `sys.executable`."""
-    names = ("python.exe",) if os.name == "nt" else (f"bin/python3.{sys.version_info.minor}", "bin/python3")
-    for place in (Path(sys.executable or "-"), *(Path(sys.exec_prefix) / name for name in names)):
-        if place.stem.lower().startswith(("python", "pypy")) and place.is_file():
-            return str(place)
+    if python := find_python():
+        return python
     raise OnnxError("it cannot be tried: there is no Python interpreter beside this program to try it with.")

@@ -564,6 +564,28 @@ def division_by_pixels(folder):
     write(folder, adding(cast, helper.make_node("Div", ["a", "b"], ["c"]), last="c", constants=[("a", [-(2**63)])]))
 
 
+def _by_computed_minus_one(kind):
+    """Divide the smallest integer by -1, which the file computes, for images whose values have the sum 5 only."""
+    nodes = [
+        helper.make_node("Neg", ["one"], ["b"]),
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Equal", ["total", "five"], ["special"]),
+        helper.make_node("Where", ["special", "least", "one"], ["a"]),
+        helper.make_node(kind, ["a", "b"], ["c"]),
+    ]
+    return adding(*nodes, last="c", constants=[("one", [1]), ("five", np.float32(5)), ("least", [-(2**63)])])
+
+
+@case("divides integers by .*pixels by a computed one")
+def pixels_by_a_computed_value(folder):
+    write(folder, _by_computed_minus_one("Div"))
+
+
+@case("divides integers by .*pixels by a computed one")
+def remainder_of_pixels_by_a_computed_value(folder):
+    write(folder, _by_computed_minus_one("Mod"))
+
+
 def _convolution(**attributes):
     filters = numpy_helper.from_array(np.ones((3, 3, 3, 3), np.float32), "f")
     model = after(helper.make_node("Conv", ["x", "f"], ["x2"], pads=attributes.pop("pads", [1] * 4), **attributes))

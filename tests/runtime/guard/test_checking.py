@@ -307,3 +307,26 @@ def test_no_mutation_of_a_file_is_more_than_an_error(make_onnx, opener, edits):
 def test_what_is_often_saved_in_place_of_a_file_is_named(content, said):
     with pytest.raises(OnnxError, match=said):
         guard.check(content, "net.onnx")
+
+
+def _of_size(*nodes, constants):
+    """Return a network that adds a constant of the size `s`, which the nodes make of the number of images."""
+    shape = helper.make_node("Shape", ["x"], ["shape"])
+    count = helper.make_node("Gather", ["shape", "zero"], ["count"])
+    made = helper.make_node("ConstantOfShape", ["s"], ["c"])
+    return crafted.adding(shape, count, *nodes, made, last="c", constants=[("zero", [0]), *constants])
+
+
+def test_a_size_that_is_chosen_by_the_number_of_images_is_that_of_one_image():
+    equal = helper.make_node("Equal", ["count", "five"], ["is"])
+    where = helper.make_node("Where", ["is", "many", "one"], ["s"])
+    model = _of_size(equal, where, constants=[("five", [5]), ("many", [2**31]), ("one", [1])])
+    checked = guard.check(model.SerializeToString(), "net.onnx")
+    assert checked.signature.batch == 1
+    assert checked.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
+def test_a_size_that_grows_with_the_number_of_images_leaves_it_open():
+    double = helper.make_node("Mul", ["count", "two"], ["s"])
+    model = _of_size(double, constants=[("two", [2])])
+    assert guard.check(model.SerializeToString(), "net.onnx").signature.batch is None

@@ -51,20 +51,19 @@ class Round:
                 if pauses:
                     time.sleep(dice.uniform(0, LONGEST_PAUSE))
                 try:
-                    client.connect()
-                except OSError as error:
-                    if not self.signalled.is_set():
-                        fate.problems.append(f"no connection before the signal: {error}")
-                    return
-                try:
                     self._ask(client, fate)
                 except LostError as lost:
                     what = "crossed" if lost.late else "lost"
                     fate.statuses[what] += 1
                     if what == "lost" or not self.signalled.is_set():
                         fate.problems.append(f"{what} after {client.answers_here} answers: {lost}")
+                except OSError as error:  # no connection, so that nothing was sent
+                    if not self.signalled.is_set():
+                        fate.problems.append(f"no connection before the signal: {error}")
+                    return
 
     def _ask(self, client: Client, fate: Fate) -> None:
+        client.connect()
         before = self.signalled.is_set()
         answer = client.ask(self.request)
         fate.statuses[str(answer.status)] += 1

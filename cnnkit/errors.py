@@ -1,7 +1,7 @@
 """Every error that cnnkit raises on purpose.
 
 CnnkitError                    exit 1
-├── UsageError                 exit 2: the command or call itself makes no sense
+├── UsageError                 exit 2: the command or call itself is wrong
 ├── UnknownNameError           a model or data set that nobody registered
 ├── DataError                  a data set that is absent, empty or does not fit
 │   ├── DamagedFilesError      files of an image folder that cannot be decoded
@@ -42,14 +42,14 @@ class DeviceWarning(UserWarning):
 
 
 class CnnkitError(Exception):
-    """Base of the tree. The message says what was expected, what came, and what to do."""
+    """Base of the tree. The message says what was expected, what was found, and what to do."""
 
     code: ClassVar[str] = "error"
     exit_code: int = 1
 
 
 class UsageError(CnnkitError):
-    """The command or call makes no sense, whatever the files say."""
+    """The command or call is wrong, whatever the files hold."""
 
     code = "usage"
     exit_code = 2

@@ -312,7 +312,7 @@ def is_of_earlier_version(table: dict[str, Any]) -> bool:
 
 
 def _said(problem: "ErrorDetails") -> str:
-    """Say what pydantic found wrong: the field, what was expected, and what came."""
+    """Say what pydantic found wrong: the field, what was expected, and what was found."""
     where, came = ": ".join(map(str, problem["loc"])), problem["input"]
     if problem["type"] == "extra_forbidden":
         close = close_matches(where, Recipe.model_fields)

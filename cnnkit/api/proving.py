@@ -135,7 +135,7 @@ def export_triton(
     name = name or triton.model_name(reference.path or Path(str(ref).rpartition(":")[2]))
     if reference.kind == "onnx" and reference.path is not None:
         if any(value not in {None, False, "fp32"} for value in options.values()):
-            raise UsageError(f"{ref} is an ONNX file already; options of its export come too late.")
+            raise UsageError(f"{ref} is an ONNX file already; it cannot be exported again with other options.")
         return triton.write_triton_repository(reference.path, target, name=name, device=device)
     triton.require_place(target, name, device)
     with tempfile.TemporaryDirectory() as folder:

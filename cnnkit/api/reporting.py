@@ -70,7 +70,7 @@ def report(
     Raises:
         UnknownNameError, CheckpointError: nothing of that name, or no trained weights there.
         DeviceError: the device is unavailable.
-        UsageError: a section that does not exist, or a number that makes no sense.
+        UsageError: a section that does not exist, or a number out of its range.
         OutputError: the page cannot be written.
 
     >>> import cnnkit

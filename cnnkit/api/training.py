@@ -95,7 +95,7 @@ def train(
         trust_code: let weights that the recipe starts from name code to import.
 
     Raises:
-        CnnkitError: before the first step, where the recipe, data, device or folder is no good.
+        CnnkitError: before the first step, where the recipe, data, device or folder cannot be used.
         TrainingDivergedError: the loss became NaN; the best checkpoint so far is kept.
 
     >>> import cnnkit, tempfile, pathlib

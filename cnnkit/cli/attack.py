@@ -42,7 +42,8 @@ def command(
     data_dir: DataDir = None,
     skip_damaged: SkipDamaged = False,
     only: Annotated[
-        str | None, typer.Option(help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that go.")
+        str | None,
+        typer.Option(help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that are possible."),
     ] = None,
     norm: Annotated[
         str | None, typer.Option(help="Norm of fgsm and pgd, linf or l2. Default: both; with --epsilon, linf.")

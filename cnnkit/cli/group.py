@@ -72,7 +72,9 @@ class Group(TyperGroup):
             elif isinstance(error, OSError):
                 _report(ctx, "os", f"{error.strerror or error}: {error.filename or 'a file'}.")
             else:
-                message = f"cnnkit broke: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
+                message = (
+                    f"internal error: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
+                )
                 _report(ctx, "internal", message)
             raise typer.Exit(1) from None
 

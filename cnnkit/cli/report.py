@@ -72,7 +72,7 @@ def command(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Write all that is known of a run to one page: what was trained on what, how well it does, where it fails.
+    """Write all that is known of a run to one page: network and data, how well it does, where it fails.
 
     The page is one HTML file that needs nothing else: recipe, curves, confusion, calibration, worst mistakes,
     corruptions, attacks, parity of the ONNX file, speed and layers. What is unavailable says why in its place.

@@ -50,7 +50,7 @@ def write_triton_repository(
 
     Raises:
         OnnxError: the file is no ONNX file, carries no card, or fixes its batch.
-        UsageError: the name or the device makes no sense.
+        UsageError: the name or the device is not a valid one.
         OutputError: the folder cannot be written, or has another model of that name; nothing is changed.
     """
     name = name or model_name(source)

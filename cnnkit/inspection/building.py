@@ -155,5 +155,7 @@ def _header(path: Path, name: str) -> tuple[Mapping[str, Shape], ModelCard]:
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
     card = ModelCard.from_metadata(metadata, name)
     if card is None:
-        raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
+        raise CheckpointError(
+            f"{name} has no model card, so nothing says which network it is. Was it written by cnnkit?"
+        )
     return shapes, card

@@ -20,7 +20,7 @@ from cnnkit.words import counted, megabytes, sentence, share
 Section = tuple[SectionName, str, Callable[[Report], Iterable[Content]]]
 
 _SECTIONS: tuple[Section, ...] = (
-    ("training", "What was trained on what", training),
+    ("training", "Network and data", training),
     ("curves", "The training", curves),
     ("evaluation", "How well it does", evaluation),
     ("mistakes", "Its worst mistakes", mistakes),

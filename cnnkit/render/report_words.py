@@ -117,10 +117,7 @@ def _confidence(scores: Evaluation) -> Iterable[str]:
     gap = mean - scores.accuracy
     sure, right = (percent(value, of=scores.images) for value in (mean, scores.accuracy))
     if abs(gap) <= _CLOSE and scores.calibration_error <= 2 * _CLOSE:
-        yield (
-            f"Its probabilities can be taken at their word: {sure} on average for its answers, and {right} of them are "
-            "right."
-        )
+        yield (f"Its probabilities fit: {sure} on average for its answers, and {right} of them are right.")
     elif abs(gap) <= _CLOSE:
         yield (
             f"Its probabilities fit on average ({sure} for its answers, and {right} of them are right), but not one by "

@@ -82,7 +82,7 @@ class Report:
         certificate: of its ONNX file.
         onnx_mb: size of that file.
         onnx_made: whether the file was made for this report, and is not kept.
-        left_out: the sections that were not asked for, or could not be had; their fields are None or empty.
+        left_out: the sections that were not asked for, or were unavailable; their fields are None or empty.
         samples: PNG files of one image under each corruption at severities 1 to 5, by the corruption's name.
         examples: pairs of PNG files, the image and what `pgd` made of it at the largest radius, with two labels.
         versions: of the software that made the report.

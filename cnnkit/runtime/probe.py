@@ -41,7 +41,7 @@ def run(device: str) -> str:
 
 
 def main() -> None:
-    """Print what came of it as JSON."""
+    """Print the outcome as JSON."""
     # TensorRT has no option for TF32, whose rounding would pass for a fault.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     try:

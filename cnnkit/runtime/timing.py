@@ -15,7 +15,7 @@ from cnnkit.results import result_of
 
 _SETTLE_SECONDS = 0.05
 """The threads of onnxruntime and of OpenMP go on spinning about so long for work that no longer comes, and take the
-processor from whoever has the next turn."""
+processor from the one that has the next turn."""
 _LONG_SECONDS = 1.0
 _MIN_ROUNDS = 5
 _STABLE = 0.05

@@ -62,7 +62,7 @@ def train_events(
             # Closed before the group is left: what is saved then needs it.
             with closing(Engine(prepared, group, name, checkpoint_every, stop).events()) as events:
                 for event in events:
-                    # Whoever looks at the events may draw random numbers; the network's dropout must not notice.
+                    # Its receiver may draw random numbers; the network's dropout must not notice.
                     states = randomness.capture(group.device)
                     try:
                         yield event

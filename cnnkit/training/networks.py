@@ -144,7 +144,9 @@ def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor],
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
     card = ModelCard.from_metadata(metadata, name)
     if card is None:
-        raise CheckpointError(f"{name} has no model card, so nothing says which network it is. Was cnnkit its writer?")
+        raise CheckpointError(
+            f"{name} has no model card, so nothing says which network it is. Was it written by cnnkit?"
+        )
     if weights_hash(state) != card.weights_sha256:
         raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
     return state, card

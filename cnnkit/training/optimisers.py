@@ -61,7 +61,7 @@ def class_weights(recipe: Recipe, targets: Tensor, classes: int, device: torch.d
 def learning_rates(recipe: Recipe, steps_per_epoch: int) -> Iterator[float]:
     """Yield the learning rate of every step of the run, from torch's own schedules.
 
-    They drive a stand-in optimizer, so that a rate depends on its position only: whoever resumes skips ahead, and
+    They drive a stand-in optimizer, so that a rate depends on its position only: a resumed run skips ahead, and
     nothing of the schedule has to be kept.
     """
     stand_in = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=recipe.learning_rate)

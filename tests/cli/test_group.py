@@ -79,7 +79,7 @@ def test_an_error_of_our_own_making_is_one_line_that_says_so(
 
     monkeypatch.setattr(listing, "list_models", broken)
     result = cli("models", *["--json"] * as_json)
-    message = "cnnkit broke: LookupError: nowhere. This is a bug; cnnkit --debug … shows where."
+    message = "internal error: LookupError: nowhere. This is a bug; cnnkit --debug … shows where."
     assert result.exit_code == 1
     if as_json:
         assert json.loads(result.stdout)["errors"] == [{"code": "internal", "message": message}]

@@ -221,7 +221,7 @@ def test_a_certificate_that_did_not_pass_is_said(make: Make) -> None:
 @pytest.mark.parametrize(
     ("confidence", "words"),
     [
-        (0.9, "can be taken at their word: 90% on average"),
+        (0.9, "Its probabilities fit: 90% on average"),
         (0.97, "It is too sure of itself: its answers get a probability of 97% on average, and 90%"),
         (0.7, "It is less sure of itself than it could be"),
     ],

@@ -198,7 +198,7 @@ def _pixels(signature: Signature, options: ForeignOptions, declared: Declared) -
 def _evidence(entry: Entry, declared: Declared) -> tuple[Pixels | None, str]:
     """Return what the metadata or the graph shows that a network takes, and how, in words.
 
-    A graph that scales down from 255 is believed more: of less, it would make nearly nothing.
+    A graph that scales down from 255 counts more: it would turn smaller values into nearly nothing.
     """
     shown, how = _shown(entry)
     if declared.pixels is None or shown in {None, declared.pixels}:

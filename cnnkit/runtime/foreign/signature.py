@@ -15,7 +15,8 @@ from cnnkit.errors import OnnxError, UsageError
 from cnnkit.images import MAX_SIDE
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.foreign.described import side_in
-from cnnkit.runtime.foreign.entry import Entry, entry_of
+from cnnkit.runtime.foreign.entry import Entry
+from cnnkit.runtime.foreign.first_operations import entry_of
 from cnnkit.runtime.foreign.wiring import Wiring
 from cnnkit.words import counted
 

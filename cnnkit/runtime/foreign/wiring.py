@@ -68,6 +68,27 @@ class Wiring:
         known = [each for each in given if each is not None]
         return _folded(maker, known) if len(known) == len(given) else None
 
+    def per_channel(self, node: "NodeProto") -> tuple[Values, Values, bool] | None:
+        """Return factor and shift of each channel, and whether the channels come in the opposite order.
+
+        None where a convolution does not only that.
+        """
+        weights = self.values(node.input[1])
+        bias = self.values(node.input[2]) if len(node.input) > 2 else np.zeros(1)
+        moves = attribute(node, "strides", [1, 1]) != [1, 1] or any(attribute(node, "pads", ()))
+        if weights is None or bias is None or moves or weights.shape[2:] != (1, 1):
+            return None
+        count, table = len(weights), weights[:, :, 0, 0]
+        if attribute(node, "group", 1) == count and table.shape[1] == 1:
+            table = np.diag(table[:, 0])
+        if table.shape != (count, count) or count not in {1, 3}:
+            return None
+        turned = not table[0, 0]
+        table = table[:, ::-1] if turned else table
+        if not np.diag(table).all() or np.count_nonzero(table) != count:
+            return None
+        return np.diag(table), bias, turned
+
     def picked(self, node: "NodeProto") -> tuple[int, int] | None:
         """Return the axis and the place of which a `Gather` or `Slice` takes a single part, or None."""
         parts = [self.values(each) for each in node.input[1:]]

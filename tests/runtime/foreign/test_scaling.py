@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.runtime.foreign.beside import Beside
-from cnnkit.runtime.foreign.entry import entry_of
+from cnnkit.runtime.foreign.first_operations import entry_of
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.foreign.preparation import of_processor

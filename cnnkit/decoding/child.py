@@ -20,9 +20,6 @@ from cnnkit.images import fitted
 from cnnkit.pictures import decoded
 from cnnkit.preprocessing import Original, Prepared
 
-_PRIORITY = 5
-"""Lower than that of the process that waits: what is decoded here may wait for its other work."""
-
 
 def main() -> None:
     """Answer all requests."""
@@ -46,7 +43,6 @@ def _limit() -> None:
     if sys.platform != "win32":
         import resource
 
-        os.nice(_PRIORITY)
         with suppress(ValueError, OSError):  # a lower limit holds already, or the system has none
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

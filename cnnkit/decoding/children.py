@@ -29,6 +29,8 @@ WALL_SECONDS = 30.0
 MEMORY = 2 * 2**30
 """Bytes of address space: an image of 50 million pixels takes up to 25 bytes a pixel."""
 
+_NICE = 10
+"""Low, and high enough that a photo is decoded in time while the server has all it can do."""
 LENGTHS = struct.Struct("<II")
 """Before each message: the bytes of its JSON header, and of what follows the header."""
 _MOST_HEADER = 1 << 20
@@ -61,7 +63,10 @@ class _Child:
     def __init__(self) -> None:
         # The same modules as here, and nothing of the folder that the program was started in.
         paths = [str(Path(__file__).parents[2]), *(path for path in sys.path if path)]
-        code = "import sys; sys.path[:] = sys.argv[1:]; from cnnkit.decoding.child import main; main()"
+        # What it does, its own start included, may wait for all that the process here has to do.
+        give_way = f"hasattr(os, 'nice') and os.nice({_NICE})"
+        imports = "sys.path[:] = sys.argv[1:]; from cnnkit.decoding.child import main"
+        code = f"import os, sys; {give_way}; {imports}; main()"
         self._process = subprocess.Popen(  # noqa: S603 # this Python, and our own module
             [_python(), "-I", "-S", "-c", code, *paths],
             stdin=subprocess.PIPE,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -87,13 +87,12 @@ class App:
         request.parse_target()
         access.require_host(request, loopback=self._loopback)
         methods = routes.find(request)
-        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
         if request.method == "OPTIONS":
-            return access.preflight(request, self._settings.cors, allowed.encode())
+            return access.preflight(request, self._settings.cors, _allowed(methods))
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
             message = f"{request.path[:80]} takes {' or '.join(methods)}; got {request.method[:20]}."
-            raise HttpError(405, "method", message, ((b"allow", allowed.encode()),))
+            raise HttpError(405, "method", message, ((b"allow", _allowed(methods)),))
         if not route.open:
             access.require_key(request, self._keys)
         request.route = route
@@ -178,3 +177,8 @@ class App:
             if self._refusals and perf_counter() - said >= _LOGGED_EVERY:
                 _log.warning("refused %d requests", self._refusals, extra={"event": "refused"})
                 self._refusals, said = 0, perf_counter()
+
+
+def _allowed(methods: Collection[str]) -> bytes:
+    """Return the methods of a path, as the header `Allow` has them."""
+    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]).encode()

@@ -24,6 +24,7 @@ def run_behind_the_gate(model: ModelInstance, jobs: Sequence[Job]) -> list[Excep
 
 if __name__ in {"__main__", "__mp_main__"}:  # the server, a worker
     ModelInstance.run = run_behind_the_gate
+    ModelInstance.is_quick = property(lambda _: False, lambda *_: None)  # the event loop does not wait at the gate
 
 if __name__ == "__main__":
     main()

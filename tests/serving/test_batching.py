@@ -2,6 +2,7 @@ import asyncio
 import gc
 import io
 import json
+import struct
 import threading
 import time
 import zlib
@@ -20,11 +21,11 @@ from cnnkit.serving.settings import ModelSource, Settings
 
 @pytest.fixture
 def within():
-    """Run a coroutine function with an application that serves `digits`, in this process."""
+    """Run a coroutine function with an application that serves models, in this process."""
 
-    def run(scenario, **settings):
+    def run(scenario, models=("digits",), **settings):
         async def live():
-            app = App([ModelSource("digits", "digits")], Settings(**settings), "127.0.0.1")
+            app = App([ModelSource(name, name) for name in models], Settings(**settings), "127.0.0.1")
             app.open()
             chores = app.start()
             try:
@@ -55,8 +56,8 @@ def photo(side):
     return file.getvalue()
 
 
-def job_of(app, image):
-    output = app.repository.batchers["digits"].model.network.output
+def job_of(app, image, model="digits"):
+    output = app.repository.batchers[model].model.network.output
     return Job(asyncio.get_running_loop().create_future(), (output,), image=image)
 
 
@@ -98,6 +99,34 @@ def test_a_large_image_whose_client_left_is_not_kept_for_a_decoder(within):
         app.repository.decoders.threads = threads
 
     within(leave)
+
+
+@pytest.mark.parametrize("model", ["digits", "lenet"])
+@pytest.mark.parametrize("kind", ["many bytes", "many pixels"])
+def test_what_takes_long_to_decode_holds_up_no_batch(within, seven, model, kind):
+    slow = seven[:33] + chunk(b"abCd", bytes(2**16)) + seven[33:] if kind == "many bytes" else photo(1000)
+
+    async def overtaken(app):
+        decoders, free = app.repository.decoders, threading.Event()
+        threads, decoders.threads = decoders.threads, ThreadPoolExecutor(1)
+        decoders.threads.submit(free.wait)
+        large, small = job_of(app, slow, model), job_of(app, photo(28), model)
+        for job in (large, small):
+            app.repository.batchers[model].submit(job)
+        try:
+            await asyncio.wait_for(small.done, 5)
+            assert not large.done.done()
+        finally:
+            free.set()
+        assert await large.done is await small.done
+        decoders.threads.shutdown()
+        decoders.threads = threads
+
+    within(overtaken, models=(model,))
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def test_an_image_that_was_prepared_for_another_version_is_prepared_again(within, seven):

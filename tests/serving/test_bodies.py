@@ -2,12 +2,15 @@
 
 import contextlib
 import tracemalloc
+import zlib
 from base64 import b64encode, urlsafe_b64encode
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cnnkit.serving.http.body import image_of
+from cnnkit.serving.http.body import decompressed, image_of
 from cnnkit.serving.http.errors import HttpError
 
 TEXT = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\na note\r\n'
@@ -131,3 +134,27 @@ def test_what_curl_makes_of_a_file_is_told_how_to_send_it(client, seven):
 def test_a_form_is_capped_as_any_body(hasty, seven):
     answer = httpx.post(f"{hasty.url}/predict/lenet", files={"file": bytes(20_000)})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body-too-large")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.builds(lambda few, times: few * times, st.binary(max_size=40), st.integers(0, 2**14)),
+    window=st.sampled_from([31, 15, -15]),
+    level=st.integers(0, 9),
+    follows=st.sampled_from([b"", b"\0", b"more"]),
+    cut=st.integers(0, 20),
+)
+def test_a_compressed_body_is_one_whole_stream(content, window, level, follows, cut):
+    packer = zlib.compressobj(level, wbits=window)
+    body = packer.compress(content) + packer.flush()
+    encoding = b"gzip" if window == 31 else b"deflate"
+    assert decompressed(body, encoding, len(content)) == content
+    for broken in (body + follows, body[: len(body) - cut]):
+        if broken != body:
+            with pytest.raises(HttpError) as caught:
+                decompressed(broken, encoding, len(content))
+            assert caught.value.status == 400
+    if content:
+        with pytest.raises(HttpError) as caught:
+            decompressed(body, encoding, len(content) - 1)
+        assert caught.value.code == "body-too-large"

@@ -1,7 +1,7 @@
 """Dynamic batching: requests that wait for a model go through it together.
 
-All of a `Batcher` but `_work` runs on the event loop. A request is in flight from its admission to its response,
-whether it waits or is being worked on; one whose client leaves no longer is.
+All of a `Batcher` runs on the event loop, but for batches that would hold it up: those have a thread. A request is in
+flight from its admission to its response, whether it waits or is being worked on; one whose client leaves no longer is.
 """
 
 import asyncio
@@ -19,6 +19,9 @@ from cnnkit.serving.batching.statistics import Statistics
 from cnnkit.serving.http.errors import HttpError, busy
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.settings import Settings
+
+_LARGE_IMAGE = 2**16
+"""Bytes of a file: more are decoded before they join a batch, which would wait until they are looked at."""
 
 
 class Batcher:
@@ -86,7 +89,10 @@ class Batcher:
         self.require_room()
         self.in_flight += 1
         job.done.add_done_callback(lambda _: self._leave(job))
-        self._enqueue(job)
+        if job.image is not None and len(job.image) > _LARGE_IMAGE:
+            self._decode_beside(self.model, job)
+        else:
+            self._enqueue(job)
 
     def _leave(self, job: Job) -> None:
         self.in_flight -= 1
@@ -130,7 +136,10 @@ class Batcher:
                 rows += len(batch[-1])
             self._rows -= rows
             self._idle -= 1
-            self._threads.submit(self._work, self.model, batch)
+            if self.model.is_quick:  # the way to a thread and back would cost more than the batch
+                self._work(self.model, batch)
+            else:
+                self._threads.submit(self._work, self.model, batch)
 
     def _work(self, model: ModelInstance, batch: list[Job]) -> None:
         started = perf_counter()
@@ -152,8 +161,7 @@ class Batcher:
                 rows += len(job)
                 job.done.set_result(model)
             elif isinstance(error, CostlyImageError):
-                job.decoding = True
-                self._loop.create_task(self._decode(model, job))
+                self._decode_beside(model, job)
             else:
                 job.done.set_exception(error)
         if rows:
@@ -163,8 +171,12 @@ class Batcher:
                 self.statistics.batch(rows, timings)
         self._dispatch()
 
+    def _decode_beside(self, model: ModelInstance, job: Job) -> None:
+        job.decoding = True
+        self._loop.create_task(self._decode(model, job))
+
     async def _decode(self, model: ModelInstance, job: Job) -> None:
-        """Decode an image beside the batches, and let it wait again."""
+        """Decode an image beside the batches, and let it wait for one."""
         started = perf_counter()
         try:
             await self._decoders.decode(model, job)

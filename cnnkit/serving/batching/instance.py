@@ -32,6 +32,10 @@ _log = logging.getLogger("cnnkit.serving")
 
 _INLINE_SECONDS = 0.02
 """An image whose decoding may take longer is decoded outside the batch, which would wait for it."""
+_QUICK_SECONDS = 0.0005
+"""The same of a batch on the event loop, for which all requests wait."""
+_QUICK_BATCH_SECONDS = 0.005
+"""A network that takes longer for a full batch is never run on the event loop."""
 _SMALL_SECONDS = 0.002
 """A network that takes no longer than this for an image gains nothing from a second thread."""
 _TOLERANCE = 1e-3
@@ -51,6 +55,7 @@ class ModelInstance:
         outputs: that it gives.
         max_images: that one request may have.
         instances: batches that it works on at the same time.
+        is_quick: the event loop can run a batch itself.
         separate: an image's scores depend on what else is in its batch, so that each request runs alone.
     """
 
@@ -70,6 +75,8 @@ class ModelInstance:
         self._source = source
         self._settings = settings
         self._lock = threading.Lock()
+        on_cpu = self.network.placement.device == "CPU"
+        self.is_quick = on_cpu and settings.max_batch * _seconds_of(self.classifier) <= _QUICK_BATCH_SECONDS
         self.separate = self._try()
 
     @property
@@ -125,7 +132,7 @@ class ModelInstance:
         started = perf_counter()
         # One that was prepared for another version, which was replaced since, is prepared again.
         unprepared = [job for job in jobs if job.image is not None and job.form != self.form]
-        outcomes.update(self._prepare(unprepared))
+        outcomes.update(self._prepare(unprepared, _QUICK_SECONDS if self.is_quick else _INLINE_SECONDS))
         arrays = {job: self._inputs(job) for job in jobs if outcomes[job] is None}
         decoded = perf_counter()
         for together in self._groups(arrays):
@@ -138,10 +145,10 @@ class ModelInstance:
             job.batch = rows
         return list(outcomes.values())
 
-    def _prepare(self, jobs: Sequence[Job]) -> dict[Job, Exception]:
+    def _prepare(self, jobs: Sequence[Job], within: float) -> dict[Job, Exception]:
         images = [job.image for job in jobs if job.image is not None]
         failed: dict[Job, Exception] = {}
-        for job, prepared in zip(jobs, self._prepared(images, _INLINE_SECONDS), strict=True):
+        for job, prepared in zip(jobs, self._prepared(images, within), strict=True):
             if isinstance(prepared, Prepared):
                 job.prepared, job.form = prepared, self.form
             else:
@@ -237,20 +244,20 @@ def _open(source: ModelSource, settings: Settings) -> Classifier:
     cores = max(1, usable_cores() // settings.workers)
     if settings.threads is None and classifier.card.tuning:
         return opened(None)
-    if settings.threads is None and cores > 1 and not _is_small(classifier):
+    if settings.threads is None and cores > 1 and _seconds_of(classifier) > _SMALL_SECONDS:
         return opened(ProviderOptions(threads=cores, spinning=False))
     return classifier
 
 
-def _is_small(classifier: Classifier) -> bool:
-    """Whether a network on the CPU is so quick that threads would only cost."""
+def _seconds_of(classifier: Classifier) -> float:
+    """Return what a network takes for one image on the CPU; 0 elsewhere, where its threads run nothing."""
     network = cast("OnnxNetwork", classifier.network)
     if network.placement.device != "CPU":
-        return True  # its threads run nothing
+        return 0.0
     pixels = np.zeros((1, *classifier.card.preprocessing.shape), np.uint8)
     times = []
     for _ in range(4):
         started = perf_counter()
         network.logits(pixels)
         times.append(perf_counter() - started)
-    return min(times) <= _SMALL_SECONDS
+    return min(times)

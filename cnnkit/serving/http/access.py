@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from cnnkit.serving.http.errors import CLOSE, Headers, HttpError
 from cnnkit.serving.http.request import Request
@@ -37,18 +38,23 @@ def require_host(request: Request, *, loopback: bool) -> None:
         )
     if not loopback:
         return
-    if "." in name and not name.endswith(".localhost") and not _is_address(name):
+    if not _may_be_this_machine(name):
         said = f"this server listens on the loopback address only; {name[:80]} is another host. Ask for localhost."
         raise HttpError(421, "host", said, CLOSE)
 
 
+@lru_cache(64)
 def _host(authority: bytes) -> str:
     """Return the name or address without the port; empty where there is none, or it is malformed."""
     match = _AUTHORITY.fullmatch(authority)
     return match[1].decode().lower().strip("[]").rstrip(".") if match else ""
 
 
-def _is_address(name: str) -> bool:
+@lru_cache(64)
+def _may_be_this_machine(name: str) -> bool:
+    """Whether a name cannot be that of a web page: it has no dot, or is an address."""
+    if "." not in name or name.endswith(".localhost"):
+        return True
     try:
         ipaddress.ip_address(name)
     except ValueError:

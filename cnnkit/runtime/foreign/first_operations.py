@@ -208,10 +208,10 @@ class _Path:
         if node.op_type == "Gather":
             order = self._wiring.values(node.input[1])
         else:
-            parts = [self._wiring.values(name) for name in node.input[1:5]]
-            if len(parts) < 4 or any(part is None or part.size != 1 for part in parts):
+            parts = [self._wiring.whole_numbers(name) for name in node.input[1:5]]
+            if len(parts) < 4 or any(part is None or len(part) != 1 for part in parts):
                 return False
-            axis, step = (int(np.asarray(part).item()) for part in parts[2:])
+            axis, step = (part[0] for part in parts[2:] if part)
             if step == 1:  # a part of each side
                 return self._axes[axis] not in {self.found.channel_axis, 0}
             order = np.arange(3.0)[::-1] if step == -1 else None

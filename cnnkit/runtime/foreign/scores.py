@@ -81,8 +81,7 @@ def _averages_classes(node: "NodeProto", wiring: Wiring) -> bool:
         return False
     axes = attribute(node, "axes", None)
     if axes is None:
-        given = wiring.values(node.input[1]) if len(node.input) > 1 else None
-        axes = [] if given is None else [int(axis) for axis in given.ravel()]
+        axes = (wiring.whole_numbers(node.input[1]) if len(node.input) > 1 else None) or []
     return list(axes) in ([], [1], [-1]) or len(axes) > 2
 
 

@@ -68,6 +68,13 @@ class Wiring:
         known = [each for each in given if each is not None]
         return _folded(maker, known) if len(known) == len(given) else None
 
+    def whole_numbers(self, name: str) -> list[int] | None:
+        """Return such a constant as a list of whole numbers; None also where some are none, as infinity is not."""
+        values = self.values(name)
+        if values is None or not np.isfinite(values).all():
+            return None
+        return [int(value) for value in values.ravel()]
+
     def per_channel(self, node: "NodeProto") -> tuple[Values, Values, bool] | None:
         """Return factor and shift of each channel, and whether the channels come in the opposite order.
 
@@ -91,10 +98,10 @@ class Wiring:
 
     def picked(self, node: "NodeProto") -> tuple[int, int] | None:
         """Return the axis and the place of which a `Gather` or `Slice` takes a single part, or None."""
-        parts = [self.values(each) for each in node.input[1:]]
-        if not parts or any(each is None or each.size != 1 for each in parts):
+        parts = [self.whole_numbers(each) for each in node.input[1:]]
+        if not parts or any(each is None or len(each) != 1 for each in parts):
             return None
-        first, *others = (int(np.asarray(each).item()) for each in parts)
+        first, *others = (each[0] for each in parts if each)
         if node.op_type == "Gather":
             return attribute(node, "axis", 0), first
         if node.op_type == "Slice" and len(others) >= 2 and others[0] == first + 1:

@@ -126,7 +126,7 @@ def check(
         raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
         raise type(error)(f"{name} was not opened: {error}") from error
-    except (KeyError, ValueError) as error:  # types that do not exist, names that are no text
+    except (ArithmeticError, LookupError, ValueError) as error:  # numbers, types and names that are none
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
     return Checked(model, content, name, sizes, digest, signature, obstacle, around, failure)
 

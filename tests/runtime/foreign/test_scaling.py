@@ -432,3 +432,19 @@ def test_a_mean_of_another_scale_than_the_graph_shows_is_a_usage_error(shown, va
 def test_axes_that_are_not_there_are_an_error_of_the_file(node):
     with pytest.raises(OnnxError, match=r"net\.onnx is not an ONNX file that onnxruntime .* can run"):
         opened(taking(lambda x: x, before=[node]))
+
+
+@pytest.mark.parametrize("limit", [float("inf"), float("-inf"), float("nan"), 1e30, -(2**62)])
+@pytest.mark.parametrize("kind", ["Max", "Min", "PRelu", "Gather", "Slice"])
+def test_constants_of_the_first_operations_may_be_any_numbers(kind, limit):
+    model = onnx.load_from_string(taking(lambda x: x))
+    graph, of = model.graph, np.float32 if isinstance(limit, float) else np.int64
+    graph.initializer.append(numpy_helper.from_array(np.array([limit], of), "limit"))
+    inputs = ["image", *["limit"] * (4 if kind == "Slice" else 1)]
+    before = [helper.make_node(kind, inputs, ["one"]), helper.make_node("Relu", ["image"], ["other"])]
+    join = helper.make_node("Add", ["one", "other"], ["joined"])
+    graph.node[0].input[0] = "joined"
+    nodes = [*before, join, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    assert entry_of(graph, "image") is not None  # whatever it is, that is said by onnxruntime

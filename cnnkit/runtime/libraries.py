@@ -4,7 +4,6 @@ import ctypes
 import re
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -52,6 +51,8 @@ def provider_file(kind: Gpu) -> Path | None:
 
 def cuda_major() -> int | None:
     """Return the major version of CUDA that onnxruntime-gpu asks for; None where there is none, or it does not say."""
+    from importlib.metadata import PackageNotFoundError, requires  # which takes 10 ms, and the CPU needs none of it
+
     try:
         needed = requires("onnxruntime-gpu") or []
     except PackageNotFoundError:

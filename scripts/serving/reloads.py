@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from cnnkit import zoo
 from cnnkit.card import CARD_KEY, ModelCard
@@ -72,7 +72,36 @@ def bad_files(dice: random.Random) -> dict[str, bytes]:
         ),
         "the card of other weights": changed(lambda values: values + 1).SerializeToString(),
         "another network": (zoo.folder() / zoo.entry("shapes-cnn").name / "model.onnx").read_bytes(),
+        "a layer that takes minutes": _before_its_first_layer(
+            [helper.make_node("AveragePool", ["wide"], ["out"], kernel_shape=[1499, 1499], pads=[749] * 4)], 3000
+        ),
+        "a layer of 100 GB": _before_its_first_layer([helper.make_node("Relu", ["wide"], ["out"])], 150_000),
     }
+
+
+def _before_its_first_layer(nodes: list[onnx.NodeProto], side: int) -> bytes:
+    """Return LeNet with its image enlarged to so many pixels a side for some operations, and made smaller again."""
+    model = onnx.load(LENET)
+    graph = model.graph
+    first = next(node for node in graph.node if node.op_type == "Conv")
+    source, first.input[0] = first.input[0], "back"
+    sizes = {"larger": [1, 1, side, side], "smaller": [1, 1, 28, 28]}
+    graph.initializer.extend(numpy_helper.from_array(np.array(size), name) for name, size in sizes.items())
+    added = [
+        helper.make_node("Slice", [source, "zero", "one", "zero"], ["single"]),
+        helper.make_node("Resize", ["single", "", "", "larger"], ["wide"], mode="nearest"),
+        *nodes,
+        helper.make_node("Resize", ["out", "", "", "smaller"], ["small"], mode="nearest"),
+        helper.make_node("Add", [source, "small"], ["back"]),
+    ]
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array([value]), name) for name, value in (("zero", 0), ("one", 1))
+    )
+    place = list(graph.node).index(first)
+    rest = list(graph.node)[place:]
+    del graph.node[place:]
+    graph.node.extend([*added, *rest])
+    return with_card(model)
 
 
 class Asking:

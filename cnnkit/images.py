@@ -13,7 +13,6 @@ from PIL import Image, ImageChops
 
 from cnnkit import fits, ink, pictures
 from cnnkit.cautions import Caution
-from cnnkit.decoding import apart
 from cnnkit.decoding.bounds import PATIENT_SECONDS
 from cnnkit.errors import CostlyImageError, ImageError, without_frames
 from cnnkit.fits import Fit, Interpolation
@@ -69,6 +68,8 @@ def prepare_all(
                 if within is not None and not file.takes(within):
                     raise CostlyImageError(f"{file.name} may take more than {within:g} s to decode.")
                 if not file.takes(here):
+                    from cnnkit.decoding import apart  # which ordinary images do without
+
                     results[index] = apart.prepared(file, preprocessing)
                     continue
                 picture = decoded(file, preprocessing.value_range)

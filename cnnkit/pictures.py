@@ -16,7 +16,6 @@ from PIL import Image, UnidentifiedImageError
 
 from cnnkit import sixteen
 from cnnkit.cautions import Caution
-from cnnkit.decoding import apart
 from cnnkit.decoding.bounds import PATIENT_SECONDS
 from cnnkit.decoding.file import MAX_BYTES, File, read, unreadable
 from cnnkit.depth import PixelError, Range
@@ -104,6 +103,8 @@ def opened(
 
 def _apart(file: File, values_range: Range | None) -> Picture:
     """Let a process with limits decode a file that may cost too much."""
+    from cnnkit.decoding import apart  # which ordinary images do without
+
     image = apart.prepared(file, None, values_range)
     what = image.original
     picture = as_picture(image.pixels)

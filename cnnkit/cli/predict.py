@@ -145,7 +145,6 @@ def find_images(arguments: list[str]) -> list[Path | None]:
     """
     from cnnkit.pictures import SUFFIXES, how_to_convert
     from cnnkit.render import console
-    from cnnkit.walking import left_out, walk
 
     if arguments.count("-") > 1:
         raise UsageError("standard input can be read once only; give - once.")
@@ -157,6 +156,8 @@ def find_images(arguments: list[str]) -> list[Path | None]:
             continue
         refuse_model(argument, "cnnkit predict")
         if path.is_dir():
+            from cnnkit.walking import left_out, walk
+
             inside, skipped = walk(path)
             said = left_out(skipped)
             convertible = sorted(s.ending for s in skipped if s.convertible)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from cnnkit.errors import OnnxError
 from cnnkit.runtime.foreign.options import Scores
-from cnnkit.runtime.foreign.wiring import Wiring
 from cnnkit.runtime.graphs import attribute
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
     from cnnkit.pictures import Pixels
+    from cnnkit.runtime.foreign.wiring import Wiring
 
 _UNCHANGED = {"Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Dropout", "DequantizeLinear",
     "QuantizeLinear", "Clip"}  # fmt: skip
@@ -60,6 +60,8 @@ def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
     Those that only change its form or type are left out, and averages over an image but of logarithms: these are none
     of probabilities any more.
     """
+    from cnnkit.runtime.foreign.wiring import Wiring  # of no use to files that have a card
+
     wiring = Wiring(graph)
     weights = {tensor.name for tensor in graph.initializer}
     node, pool = wiring.maker(output), None
@@ -75,7 +77,7 @@ def last_operation(graph: "GraphProto", output: str) -> "NodeProto | None":
     return pool if pool is not None and node is not None and node.op_type == "LogSoftmax" else node
 
 
-def _averages_classes(node: "NodeProto", wiring: Wiring) -> bool:
+def _averages_classes(node: "NodeProto", wiring: "Wiring") -> bool:
     """Whether an average may go over the classes: over all axes, or over the second or the last alone."""
     if node.op_type != "ReduceMean":
         return False

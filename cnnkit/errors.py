@@ -118,9 +118,17 @@ class ImageError(CnnkitError):
 
 
 class ImageFormatError(ImageError):
-    """Bytes of no image format that is accepted."""
+    """Bytes of no image format that is accepted.
+
+    Attributes:
+        kind: the format that they are of; empty where that is not known.
+    """
 
     code = "image-format"
+
+    def __init__(self, message: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ImageTooLargeError(ImageError):

@@ -178,7 +178,7 @@ def decoded(file: File, values_range: Range | None = None) -> Picture:
     except PixelError as error:
         raise ImageError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
-        raise unreadable(name, format_of(data, formats) or file.kind) from error
+        raise unreadable(name, format_of(data, formats) or file.kind, file.formats) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"{name} has more than {max_pixels:,} pixels. Make it smaller.") from error
     except MemoryError as error:

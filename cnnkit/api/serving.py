@@ -57,8 +57,10 @@ def read_api_keys(path: Path) -> tuple[str, ...]:
     """
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--api-key-file {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"--api-key-file {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"--api-key-file {path} is not a text file in UTF-8; write one key a line.") from None
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
         raise UsageError(f"--api-key-file {path} has no key; write one a line.")
@@ -99,10 +101,13 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
             hint = f"It is there: cnnkit serve {exported}" if ready else f"Export it first: cnnkit export {ref} --onnx"
             raise UsageError(f"the server runs ONNX files. {hint}")
         if not _NAME.fullmatch(name) or name == "stats":  # whose path is that of all models' statistics
-            raise UsageError(f"{name!r} cannot be a model's name in a URL; give another name: digits={ref}")
+            raise UsageError(
+                f"{name!r} cannot be a model's name in a URL, which has letters from A to Z, digits, dots, hyphens and "
+                f"underscores{', and is not stats' * (name == 'stats')}. Give it another: 'NAME={ref}'"
+            )
         if name in sources:
             raise UsageError(
-                f"two models are called {name}: {sources[name].ref} and {ref}. Give one another name: other={ref}"
+                f"two models are called {name}: {sources[name].ref} and {ref}. Give one another name: 'NAME={ref}'"
             )
         sources[name] = source
     if options and not any(source.path for source in sources.values()):

@@ -5,11 +5,12 @@ import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
+from math import isnan
 from signal import SIGINT
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cnnkit.cli.signals import Terminated, name_of
 from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
@@ -24,6 +25,18 @@ _OF_ONE = {"out-of-memory", "os", "internal"}
 
 _NUMBERS = {"int": "a whole number", "float": "a number"}
 """Typer's names of numbers, in plain words."""
+
+
+class Command(TyperCommand):
+    """Refuses NaN, which Typer takes for a number within any range."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the command line."""
+        rest: list[str] = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and isnan(value):
+                raise UsageError(f"--{name.replace('_', '-')} nan: expected a number.")
+        return rest
 
 
 class Group(TyperGroup):

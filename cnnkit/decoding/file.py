@@ -11,7 +11,8 @@ from PIL import Image
 from cnnkit.decoding.bounds import Work
 from cnnkit.decoding.cost import work
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
-from cnnkit.formats import format_of, how_to_convert, is_heic
+from cnnkit.formats import FORMATS, format_of, how_to_convert, is_heic
+from cnnkit.words import listed
 
 MAX_BYTES = 64 * 2**20
 
@@ -62,21 +63,24 @@ def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> Fil
     if len(data) > MAX_BYTES:
         raise ImageTooLargeError(f"{name} has more than {MAX_BYTES // 2**20} MiB.")
     if is_heic(data):
-        raise ImageFormatError(f"{name} is a HEIC image. {how_to_convert(['.heic'])}")
+        raise ImageFormatError(f"{name} is a HEIC image. {how_to_convert(['.heic'])}", "HEIC")
     kind = _kind(data[:16], formats)
     if not kind:
         if known := format_of(data, formats):
-            raise unreadable(name, known)
+            raise unreadable(name, known, formats)
         what = name if isinstance(source, Path) else "the data"
+        if other := format_of(data, FORMATS):
+            said = f"{what} is a {other} file; {listed(formats, len(formats))} are taken. Convert it to PNG or JPEG."
+            raise ImageFormatError(said, other)
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.")
     return File(data, name, kind, formats, max_pixels, work(data, kind))
 
 
-def unreadable(name: str, known: str) -> ImageFormatError:
+def unreadable(name: str, known: str, formats: tuple[str, ...]) -> ImageFormatError:
     """Return the error of a file that has the first bytes of a format, and that Pillow cannot read all the same."""
     return ImageFormatError(
         f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
-        "damaged one. Save it as a PNG or TIFF of 8 or 16 bits a channel."
+        "damaged one. Save it as a PNG{' or TIFF' if 'TIFF' in formats else ''} of 8 or 16 bits a channel."
     )
 
 

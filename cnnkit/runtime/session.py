@@ -66,6 +66,8 @@ class Session(ort.InferenceSession):  # type: ignore[misc]
     """An onnxruntime session that knows where it runs, and runs through fixed buffers where it records a CUDA graph."""
 
     placement: Placement
+    sha256: str = ""
+    """Of what runs, where `open_onnx` opened it."""
     buffers: "FixedBuffers | None" = None
 
     def run(self, output_names: list[str] | None, input_feed: dict[str, Any], run_options: Any = None) -> list[Any]:

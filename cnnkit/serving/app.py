@@ -22,6 +22,7 @@ from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.repository import Repository
 from cnnkit.serving.services import Services
 from cnnkit.serving.settings import ModelSource, Settings
+from cnnkit.words import counted
 
 _log = logging.getLogger("cnnkit.serving")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
@@ -175,7 +176,7 @@ class App:
             await asyncio.sleep(TICK_SECONDS)
             self._services.measure()
             if self._refusals and perf_counter() - said >= _LOGGED_EVERY:
-                _log.warning("refused %d requests", self._refusals, extra={"event": "refused"})
+                _log.warning("refused %s", counted(self._refusals, "request"), extra={"event": "refused"})
                 self._refusals, said = 0, perf_counter()
 
 

@@ -53,7 +53,8 @@ class Metrics:
     def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
         """Count a request, and its time if it was served."""
         self._of(self._requests, endpoint, model, str(status)).inc()
-        if model and status < 400:  # among refusals, nobody could see how long an answer takes
+        # Among refusals and probes, nobody could see how long an answer takes.
+        if endpoint != "other" and status < 400:
             self._of(self._stages, model, "total").observe(seconds)
 
     def refused(self, model: str, reason: str) -> None:

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 
 import numpy as np
 
-from cnnkit.errors import ImageError
+from cnnkit.cautions import cautions
+from cnnkit.errors import ImageFormatError
 from cnnkit.pictures import Pixels, encoded
 from cnnkit.serving.batching.instance import ModelInstance
 from cnnkit.serving.batching.job import Job
@@ -44,11 +45,12 @@ async def predict(services: Services, request: Request) -> Response:
     job = Job(asyncio.get_running_loop().create_future(), (batcher.model.network.output,), image=image)
     try:
         model = await batcher.run(job)
-    except ImageError as error:
-        if kind != FORM:
+    except ImageFormatError as error:
+        if kind != FORM or error.kind:
             raise
         # curl -d takes line ends out of a file; what is left is no image any more.
-        raise HttpError(415, "image-format", f"{error} curl -d changes files. {SEND} file=@image.png does.") from error
+        hint = f"curl -d changes files. {SEND} file=@image.png does; JSON needs Content-Type: application/json."
+        raise HttpError(415, error.code, f"{error} {hint}") from error
     request.timings = job.timings
     document = _document(job, model, top, request.id)
     if shown:
@@ -88,6 +90,7 @@ def _document(job: Job, model: ModelInstance, top: int, request_id: str) -> dict
         "probability": values[best[0]],
         "probabilities": [{"label": labels[index], "probability": values[index]} for index in best],
         "preprocessing": job.prepared.steps,
+        "warnings": [kind for step in cautions(job.prepared.steps) for kind in step.kinds],
         "timings_ms": {
             "queue": _milliseconds(timings.queue),
             "decode": _milliseconds(timings.decode),

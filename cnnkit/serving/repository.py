@@ -16,6 +16,7 @@ from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.settings import ModelSource, Settings
 from cnnkit.serving.versions import Fingerprint, Versions, fingerprint
+from cnnkit.words import listed
 
 WATCH_SECONDS = 1.0
 """Between two looks at the files."""
@@ -73,8 +74,10 @@ class Repository:
         try:
             return self.batchers[name]
         except KeyError:
-            close = difflib.get_close_matches(name, self.batchers, n=2, cutoff=0.5) or sorted(self.batchers)
-            message = f"there is no model {name[:80]!r}; this server has {', '.join(close[:10])}."
+            close = difflib.get_close_matches(name.lower(), self.batchers, n=1, cutoff=0.5)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            names = listed(self.batchers, 10)
+            message = f"there is no model {name[:80]!r}; this server has {names}.{meant}"
             raise HttpError(404, "unknown-model", message) from None
 
     async def watch(self) -> None:
@@ -85,6 +88,10 @@ class Repository:
             everything = self._asked != before
             for name, source in self.sources.items():
                 found = fingerprint(source.path)
+                if found is None and self._seen[name] is not None:
+                    said = "%s: its file is gone; version %d serves on"
+                    _log.warning(said, name, self.batchers[name].model.version, extra={"event": "file-gone"})
+                    self._seen[name] = None
                 changed = self._settings.watch and found is not None and found != self._seen[name]
                 if changed:
                     # A file that is still being written is another one a moment later.
@@ -118,6 +125,11 @@ class Repository:
                 self._metrics.reloaded(name, "refused")
                 _log.error("%s stays at version %d: %s", name, old.version, reason, extra={"event": "reload-refused"})
                 return Reloaded(name, old.version, reason)
+            if new.version == old.version:
+                self._metrics.reloaded(name, "unchanged")
+                said = "%s stays at version %d: the file is the same"
+                _log.info(said, name, old.version, extra={"event": "unchanged"})
+                return Reloaded(name, old.version)
             batcher.replace(new)
             self._metrics.serving(new.info, old.info)
             self._metrics.reloaded(name, "swapped")
@@ -125,7 +137,7 @@ class Repository:
             return Reloaded(name, new.version)
 
     def _numbered(self, model: ModelInstance) -> ModelInstance:
-        model.version = self._versions.number(model.name, model.fingerprint)
+        model.version = self._versions.number(model.name, model.network.session.sha256)
         return model
 
     def stop_loading(self) -> None:

@@ -1,4 +1,4 @@
-"""Which version of a model a file is: the same in every worker, whenever it started and whatever it has seen."""
+"""Which version of a model a file is, by its content: the same in every worker, whenever that started."""
 
 import os
 from contextlib import suppress
@@ -25,12 +25,13 @@ class Versions:
         self._folder = folder
         self._known: dict[str, list[str]] = {}
 
-    def number(self, model: str, of: Fingerprint) -> int:
-        """Return the version of a model's file, from 1 on."""
-        known, text = self._known.setdefault(model, []), repr(of)
-        while text not in known:
-            known.append(text if self._folder is None else _agreed(self._folder / f"{model}.{len(known) + 1}", text))
-        return known.index(text) + 1
+    def number(self, model: str, sha256: str) -> int:
+        """Return the version of what runs of a file, from 1 on."""
+        known = self._known.setdefault(model, [])
+        while sha256 not in known:
+            place = f"{model}.{len(known) + 1}"
+            known.append(sha256 if self._folder is None else _agreed(self._folder / place, sha256))
+        return known.index(sha256) + 1
 
 
 def _agreed(place: Path, text: str) -> str:

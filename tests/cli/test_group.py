@@ -29,6 +29,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         (["serve", "--port", "70000"], "'--port': 70000 is not a whole number from 0 to 65535."),
         (["serve", "--max-batch", "0"], "'--max-batch': 0 is not a whole number from 1 to 4096."),
         (["serve", "--queue-size", "-1"], "'--queue-size': -1 is not a whole number from 1 to 100000."),
+        (["serve", "--max-body-mb", "nan"], "--max-body-mb nan: expected a number."),
+        (["export", "lenet", "--onnx", "--accuracy-budget", "nan"], "--accuracy-budget nan: expected a number."),
         (["train", "--lr", "high"], "'high' is not a number."),
         (["summary", "lenet", "--columns", "parametrs"], "there is no column 'parametrs'. Did you mean parameters?"),
         (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),

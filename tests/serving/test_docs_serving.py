@@ -54,6 +54,11 @@ def curl():
     return lambda line, server: json.loads(run([program, "-sS", *shlex.split(here(line, server))[1:]]))
 
 
+def test_json_in_base64_is_taken(curl, server):
+    answer = json.loads(run(["sh", "-c", here(blocks("run: json")[0], server).replace("curl -H", "curl -sSH")]))
+    assert (answer["label"], answer["warnings"]) == ("7", [])
+
+
 def test_curl_gets_the_answer_that_is_shown(curl, server):
     got, shown = curl(blocks("run: curl")[0], server), json.loads(blocks("answer")[0])
     own = {"request_id", "timings_ms", "probability", "probabilities"}

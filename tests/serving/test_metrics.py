@@ -21,6 +21,7 @@ def test_requests_refusals_batches_and_stages_are_counted(serve, seven):
         httpx.post(f"{url}/predict/digits", content=seven)
     httpx.post(f"{url}/predict/digits", content=b"no image")
     httpx.post(f"{url}/predict/made-up", content=b"x")
+    httpx.get(f"{url}/v2/models/digits/ready")
     found = values(url)
     assert found["cnnkit_requests_total", 'endpoint="predict",model="digits",status="200"'] == 3
     assert found["cnnkit_requests_total", 'endpoint="predict",model="digits",status="415"'] == 1

@@ -46,6 +46,44 @@ def test_a_changed_file_is_loaded_and_served(watched, seven):
     assert httpx.get(f"{server.url}/v2/models/net/versions/1").status_code == 404
 
 
+def test_versions_are_told_apart_by_content(watched, seven):
+    server, path = watched
+    for content, version in ((make_model(seed=2), "2"), (make_model(seed=1), "1"), (make_model(seed=2), "2")):
+        put(path, content)
+        httpx.post(f"{server.url}/admin/reload").raise_for_status()
+        assert asked(server, seven)["version"] == version
+    path.touch()
+    server.wait_for("unchanged")
+    httpx.post(f"{server.url}/admin/reload").raise_for_status()
+    assert values(server.url)["cnnkit_reloads_total", 'model="net",outcome="swapped"'] == 3
+    assert asked(server, seven)["version"] == "2"
+
+
+def test_other_weights_beside_the_file_are_another_version(serve, seven, tmp_path):
+    path = tmp_path / "net.onnx"
+    save = {"save_as_external_data": True, "location": "net.data", "size_threshold": 0}
+    onnx.save(onnx.load_from_string(make_model(seed=1)), path, **save)
+    server = serve(path, "--admin", "--no-watch")
+    before = asked(server, seven)
+    (tmp_path / "net.data").unlink()
+    onnx.save(onnx.load_from_string(make_model(seed=2)), path, **save)
+    httpx.post(f"{server.url}/admin/reload").raise_for_status()
+    after = asked(server, seven)
+    assert (before["version"], after["version"]) == ("1", "2")
+    assert before["probabilities"] != after["probabilities"]
+
+
+def test_a_file_that_is_gone_is_said_and_its_model_serves_on(watched, seven):
+    server, path = watched
+    path.unlink()
+    server.wait_for("file-gone")
+    assert asked(server, seven)["version"] == "1"
+    answer = httpx.post(f"{server.url}/admin/reload")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "reload-refused")
+    path.write_bytes(make_model(seed=2))
+    server.wait_for("reloaded")
+
+
 def hanging():
     """Return a file that would run for hours, and passes all that looks at its operators."""
     model = onnx.load_from_string(make_model(seed=5))

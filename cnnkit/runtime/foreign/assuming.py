@@ -124,6 +124,11 @@ def _reading(
     name: str,
 ) -> scores.Reading:
     """Find out what the scores are: by the user, by the graph, or by their values."""
+    last = scores.last_operation(graph, output)
+    if last is not None and last.op_type in {"ArgMax", "ArgMin"}:
+        raise OnnxError(
+            f"{name} gives the number of a class ({last.op_type}), not a score for each. Export it without that."
+        )
     if options.scores is not None:
         shown = scores.shown_by(scores.last_operation(graph, output))
         other = shown is not None and shown.kind != options.scores and shown.because

@@ -7,6 +7,7 @@ import onnxruntime as ort
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, UsageError
+from cnnkit.files import sha256
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.providers import ProviderOptions
@@ -59,6 +60,8 @@ def open_onnx(
         if card is None and checked.obstacle:
             raise OnnxError(f"{name}: {checked.obstacle}")
         session = open_session(checked.source, name, device=device, options=provider)
+    content = model if checked is None else checked.content
+    session.sha256 = sha256(content if isinstance(content, bytes) else content.read_bytes())
     if card is not None:
         if options:
             raise UsageError(

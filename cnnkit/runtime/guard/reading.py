@@ -231,12 +231,12 @@ def _place(location: str, file: Path | None, what: str) -> Path:
     return real
 
 
-def _read(path: Path, offset: int, most: int, what: str = "it") -> bytes:
+def _read(path: Path, offset: int, most: int, what: str = "") -> bytes:
     try:
         if not path.is_file():  # a pipe would wait for ever
-            raise OnnxError(f"{what} is not there. Put it beside the .onnx file.")
+            raise OnnxError(f"{what} is not there. Put it beside the .onnx file." if what else "there is no such file.")
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(most)
     except OSError as error:
-        raise OnnxError(f"{what} cannot be read: {error.strerror or error}.") from error
+        raise OnnxError(f"{what or 'it'} cannot be read: {error.strerror or error}.") from error

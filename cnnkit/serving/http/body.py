@@ -109,8 +109,8 @@ def _from_form(body: bytes, content_type: bytes) -> bytes:
     if found is None:
         raise HttpError(400, "form", "multipart/form-data needs its boundary in Content-Type; let the client set it.")
     mark = b"\r\n--" + (found[1] or found[2])
-    _, *parts, end = (b"\r\n" + body).split(mark, _MOST_PARTS + 1)
-    if not parts or not end.startswith(b"--"):
+    _, *parts = (b"\r\n" + body).split(mark, _MOST_PARTS + 1)
+    if len(parts) < 2 or not parts.pop().startswith(b"--"):
         said = f"the form has no complete part, or more than {_MOST_PARTS}; its boundary must end it."
         raise HttpError(400, "form", said)
     files: list[bytes] = []
@@ -147,9 +147,9 @@ def _from_json(body: bytes) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        return b64decode(text.encode("ascii").translate(None, b" \t\r\n"), validate=True)
-    except ValueError as error:
-        raise HttpError(400, "json", f"image is not base64: {error}.") from None
+        return b64decode(text.encode().translate(None, b" \t\r\n"), validate=True)
+    except ValueError:
+        raise HttpError(400, "json", "image is not base64, of which the letters are A–Z, a–z, 0–9, + and /.") from None
 
 
 def json_object(body: bytes, field: str) -> dict[str, object]:

@@ -41,7 +41,8 @@ def busy(code: str, message: str, headers: Headers = ()) -> HttpError:
 
 def late(seconds: float) -> HttpError:
     """Return the refusal of a request that has waited for so long."""
-    return busy("deadline", f"no answer within {counted(seconds, 'second')}: the server has too much to do. Try again.")
+    said = f"no answer within {seconds:.6g} s: there is too much to do, or this request takes longer. Try again later."
+    return busy("deadline", said)
 
 
 def too_large(limit: int) -> HttpError:
@@ -57,7 +58,8 @@ def error_of(error: Exception) -> HttpError:
     if isinstance(error, ImageTooLargeError):
         return HttpError(413, error.code, str(error))
     if isinstance(error, ImageFormatError):
-        return HttpError(415, error.code, f"{error} Send the file as it is, as curl --data-binary @image.png does.")
+        hint = "" if error.kind else " Send the file as it is, as curl --data-binary @image.png does."
+        return HttpError(415, error.code, f"{error}{hint}")
     if isinstance(error, ImageError):
         return HttpError(422, error.code, str(error))
     if isinstance(error, CnnkitError):

@@ -100,7 +100,7 @@ class Listener:
         await asyncio.sleep(_LINGER_SECONDS)
         self._inflight.close_idle()
         await self._until(self._is_empty, deadline, hurried)
-        self._inflight.interrupt(busy("stopping", "The server stops. Try again at another.", CLOSE))
+        self._inflight.interrupt(busy("stopping", "The server is stopping. Send the request to another server.", CLOSE))
         await self._until(self._is_empty, perf_counter() + 2 * TICK_SECONDS, hurried)
         self._ticking.cancel()
         self._inflight.abort()

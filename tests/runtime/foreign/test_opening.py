@@ -147,6 +147,18 @@ def test_a_class_without_scores_is_refused_with_what_would_help():
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
 
 
+def test_a_class_as_a_floating_point_number_is_no_score():
+    model = onnx.load_from_string(coloured.build(coloured.Spec(scores="softmax")))
+    (scores,) = model.graph.output
+    model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1))
+    model.graph.node.append(helper.make_node("Cast", ["class"], ["result"], to=TensorProto.FLOAT))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("result", TensorProto.FLOAT, ("batch", 1)))
+    with pytest.raises(OnnxError, match="ArgMax"):
+        open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
+    with pytest.raises(OnnxError, match="ArgMax"):
+        open_onnx(model.SerializeToString(), "net.onnx", device="cpu", options=ForeignOptions(scores="sigmoid-logits"))
+
+
 def digits_net(tmp_path):
     """The digits network as a bare file, which anybody could have exported."""
     path = tmp_path / "digits.onnx"

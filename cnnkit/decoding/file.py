@@ -1,6 +1,5 @@
 """An image file as it comes from outside: its bytes, the format that they show, and what decoding them may cost."""
 
-import math
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,9 +37,8 @@ class File:
     work: Work
 
     def takes(self, seconds: float) -> bool:
-        """Whether decoding it, or refusing it for its size, takes no longer than this."""
-        known = math.isfinite(self.work.seconds)
-        return self.work.seconds <= seconds or (known and self.work.pixels > self.max_pixels)
+        """Whether decoding it takes no longer than this."""
+        return self.work.seconds <= seconds
 
 
 def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> File:
@@ -53,7 +51,7 @@ def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> Fil
 
     Raises:
         ImageFormatError: of none of these formats.
-        ImageTooLargeError: of more than `MAX_BYTES`.
+        ImageTooLargeError: of more than `MAX_BYTES`, or more pixels than it may have.
         ImageError: it cannot be read, or is empty.
     """
     name = str(source) if isinstance(source, Path) else "the image"
@@ -73,7 +71,10 @@ def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> Fil
             said = f"{what} is a {other} file; {listed(formats, len(formats))} are taken. Convert it to PNG or JPEG."
             raise ImageFormatError(said, other)
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.")
-    return File(data, name, kind, formats, max_pixels, work(data, kind))
+    cost = work(data, kind)
+    if cost.pixels > max_pixels:  # before Pillow reads what stands before the pixels
+        raise ImageTooLargeError(f"{name} has {cost.pixels:,} pixels, more than {max_pixels:,}. Make it smaller.")
+    return File(data, name, kind, formats, max_pixels, cost)
 
 
 def unreadable(name: str, known: str, formats: tuple[str, ...]) -> ImageFormatError:

@@ -19,7 +19,7 @@ from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
 from cnnkit.runtime import guard
-from cnnkit.runtime.classifier import Feed, OnnxNetwork
+from cnnkit.runtime.classifier import Feed, Network, OnnxNetwork
 from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
@@ -93,7 +93,10 @@ def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFi
     card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name)
     if card:
         check_card(session, card, name)
-    opened = OnnxNetwork(session, card) if card else open_onnx(content, name, device=device, around=around).network
+    if card:
+        opened: Network = OnnxNetwork(session, card, most=checked.most if checked else None)
+    else:
+        opened = open_onnx(content, name, device=device, around=around).network
     place = device_of(session)
     gpu = "" if place == "CPU" else device.partition(":")[2] or "0"
     return OnnxFile(name, path, content, card, cast("OnnxNetwork", opened), place, gpu, scales)

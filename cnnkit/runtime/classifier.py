@@ -69,7 +69,8 @@ class OnnxNetwork:
     """An ONNX network with the card that says how to use it.
 
     Attributes:
-        batch: images that the file takes at a time, None for any number.
+        batch: images that the file takes at a time, None for any number up to `most`.
+        most: images that may run at a time, None for any number.
         input: name of what the file takes.
         output: name of the scores that are read.
         scores: what these are.
@@ -84,8 +85,10 @@ class OnnxNetwork:
         output: str | None = None,
         scores: Scores = "logits",
         batch: int | None = None,
+        most: int | None = None,
     ) -> None:
         self.card = card
+        self.most = most
         self.engine = f"onnxruntime {device_of(session)}"
         self.placement = session.placement
         self.session = session
@@ -117,13 +120,15 @@ class OnnxNetwork:
         Raises:
             OnnxError: it fails, or gives more or fewer rows than it was given images.
         """
-        if self.batch is None:
+        together = self.batch or self.most or len(inputs)
+        if len(inputs) == together or (self.batch is None and len(inputs) <= together):
             return self._run(inputs, outputs)
         parts = []
-        for start in range(0, len(inputs), self.batch):
-            part = inputs[start : start + self.batch]
-            padding = [(0, self.batch - len(part))] + [(0, 0)] * (inputs.ndim - 1)
-            parts.append([output[: len(part)] for output in self._run(np.pad(part, padding), outputs)])
+        for start in range(0, len(inputs), together):
+            part = given = inputs[start : start + together]
+            if self.batch is not None:
+                given = np.pad(part, [(0, self.batch - len(part))] + [(0, 0)] * (inputs.ndim - 1))
+            parts.append([output[: len(part)] for output in self._run(given, outputs)])
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
     def _run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:

@@ -93,7 +93,7 @@ def _document(job: Job, model: ModelInstance, top: int, request_id: str) -> dict
         "warnings": [kind for step in cautions(job.prepared.steps) for kind in step.kinds],
         "timings_ms": {
             "queue": _milliseconds(timings.queue),
-            "decode": _milliseconds(timings.decode),
+            "decode": _milliseconds(timings.before + timings.decode),
             "inference": _milliseconds(timings.inference),
         },
         "batch_size": job.batch,

@@ -63,22 +63,20 @@ ROUTES = (
     Route("GET", "/*", info.page, open=True),
 )
 
-Tree = dict[str, Any]
+Tree = dict[str | None, Any]
 
 
 def _tree() -> Tree:
-    """Return the routes by the segments of their paths; those of one path by method, under the empty tuple's name."""
+    """Return the routes by the segments of their paths; those of one path by method, under None."""
     root: Tree = {}
     for route in ROUTES:
         node = root
         for segment in route.path[1:].split("/"):
             node = node.setdefault(segment, {})
-        node.setdefault(_METHODS, {})[route.method] = route
+        node.setdefault(None, {})[route.method] = route
     return root
 
 
-_METHODS = "/"
-"""No segment is called that."""
 _TREE = _tree()
 
 
@@ -99,7 +97,7 @@ def find(request: Request) -> dict[str, Route]:
             params.append(segment)
         if node is None:
             break
-    methods: dict[str, Route] | None = node.get(_METHODS) if node is not None else None
+    methods: dict[str, Route] | None = node.get(None) if node is not None else None
     if methods is None:
         raise HttpError(404, "not-found", f"there is nothing at {request.path[:80]!r}. See / and /docs.")
     request.params = tuple(params)

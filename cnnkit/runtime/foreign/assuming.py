@@ -49,7 +49,8 @@ def open_assumed(
     feed = Feed(signature.dtype, signature.channels_last, preset.channel_order == "bgr")
     bare = ModelCard(name, ("0",), preset.preprocessing, raw_input=signature.dtype != "uint8")
     graph = checked.model.graph
-    tried, batch, alone = trial.tried(OnnxNetwork(session, bare, feed=feed), name, checked.metadata.get("task", ""))
+    network = OnnxNetwork(session, bare, feed=feed, most=checked.most)
+    tried, batch, alone = trial.tried(network, name, checked.metadata.get("task", ""))
     for best in [each for each in tried if scores.is_ranked(graph, each)]:
         count = tried.pop(best).shape[1]
         if not tried:
@@ -80,7 +81,7 @@ def open_assumed(
         numbered_from=known.first,
         independent=scores.is_independent(reading.kind, given.shape[1]),
     )
-    network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind, batch=batch)
+    network = OnnxNetwork(session, card, feed=feed, output=output, scores=reading.kind, batch=batch, most=checked.most)
     assumed = [
         f"input {signature.name}: {signature.dtype} {graphs.listed(signature.declared)}, layout {signature.layout}",
         *signature.guesses,

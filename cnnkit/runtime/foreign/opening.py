@@ -45,12 +45,12 @@ def open_onnx(
         DataError: labels that cannot be read, or not one for each class.
         UsageError: options that contradict the file or its card.
     """
-    options = options or ForeignOptions()
+    options, most = options or ForeignOptions(), None
     if not verified:
         from cnnkit.runtime import guard  # a single prediction by a file of the zoo does without
 
         if (proven := guard.proven_content(model)) is not None:
-            model, verified = proven, True
+            (model, most), verified = proven, True
     if verified:
         session = open_session(model, name, device=device, options=provider)
         card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, name, verified=True)
@@ -68,7 +68,7 @@ def open_onnx(
                 f"{name} carries a model card that says its labels and preprocessing; leave out {options.listed}."
             )
         check_card(session, card, name)
-        return Classifier(OnnxNetwork(session, card), name)
+        return Classifier(OnnxNetwork(session, card, most=most if checked is None else checked.most), name)
     if checked is None or checked.signature is None:
         raise OnnxError(f"{name} carries no model card.")
     from cnnkit.runtime.foreign.assuming import open_assumed  # nor do files of ours need this

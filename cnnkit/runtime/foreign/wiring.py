@@ -1,6 +1,7 @@
 """What an ONNX graph holds as constants, and which operations make and use each of its tensors."""
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,9 +70,11 @@ class Wiring:
         return _folded(maker, known) if len(known) == len(given) else None
 
     def whole_numbers(self, name: str) -> list[int] | None:
-        """Return such a constant as a list of whole numbers; None also where some are none, as infinity is not."""
+        """Return a small constant as a list of whole numbers; None also where some are none, as infinity is not."""
+        if name in self._stored and prod(self._stored[name].dims) > _SMALL:
+            return None
         values = self.values(name)
-        if values is None or not np.isfinite(values).all():
+        if values is None or values.size > _SMALL or not np.isfinite(values).all():
             return None
         return [int(value) for value in values.ravel()]
 

@@ -36,6 +36,7 @@ class Checked:
         signature: of the images that it takes; None where it takes none.
         obstacle: why it takes no pictures; empty where it does.
         beside: what further files in its folder say.
+        most: images that it may run at a time.
         failure: why onnxruntime cannot run it; it can be looked at all the same.
     """
 
@@ -47,6 +48,7 @@ class Checked:
     signature: "Signature | None" = None
     obstacle: str = ""
     beside: Beside = NOTHING
+    most: int = known.ANY
     failure: str = ""
 
     @property
@@ -112,23 +114,25 @@ def check(
                 raise
             obstacle = str(error)
         sizes = sizes_of(model, signature)
-        if by_sizes:  # then no other sizes may come than those that are tried
-            fix_sizes(model, sizes)
-            if signature is not None and signature.batch is None:
-                said = "images go through it one by one: their number decides about sizes or divisors"
-                signature = replace(signature, batch=1, guesses=(*signature.guesses, said))
+        if by_sizes and signature is not None and signature.batch is None:
+            said = "images go through it one by one: their number decides about sizes or divisors"
+            signature = replace(signature, batch=1, guesses=(*signature.guesses, said))
         batched = signature.name if signature is not None and signature.batch is None else ""
+        if by_sizes or (run and signature is not None):  # no other sizes may come than those that are tried
+            fix_sizes(model, sizes, batched)
         content = bytes(model.SerializeToString(deterministic=True))
-        failure = "" if run else "it was not tried"
-        if run and not known.passed(content, sizes) and not (failure := trial.run(content, sizes, batched)):
-            known.remember(content, sizes)
+        failure, most = ("", known.passed(content, sizes)) if run else ("it was not tried", 1)
+        if not most:
+            failure, most = trial.run(content, sizes, batched)
+            if not failure:
+                known.remember(content, sizes, most)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
         raise type(error)(f"{name} was not opened: {error}") from error
     except (ArithmeticError, LookupError, ValueError) as error:  # numbers, types and names that are none
         raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
-    return Checked(model, content, name, sizes, digest, signature, obstacle, around, failure)
+    return Checked(model, content, name, sizes, digest, signature, obstacle, around, most, failure)
 
 
 def check_with_card(
@@ -149,14 +153,18 @@ def check_with_card(
                 "so that nothing the card says is proven. Export it again."
             )
         if not checked.failure:
-            known.remember(checked.content, checked.sizes, card=True)
+            known.remember(checked.content, checked.sizes, checked.most, card=True)
     return checked, card
 
 
-def proven_content(file: Path | bytes) -> bytes | None:
-    """Return the content of a file that passed `check_with_card` before, card and all; None for any other."""
+def proven_content(file: Path | bytes) -> tuple[bytes, int] | None:
+    """Return the content of a file that passed `check_with_card` before, card and all, and how many images it may run.
+
+    None for any other file.
+    """
     try:
         content = read_bytes(file)
     except OnnxError:  # which `check` will raise with the file's name
         return None
-    return content if known.passed(content, None) else None
+    most = known.passed(content, None)
+    return (content, most) if most else None

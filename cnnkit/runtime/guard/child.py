@@ -17,6 +17,8 @@ from typing import Any
 
 _MEMORY = ("bad_alloc", "allocat", "memory", "Alloc")
 """What onnxruntime and numpy say of memory that they did not get."""
+_MOST_IMAGES = 64
+"""That are run at a time: no more ever run together (see `cnnkit.runtime.classifier.OnnxNetwork`)."""
 _KINDS = {
     "float": "float32",
     "float16": "float16",
@@ -39,12 +41,13 @@ def main() -> None:
         content = sys.stdin.buffer.read(request["bytes"])
         threading.Thread(target=_end_with_parent, daemon=True).start()
         _limit(request["memory"], request["seconds"])
-        found: dict[str, Any] = {"failed": "", "memory": False}
+        found: dict[str, Any] = {"failed": "", "memory": False, "most": 0}
         try:
-            _run(ort, content, request["sizes"], 0.4 * request["seconds"])
+            sizes, batched = request["sizes"], request["batched"]
+            found["most"] = _run(ort, content, sizes, batched, 0.3 * request["seconds"])
         except Exception as error:
             text = " ".join(str(error).split())[:300] or type(error).__name__
-            found = {"failed": text, "memory": any(word in repr(error) for word in ("MemoryError", *_MEMORY))}
+            found |= {"failed": text, "memory": any(word in repr(error) for word in ("MemoryError", *_MEMORY))}
         answer.write(json.dumps(found))
     os._exit(0)  # nothing else of the file's runs
 
@@ -70,32 +73,43 @@ def _limit(memory: int, seconds: int) -> None:
                 resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _run(ort: Any, content: bytes, sizes: list[dict[str, list[int]]], seconds: float) -> None:
-    """Run the file on one image, then on the others of each size, while there is time."""
+def _run(ort: Any, content: bytes, sizes: dict[str, list[int]], batched: str, seconds: float) -> int:
+    """Run the file on one image, on extreme ones, and on several at a time, each for so many seconds at most.
+
+    Returns:
+        the most images that ran at a time.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.load_model_format", "ONNX")
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    one, *others = sizes
-    started = time.perf_counter()
-    for feed in islice(_feeds(session, one), 1):  # that must work
+    began = time.process_time()
+    feeds = _feeds(session, sizes)
+    for feed in islice(feeds, 1):  # that must work
         session.run(None, feed)
-    took = time.perf_counter() - started
+    took = time.process_time() - began
+    for feed in feeds:
+        if time.process_time() - began + took > seconds:
+            break
+        session.run(None, feed)
+    most = 1
     try:
-        for size in others:
-            for feed in _feeds(session, size):
-                if time.process_time() + size[next(iter(size))][0] * took > seconds:
-                    return
-                session.run(None, feed)
+        for count in (2, _largest(seconds, took)) if batched else ():
+            if count > most:
+                for feed in islice(_feeds(session, {**sizes, batched: [count, *sizes[batched][1:]]}), 1):
+                    session.run(None, feed)
+                most = count
     except Exception as error:  # layers may be made for one image, and what they say then is no fault
         if any(word in repr(error) for word in _MEMORY):
             raise
-        others = []
-    for feed in () if others else _feeds(session, one):
-        if time.process_time() > seconds:
-            return
-        session.run(None, feed)
+    return most
+
+
+def _largest(seconds: float, took: float) -> int:
+    """Return a power of two: images that are quick enough together."""
+    images = int(min(_MOST_IMAGES, max(1.0, seconds / max(took, 1e-9))))
+    return 1 << (images.bit_length() - 1)
 
 
 def _feeds(session: Any, size: dict[str, list[int]]) -> Iterator[dict[str, Any]]:

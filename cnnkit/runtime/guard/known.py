@@ -19,31 +19,39 @@ from cnnkit.files import sha256
 
 _MOST = 1000
 """Files that are remembered."""
+ANY = 2**31
+"""Of a file that may take any number of images at a time: one of ours."""
 _CARD = "card"
 """Noted of a file whose card was written for it."""
 
 
-def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> bool:
-    """Whether these bytes need no trial with inputs of these sizes; for None, whether their card is right as well."""
+def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> int:
+    """Return how many images these bytes are known to take at a time; 0 where they need a trial.
+
+    Args:
+        content: that runs.
+        sizes: of the inputs; None to ask whether their card is right as well.
+    """
     digest = sha256(content)
     if any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values()):
-        return True
-    return (_CARD if sizes is None else json.dumps(sizes, sort_keys=True)) in _read().get(digest, [])
+        return ANY
+    return _read().get(digest, {}).get(_CARD if sizes is None else json.dumps(sizes, sort_keys=True), 0)
 
 
-def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool = False) -> None:
+def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = ANY, *, card: bool = False) -> None:
     """Note that these bytes passed; where that cannot be written, they are tried again next time.
 
     Args:
         content: that runs.
         sizes: of the inputs that it was tried with.
+        most: images that ran at a time.
         card: it carries a card that was written for it.
     """
     if passed(content, None if card else sizes):
         return
     known, digest, path = _read(), sha256(content), _path()
-    noted = [*known.pop(digest, []), json.dumps(sizes, sort_keys=True), *([_CARD] if card else [])]
-    kept = dict(list(known.items())[1 - _MOST :]) | {digest: noted[-8:]}
+    noted = known.pop(digest, {}) | {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})
+    kept = dict(list(known.items())[1 - _MOST :]) | {digest: dict(list(noted.items())[-8:])}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)  # for this user alone
@@ -55,7 +63,7 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], *, card: bool
             Path(name).unlink(missing_ok=True)
 
 
-def _read() -> dict[str, list[str]]:
+def _read() -> dict[str, dict[str, int]]:
     """Return what is noted by SHA-256; nothing of another version, or where others could have written."""
     with suppress(OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):  # noqa: SIM117
         with _path().open("rb") as file:
@@ -63,7 +71,8 @@ def _read() -> dict[str, list[str]]:
             if not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022):
                 noted = json.load(file)
                 if {**noted, **_here()} == noted:
-                    return {str(key): list(map(str, value)) for key, value in noted["files"].items()}
+                    files = noted["files"].items()
+                    return {str(key): {str(of): int(most) for of, most in each.items()} for key, each in files}
     return {}
 
 

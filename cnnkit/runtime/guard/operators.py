@@ -105,6 +105,7 @@ class _Walk:
         self._depends: ChainMap[str, int] = ChainMap()
         self._values: ChainMap[str, Any] = ChainMap()
         self._makers: dict[str, NodeProto] = {}
+        self._divisors: dict[int, tuple[Any, bool]] = {}
 
     def enter(self, graph: "GraphProto") -> None:
         for tensor in graph.initializer:
@@ -179,6 +180,14 @@ class _Walk:
             found[name] = stated or by_name.get(param.type_str, 0) or dict(TensorProto.DataType.items()).get(kind, 0)
         return found
 
+    def _has_zero_or_minus_one(self, divisor: Any) -> bool:
+        from onnx.numpy_helper import to_array
+
+        if id(divisor) not in self._divisors:  # many nodes may divide by one constant
+            values = to_array(divisor)
+            self._divisors[id(divisor)] = divisor, bool(((values == 0) | (values == -1)).any())
+        return self._divisors[id(divisor)][1]
+
     def _require_allowed(self, node: "NodeProto") -> None:
         from onnx import defs
 
@@ -199,8 +208,6 @@ class _Walk:
 
     def _check(self, node: "NodeProto") -> None:
         """Refuse what may end the process, or take another path, for some image that is not tried."""
-        from onnx.numpy_helper import to_array
-
         name = f"its node {node.name or node.output[0]!r} ({node.op_type})"
         if node.domain:
             if node.domain == _CONTRIB and any(node.input[_OWN[node.op_type][1] :]):
@@ -220,7 +227,7 @@ class _Walk:
             harmful = (
                 _PIXELS in {self._depends.get(given, _PIXELS) for given in node.input}
                 if divisor is None
-                else {0, -1} & set(to_array(divisor).ravel().tolist())
+                else self._has_zero_or_minus_one(divisor)
             )
             if harmful:
                 said = "by 0, -1 or a value that depends on the pixels, or pixels by a computed one"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 2**31 - 1
 """What a protobuf can hold, data beside it included."""
 MAX_NODES = 20_000
+MAX_GROWTH = 2**28
+"""Bytes that the bodies of local functions may take in place of their calls."""
 MAX_PARTS = 1_000_000
 """Nodes, names, attributes, dimensions and whatever else takes more memory once the file is read."""
 
@@ -124,11 +126,14 @@ def simplify(model: "ModelProto") -> "ModelProto":
     return model
 
 
-def fix_sizes(model: "ModelProto", sizes: Mapping[str, tuple[int, ...]]) -> None:
-    """Declare the sizes of inputs, so that onnxruntime takes no others."""
+def fix_sizes(model: "ModelProto", sizes: Mapping[str, tuple[int, ...]], batched: str) -> None:
+    """Declare the sizes of inputs, but for the batch of one, so that onnxruntime takes no others."""
     for value in model.graph.input:
-        for dimension, size in zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False):
-            dimension.dim_value = size
+        for place, (dimension, size) in enumerate(
+            zip(value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False)
+        ):
+            if place or value.name != batched:
+                dimension.dim_value = size
 
 
 def graph_sha256(model: "ModelProto") -> str:
@@ -167,19 +172,26 @@ def _check_functions(model: "ModelProto") -> None:
     def calls(block: Any) -> list[tuple[str, str, str]]:
         return [(n.domain, n.op_type, n.overload) for body in graphs.inside(block) for n in body.node]
 
-    waiting = {(f.domain, f.name, f.overload): Counter(calls(f)) for f in model.functions}
+    named = {(f.domain, f.name, f.overload): f for f in model.functions}
+    waiting = {name: Counter(calls(function)) for name, function in named.items()}
     if len(waiting) < len(model.functions):
         raise OnnxError("two of its local functions have one name.")
-    sizes: dict[tuple[str, str, str], int] = {}
+    sizes: dict[tuple[str, str, str], int] = {}  # nodes of each with those of the functions that it calls
+    spaces: dict[tuple[str, str, str], int] = {}  # bytes of the same
     while waiting:
         ready = [name for name, called in waiting.items() if not called.keys() & waiting.keys()]
         if not ready:
             raise OnnxError("its local functions call themselves without end.")
         for name in ready:
-            sizes[name] = sum(count * (1 + sizes.get(called, 0)) for called, count in waiting.pop(name).items())
+            called = waiting.pop(name)
+            sizes[name] = sum(count * (1 + sizes.get(each, 0)) for each, count in called.items())
+            inner = sum(count * spaces.get(each, 0) for each, count in called.items())
+            spaces[name] = named[name].ByteSize() + inner
     total = sum(1 + sizes.get(called, 0) for called in calls(model.graph))
     if total > MAX_NODES:
         raise OnnxError(f"it has {counted(total, 'node')}; {MAX_NODES:,} are the most.")
+    if (space := sum(spaces.get(called, 0) for called in calls(model.graph))) > MAX_GROWTH:
+        raise OnnxError(f"its local functions take {space / 1e6:,.0f} MB once they are in place of their calls.")
 
 
 def _read_external(model: "ModelProto", file: Path | None) -> None:

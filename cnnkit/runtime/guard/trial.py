@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from cnnkit.decoding.python import find_python
 from cnnkit.errors import OnnxError
@@ -19,11 +20,8 @@ SECONDS = 3
 """Of a processor that a small file may take; a large one has one second more for each `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 16_000_000
 MOST_SECONDS = 120
-_SPARE = 2
+_SPARE = 1.5
 """Seconds by the clock on top, for whatever else runs on the machine."""
-
-_BATCHES = (2, 64)
-"""Images at a time where that is open, besides one; so many only where they are quick."""
 
 _running: dict["subprocess.Popen[bytes]", str] = {}
 """Why each trial was ended; empty for one that goes on."""
@@ -42,16 +40,25 @@ def allow() -> None:
     _ending.clear()
 
 
-def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> str:
+class Tried(NamedTuple):
+    """What came out of a trial.
+
+    Attributes:
+        failure: why onnxruntime cannot run the file, in its own words; empty where it can.
+        most: images that ran at a time.
+    """
+
+    failure: str
+    most: int
+
+
+def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> Tried:
     """Open a file in another process and run it on typical and extreme images.
 
     Args:
         content: what will be opened.
         sizes: of its inputs by name.
         batched: input whose batch is open: it is run with several images too; empty where there is none.
-
-    Returns:
-        why onnxruntime cannot run it, in its own words; empty where it can.
 
     Raises:
         OnnxError: it crashes, takes too much memory or too long.
@@ -63,7 +70,8 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
         "bytes": len(content),
         "memory": memory,
         "seconds": seconds,
-        "sizes": [sizes, *({**sizes, batched: (count, *sizes[batched][1:])} for count in _BATCHES if batched)],
+        "sizes": sizes,
+        "batched": batched,
     }
     status, said, ended = _ask(json.dumps(request).encode() + b"\n", content, seconds + _SPARE)
     found = {}
@@ -81,17 +89,17 @@ def run(content: bytes, sizes: Mapping[str, tuple[int, ...]], batched: str) -> s
     elif not found:
         raise OnnxError(f"it cannot be tried: {_python()} does not run onnxruntime. Run cnnkit where that works.")
     else:
-        return str(found["failed"])
+        return Tried(str(found["failed"]), int(found["most"]))
     raise OnnxError(f"{why}, as a trial in another process shows.")
 
 
-def _ask(header: bytes, content: bytes, seconds: int) -> tuple[int, bytes, str]:
+def _ask(header: bytes, content: bytes, seconds: float) -> tuple[int, bytes, str]:
     """Start a child, send it a request; return its exit status, its answer, and why it was ended, if it was."""
     command = [_python(), "-I", "-S", str(Path(__file__).with_name("child.py"))]
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, creationflags=flags, **pipes) as process:  # type: ignore[call-overload] # noqa: S603
-        timer = threading.Timer(seconds, _end, [process, f"it takes more than {seconds} s"])
+        timer = threading.Timer(seconds, _end, [process, f"it takes more than {seconds:g} s"])
         timer.daemon = True
         timer.start()
         _running[process] = ""

@@ -169,7 +169,7 @@ class Batcher:
             self._metrics.batch(model.name, rows, timings)
             if model is self.model:
                 self.statistics.batch(rows, timings)
-        self._dispatch()
+        self._dispatch_after(0)  # once the answers to this one are on their way
 
     def _decode_beside(self, model: ModelInstance, job: Job) -> None:
         job.decoding = True
@@ -188,7 +188,7 @@ class Batcher:
             job.decoding = False
         if not job.done.done():
             job.admitted = perf_counter()
-            job.timings.decode = job.admitted - started
+            job.timings.before = job.admitted - started
             self._enqueue(job)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Decoders:
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(usable_cores(), "decoders", _give_way)
         # Each waits for a process, so that images which take long do not hold up the ordinary ones.
-        self._apart = ThreadPoolExecutor(children.count(), "decoders-apart", _give_way)
+        self._apart = ThreadPoolExecutor(children.count(), "decoders-apart")
         self._waiting = 0
 
     async def decode(self, model: ModelInstance, job: Job) -> None:

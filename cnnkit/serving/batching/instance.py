@@ -33,7 +33,7 @@ _log = logging.getLogger("cnnkit.serving")
 _INLINE_SECONDS = 0.02
 """An image whose decoding may take longer is decoded outside the batch, which would wait for it."""
 _QUICK_SECONDS = 0.0005
-"""The same of a batch on the event loop, for which all requests wait."""
+"""The same of a small network, whose batches run on the event loop: all requests wait for them."""
 _QUICK_BATCH_SECONDS = 0.005
 """A network that takes longer for a full batch is never run on the event loop."""
 _SMALL_SECONDS = 0.002
@@ -140,7 +140,7 @@ class ModelInstance:
         done = perf_counter()
         rows = sum(map(len, arrays))
         for job in jobs:
-            job.timings.decode += decoded - started
+            job.timings.decode = decoded - started
             job.timings.inference = done - decoded
             job.batch = rows
         return list(outcomes.values())

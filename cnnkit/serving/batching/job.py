@@ -13,8 +13,13 @@ from cnnkit.images import Prepared, Preprocessing
 
 @dataclass(slots=True)
 class Timings:
-    """How long the stages of a request took, in seconds; decoding and inference are those of its batch."""
+    """How long the stages of a request took, in seconds; decoding and inference are those of its batch.
 
+    Attributes:
+        before: decoding of its own, before it joined the batch.
+    """
+
+    before: float = 0.0
     queue: float = 0.0
     decode: float = 0.0
     inference: float = 0.0

@@ -52,6 +52,7 @@ class Statistics:
             return
         self._requests["success"].add(seconds)
         self._requests["queue"].add(timings.queue)
+        self._requests["compute_input"].seconds += timings.before
         _add(self._requests, timings)
 
     def document(self, name: str, version: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import re
 import zlib
 from base64 import b64decode
 from contextlib import suppress
-from io import BytesIO
+from io import BufferedIOBase, BytesIO, RawIOBase
 from typing import Final
 
 from pydantic_core import from_json
@@ -55,8 +55,7 @@ def decompressed(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes:
 def _stream_content(body: bytes | bytearray, window: int, limit: int) -> bytes:
     """Decompress piece by piece: in one go, zlib joins megabytes at the end, and no other thread runs meanwhile."""
     stream, used, size = zlib.decompressobj(window), 0, 0
-    # The system joins the pieces without the interpreter's lock.
-    with os.fdopen(os.memfd_create("body"), "r+b", 0) if hasattr(os, "memfd_create") else BytesIO() as file:
+    with _joining() as file:
         while not stream.eof:
             given = body[used : used + _PIECE]
             piece = stream.decompress(given, _PIECE)
@@ -70,6 +69,13 @@ def _stream_content(body: bytes | bytearray, window: int, limit: int) -> bytes:
             raise zlib.error("something follows the stream")
         file.seek(0)
         return file.read(size)
+
+
+def _joining() -> BufferedIOBase | RawIOBase:
+    """Return a file that pieces are joined in, by the system and without the interpreter's lock where it can."""
+    with suppress(AttributeError, OSError):  # not Linux, or no descriptor is left
+        return os.fdopen(os.memfd_create("body"), "r+b", 0)
+    return BytesIO()
 
 
 def require_image_type(request: Request) -> None:

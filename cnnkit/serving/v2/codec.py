@@ -4,6 +4,7 @@ Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton I
 requests too) and classification. Whatever comes as a request, `decode_request` returns one or raises `HttpError`.
 """
 
+import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int
         said = f"the JSON is {counted(end, 'byte')}; at most {MAX_JSON:,} are read. Send the tensors as binary data."
         raise HttpError(413, "json-too-large", said)
     try:
-        document = from_json(body if end == len(body) else body[:end], allow_inf_nan=False)
+        document = _parsed(body if end == len(body) else body[:end])
     except ValueError as error:
         hint = (
             "" if json_length is not None else f" Where binary data follows the JSON, {HEADER_LENGTH} says its length."
@@ -104,6 +105,17 @@ def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int
     if type(document) is not dict:
         raise HttpError(400, "request", f"the request must be a JSON object with inputs; got {shown(document)}.")
     return document, end
+
+
+def _parsed(text: bytes) -> Any:
+    """Parse JSON without the garbage collector, which would look through what is made so far again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return from_json(text, allow_inf_nan=False)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _field(owner: dict[str, Any], key: str, kind: type[T], where: str, default: T | None = None) -> T:

@@ -35,8 +35,6 @@ _DTYPES = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-DATATYPES = (*_DTYPES, "BYTES")
-"""Of the protocol; BYTES are strings."""
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _OF_ONNX = {
     "tensor(bool)": "BOOL",

@@ -674,6 +674,16 @@ def card_of_another_size(folder):
     write(folder, _carded(_card(side=8)))
 
 
+@case("its local functions take")
+def a_function_with_a_constant_that_is_called_often(folder):
+    large = numpy_helper.from_array(np.zeros(2**18, np.float32), "large")
+    body = [helper.make_node("Constant", [], ["c"], value=large), helper.make_node("Identity", ["a"], ["o"])]
+    function = helper.make_function("own", "Copy", ["a"], ["o"], body, [helper.make_opsetid("", 17)])
+    names = ["x", *(f"y{index}" for index in range(500)), "x2"]
+    calls = [helper.make_node("Copy", [a], [b], domain="own") for a, b in pairwise(names)]
+    write(folder, after(*calls, functions=[function], domains=["own"]))
+
+
 def write_all(folder: Path) -> dict[str, Path]:
     """Write every case into a folder of its own; return their files by name."""
     files = {}

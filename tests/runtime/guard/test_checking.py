@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from cnnkit import zoo
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime import guard
 from cnnkit.runtime.foreign import opening
-from cnnkit.runtime.guard import reading
+from cnnkit.runtime.guard import known, reading, trial
+from cnnkit.runtime.guard.operators import check_operators
 
 _spec = importlib.util.spec_from_file_location("crafted", Path(__file__).with_name("crafted.py"))
 crafted = importlib.util.module_from_spec(_spec)
@@ -29,7 +31,7 @@ _spec.loader.exec_module(crafted)
 def test_every_file_of_the_zoo_passes_and_runs_as_it_is(name):
     path = zoo.folder() / name / "model.onnx"
     checked = guard.check(path, name)
-    assert checked.source == path.read_bytes() == guard.proven_content(path)
+    assert (checked.source, known.ANY) == (path.read_bytes(), checked.most) == guard.proven_content(path)
     assert "cnnkit.card" in checked.metadata
 
 
@@ -100,7 +102,7 @@ def test_a_card_of_other_weights_is_refused(tmp_path):
 def test_an_exported_file_is_known(tmp_path, monkeypatch):
     path = cnnkit.export("shapes-cnn", tmp_path / "net.onnx").path
     monkeypatch.setattr(guard.trial, "run", None)  # it would be called
-    assert guard.proven_content(path) == path.read_bytes()
+    assert guard.proven_content(path) == (path.read_bytes(), known.ANY)
     assert cnnkit.load(path, device="cpu").card.model == "shapes-cnn"
 
 
@@ -330,3 +332,51 @@ def test_a_size_that_grows_with_the_number_of_images_leaves_it_open():
     double = helper.make_node("Mul", ["count", "two"], ["s"])
     model = _of_size(double, constants=[("two", [2])])
     assert guard.check(model.SerializeToString(), "net.onnx").signature.batch is None
+
+
+def growing(power):
+    """Return a classifier that takes memory and time with a power of the number of its images."""
+    shape = [helper.make_node("Shape", ["x"], ["shape"]), helper.make_node("Gather", ["shape", "first"], ["n0"])]
+    shape += [helper.make_node("Mul", [f"n{index}", "n0"], [f"n{index + 1}"]) for index in range(power - 1)]
+    made = [
+        helper.make_node("Unsqueeze", [f"n{power - 1}", "axes"], ["length"]),
+        helper.make_node("ConstantOfShape", ["length"], ["e0"]),
+        *(helper.make_node("Erf", [f"e{index}"], [f"e{index + 1}"]) for index in range(60)),
+    ]
+    constants = [("first", np.int64(0)), ("axes", np.array([0]))]
+    return crafted.adding(*shape, *made, last="e60", constants=constants).SerializeToString()
+
+
+def test_what_grows_faster_than_its_images_is_tried_with_as_many_as_will_run():
+    with pytest.raises(OnnxError, match="as a trial in another process shows"):
+        guard.check(growing(5), "net")
+    assert guard.check(growing(1), "net").most == 64
+
+
+def test_no_more_images_run_together_than_were_tried(make_onnx, monkeypatch):
+    monkeypatch.setattr(trial, "run", lambda *_: trial.Tried("", 4))
+    classifier = opening.open_onnx(make_onnx(), "net", device="cpu")
+    ran = []
+    run = classifier.network.session.run
+    monkeypatch.setattr(classifier.network.session, "run", lambda names, feed: ran.append(feed) or run(names, feed))
+    pixels = np.random.default_rng(0).integers(0, 256, (10, *classifier.card.preprocessing.shape), np.uint8)
+    together = classifier.network.logits(pixels)
+    assert [len(array) for feed in ran for array in feed.values()] == [4, 4, 2]
+    alone = [classifier.network.logits(pixels[index : index + 1]) for index in range(10)]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-5, atol=1e-6)
+
+
+def test_only_the_sizes_that_were_tried_are_taken(make_onnx):
+    checked = guard.check(make_onnx(), "net")
+    (shape,) = (each.type.tensor_type.shape.dim for each in checked.model.graph.input)
+    assert [dimension.HasField("dim_value") for dimension in shape] == [False, True, True, True]
+
+
+def test_a_large_constant_that_many_nodes_divide_by_is_looked_at_once():
+    divisions = [helper.make_node("Div", [f"d{index}", "large"], [f"d{index + 1}"]) for index in range(500)]
+    size = [helper.make_node("Size", ["x"], ["d0"])]
+    large = [("large", np.full(2**20, 3, np.int64))]
+    model = crafted.adding(*size, *divisions, last="d500", constants=large)
+    began = time.process_time()
+    check_operators(model)
+    assert time.process_time() - began < 5  # it took minutes

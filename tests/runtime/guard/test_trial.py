@@ -58,7 +58,7 @@ def test_a_crash_is_an_error_that_says_so():
 @linux
 def test_too_much_time_is_an_error_that_says_so():
     started = time.monotonic()
-    with pytest.raises(OnnxError, match=r"net was not opened: it takes more than \d+ s"):
+    with pytest.raises(OnnxError, match=r"net was not opened: it takes more than [\d.]+ s"):
         guard.check(pooling().SerializeToString(), "net")
     assert time.monotonic() - started < 15
 
@@ -126,7 +126,7 @@ def test_the_list_is_bounded(monkeypatch):
     monkeypatch.setattr(known, "_MOST", 3)
     for number in range(5):
         known.remember(bytes([number]), SIZES)
-    assert [known.passed(bytes([number]), SIZES) for number in range(5)] == [False, False, True, True, True]
+    assert [bool(known.passed(bytes([number]), SIZES)) for number in range(5)] == [False, False, True, True, True]
 
 
 def trials():
@@ -154,7 +154,7 @@ def test_a_trial_ends_at_once_when_the_program_ends():
             trial.run(crafted.network().SerializeToString(), SIZES, "")
     finally:
         guard.allow()
-    assert trial.run(crafted.network().SerializeToString(), SIZES, "") == ""
+    assert trial.run(crafted.network().SerializeToString(), SIZES, "").failure == ""
 
 
 @linux
@@ -178,16 +178,16 @@ def test_a_trial_works_in_threads_and_beside_an_event_loop():
         content = [crafted.network(side=side).SerializeToString() for side in (4, 4)]
         return await asyncio.gather(*(asyncio.to_thread(trial.run, each, SIZES, "x") for each in content))
 
-    assert asyncio.run(both()) == ["", ""]
+    assert [each.failure for each in asyncio.run(both())] == ["", ""]
 
 
 def test_a_trial_imports_nothing_of_the_working_directory(tmp_path, monkeypatch):
     for name in ("onnxruntime", "numpy", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    assert trial.run(crafted.network().SerializeToString(), SIZES, "x") == ""
+    assert trial.run(crafted.network().SerializeToString(), SIZES, "x").failure == ""
 
 
 def test_a_program_of_another_name_finds_its_python(monkeypatch):
     monkeypatch.setattr(sys, "executable", str(Path("/usr/bin/some-program")))
-    assert trial.run(crafted.network().SerializeToString(), SIZES, "") == ""
+    assert trial.run(crafted.network().SerializeToString(), SIZES, "").failure == ""

@@ -19,6 +19,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Characters that no label has."""
 
 
+_LONGEST_LABEL = 1000
+"""Characters: a table of longer ones would take seconds to draw."""
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """Labels, preprocessing, origin and proof, stored as JSON beside the weights in one file.
@@ -75,6 +79,8 @@ class ModelCard:
             raise ValueError("labels must be distinct, and at least one")
         if any(CONTROL.search(label) for label in self.labels):
             raise ValueError("labels must not have control characters")
+        if any(len(label) > _LONGEST_LABEL for label in self.labels):
+            raise ValueError(f"labels must not have more than {_LONGEST_LABEL:,} characters")
 
     @property
     def known_pretraining(self) -> Literal["none", "known", "unknown"]:

@@ -25,7 +25,17 @@ def test_what_can_be_got_takes_nothing(client, path):
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-@pytest.mark.parametrize(("path", "flat"), [("/nothing", False), ("/v2/nothing", True), ("/v2/models/x", True)])
+@pytest.mark.parametrize(
+    ("path", "flat"),
+    [
+        ("/nothing", False),
+        ("/v2/nothing", True),
+        ("/v2/models/x", True),
+        ("/models/%2F/GET", False),
+        ("/models/%2F/GET/x", False),
+        ("/None", False),
+    ],
+)
 def test_an_error_has_one_form_and_the_protocol_its_own(client, path, flat):
     answer = client.get(path)
     body = answer.json()

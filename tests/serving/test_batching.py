@@ -125,6 +125,27 @@ def test_what_takes_long_to_decode_holds_up_no_batch(within, seven, model, kind)
     within(overtaken, models=(model,))
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_batches_of_a_quick_network_run_on_the_event_loop_and_answers_come_before_the_next_batch(within, quick):
+    async def several(app):
+        batcher, ran = app.repository.batchers["lenet"], []
+        batcher.model.is_quick = quick
+        run = batcher.model.run
+        batcher.model.run = lambda jobs: ran.append(threading.current_thread()) or run(jobs)
+        jobs = [job_of(app, photo(28), "lenet") for _ in range(4)]
+        for number, job in enumerate(jobs):
+            job.done.add_done_callback(lambda _, number=number: ran.append(number))
+            batcher.submit(job)
+        await asyncio.gather(*(job.done for job in jobs))
+        loop = threading.current_thread()
+        assert [each for each in ran if isinstance(each, int)] == [0, 1, 2, 3]
+        assert all((each is loop) == quick for each in ran if not isinstance(each, int))
+        if quick:
+            assert ran == [loop, 0, loop, 1, loop, 2, loop, 3]
+
+    within(several, models=("lenet",), max_batch=1)
+
+
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -88,7 +88,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
     filled = [found for found in bins if found.images]
     low, width = [found.low for found in filled], [0.94 * (found.high - found.low) for found in filled]
     with _style(bins):
-        figure = _figure(330)
+        figure = _figure(330, left=58)
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.grid(axis="y")
         axes.bar(low, [found.accuracy for found in filled], width, align="edge", color=_ACCENT, alpha=0.75)
@@ -157,12 +157,12 @@ def _style(*data: object) -> Iterator[None]:
         yield
 
 
-def _figure(height: int) -> "Figure":
+def _figure(height: int, left: int = 46) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH / 72, height / 72))
     # Fixed margins: that charts beside each other agree, and no text has to be measured.
-    figure.subplots_adjust(46 / _WIDTH, 35 / height, 1 - 10 / _WIDTH, 1 - 24 / height, hspace=0.12)
+    figure.subplots_adjust(left / _WIDTH, 35 / height, 1 - 16 / _WIDTH, 1 - 24 / height, hspace=0.12)
     return figure
 
 

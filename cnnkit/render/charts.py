@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _VARIABLES = {
 """Colours of the light page, and the names under which page.css has them."""
 _WIDTH = 360
 """Of a chart in units of its own; it is scaled to its place on the page."""
-_LINES = ((_ACCENT, "-"), (_SECOND, "--"))
+_LINES = ((_ACCENT, "-"), (_SECOND, "--"), (_SOFT, ":"), (_INK, "-."))
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -60,7 +61,7 @@ def lines(
         axes = figure.subplots()
         axes.grid(axis="y")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        for (name, places), (colour, dash) in zip(kept.items(), _LINES, strict=False):
+        for (name, places), (colour, dash) in zip(kept.items(), cycle(_LINES), strict=False):
             marker = "o" if len(places) <= 30 else ""
             along, up = [place[0] for place in places], [place[1] for place in places]
             axes.plot(along, up, dash, color=colour, marker=marker, label=name, clip_on=False)

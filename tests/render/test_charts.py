@@ -51,6 +51,13 @@ def test_several_lines_are_named_and_one_is_not() -> None:
     assert "first" not in charts.lines({"first": [(1, 1.0), (2, 2.0)]}, x="epoch")
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_no_line_is_left_out(count: int) -> None:
+    data = {f"line {i}": [(0, float(i)), (1, float(i))] for i in range(count)}
+    chart = parsed(charts.lines(data, x="epoch"))
+    assert {*data} <= set(texts(chart))
+
+
 def test_whole_numbers_are_marked_by_whole_numbers() -> None:
     chart = parsed(charts.lines({"a": [(1, 5.0), (2, 6.0), (3, 6.0)]}, x="epoch", whole=True))
     below = [text.text for text in chart.iter("text") if "middle" in text.attrib["style"]]

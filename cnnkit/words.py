@@ -27,6 +27,26 @@ def part_of(number: int, total: int, one: str) -> str:
     return f"{number:,} of {counted(total, one)}" if number < total else counted(number, one)
 
 
+def shown_of(shown: int, total: int, one: str, many: str) -> str:
+    """Say how many of all things are shown.
+
+    >>> shown_of(12, 133, "mistake", "mistakes"), shown_of(2, 2, "mistake", "mistakes")
+    ('The first 12 of 133 mistakes.', 'All 2 mistakes.')
+    """
+    things = counted(total, one, many)
+    if shown < total:
+        return f"The first {shown:,} of {things}."
+    return f"All {things}." if total > 1 else f"{things}."
+
+
+def duration(seconds: float) -> str:
+    """Write a time as 49 seconds, 2.5 minutes or 1.3 hours."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}s"
+    return counted(round(seconds), "second") if seconds >= 1 else "less than a second"
+
+
 def agree(number: float, one: str, many: str) -> str:
     """Choose the form of a word that agrees with a number of things, as has and have."""
     return one if number == 1 else many

@@ -1,225 +1,180 @@
-"""Charts for pages, as SVG inside them: in the colours of the page, light or dark, and sharp at any size."""
+"""Charts for pages, drawn by matplotlib as SVG that takes its colours, light or dark, from the page.
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+No text from outside goes into a chart: names of classes and files stand beside it. Of the same numbers come the same
+bytes.
+"""
 
-from markupsafe import Markup
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from math import isfinite
+from typing import TYPE_CHECKING
 
-from cnnkit.render import html
+import numpy as np
+
 from cnnkit.results import CalibrationBin
-from cnnkit.words import counted, plain_percent, probability, share
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _SOFT, _LINE, _TRACK, _ACCENT, _SECOND, _BAD = (
+    "#1b1f24", "#5b6470", "#dfe3e8", "#e6eaef", "#1668b8", "#a34a00", "#b93a0b",
+)  # fmt: skip
+_VARIABLES = {
+    _INK: "ink", _SOFT: "soft", _LINE: "line", _TRACK: "track", _ACCENT: "accent", _SECOND: "second", _BAD: "bad",
+}  # fmt: skip
+"""Colours of the light page, and the names under which page.css has them."""
 _WIDTH = 360
-_LEFT, _RIGHT, _TOP = 46, 18, 14
-_TABLE = 20
-"""Classes up to which a confusion matrix has its numbers in it."""
-_SHADES = 6
-
-
-@dataclass(frozen=True)
-class Line:
-    """Points, by x, that belong together; not finite ones are left out."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Where data lies in a chart: `low` and `high` of both axes, and the height of the chart."""
-
-    low: tuple[float, float]
-    high: tuple[float, float]
-    height: int
-    bottom: int = 38
-
-    def x(self, value: float) -> float:
-        span = (self.high[0] - self.low[0]) or 1.0
-        return round(_LEFT + (value - self.low[0]) / span * (_WIDTH - _LEFT - _RIGHT), 1)
-
-    def y(self, value: float) -> float:
-        span = (self.high[1] - self.low[1]) or 1.0
-        floor = self.height - self.bottom
-        return round(floor - (value - self.low[1]) / span * (floor - _TOP), 1)
+"""Of a chart in units of its own; it is scaled to its place on the page."""
+_LINES = ((_ACCENT, "-"), (_SECOND, "--"), (_SOFT, ":"), (_INK, "-."))
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def lines(
-    data: Sequence[Line],
+    data: Mapping[str, Sequence[tuple[float, float]]],
     *,
-    alt: str,
     x: str,
     fractions: bool = False,
     whole: bool = False,
     mark: float | None = None,
     height: int = 220,
-) -> Markup:
-    """Return lines over a common x, with the names below them where there are several.
+) -> str:
+    """Return lines over a common x, with their names where there are two; empty where no number is finite.
 
     Args:
-        data: up to four.
-        alt: what it shows, for those who do not see it.
+        data: points (x, y) of each line by its name; those that are not finite are left out.
         x: what the horizontal axis is.
         fractions: y is a share, drawn from 0% to 100%.
         whole: x is a whole number, as of epochs.
         mark: an x to point out.
         height: to a width of 360.
     """
-    kept = [Line(d.name, [p for p in d.points if math.isfinite(p[0]) and math.isfinite(p[1])]) for d in data]
-    places = [point for line in kept for point in line.points]
-    if not places:
-        return html.note("There is nothing to draw: no number is finite.")
-    low, high = min(p[1] for p in places), max(p[1] for p in places)
-    up = [0.0, 0.25, 0.5, 0.75, 1.0] if fractions else _ticks(low, high)
-    along = _ticks(min(p[0] for p in places), max(p[0] for p in places), whole=whole)
-    first, last = min(p[0] for p in places), max(p[0] for p in places)
-    frame = _Frame((first, min(low, up[0])), (last, max(high, up[-1])), height)
-    pieces = [*_axes(frame, [t for t in along if first <= t <= last], up, x, fractions=fractions)]
-    if mark is not None:
-        pieces.append(
-            Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
-                frame.x(mark), _TOP, height - frame.bottom
-            )
-        )
-    pieces += (_line(frame, line, number) for number, line in enumerate(kept, 1))
-    drawn = _svg(alt, height, pieces)
-    return Markup("<div>{}{}</div>").format(drawn, _keys([line.name for line in kept])) if len(kept) > 1 else drawn
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    kept = {name: [place for place in places if all(map(isfinite, place))] for name, places in data.items()}
+    if not any(kept.values()):
+        return ""
+    with _style(kept, x):
+        figure = _figure(height)
+        axes = figure.subplots()
+        axes.grid(axis="y")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        for (name, places), (colour, dash) in zip(kept.items(), cycle(_LINES), strict=False):
+            marker = "o" if len(places) <= 30 else ""
+            along, up = [place[0] for place in places], [place[1] for place in places]
+            axes.plot(along, up, dash, color=colour, marker=marker, label=name, clip_on=False)
+        if mark is not None:
+            axes.axvline(mark, color=_SOFT, linewidth=1, linestyle=":")
+        if fractions:
+            axes.set_yticks(_QUARTERS)
+            axes.set_ylim(0, 1)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel(x)
+        if len(kept) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(kept), frameon=False, borderpad=0)
+        return _svg(figure)
 
 
-def _line(frame: _Frame, line: Line, number: int) -> Markup:
-    places = " ".join(f"{frame.x(a)},{frame.y(b)}" for a, b in line.points)
-    dots = Markup("").join(
-        Markup('<circle cx="{}" cy="{}" r="2.6"/>').format(frame.x(a), frame.y(b)) for a, b in line.points
-    )
-    return Markup('<g class="line line-{}"><polyline points="{}"/>{}</g>').format(
-        number, places, dots if len(line.points) <= 30 else ""
-    )
+def reliability(bins: Sequence[CalibrationBin]) -> str:
+    """Return the share of right answers in each bin of probability, the mean probability, and the number of images.
 
-
-def reliability(bins: Sequence[CalibrationBin], *, alt: str) -> Markup:
-    """Return the accuracy of the images of each bin of confidence against the confidence itself, and their number.
-
-    Source: Guo et al., 2017; the number below each bar is drawn on a logarithmic scale.
+    Source: Guo et al., 2017.
     """
-    height, strip = 320, 62
-    frame = _Frame((0, 0), (1, 1), height, bottom=strip + 38)
-    quarters = [0.0, 0.25, 0.5, 0.75, 1.0]
-    pieces = [*_axes(frame, [], quarters, "", fractions=True)]
-    most = math.log1p(max(found.images for found in bins) or 1)
-    floor = height - 38
-    for found in bins:
-        if not found.images:
-            continue
-        left, width = frame.x(found.low) + 0.8, frame.x(found.high) - frame.x(found.low) - 1.6
-        says = (
-            f"{probability(found.low)} to {probability(found.high)}: {counted(found.images, 'image')}, "
-            f"{share(found.accuracy, of=found.images)} right"
-        )
-        top, bar = frame.y(found.accuracy), math.log1p(found.images) / most * (strip - 20)
-        pieces.append(
-            Markup(
-                '<g><title>{}</title><rect class="bin" x="{}" y="{}" width="{}" height="{}"/>'
-                '<line class="said" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-                '<rect class="count" x="{}" y="{}" width="{}" height="{}"/></g>'
-            ).format(
-                says, *_rounded(left, top, width, frame.y(0) - top),
-                *_rounded(left, left + width, frame.y(found.confidence), frame.y(found.confidence)),
-                *_rounded(left, floor - bar, width, bar),
-            )
-        )  # fmt: skip
-    diagonal = (frame.x(0), frame.x(1), frame.y(0), frame.y(1))
-    pieces.append(Markup('<line class="ideal" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(*diagonal))
-    pieces += (_text(frame.x(q), floor + 14, f"{q:.0%}", "middle") for q in quarters)
-    pieces.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, height - 5, "probability of the answer", "middle"))
-    pieces.append(_text(_LEFT - 6, floor - 4, "images", "end"))
-    return _svg(alt, height, pieces)
+    from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+
+    filled = [found for found in bins if found.images]
+    low, width = [found.low for found in filled], [0.94 * (found.high - found.low) for found in filled]
+    with _style(bins):
+        figure = _figure(330, left=58)
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        axes.grid(axis="y")
+        axes.bar(low, [found.accuracy for found in filled], width, align="edge", color=_ACCENT, alpha=0.75)
+        ends = [start + wide for start, wide in zip(low, width, strict=True)]
+        axes.hlines([found.confidence for found in filled], low, ends, color=_SECOND, linewidth=2.5)
+        axes.axline((0, 0), (1, 1), color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_ylim(0, 1)
+        axes.set_yticks(_QUARTERS)
+        counts = [found.images for found in filled]
+        below.bar(low, [count - 0.5 for count in counts], width, bottom=0.5, align="edge", color=_SOFT, alpha=0.6)
+        below.set_yscale("log")
+        below.set_ylim(0.5, max(counts, default=1) * 1.5)
+        below.set_yticks([1, max(counts)] if max(counts, default=1) > 1 else [1])
+        below.yaxis.set_minor_locator(NullLocator())
+        below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        below.set_ylabel("images")
+        below.set_xlim(0, 1)
+        below.set_xticks(_QUARTERS)
+        for axis in (axes.yaxis, below.xaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
+        below.set_xlabel("probability of the answer")
+        return _svg(figure)
 
 
-def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, caption: str) -> Markup:
-    """Return a confusion matrix, rows true and columns predicted: a table, or for many classes a picture of it."""
-    wrong = [count for i, row in enumerate(counts) for j, count in enumerate(row) if i != j]
-    worst = max(wrong, default=0) or 1
-    if len(labels) > _TABLE:
-        return html.figure(_matrix(counts, worst, alt=caption), caption)
-    turned = Markup(' class="turned"') if max(map(len, labels)) > 3 else Markup("")
-    head = Markup("").join(Markup('<th scope="col"{}><span>{}</span></th>').format(turned, label) for label in labels)
-    body = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            labels[i], Markup("").join(_cell(count, i == j, sum(row), worst) for j, count in enumerate(row))
-        )
-        for i, row in enumerate(counts)
-    )
-    return Markup(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{0}"><table class="confusion">'
-        "<caption>{0}</caption><thead><tr><td></td>{1}</tr></thead><tbody>{2}</tbody></table></div>"
-    ).format(caption, head, body)
+def matrix(counts: Sequence[Sequence[int]]) -> str:
+    """Return a confusion matrix of many classes, rows true and columns predicted, as a picture of a dot a cell.
+
+    A wrong cell is as strong as its share of the largest wrong one, a right one as the share of its class.
+    """
+    cells = np.asarray(counts, np.float64)
+    right = np.eye(len(cells), dtype=bool)
+    of = np.where(right, cells.sum(1, keepdims=True), cells[~right].max(initial=0.0))
+    strength = np.divide(cells, of, out=np.zeros_like(cells), where=of > 0)
+    colours = np.where(right[..., None], _rgb(_ACCENT), _rgb(_BAD))
+    shown = np.where(cells > 0, np.maximum(strength, 1 / 6), 0)
+    with _style(counts):
+        figure = _figure(_WIDTH)
+        axes = figure.subplots()
+        axes.set_facecolor(_TRACK)
+        axes.imshow(np.concatenate([colours, shown[..., None]], -1), interpolation="none")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        return _svg(figure)
 
 
-def _cell(count: int, right: bool, of_class: int, worst: int) -> Markup:
-    if not count:
-        return Markup('<td class="none">·</td>')
-    share = count / of_class if right else count / worst
-    return Markup('<td class="{}" style="--share:{}">{}</td>').format(
-        "hit" if right else "miss", round(share, 3), count
-    )
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
 
 
-def _matrix(counts: Sequence[Sequence[int]], worst: int, *, alt: str) -> Markup:
-    """Return a picture with a square a cell: the shade of a wrong one is its share of the largest wrong one."""
-    shades: dict[tuple[str, int], list[str]] = {}
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            if count:
-                share = count / sum(row) if i == j else count / worst
-                key = ("hit" if i == j else "miss", max(1, math.ceil(share * _SHADES)))
-                shades.setdefault(key, []).append(f"M{j} {i}h1v1h-1z")
-    size = len(counts)
-    paths = Markup("").join(
-        Markup('<path class="{}" opacity="{}" d="{}"/>').format(kind, round(shade / _SHADES, 2), "".join(cells))
-        for (kind, shade), cells in shades.items()
-    )
-    return Markup(
-        '<svg class="chart matrix" viewBox="0 0 {0} {0}" role="img" aria-label="{1}" shape-rendering="crispEdges">'
-        '<rect class="ground" width="{0}" height="{0}"/>{2}</svg>'
-    ).format(size, alt, paths)
+@contextmanager
+def _style(*data: object) -> Iterator[None]:
+    """Let matplotlib draw as the page looks; of other data come other ids, as all charts of a page share theirs."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none", "svg.hashsalt": repr(data), "font.size": 10.5, "text.color": _SOFT,
+            "figure.facecolor": "none", "axes.facecolor": "none", "axes.edgecolor": _LINE, "axes.labelcolor": _SOFT,
+            "axes.axisbelow": True, "axes.spines.left": False, "axes.spines.right": False, "axes.spines.top": False,
+            "grid.color": _LINE, "xtick.color": _SOFT, "ytick.color": _SOFT, "xtick.major.size": 0,
+            "ytick.major.size": 0, "lines.linewidth": 2, "lines.markersize": 4.5,
+        }
+    ):  # fmt: skip
+        yield
 
 
-def _axes(frame: _Frame, along: Iterable[float], up: Sequence[float], x: str, *, fractions: bool) -> Iterable[Markup]:
-    for value in up:
-        height = frame.y(value)
-        yield Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            _LEFT, _WIDTH - _RIGHT, height, height
-        )
-        yield _text(_LEFT - 6, height + 4, plain_percent(value) if fractions else f"{value:g}", "end")
-    for value in along:
-        yield _text(frame.x(value), frame.height - frame.bottom + 15, f"{value:g}", "middle")
-    if x:
-        yield _text((_LEFT + _WIDTH - _RIGHT) / 2, frame.height - 5, x, "middle")
+def _figure(height: int, left: int = 46) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH / 72, height / 72))
+    # Fixed margins: that charts beside each other agree, and no text has to be measured.
+    figure.subplots_adjust(left / _WIDTH, 35 / height, 1 - 16 / _WIDTH, 1 - 24 / height, hspace=0.12)
+    return figure
 
 
-def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
-    if low == high:
-        return [low]
-    found = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
-    return [round(float(value), 10) for value in found]
-
-
-def _keys(names: Sequence[str]) -> Markup:
-    keys = (Markup('<span class="key key-{}">{}</span>').format(number, name) for number, name in enumerate(names, 1))
-    return Markup('<p class="keys">{}</p>').format(Markup(" ").join(keys))
-
-
-def _text(x: float, y: float, words: str, anchor: str) -> Markup:
-    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(round(x, 1), round(y, 1), anchor, words)
-
-
-def _svg(alt: str, height: int, pieces: Iterable[Markup]) -> Markup:
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        _WIDTH, height, alt, Markup("").join(pieces)
-    )
-
-
-def _rounded(*values: float) -> list[float]:
-    return [round(value, 1) for value in values]
+def _svg(figure: "Figure") -> str:
+    """Return a figure as a part of a page: in its colours and fonts, without a head, a style sheet and a size."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = file.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|\n\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(?<=<g) id="[^"]*"|font-family:[^;]*; | transform="rotate\(-0[^"]*"', "", svg)
+    svg = re.sub(r'^.*?<svg[^>]*(viewBox="[^"]*")[^>]*', r"<svg \1", svg)
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg

@@ -12,11 +12,10 @@ from rich.text import Text
 from cnnkit.errors import OutputError
 from cnnkit.files import remove_temporaries, require_writable, write_atomic, writing
 from cnnkit.pictures import encoded
-from cnnkit.render import console, heat, html, predictions
+from cnnkit.render import console, heat, pages, predictions
 from cnnkit.render.envelope import plain
-from cnnkit.render.tables import shape
 from cnnkit.results import Explanation, FeatureMaps, Filters, Prediction
-from cnnkit.words import counted, probability
+from cnnkit.words import probability
 
 PAGE = "index.html"
 NUMBERS = "explanation.json"
@@ -52,7 +51,7 @@ def save(found: Explanation, folder: Path) -> list[str]:
     _save_numbers(found, folder, sorted({*names, *older}))
     for name, content in pictures.items():
         write_atomic(folder / name, content)
-    html.write(folder / PAGE, page(found, pictures))
+    pages.write(folder / PAGE, page(found, pictures))
     with writing(folder):
         for name in older.difference(names):
             (folder / name).unlink(missing_ok=True)
@@ -84,117 +83,22 @@ def page(found: Explanation, pictures: Mapping[str, bytes]) -> str:
     """Return the page; `pictures` are those of the folder."""
     target, first = found.target, found.prediction.scores[0]
     says = f"{found.model} says {first.label} ({probability(first.probability)})"
-    about = (
-        f"; explained here: {target.label} ({probability(target.probability)})" if target.label != first.label else ""
-    )
-    height, width, channels = found.pixels.shape
-    sees = html.figure(
-        html.image(pictures["input.png"], f"the image as {found.model} sees it"),
-        f"The network's input: {shape((channels, height, width))}",
-    )
-    done = "; ".join(found.prediction.steps) or "nothing, it had the form that the network takes"
-    sections = [
-        html.section(
-            "The image and the answer",
-            html.grid([sees, _scores(found)], wide=True),
-            html.note(f"What was done to the image: {done}."),
-        ),
-        html.section(f"What speaks for {target.label}", *_evidence(found, pictures)),
-    ]
-    if found.layers:
-        sections.append(html.section("What the layers see", *_layers(found, pictures)))
-    if found.filters:
-        sections.append(html.section("What they look for: the filters", *_filters(found, pictures)))
-    remarks = [*map(html.note, found.notes), *html.assumptions(found.assumptions)]
-    if remarks:
-        sections.append(html.section("Notes", *remarks))
-    if not found.trained:
-        sections.insert(0, html.warning("The weights are random: this network was never trained."))
-    return html.page(
-        Path(found.prediction.source).name,
-        *sections,
+    if target.label != first.label:
+        says += f"; explained here: {target.label} ({probability(target.probability)})"
+    return pages.render(
+        "explanation.html.j2",
+        title=Path(found.prediction.source).name,
         kind=_MADE_BY,
-        subtitle=f"{says}{about} · {found.engine}",
+        subtitle=f"{says} · {found.engine}",
         versions=found.versions,
+        found=found,
+        pictures=pictures,
+        scores=[(score.label, score.probability) for score in found.prediction.scores],
+        weak=np.abs(found.occlusion.values).max() < heat.LEAST_LOSS,
+        layers=list(zip(found.layers, _map_names(found.layers), strict=True)),
+        filters=[(bank, _filter_name(bank)) for bank in found.filters],
+        legend=heat.legend(),
     )
-
-
-def _occlusion_caption(found: Explanation) -> str:
-    hidden, target = found.occlusion, found.target
-    weak = "No part that is hidden costs much. " if np.abs(hidden.values).max() < heat.LEAST_LOSS else ""
-    return (
-        f"{weak}Orange: hiding it makes {target.label} less probable; blue: more. A patch of {shape(hidden.patch)} "
-        f"pixels in the image's median colour was slid over it; at worst, {probability(target.probability)} became "
-        f"{probability(hidden.lowest)}."
-    )
-
-
-def _evidence(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Content]:
-    target = found.target.label
-    cells = [("occlusion.png", "Occlusion sensitivity", _occlusion_caption(found))]
-    if found.grad_cam is not None:
-        size = shape(found.grad_cam.shape)
-        where = f"where the maps of {found.grad_cam.layer} ({size}) speak for {target}"
-        any_found = found.grad_cam.values.max() > 0
-        said = f"Orange: {where}." if any_found else f"Nowhere do the maps of {found.grad_cam.layer} speak for it."
-        cells.append(("grad-cam.png", "Grad-CAM", said))
-    if found.integrated_gradients is not None:
-        gradients = found.integrated_gradients
-        said = (
-            f"Orange: pixels that raise the logit of {target}; blue: those that lower it, compared with a plain image "
-            f"of the median colour. They sum to {gradients.total:.2f}, the logits differ by {gradients.difference:.2f}."
-        )
-        cells.append(("integrated-gradients.png", "Integrated gradients", said))
-    figures = [
-        html.subsection(title, html.figure(html.image(pictures[name], f"{title} for {target}"), said))
-        for name, title, said in cells
-    ]
-    return [html.grid(figures, wide=True)]
-
-
-def _scores(found: Explanation) -> html.Content:
-    scores = [(score.label, score.probability) for score in found.prediction.scores]
-    return html.figure(html.bars(scores), "Probabilities, the highest first")
-
-
-def _layers(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Content]:
-    scale = html.figure(html.image(heat.legend(), "from blue over black to orange"), "below zero, zero, above zero")
-    pieces: list[html.Content] = [
-        html.paragraph(
-            "One square a map, as it leaves its layer; those of a layer share one scale. A convolution's are shown as "
-            "it computes them, before normalisation and activation: where a ReLU follows directly, it cuts off blue."
-        ),
-        scale,
-    ]
-    for name, maps in zip(_map_names(found.layers), found.layers, strict=True):
-        if maps.same_as is None:
-            said = f"values from {maps.maps.min():.3g} to {maps.maps.max():.3g}".replace("-", "−")
-            silent = f"; {maps.silent} of {counted(len(maps.maps), 'map')} nowhere above zero" if maps.silent else ""
-            picture = html.image(pictures[name], f"{counted(len(maps.maps), 'feature map')} of {maps.layer}")
-            body = html.figure(picture, f"{maps.kind}, {shape(maps.shape)}, {said}{silent}")
-        else:
-            body = html.note(f"{maps.kind}: the maps of {maps.same_as}, as it does nothing outside training.")
-        pieces.append(html.subsection(maps.layer, body))
-    return pieces
-
-
-def _filters(found: Explanation, pictures: Mapping[str, bytes]) -> list[html.Content]:
-    figures = []
-    for bank in found.filters:
-        outputs, inputs, *size = bank.shape
-        kernels = f"{counted(outputs, 'kernel')} of {shape(size)}"
-        if inputs == 3:
-            said = f"{kernels}, in the colours that they look for; grey is zero"
-        elif inputs == 1:
-            said = kernels
-        else:
-            said = (
-                f"a column for each of {counted(outputs, 'output')}, a row for each of {counted(inputs, 'input')}, "
-                f"kernels of {shape(size)}"
-            )
-        picture = html.image(pictures[_filter_name(bank)], f"the filters of {bank.layer}")
-        figures.append(html.subsection(bank.layer, html.figure(picture, said)))
-    return [html.grid(figures, wide=True)]
 
 
 def _pictures(found: Explanation) -> dict[str, bytes]:

@@ -2,35 +2,31 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
 from cnnkit.errors import OutputError
 from cnnkit.files import require_writable
 from cnnkit.registry import short_name
-from cnnkit.render import console, html, notices
-from cnnkit.render.html import Content
-from cnnkit.render.report_measured import attacks, benchmark, corruptions, evaluation, layers, mistakes, parity
-from cnnkit.render.report_origin import curves, training, usage
-from cnnkit.render.report_words import reference, sentences, title, warnings
+from cnnkit.render import console, notices, pages, report_parts
+from cnnkit.render.report_words import findings, lead, reference, sentences, title, warnings
 from cnnkit.results import Report
 from cnnkit.results.report import SectionName
-from cnnkit.words import counted, megabytes, sentence, share
+from cnnkit.words import sentence
 
-Section = tuple[SectionName, str, Callable[[Report], Iterable[Content]]]
-
-_SECTIONS: tuple[Section, ...] = (
-    ("training", "Network and data", training),
-    ("curves", "The training", curves),
-    ("evaluation", "How well it does", evaluation),
-    ("mistakes", "Its worst mistakes", mistakes),
-    ("corruptions", "What bad images do to it", corruptions),
-    ("attacks", "What an attacker can do", attacks),
-    ("parity", "Is the ONNX file the same network?", parity),
-    ("benchmark", "How fast it is", benchmark),
-    ("layers", "Its layers", layers),
-    ("usage", "How to use it", usage),
-)
+_SECTIONS: dict[SectionName, tuple[str, Callable[[Report], dict[str, Any] | None]]] = {
+    "training": ("Network and data", report_parts.training),
+    "curves": ("The training", report_parts.curves),
+    "evaluation": ("How well it does", report_parts.evaluation),
+    "mistakes": ("Its worst mistakes", report_parts.mistakes),
+    "corruptions": ("What bad images do to it", report_parts.corruptions),
+    "attacks": ("What an attacker can do", report_parts.attacks),
+    "parity": ("Is the ONNX file the same network?", report_parts.parity),
+    "benchmark": ("How fast it is", report_parts.benchmark),
+    "layers": ("Its layers", report_parts.layers),
+    "usage": ("How to use it", report_parts.usage),
+}
 _NOT_ASKED = "it was not asked for"
 
 
@@ -57,7 +53,7 @@ def write(found: Report, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    html.write(path, page(found))
+    pages.write(path, page(found))
 
 
 def show(found: Report) -> None:
@@ -77,29 +73,34 @@ def show(found: Report) -> None:
 
 def page(found: Report) -> str:
     """Return the page."""
-    kept = [section for section in _SECTIONS if found.reason(section[0]) != _NOT_ASKED]
-    sections = [html.section("In short", *_short(found), html.contents(heading for _, heading, _ in kept))]
-    said: dict[str, str] = {}
-    for name, heading, content in kept:
-        reason = found.reason(name)
-        body = content(found) if reason is None else [_missing(reason, said.setdefault(reason, heading), heading)]
-        sections.append(html.section(heading, *body))
     unasked = [missing.section for missing in found.left_out if missing.reason == _NOT_ASKED]
-    if unasked:
-        sections.append(html.section("Left out", html.note(f"Not asked for: {', '.join(unasked)}.")))
-    return html.page(
-        title(found),
-        *sections,
+    return pages.render(
+        "report.html.j2",
+        title=title(found),
         kind="cnnkit report",
         subtitle=" · ".join(_subtitle(found)),
         versions=found.versions,
+        found=found,
+        warnings=list(warnings(found)),
+        lead=" ".join(lead(found)),
+        findings=list(findings(found)),
+        sections=[_section(found, name) for name in _SECTIONS if name not in unasked],
+        unasked=unasked,
     )
 
 
-def _missing(reason: str, first: str, heading: str) -> Content:
-    if first != heading:
-        return html.note(f"This part is missing for the same reason as “{first}”.")
-    return html.warning(f"This part is missing: {reason}.")
+def _section(found: Report, name: SectionName) -> dict[str, Any]:
+    """Return what a section's template needs, or why the section is missing and which one says so first."""
+    heading, part = _SECTIONS[name]
+    reason = found.reason(name)
+    first = next((other for other in _SECTIONS if found.reason(other) == reason), name)
+    return {
+        "name": name,
+        "heading": heading,
+        "missing": reason,
+        "first": _SECTIONS[first][0],
+        "part": None if reason else part(found),
+    }
 
 
 def _subtitle(found: Report) -> Iterable[str]:
@@ -107,19 +108,3 @@ def _subtitle(found: Report) -> Iterable[str]:
     if found.origin.saved:
         yield f"weights of {found.origin.saved}"
     yield f"report of {found.made}"
-
-
-def _short(found: Report) -> Iterable[Content]:
-    numbers: dict[str, Content] = {}
-    if found.evaluation is not None:
-        dry = " (dry run)" if found.origin.recipe.get("limit_batches") else ""
-        numbers[f"Accuracy{dry}"] = share(found.evaluation.accuracy, of=found.evaluation.images)
-        numbers["Measured on"] = f"{counted(found.evaluation.images, 'image')}, {found.evaluation.split}"
-    if found.parameters:
-        numbers["Parameters"] = f"{found.parameters:,}"
-    numbers["Weights"] = megabytes(found.origin.size_mb)
-    if found.onnx_mb is not None:
-        numbers["ONNX file"] = megabytes(found.onnx_mb)
-    yield html.facts(numbers)
-    yield from (html.warning(warning) for warning in warnings(found))
-    yield html.lead(" ".join(sentences(found)))

@@ -1,10 +1,11 @@
 """A report in words: what a reader should know who reads nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cnnkit.results import Evaluation, Report, Robustness
-from cnnkit.words import counted, part_of, percent, sentence, share
+from cnnkit.words import counted, duration, listed, part_of, percent, sentence, share
 
 _MIDDLE = 2
 """Place of severity 3 of 5."""
@@ -14,9 +15,21 @@ _CLOSE = 0.01
 
 def sentences(found: Report) -> Iterable[str]:
     """Yield the report in sentences, the most important first."""
+    yield from lead(found)
+    yield from findings(found)
+
+
+def lead(found: Report) -> Iterable[str]:
+    """Yield what the network is, how it was trained, and how much it gets right."""
     yield from _training(found)
     if found.evaluation is not None:
-        yield from _accuracy(found, found.evaluation)
+        yield _accuracy(found, found.evaluation)
+
+
+def findings(found: Report) -> Iterable[str]:
+    """Yield what else a reader should know, each on its own."""
+    if found.evaluation is not None:
+        yield from _mistakes(found.evaluation)
         yield from _confidence(found.evaluation)
     yield from _robustness(found)
     yield from _file(found)
@@ -53,14 +66,6 @@ def reference(found: Report) -> str:
     return path.name if path.is_absolute() else found.model
 
 
-def duration(seconds: float) -> str:
-    """Write a time as 49 seconds, 2.5 minutes or 1.3 hours."""
-    for unit, length in (("hour", 3600), ("minute", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}s"
-    return counted(round(seconds), "second") if seconds >= 1 else "less than a second"
-
-
 def _training(found: Report) -> Iterable[str]:
     origin = found.origin
     size = f" with {counted(found.parameters, 'parameter')}" if found.parameters else ""
@@ -71,25 +76,30 @@ def _training(found: Report) -> Iterable[str]:
     spent = ""
     if found.records:
         device = f" on a {origin.hardware.partition(',')[0]}" if origin.hardware else ""
-        spent = f" in {counted(len(found.records), 'epoch')}, {_spent(found)}{device}"
+        time = duration(sum(record.seconds for record in found.records))
+        spent = f" in {counted(len(found.records), 'epoch')}, {time}{device}"
     yield f"It was trained on {images}{origin.dataset}{spent}."
 
 
-def _spent(found: Report) -> str:
-    return duration(sum(record.seconds for record in found.records))
-
-
-def _accuracy(found: Report, scores: Evaluation) -> Iterable[str]:
-    wrong = scores.images - sum(row[i] for i, row in enumerate(scores.confusion))
+def _accuracy(found: Report, scores: Evaluation) -> str:
     which = f"{scores.split} image{'s' * (scores.images > 1)}" if scores.split != "all" else "images"
     if scores.data != found.origin.dataset:
         which += f" of {scores.data}"
     fresh = ", which it had not seen," if scores.exposure.unseen else ""
+    wrong = _wrong(scores)
     if not wrong:
-        yield f"It gets all {scores.images:,} {which}{fresh} right."
-        return
+        return f"It gets all {scores.images:,} {which}{fresh} right."
     right = percent(scores.accuracy, of=scores.images)
-    yield f"Of {scores.images:,} {which}{fresh} it gets {right} right and {wrong:,} wrong."
+    return f"Of {scores.images:,} {which}{fresh} it gets {right} right and {wrong:,} wrong."
+
+
+def _wrong(scores: Evaluation) -> int:
+    return scores.images - sum(row[i] for i, row in enumerate(scores.confusion))
+
+
+def _mistakes(scores: Evaluation) -> Iterable[str]:
+    if not _wrong(scores):
+        return
     pairs = [(count, i, j) for i, row in enumerate(scores.confusion) for j, count in enumerate(row) if i != j and count]
     count, true, predicted = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]))
     labels = [row.label for row in scores.classes]
@@ -166,3 +176,50 @@ def _file(found: Report) -> Iterable[str]:
     if found.benchmark is not None and found.benchmark.measurements:
         first = found.benchmark.measurements[0]
         yield f"The ONNX file takes {first.latency_p50_ms:.2g} ms for one image on {found.benchmark.processor}."
+
+
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+
+
+def recipe_sentences(recipe: Mapping[str, Any]) -> Iterable[str]:
+    """Yield how a network was trained, by the fields of its recipe that are known; what is off is not said."""
+
+    def number(name: str) -> str:
+        return f"{recipe.get(name) or 0:g}"
+
+    if recipe.get("weights"):
+        head = "; only its head was trained" if recipe.get("freeze") else ""
+        yield f"It started from the weights of {recipe['weights']}{head}."
+    if "optimizer" in recipe and "learning_rate" in recipe:
+        rate = {
+            "cosine": "a learning rate that falls from {} along a cosine",
+            "one-cycle": "a learning rate that rises to {} and falls again (one cycle)",
+            "step": f"a learning rate of {{}}, times {number('decay_factor')} every {number('decay_epochs')} epochs",
+        }.get(recipe.get("schedule", ""), "a learning rate of {}")
+        extras = {
+            "momentum": "momentum {}",
+            "weight_decay": "weight decay {}",
+            "warmup_epochs": "a warm-up of {} epochs",
+        }
+        more = [text.format(number(name)) for name, text in extras.items() if recipe.get(name)]
+        chosen = _OPTIMIZERS.get(recipe["optimizer"], recipe["optimizer"])
+        said = listed([rate.format(number("learning_rate")), *more], most=9)
+        size = f", in batches of {recipe['batch_size']:,}" if recipe.get("batch_size") else ""
+        yield f"{chosen} with {said}{size}, for at most {counted(recipe.get('epochs', 0), 'epoch')}."
+    varied = {
+        "augmentation": f"varied in each epoch ({recipe.get('augmentation')})",
+        "drawn_digits": f"replaced by drawn digits, {recipe.get('drawn_digits') or 0:.0%} of them",
+        "mixup": f"mixed in pairs (mixup, alpha {number('mixup')})",
+        "adversarial_training": f"attacked by PGD within {number('adversarial_training')}",
+    }
+    done = [text for name, text in varied.items() if recipe.get(name) not in (None, 0, "none")]
+    if done:
+        yield f"The training images are {listed(done, most=9)}."
+    elif "augmentation" in recipe:
+        yield "The training images are shown as they are."
+    if recipe.get("loss"):
+        smooth = f", with labels smoothed by {number('label_smoothing')}" if recipe.get("label_smoothing") else ""
+        weighted = ", with rare classes weighted up" if recipe.get("class_weights") == "balanced" else ""
+        yield f"The loss is {recipe['loss']}{smooth}{weighted}."
+    if recipe.get("ema"):
+        yield "The weights that are kept are an average over the steps."

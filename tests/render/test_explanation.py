@@ -136,7 +136,7 @@ def test_after_a_writer_that_was_stopped_the_folder_is_still_its_own(
     shorter = dataclasses.replace(explanation, filters=())
     for place in ("page", "write"):
         with monkeypatch.context() as patch:
-            patch.setattr(rendered if place == "page" else rendered.html, place, stop)
+            patch.setattr(rendered if place == "page" else rendered.pages, place, stop)
             with pytest.raises(KeyboardInterrupt):
                 rendered.save(shorter, tmp_path)
         rendered.require_own(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from cnnkit.errors import OutputError
 from cnnkit.pictures import encoded
 from cnnkit.render import report
-from cnnkit.render.report_words import duration, sentences, warnings
+from cnnkit.render.report_words import recipe_sentences, sentences, warnings
 from cnnkit.results import (
     Benchmark,
     CalibrationBin,
@@ -35,7 +35,7 @@ from cnnkit.results import (
     Robustness,
 )
 from cnnkit.results.report import SECTIONS
-from cnnkit.words import sentence
+from cnnkit.words import duration, sentence
 
 Captured = pytest.CaptureFixture[str]
 Make = Callable[..., Report]
@@ -192,7 +192,7 @@ def test_the_page_stands_alone_in_a_browser(
 
 def test_every_section_has_its_heading_and_a_link_to_it(make: Make) -> None:
     page = report.page(make())
-    anchors = re.findall(r'<section id="([^"]+)">', page)
+    anchors = re.findall(r'<section id="([^"]+)"', page)
     links = re.findall(r'<a href="#([^"]+)">', page)
     assert len(links) == len(SECTIONS)
     assert links == anchors[1:]
@@ -306,6 +306,44 @@ def test_of_the_recipe_stands_what_counts(make: Make) -> None:
     assert '<th scope="row">compile</th><td>yes</td>' in page
     assert "decay epochs" not in page
     assert '<th scope="row">ema</th>' not in page
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({}, []),
+        ({"limit_batches": 2}, []),
+        (
+            {"optimizer": "adam", "learning_rate": 0.001, "schedule": "constant", "batch_size": 64, "epochs": 3},
+            ["Adam with a learning rate of 0.001, in batches of 64, for at most 3 epochs."],
+        ),
+        (
+            {
+                "weights": "torchvision/resnet18", "freeze": True, "optimizer": "sgd", "learning_rate": 0.1,
+                "schedule": "step", "decay_epochs": 30, "decay_factor": 0.1, "momentum": 0.9, "weight_decay": 0.0005,
+                "epochs": 90, "augmentation": "crops", "mixup": 0.2, "loss": "cross-entropy", "label_smoothing": 0.1,
+            },
+            [
+                "It started from the weights of torchvision/resnet18; only its head was trained.",
+                "SGD with a learning rate of 0.1, times 0.1 every 30 epochs, momentum 0.9 and weight decay 0.0005, "
+                "for at most 90 epochs.",
+                "The training images are varied in each epoch (crops) and mixed in pairs (mixup, alpha 0.2).",
+                "The loss is cross-entropy, with labels smoothed by 0.1.",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_the_recipe_in_words(recipe: dict[str, Any], words: list[str]) -> None:
+    assert list(recipe_sentences(recipe)) == words
+
+
+def test_the_first_paragraph_is_short_and_the_rest_is_a_list(make: Make) -> None:
+    page = report.page(make())
+    lead = page[page.index('<p class="lead">') :]
+    lead = lead[: lead.index("</p>")]
+    assert lead.count(". ") == 2
+    listed = page[page.index('<ul class="findings">') :]
+    assert listed[: listed.index("</ul>")].count("<li>") == len(list(sentences(make()))) - 3
 
 
 def test_what_takes_value_from_the_numbers_is_said_first(make: Make) -> None:

@@ -81,7 +81,7 @@ def unreadable(name: str, known: str, formats: tuple[str, ...]) -> ImageFormatEr
     """Return the error of a file that has the first bytes of a format, and that Pillow cannot read all the same."""
     return ImageFormatError(
         f"{name} is {'an' if known == 'AVIF' else 'a'} {known} file of a kind that cnnkit does not read, or a "
-        "damaged one. Save it as a PNG{' or TIFF' if 'TIFF' in formats else ''} of 8 or 16 bits a channel."
+        f"damaged one. Save it as a PNG{' or TIFF' if 'TIFF' in formats else ''} of 8 or 16 bits a channel."
     )
 
 

@@ -14,6 +14,7 @@ import typer
 
 import cnnkit
 from cnnkit.cli.group import Group
+from cnnkit.cli.values import Command
 
 COMMANDS = (
     "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
@@ -38,7 +39,7 @@ def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     for name in names:
         command = importlib.import_module(f"cnnkit.cli.{name}").command
-        app.command(name, help=_help(command))(command)
+        app.command(name, cls=Command, help=_help(command))(command)
     app.callback(help=_help(options))(options)
     return app
 

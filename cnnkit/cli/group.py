@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cnnkit.cli.signals import Terminated, name_of
+from cnnkit.cli.values import SimpleValues
 from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
 from cnnkit.render import notices
 
@@ -22,11 +23,8 @@ _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "ma
 # What may go wrong in one of several processes alone.
 _OF_ONE = {"out-of-memory", "os", "internal"}
 
-_NUMBERS = {"int": "a whole number", "float": "a number"}
-"""Typer's names of numbers, in plain words."""
 
-
-class Group(TyperGroup):
+class Group(SimpleValues, TyperGroup):
     """Turns errors into messages and exit codes."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
@@ -52,7 +50,6 @@ class Group(TyperGroup):
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
-            _say_range(error)
             usage = getattr(error, "format_message", None)
             if usage and not ctx.obj["json"]:
                 raise  # Typer shows wrong usage better, with the usage line
@@ -87,17 +84,6 @@ def _show_warning(usual: Callable[..., None], message: Warning | str, category: 
         console.warning(str(message))
     else:
         usual(message, category, *rest)
-
-
-def _say_range(error: Exception) -> None:
-    """Say what numbers an option takes, which Typer calls `a valid int range` and `0<=x<=65535`."""
-    kind = getattr(getattr(error, "param", None), "type", None)
-    noun = _NUMBERS.get(getattr(kind, "name", "").removesuffix(" range"))
-    given, is_not, _ = getattr(error, "message", "").partition(" is not ")
-    if noun and is_not:
-        least, most = getattr(kind, "min", None), getattr(kind, "max", None)
-        bounds = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
-        error.message = f"{given} is not {noun}{bounds}."  # type: ignore[attr-defined]
 
 
 def _trace(ctx: typer.Context) -> None:

@@ -1,10 +1,12 @@
 """The one place where errors are caught: messages, exit codes, and the JSON envelope of a failure."""
 
 import os
+import shlex
 import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
@@ -21,11 +23,39 @@ _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "ma
 
 
 # What may go wrong in one of several processes alone.
+CRASHED = 70
+"""The exit code of an error of cnnkit itself, EX_SOFTWARE of sysexits.h."""
+
 _OF_ONE = {"out-of-memory", "os", "internal"}
 
 
 class Group(SimpleValues, TyperGroup):
     """Turns errors into messages and exit codes."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command; where another word is in its place, say how the line is meant to be."""
+        if args and args[0] not in self.commands and (hint := self._hint(args)):
+            raise UsageError(f"{args[0]} is no command. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def _hint(self, args: list[str]) -> str:
+        from cnnkit.cli.common import is_model
+        from cnnkit.formats import SUFFIXES
+
+        first, *rest = args
+        named = [word for word in rest if word in self.commands]
+        if first == "help":
+            about = f"cnnkit {named[0]} --help shows the options of {named[0]}." if named else ""
+            return about or "cnnkit --help shows the commands, and cnnkit COMMAND --help the options of one."
+        if named:
+            others = [first, *rest]
+            others.remove(named[0])
+            return f"The command comes first: {shlex.join(['cnnkit', named[0], *others])}"
+        if is_model(first):
+            return f"It is a model; the command comes first, as in cnnkit summary {first} (cnnkit --help has all)."
+        if Path(first).is_file() and first.lower().endswith(tuple(SUFFIXES)):
+            return f"To classify the image: cnnkit predict {shlex.quote(first)}"
+        return ""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
@@ -73,6 +103,7 @@ class Group(SimpleValues, TyperGroup):
                     f"internal error: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
                 )
                 _report(ctx, "internal", message)
+                raise typer.Exit(CRASHED) from None
             raise typer.Exit(1) from None
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
+
+from cnnkit.errors import UsageError
+from cnnkit.words import quoted
 
 _NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
@@ -32,7 +35,51 @@ class SimpleValues:
 
 
 class Command(SimpleValues, TyperCommand):
-    """One command."""
+    """One command, which says what it cannot use before anything is loaded."""
+
+    allow_extra_args = True  # to say more of them than that there are some
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line.
+
+        Raises:
+            UsageError: an argument too many.
+        """
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            _refuse(ctx.args, ctx)
+        return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            UnknownNameError, DataError: there is no such data set or image folder.
+        """
+        from cnnkit.datasets import DATASETS, find_folder
+
+        data = ctx.params.get("data")
+        # A run that is resumed says more of data that are gone.
+        if data is not None and data not in DATASETS and not ctx.params.get("resume"):
+            find_folder(data)
+        return super().invoke(ctx)
+
+
+def _refuse(extra: list[str], ctx: Any) -> None:
+    """Say what an argument too many may have been meant for."""
+    from cnnkit.cli.common import refuse_model
+    from cnnkit.datasets import DATASETS
+
+    given, hint = ctx.params, f"{ctx.command_path} --help shows what it takes."
+    first = extra[0]
+    if (image := given.get("image")) is not None:
+        refuse_model(str(image), f"cnnkit {ctx.info_name}", extra)
+        refuse_model(first, f"cnnkit {ctx.info_name}", [str(image), *extra[1:]])
+    if first in DATASETS and "data" in given:
+        hint = f"To use the data set: --data {first}"
+    elif "image" in given:
+        hint = "It takes one image at a time."
+    raise UsageError(f"unexpected extra argument {quoted(first)}. {hint}")
 
 
 def _kind(hint: Any) -> tuple[Any, Any]:
@@ -54,6 +101,9 @@ def _process(
         value = _number(kind, value, info.min, info.max, ctx, param)
     elif kind is Path:
         value = Path(value)
+    elif get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(get_args(kind))}.", ctx=ctx, param=param)
     elif kind not in (str, list[str]) and not isinstance(value, bool):
         return usual(ctx, value)
     return value if param.callback is None else param.callback(ctx, param, value)

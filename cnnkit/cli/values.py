@@ -56,12 +56,12 @@ class Command(SimpleValues, TyperCommand):
         Raises:
             UnknownNameError, DataError: there is no such data set or image folder.
         """
-        from cnnkit.datasets import DATASETS, find_folder
-
-        data = ctx.params.get("data")
         # A run that is resumed says more of data that are gone.
-        if data is not None and data not in DATASETS and not ctx.params.get("resume"):
-            find_folder(data)
+        if (data := ctx.params.get("data")) is not None and not ctx.params.get("resume"):
+            from cnnkit.datasets import DATASETS, find_folder
+
+            if data not in DATASETS:
+                find_folder(data)
         return super().invoke(ctx)
 
 

@@ -1,6 +1,7 @@
 """The data sets that can be named, and where their files are. Loading them is `cnnkit.training.data`."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ import platformdirs
 
 from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.images import Fit, Polarity
+from cnnkit.words import quoted
 
 DATA_VARIABLE = "CNNKIT_DATA"
 """The environment variable that names the data folder when `--data-dir` does not."""
@@ -92,6 +94,41 @@ def dataset(name: str) -> DatasetSpec:
         raise UnknownNameError(
             "data set", name, DATASETS, hint="An image folder is given by its path, for example ./photos."
         ) from None
+
+
+def find_folder(data: str) -> Path:
+    """Return the image folder that is named where a data set's name can be, too.
+
+    Raises:
+        UnknownNameError: it is no path, and no data set either.
+        DataError: there is no such folder.
+    """
+    folder = Path(data).expanduser()
+    with suppress(DataError):
+        require_folder(folder)
+        return folder
+    if "/" not in data and "\\" not in data:
+        dataset(data)
+    require_folder(folder)
+    return folder
+
+
+def require_folder(folder: Path) -> None:
+    """Make sure that an image folder is there.
+
+    Raises:
+        DataError: it is not, or cannot be read.
+    """
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
+    if not there:
+        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        raise DataError(
+            f"there is no image folder {quoted(str(folder))}{where}. Expected DIR/<class>/…, named by its path with "
+            "--data."
+        )
 
 
 def data_folder(data_dir: Path | None = None) -> tuple[Path, Literal["--data-dir", "$CNNKIT_DATA", "cache"]]:

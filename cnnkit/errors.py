@@ -28,6 +28,8 @@ CnnkitError                    exit 1
     ├── ParityError            the exported file differs from the PyTorch model
     ├── AccuracyError          below the asked-for accuracy
     └── PrecisionError         a reduced precision that costs too much accuracy, or is not faster
+
+Any other exception is a bug: the command line ends with exit code 70, `EX_SOFTWARE` of sysexits.h.
 """
 
 from collections.abc import Iterable

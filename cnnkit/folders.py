@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from cnnkit.datasets import require_folder
 from cnnkit.doubts import EXPECTED, question_classes, question_names
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
@@ -23,10 +24,9 @@ from cnnkit.walking import (
     in_order,
     left_out,
     named,
-    quoted,
     tallied,
 )
-from cnnkit.words import agree, listed, sentence
+from cnnkit.words import agree, listed, quoted, sentence
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")
 _Classes = dict[str, dict[str, Stat]]  # the files of each class
@@ -69,16 +69,7 @@ def read_folder(folder: Path, *, fewest: int = 2) -> Contents:
         DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
             belong together, or split folders without class folders.
     """
-    try:
-        there = folder.is_dir()
-    except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
-    if not there:
-        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
-        raise DataError(
-            f"there is no image folder {quoted(str(folder))}{where}. Expected DIR/<class>/…, named by its path with "
-            "--data."
-        )
+    require_folder(folder)
     return _Reader(folder, fewest).contents()
 
 

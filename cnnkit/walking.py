@@ -2,14 +2,13 @@
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.pictures import CONVERTIBLE, SUFFIXES
 from cnnkit.splitnames import masks_beside_images
-from cnnkit.words import listed
+from cnnkit.words import listed, quoted
 
 Stat = tuple[int, int, int]
 """A file's size in bytes, when it was last changed in nanoseconds, and its number on the disk.
@@ -259,15 +258,6 @@ def _words(part: Skipped) -> tuple[str, str]:
     first, space, rest = part.reason.partition(" ")
     many = f"{first}s{space}{rest}" if rest.startswith("to") else f"{part.reason}s"
     return part.reason, many
-
-
-def quoted(name: str) -> str:
-    """Put a name or path with blanks in quotes, as a shell wants it.
-
-    >>> quoted("cat"), quoted("my cat")
-    ('cat', "'my cat'")
-    """
-    return shlex.quote(name) if re.search(r"\s", name) else name
 
 
 def named(names: Iterable[str], most: int = _SHOWN) -> str:

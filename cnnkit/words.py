@@ -3,6 +3,8 @@
 A number has no more digits than the images behind it give.
 """
 
+import re
+import shlex
 from collections.abc import Iterable
 
 
@@ -129,3 +131,12 @@ def plain_percent(fraction: float) -> str:
 
 def _decimals(images: int) -> int:
     return 2 if images >= 10_000 else 1 if images >= 1_000 else 0
+
+
+def quoted(name: str) -> str:
+    """Put a name or path with blanks in quotes, as a shell wants it.
+
+    >>> quoted("cat"), quoted("my cat")
+    ('cat', "'my cat'")
+    """
+    return shlex.quote(name) if re.search(r"\s", name) else name

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 import cnnkit
-from cnnkit.cli.group import Command, Group
+from cnnkit.cli.group import Group
+from cnnkit.cli.values import Command
 
 COMMANDS = (
     "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",

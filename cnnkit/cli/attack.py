@@ -26,6 +26,7 @@ from cnnkit.cli.common import (
     emit,
     foreign_options,
     names,
+    offer,
     require_suffix,
 )
 from cnnkit.cli.signals import StopRequest, name_of
@@ -43,10 +44,17 @@ def command(
     skip_damaged: SkipDamaged = False,
     only: Annotated[
         str | None,
-        typer.Option(help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that are possible."),
+        typer.Option(
+            help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that are possible.",
+            autocompletion=offer("corruptions", "fgsm", "pgd", "flip", "fooling"),
+        ),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="Norm of fgsm and pgd, linf or l2. Default: both; with --epsilon, linf.")
+        str | None,
+        typer.Option(
+            help="Norm of fgsm and pgd, linf or l2. Default: both; with --epsilon, linf.",
+            autocompletion=offer("linf", "l2"),
+        ),
     ] = None,
     epsilon: Annotated[
         str | None, typer.Option(help="Radii of fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.")

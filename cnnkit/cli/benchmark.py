@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import Json, Shape, TrustCode, complete_model, emit, require_suffix, shape_of
+from cnnkit.cli.common import DEVICES, Json, Shape, TrustCode, complete_model, emit, offer, require_suffix, shape_of
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import require_writable
 
@@ -18,7 +18,11 @@ def command(
     ],
     *,
     device: Annotated[
-        str, typer.Option(help="Devices to run on: auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.")
+        str,
+        typer.Option(
+            help="Devices to run on: auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.",
+            autocompletion=offer(*DEVICES, "tensorrt"),
+        ),
     ] = "auto",
     batch: Annotated[
         str | None, typer.Option(metavar="N,N…", help="Batch sizes. Default: 1,8,32,256, or the one that a file fixes.")

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cnnkit.errors import UsageError
+from cnnkit.runtime.foreign import options
+from cnnkit.words import quoted
 
 
 def without_options(arguments: Sequence[str], *names: str) -> list[str]:
@@ -29,6 +31,9 @@ def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
         envelope.write(ctx.info_name or "", result)
     else:
         draw(result)
+
+
+DEVICES = ("auto", "cpu", "cuda", "cuda:0")
 
 
 def _remember_json(ctx: typer.Context, value: bool) -> bool:
@@ -68,6 +73,19 @@ def complete_run(incomplete: str) -> list[str]:
     ]
 
 
+def offer(*choices: str) -> Callable[[str], list[str]]:
+    """Return what offers these values of an option to the shell."""
+    return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
+
+
+def _known_device(text: str) -> str:
+    if text not in DEVICES:
+        from cnnkit.runtime.providers import parse_device
+
+        parse_device(text)
+    return text
+
+
 def complete_data(incomplete: str) -> list[str]:
     """Offer data sets and the folders here."""
     from cnnkit.datasets import DATASETS
@@ -97,7 +115,7 @@ Data = Annotated[
     typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
 ]
 Split = Annotated[
-    str | None,
+    Literal["train", "validation", "test", "all"] | None,  # those of cnnkit.splits, which loads numpy
     typer.Option(
         help="Images to use: train, validation, test or all. Default: test; without a test set validation; all of a "
         "folder it never saw."
@@ -105,9 +123,23 @@ Split = Annotated[
 ]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out files that cannot be decoded.")]
 Device = Annotated[
-    str, typer.Option("--device", help="Device to run on: auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.")
+    str,
+    typer.Option(
+        "--device",
+        help="Device to run on: auto, cpu, cuda, cuda:N; for ONNX files also tensorrt.",
+        autocompletion=offer(*DEVICES, "tensorrt"),
+        callback=_known_device,
+    ),
 ]
-TorchDevice = Annotated[str, typer.Option("--device", help="Device to run on: auto, cpu, cuda or cuda:N.")]
+TorchDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Device to run on: auto, cpu, cuda or cuda:N.",
+        autocompletion=offer(*DEVICES),
+        callback=_known_device,
+    ),
+]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Import the network that a checkpoint names as module:factory.")
 ]
@@ -116,13 +148,14 @@ _FOREIGN = "ONNX files of others, which carry no model card"
 Labels = Annotated[Path | None, in_panel("Names of the classes: text, a label a line, or JSON.", _FOREIGN)]
 Mean = Annotated[str | None, in_panel("Mean of each channel, as in 0.485,0.456,0.406.", _FOREIGN)]
 Std = Annotated[str | None, in_panel("Standard deviation of each channel.", _FOREIGN)]
-Preprocess = Annotated[str | None, in_panel("Preprocessing: imagenet or mnist.", _FOREIGN)]
+Preprocess = Annotated[options.Preset | None, in_panel("Preprocessing: imagenet or mnist.", _FOREIGN)]
 Pixels = Annotated[
-    str | None, in_panel("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", _FOREIGN)
+    options.Pixels | None,
+    in_panel("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", _FOREIGN),
 ]
-ChannelOrder = Annotated[str | None, in_panel("Order of the colours: rgb or bgr.", _FOREIGN)]
+ChannelOrder = Annotated[options.Order | None, in_panel("Order of the colours: rgb or bgr.", _FOREIGN)]
 Scores = Annotated[
-    str | None,
+    options.Scores | None,
     in_panel("What the file gives: logits, softmax, log-softmax, sigmoid, sigmoid-logits or percent.", _FOREIGN),
 ]
 ForeignShape = Annotated[
@@ -177,18 +210,24 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
 
 
-def refuse_model(argument: str, command: str) -> None:
-    """Make sure that what stands where images do is no model.
-
-    Raises:
-        UsageError: it is one; `command` takes images.
-    """
+def is_model(argument: str) -> bool:
+    """Whether an argument names a model, and is no other file that is there."""
     from cnnkit import registry, zoo
 
     path = Path(argument)
     is_file = path.suffix.lower() in registry.MODEL_FILES or (path.is_dir() and (path / registry.BEST).is_file())
-    if is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries())):
-        raise UsageError(f"{argument} is a model, and an image is expected here: {command} IMAGE --model {argument}")
+    return is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries()))
+
+
+def refuse_model(argument: str, command: str, others: Sequence[str] = ()) -> None:
+    """Make sure that what stands where images do is no model; `others` stand there too.
+
+    Raises:
+        UsageError: it is one; `command` takes images.
+    """
+    if is_model(argument):
+        images = " ".join(map(quoted, others)) or "IMAGE"
+        raise UsageError(f"{argument} is a model, and an image is expected here: {command} {images} --model {argument}")
 
 
 def names(text: str | None) -> Any:

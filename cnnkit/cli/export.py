@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cnnkit.cli.common import (
+    DEVICES,
     DataDir,
     Device,
     Json,
@@ -17,6 +18,7 @@ from cnnkit.cli.common import (
     TrustCode,
     complete_data,
     emit,
+    offer,
     require_suffix,
     shape_of,
 )
@@ -70,7 +72,12 @@ def command(
         str | None, typer.Option("--name", help="Name of the model in the Triton repository. Default: MODEL's own.")
     ] = None,
     triton_device: Annotated[
-        str, typer.Option("--triton-device", help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.")
+        str,
+        typer.Option(
+            "--triton-device",
+            help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.",
+            autocompletion=offer(*DEVICES, "tensorrt"),
+        ),
     ] = "auto",
     json: Json = False,
 ) -> None:

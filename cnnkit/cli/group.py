@@ -1,18 +1,20 @@
 """The one place where errors are caught: messages, exit codes, and the JSON envelope of a failure."""
 
 import os
+import shlex
 import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
-from math import isnan
+from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from cnnkit.cli.signals import Terminated, name_of
+from cnnkit.cli.values import SimpleValues
 from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
 from cnnkit.render import notices
 
@@ -20,27 +22,40 @@ from cnnkit.render import notices
 _TRAINING_LIBRARIES = {"torch", "torchvision", "torchmetrics", "onnxscript", "matplotlib"}
 
 
+CRASHED = 70
+"""The exit code of an error of cnnkit itself, EX_SOFTWARE of sysexits.h."""
+
 # What may go wrong in one of several processes alone.
 _OF_ONE = {"out-of-memory", "os", "internal"}
 
-_NUMBERS = {"int": "a whole number", "float": "a number"}
-"""Typer's names of numbers, in plain words."""
 
-
-class Command(TyperCommand):
-    """Refuses NaN, which Typer takes for a number within any range."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse the command line."""
-        rest: list[str] = super().parse_args(ctx, args)
-        for name, value in ctx.params.items():
-            if isinstance(value, float) and isnan(value):
-                raise UsageError(f"--{name.replace('_', '-')} nan: expected a number.")
-        return rest
-
-
-class Group(TyperGroup):
+class Group(SimpleValues, TyperGroup):
     """Turns errors into messages and exit codes."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command; where another word is in its place, say how the line is meant to be."""
+        if args and args[0] not in self.commands and (hint := self._hint(args)):
+            raise UsageError(f"{args[0]} is no command. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def _hint(self, args: list[str]) -> str:
+        from cnnkit.cli.common import is_model
+        from cnnkit.formats import SUFFIXES
+
+        first, *rest = args
+        named = [word for word in rest if word in self.commands]
+        if first == "help":
+            about = f"cnnkit {named[0]} --help shows the options of {named[0]}." if named else ""
+            return about or "cnnkit --help shows the commands, and cnnkit COMMAND --help the options of one."
+        if named:
+            others = [first, *rest]
+            others.remove(named[0])
+            return f"The command comes first: {shlex.join(['cnnkit', named[0], *others])}"
+        if is_model(first):
+            return f"It is a model; the command comes first, as in cnnkit summary {first} (cnnkit --help has all)."
+        if Path(first).is_file() and first.lower().endswith(tuple(SUFFIXES)):
+            return f"To classify the image: cnnkit predict {shlex.quote(first)}"
+        return ""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
@@ -65,7 +80,6 @@ class Group(TyperGroup):
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
                 raise
-            _say_range(error)
             usage = getattr(error, "format_message", None)
             if usage and not ctx.obj["json"]:
                 raise  # Typer shows wrong usage better, with the usage line
@@ -89,6 +103,7 @@ class Group(TyperGroup):
                     f"internal error: {type(error).__name__}: {error}. This is a bug; cnnkit --debug … shows where."
                 )
                 _report(ctx, "internal", message)
+                raise typer.Exit(CRASHED) from None
             raise typer.Exit(1) from None
 
 
@@ -100,17 +115,6 @@ def _show_warning(usual: Callable[..., None], message: Warning | str, category: 
         console.warning(str(message))
     else:
         usual(message, category, *rest)
-
-
-def _say_range(error: Exception) -> None:
-    """Say what numbers an option takes, which Typer calls `a valid int range` and `0<=x<=65535`."""
-    kind = getattr(getattr(error, "param", None), "type", None)
-    noun = _NUMBERS.get(getattr(kind, "name", "").removesuffix(" range"))
-    given, is_not, _ = getattr(error, "message", "").partition(" is not ")
-    if noun and is_not:
-        least, most = getattr(kind, "min", None), getattr(kind, "max", None)
-        bounds = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
-        error.message = f"{given} is not {noun}{bounds}."  # type: ignore[attr-defined]
 
 
 def _trace(ctx: typer.Context) -> None:

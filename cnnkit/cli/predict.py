@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -50,7 +50,7 @@ def command(
         typer.Option("--output", "-o", metavar="FILE", help="Write a row an image to FILE.csv, .jsonl or .parquet."),
     ] = None,
     engine: Annotated[
-        str,
+        Literal["local", "ray"],
         typer.Option(
             help="Engine: local, or ray, which is Ray Data on the cluster of RAY_ADDRESS, or on processes here."
         ),
@@ -114,8 +114,6 @@ def command(
 
 
 def _check_engine(engine: str, images: list[str], workers: int | None) -> None:
-    if engine not in {"local", "ray"}:
-        raise UsageError(f"--engine {engine!r}: expected local or ray.")
     if engine == "ray" and "-" in images:
         raise UsageError("Ray workers read the images themselves, and cannot read standard input. Save it to a file.")
     if engine == "local" and workers is not None:
@@ -154,7 +152,7 @@ def find_images(arguments: list[str]) -> list[Path | None]:
         if argument == "-":
             found.append(None)
             continue
-        refuse_model(argument, "cnnkit predict")
+        refuse_model(argument, "cnnkit predict", [each for each in arguments if each != argument])
         if path.is_dir():
             from cnnkit.walking import left_out, walk
 

@@ -1,8 +1,9 @@
 """`cnnkit train`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGTERM
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -15,6 +16,7 @@ from cnnkit.cli.common import (
     complete_model,
     complete_run,
     in_panel,
+    offer,
     shape_of,
     without_options,
 )
@@ -30,6 +32,17 @@ _DATA, _START, _CHECKS, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
     "Loss and regularisation",
     "Machine",
 )
+
+
+def offer_field(name: str) -> Callable[[str], list[str]]:
+    """Return what offers the values of a field of the recipe to the shell."""
+
+    def complete(incomplete: str) -> list[str]:
+        from cnnkit.recipe import Recipe
+
+        return offer(*get_args(Recipe.model_fields[name].annotation))(incomplete)
+
+    return complete
 
 
 def command(
@@ -65,18 +78,38 @@ def command(
         ),
     ] = None,
     normalisation: Annotated[
-        str | None, in_panel("Scale of pixels: unit ([0, 1]) or standard (mean 0, variance 1).", _DATA)
+        str | None,
+        in_panel(
+            "Scale of pixels: unit ([0, 1]) or standard (mean 0, variance 1).",
+            _DATA,
+            autocompletion=offer_field("normalisation"),
+        ),
     ] = None,
     augmentation: Annotated[
-        str | None, in_panel("Changes to training images: none, affine, digits, drawings or crops.", _DATA)
+        str | None,
+        in_panel(
+            "Changes to training images: none, affine, digits, drawings or crops.",
+            _DATA,
+            autocompletion=offer_field("augmentation"),
+        ),
     ] = None,
     drawn_digits: Annotated[
         float | None, in_panel("Of mnist, share of the images replaced by drawn European digits; 0: none.", _DATA)
     ] = None,
-    fit: Annotated[str | None, in_panel("How images get their size: auto, contain, cover or stretch.", _DATA)] = None,
+    fit: Annotated[
+        str | None,
+        in_panel(
+            "How images get their size: auto, contain, cover or stretch.", _DATA, autocompletion=offer_field("fit")
+        ),
+    ] = None,
     crop_fraction: Annotated[float | None, in_panel("Share of each side that cover keeps, as in 0.875.", _DATA)] = None,
     interpolation: Annotated[
-        str | None, in_panel("Resampling: auto, nearest, bilinear, bicubic, lanczos or box.", _DATA)
+        str | None,
+        in_panel(
+            "Resampling: auto, nearest, bilinear, bicubic, lanczos or box.",
+            _DATA,
+            autocompletion=offer_field("interpolation"),
+        ),
     ] = None,
     validation_fraction: Annotated[
         float | None, in_panel("Share of the training images to validate on.", _DATA)
@@ -86,7 +119,12 @@ def command(
     ] = None,
     split_seed: Annotated[int | None, in_panel("Seed of the split.", _DATA)] = None,
     split_by: Annotated[
-        str | None, in_panel("What decides the split: content, or path as before version 0.2.", _DATA)
+        str | None,
+        in_panel(
+            "What decides the split: content, or path as before version 0.2.",
+            _DATA,
+            autocompletion=offer_field("split_by"),
+        ),
     ] = None,
     seed: Annotated[int | None, in_panel("Seed of the weights, the order and the augmentation.", _DATA)] = None,
     weights: Annotated[
@@ -108,13 +146,21 @@ def command(
         int | None, in_panel("End after so many epochs without a better one; 0: never.", _LENGTH)
     ] = None,
     limit_batches: Annotated[int | None, in_panel("Batches of each split, for a dry run; 0: all.", _LENGTH)] = None,
-    optimizer: Annotated[str | None, in_panel("Optimizer: sgd, adam, adamw or rmsprop.", _OPTIMIZER)] = None,
+    optimizer: Annotated[
+        str | None,
+        in_panel("Optimizer: sgd, adam, adamw or rmsprop.", _OPTIMIZER, autocompletion=offer_field("optimizer")),
+    ] = None,
     batch_size: Annotated[int | None, in_panel("Images in a step, over all processes.", _OPTIMIZER)] = None,
     learning_rate: Annotated[
         float | None, in_panel("Learning rate at its highest.", _OPTIMIZER, "--learning-rate", "--lr")
     ] = None,
     schedule: Annotated[
-        str | None, in_panel("Course of the learning rate: constant, cosine, one-cycle or step.", _OPTIMIZER)
+        str | None,
+        in_panel(
+            "Course of the learning rate: constant, cosine, one-cycle or step.",
+            _OPTIMIZER,
+            autocompletion=offer_field("schedule"),
+        ),
     ] = None,
     warmup_epochs: Annotated[float | None, in_panel("Epochs of linear rise before the schedule.", _OPTIMIZER)] = None,
     decay_epochs: Annotated[int | None, in_panel("Epochs between two falls of the step schedule.", _OPTIMIZER)] = None,
@@ -127,12 +173,21 @@ def command(
     ema: Annotated[
         float | None, in_panel("Keep averaged weights; their decay warms up to this; 0: don't.", _OPTIMIZER)
     ] = None,
-    loss: Annotated[str | None, in_panel("Loss to minimise: cross-entropy.", _LOSS)] = None,
-    initialisation: Annotated[str | None, in_panel("First weights: default or xavier.", _LOSS)] = None,
+    loss: Annotated[
+        str | None, in_panel("Loss to minimise: cross-entropy.", _LOSS, autocompletion=offer_field("loss"))
+    ] = None,
+    initialisation: Annotated[
+        str | None, in_panel("First weights: default or xavier.", _LOSS, autocompletion=offer_field("initialisation"))
+    ] = None,
     weight_decay: Annotated[float | None, in_panel("L2 penalty; decoupled with adamw.", _LOSS)] = None,
     label_smoothing: Annotated[float | None, in_panel("Share of each label that all classes get.", _LOSS)] = None,
     class_weights: Annotated[
-        str | None, in_panel("Weights of classes: none, or balanced, so that rare ones count as much.", _LOSS)
+        str | None,
+        in_panel(
+            "Weights of classes: none, or balanced, so that rare ones count as much.",
+            _LOSS,
+            autocompletion=offer_field("class_weights"),
+        ),
     ] = None,
     mixup: Annotated[float | None, in_panel("Alpha of mixup; 0: none.", _LOSS)] = None,
     adversarial_training: Annotated[
@@ -143,7 +198,10 @@ def command(
         float | None, in_panel("Length of a step of PGD; 0: 2.5 radii over the steps.", _LOSS)
     ] = None,
     device: TorchDevice = "auto",
-    precision: Annotated[str | None, in_panel("Numbers to compute in: fp32, bf16 or fp16.", _MACHINE)] = None,
+    precision: Annotated[
+        str | None,
+        in_panel("Numbers to compute in: fp32, bf16 or fp16.", _MACHINE, autocompletion=offer_field("precision")),
+    ] = None,
     compile: Annotated[bool | None, in_panel("Run through torch.compile.", _MACHINE, "--compile/--no-compile")] = None,
     tensorboard: Annotated[
         bool | None, in_panel("Write the curves for TensorBoard too.", _MACHINE, "--tensorboard/--no-tensorboard")

@@ -13,6 +13,8 @@ from cnnkit.errors import ClusterError, MissingDependencyError
 # Results go to standard output and errors are raised here; Ray's own remarks are for who asks for them.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray warns of how Ray Data starts its workers: https://github.com/ray-project/ray/issues/57733
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_LOG_LEVEL": "CRITICAL",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -34,15 +36,17 @@ def connected(ray: Any, workers: int | None) -> Iterator[None]:
     try:
         if address:
             _require_listening(address)
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
+        with _muted():
+            if address:
+                ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
     except Exception as error:  # Ray raises its own types and those of Python
         where = f"reach the cluster at RAY_ADDRESS={address}" if address else "start its processes"
         reason = " ".join(str(error).split())[:300]
@@ -54,6 +58,19 @@ def connected(ray: Any, workers: int | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Send nowhere what is written to standard error below Python: Ray prints there which log level it was given."""
+    usual = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(usual, 2)
+        os.close(usual)
 
 
 def _require_listening(address: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import os
-import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,13 +32,16 @@ from cnnkit.runtime.ray_cluster import connected, import_ray
 _ERRORS = {
     error.code: error
     for error in (
-        ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError, DataError, CheckpointError, UsageError
+        ClusterError, ImageError, ImageFormatError, ImageTooLargeError, OnnxError, DeviceError, DataError,
+        CheckpointError, UsageError,
     )
 }  # fmt: skip
 _BATCHES_OF_A_BLOCK = 4
 """Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
-_ATTEMPTS = 3
-"""How often workers may be lost without a single result in between."""
+_ATTEMPTS = 2
+"""How often an image is tried alone; where it ends its worker each time, it is an error of its own."""
+_OPENINGS = 3
+"""How often each worker may be lost while it opens the network, before any of them has opened it."""
 
 
 class RayClassifier(Classifier):
@@ -114,51 +117,45 @@ class RayClassifier(Classifier):
             return
         self._used = 0
         ray = import_ray()
+        done = 0
         with connected(ray, self._workers):
-            lost = done = 0
-            while done < len(paths):
-                try:
-                    for result in self._run(ray, paths[done:], top, batch_size):
-                        yield result
-                        # Results come in order, so what is left is known when workers are lost.
-                        done += 1
-                        lost = 0
-                except ray.exceptions.RayError as error:
-                    lost += 1
-                    if lost == _ATTEMPTS or not isinstance(error, ray.exceptions.RayActorError):
-                        reason = str(error).strip().splitlines()[-1][:300]
-                        raise ClusterError(
-                            f"the Ray workers failed at {paths[done]} or one of the images after it: {reason}"
-                        ) from error
+            try:
+                for result in self._run(ray, paths, top, batch_size):
+                    yield result
+                    done += 1
+            except ray.exceptions.RayError as error:
+                reason = str(error).strip().splitlines()[-1][:300]
+                raise ClusterError(
+                    f"the Ray workers failed at {paths[done]} or one of the images after it: {reason}"
+                ) from error
 
     def _run(self, ray: Any, paths: list[str | Path], top: int, batch_size: int) -> Iterator[Prediction | ImageError]:
         size, gpus, device = self._resources(ray.cluster_resources())
         blocks = max(math.ceil(len(paths) / (batch_size * _BATCHES_OF_A_BLOCK)), min(size, len(paths)))
         size = min(size, blocks)
         self._used = max(self._used, size)
-        names = [{"path": os.fsencode(path)} for path in paths]
+        names = [{"path": os.fsencode(path), "place": place} for place, path in enumerate(paths)]
         dataset = ray.data.from_items(names, override_num_blocks=blocks)
         dataset.context.execution_options.preserve_order = True
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-            results = dataset.map_batches(
-                Worker,
-                fn_constructor_kwargs={
-                    **self._opening,
-                    "device": device,
-                    "folder": str(Path.cwd()),
-                    "top": top,
-                    "batch_size": batch_size,
-                },
-                # Blocks are of this size or one more; a batch that is larger would join them.
-                batch_size=len(paths) // blocks,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=size),
-                num_cpus=1,
-                num_gpus=gpus,
-                # Otherwise an image that kills its worker would do so for ever.
-                max_restarts=0,
-            )
+        # Ray starts a worker that is lost again, and gives it the same table.
+        results = dataset.map_batches(
+            Worker,
+            fn_constructor_kwargs={
+                **self._opening,
+                "device": device,
+                "folder": str(Path.cwd()),
+                "top": top,
+                "batch_size": batch_size,
+                "attempts": ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote(),
+                "openings": size * _OPENINGS,
+            },
+            # Blocks are of this size or one more; a batch that is larger would join them.
+            batch_size=len(paths) // blocks,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=size),
+            num_cpus=1,
+            num_gpus=gpus,
+        )
         for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in table.to_pylist():
                 self._engines.add(row["engine"])
@@ -178,6 +175,22 @@ class RayClassifier(Classifier):
         return size, 1, self._device
 
 
+class Attempts:
+    """Counts how often work was begun and not ended; it outlives the workers."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def begin(self, work: str) -> int:
+        """Return how often some work was begun since it was last ended, this time included."""
+        self._counts[work] += 1
+        return self._counts[work]
+
+    def end(self, work: str) -> None:
+        """Forget the attempts at some work."""
+        del self._counts[work]
+
+
 class Worker:
     """What each Ray worker runs: opens the network once, and classifies the images of one table after the other."""
 
@@ -193,19 +206,25 @@ class Worker:
         folder: str,
         top: int,
         batch_size: int,
+        attempts: Any,
+        openings: int,
     ) -> None:
+        self._attempts = attempts
         # Paths may be relative; a node without that folder reports each image that it cannot read.
         with suppress(OSError):
             os.chdir(folder)
         self._top = top
         self._batch_size = batch_size
         self._trouble: CnnkitError | None = None
+        # One worker for each CPU is what Ray starts; threads of each would only be in the way of the others.
+        alone = ProviderOptions(threads=1) if device == "cpu" else None
         try:
-            # One worker for each CPU is what Ray starts; threads of each would only be in the way of the others.
-            alone = ProviderOptions(threads=1) if device == "cpu" else None
+            if self._begin("opening") > openings:
+                raise ClusterError(f"the Ray workers end while they open {name}, as where they have too little memory.")
             self._classifier = open_onnx(
                 model, name, device=device, options=options, provider=alone, verified=verified, around=around
             )
+            self._attempts.end.remote("opening")
         except CnnkitError as error:
             # Ray would tell the driver of a worker that died; as a result, the error keeps its name.
             self._trouble = error
@@ -215,10 +234,15 @@ class Worker:
         import pyarrow as pa
 
         paths = [Path(os.fsdecode(path)) for path in table["path"].to_pylist()]
+        places = table["place"].to_pylist()
         try:
             if self._trouble is not None:
                 raise self._trouble
-            results = list(self._classifier.stream(paths, top=self._top, batch_size=self._batch_size))
+            if self._begin(f"table {places[0]}") == 1:
+                results = list(self._classifier.stream(paths, top=self._top, batch_size=self._batch_size))
+            else:
+                # A worker was lost with this table: one image after the other shows which one it cannot survive.
+                results = [self._alone(path, place) for path, place in zip(paths, places, strict=True)]
             rows = [_row(path, result, self._classifier.engine) for path, result in zip(paths, results, strict=True)]
         except CnnkitError as error:
             rows = [_row(paths[0], error, "")]
@@ -237,6 +261,18 @@ class Worker:
             }
         )
         return pa.Table.from_pylist(rows, schema)
+
+    def _alone(self, path: Path, place: int) -> Prediction | ImageError:
+        if self._begin(f"image {place}") > _ATTEMPTS:
+            return ImageError(f"{path} ended each of {_ATTEMPTS} Ray workers that read it alone.")
+        (result,) = self._classifier.stream([path], top=self._top, batch_size=1)
+        self._attempts.end.remote(f"image {place}")
+        return result
+
+    def _begin(self, work: str) -> int:
+        import ray
+
+        return int(ray.get(self._attempts.begin.remote(work)))
 
 
 def _row(path: Path, result: Prediction | CnnkitError, engine: str) -> dict[str, object]:

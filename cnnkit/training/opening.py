@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit import datasets, folders, splits
 from cnnkit.depth import Range, describe
-from cnnkit.errors import DamagedFilesError, UnknownNameError
+from cnnkit.errors import DamagedFilesError
 from cnnkit.images import Fit, Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, SkippedFiles
@@ -163,12 +163,7 @@ def read(recipe: Recipe, *, fewest: int = 2) -> folders.Contents:
         UnknownNameError: it is no path, and no data set either.
         DataError: no such folder, or one without images in class folders.
     """
-    folder = Path(recipe.data).expanduser()
-    if not folder.is_dir() and "/" not in recipe.data and "\\" not in recipe.data:
-        raise UnknownNameError(
-            "data set", recipe.data, datasets.DATASETS, hint="An image folder is given by its path, such as ./photos."
-        )
-    return folders.read_folder(folder, fewest=fewest)
+    return folders.read_folder(datasets.find_folder(recipe.data), fewest=fewest)
 
 
 def _divided(

@@ -1,7 +1,8 @@
 """One step of training: forward, loss, backward, update. On CUDA it is recorded once and replayed."""
 
 import contextlib
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -134,6 +135,7 @@ class TrainingStep:
         self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
         if recipe.compile:
             self._forward = torch.compile(self._forward)
+        self._compiled: set[torch.Size] = set()
         self._shares: dict[int, Tensor] = {}
         self._eager = 0
         self._stream: Any = torch.cuda.Stream(device) if self._records else None  # type: ignore[no-untyped-call]
@@ -172,21 +174,16 @@ class TrainingStep:
             self._compute(images, targets, together)
 
     def _compute(self, images: Tensor, targets: Tensor, together: int) -> None:
-        with autocast(self.recipe.precision, self.device):
-            try:
+        with self._compiling(images.shape):
+            with autocast(self.recipe.precision, self.device):
                 logits = self._forward(images)
-            except Exception as error:
-                compiling = self.recipe.compile and type(error).__module__.startswith("torch._")
-                if compiling and not is_out_of_memory(error):
-                    reason = str(error).strip().partition("\n")[0]
-                    raise UsageError(f"--compile: torch.compile cannot compile this network here: {reason}") from error
-                raise
-            loss = summed_loss(
-                logits.float(), targets, weights=self.class_weights, smoothing=self.recipe.label_smoothing
-            )
-        self.optimizer.zero_grad()
-        # Processes average their gradients: each divides by its part of the batch's images to give the batch's mean.
-        self.scaler.scale(loss).backward(self._share_of(together))  # type: ignore[no-untyped-call]
+                loss = summed_loss(
+                    logits.float(), targets, weights=self.class_weights, smoothing=self.recipe.label_smoothing
+                )
+            self.optimizer.zero_grad()
+            # Processes average their gradients: each divides by its part of the batch's images to give the batch's
+            # mean.
+            self.scaler.scale(loss).backward(self._share_of(together))  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
@@ -195,6 +192,24 @@ class TrainingStep:
         if self._averaging is not None:
             self._averaging.add()
         self.totals.add(logits.detach(), targets, loss.detach())
+
+    @contextlib.contextmanager
+    def _compiling(self, shape: torch.Size) -> Iterator[None]:
+        """Say that a network cannot be compiled; what compilers only warn of is no such error."""
+        if not self.recipe.compile or shape in self._compiled:
+            yield
+            return
+        with warnings.catch_warnings():
+            # Where warnings are made errors, PyTorch would take one on its way for a failure to compile.
+            warnings.simplefilter("default")
+            try:
+                yield
+            except Exception as error:
+                if not type(error).__module__.startswith("torch._") or is_out_of_memory(error):
+                    raise
+                reason = str(error).strip().partition("\n")[0]
+                raise UsageError(f"--compile: torch.compile cannot compile this network here: {reason}") from error
+        self._compiled.add(shape)
 
     def _share_of(self, together: int) -> Tensor:
         """Return what the gradient of a summed loss begins with, made once for each size of a batch."""

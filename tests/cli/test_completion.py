@@ -3,8 +3,13 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+import typer
+
+from cnnkit.cli import make_app
+from cnnkit.recipe import Recipe
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -56,6 +61,38 @@ def test_data_sets_and_folders_are_offered(process: Process, tmp_path: Path) -> 
     everything = offered(process, "cnnkit train lenet --data ", cwd=tmp_path).split()
     assert everything == ["mnist", "fashion-mnist", "cifar10", "shapes", "./photos"]
     assert offered(process, "cnnkit train lenet --data ./p", cwd=tmp_path).split() == ["./photos"]
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("train lenet --optimizer ", {"sgd", "adam", "adamw", "rmsprop"}),
+        ("train lenet --optimizer ad", {"adam", "adamw"}),
+        ("train lenet --schedule ", {"constant", "cosine", "one-cycle", "step"}),
+        ("train lenet --fit c", {"contain", "cover"}),
+        ("train lenet --precision ", {"fp32", "bf16", "fp16"}),
+        ("train lenet --device c", {"cpu", "cuda", "cuda:0"}),
+        ("predict a.png --engine ", {"local", "ray"}),
+        ("predict a.png --pixels ", {"unit", "byte", "signed"}),
+        ("evaluate lenet --split t", {"train", "test"}),
+        ("export lenet --precision ", {"fp32", "fp16", "int8"}),
+        ("attack lenet --norm ", {"linf", "l2"}),
+        ("attack lenet --only ", {"corruptions", "fgsm", "pgd", "flip", "fooling"}),
+        ("serve --log-format ", {"text", "json"}),
+    ],
+)
+def test_the_values_of_an_option_are_offered(line: str, choices: set[str], process: Process) -> None:
+    assert set(offered(process, f"cnnkit {line}").split()) == choices
+
+
+def test_every_choice_of_the_recipe_is_offered() -> None:
+    """A new field of the recipe, and an option that nobody thought of."""
+    train: Any = typer.main.get_command(make_app()).commands["train"]  # type: ignore[attr-defined]
+    context = typer.Context(train)
+    for param in train.params:
+        field = Recipe.model_fields.get(param.name)
+        choices = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+        assert {item.value for item in param.shell_complete(context, "")} >= set(choices)
 
 
 def test_the_model_of_predict_is_offered(process: Process) -> None:

@@ -29,8 +29,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         (["serve", "--port", "70000"], "'--port': 70000 is not a whole number from 0 to 65535."),
         (["serve", "--max-batch", "0"], "'--max-batch': 0 is not a whole number from 1 to 4096."),
         (["serve", "--queue-size", "-1"], "'--queue-size': -1 is not a whole number from 1 to 100000."),
-        (["serve", "--max-body-mb", "nan"], "--max-body-mb nan: expected a number."),
-        (["export", "lenet", "--onnx", "--accuracy-budget", "nan"], "--accuracy-budget nan: expected a number."),
+        (["serve", "--max-body-mb", "nan"], "'--max-body-mb': nan is not a number from 0.001 to 1024."),
+        (["export", "lenet", "--onnx", "--accuracy-budget", "nan"], "'--accuracy-budget': nan is not a number"),
         (["train", "--lr", "high"], "'high' is not a number."),
         (["summary", "lenet", "--columns", "parametrs"], "there is no column 'parametrs'. Did you mean parameters?"),
         (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),
@@ -42,6 +42,61 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], messag
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["mnist-cnn", "train"], "cnnkit train mnist-cnn"),
+        (["mnist-cnn", "train", "--epochs", "3"], "cnnkit train mnist-cnn --epochs 3"),
+        (["my photo.png", "explain"], "cnnkit explain 'my photo.png'"),
+        (["mnist-cnn"], "cnnkit summary mnist-cnn"),
+        (["seven.png"], "cnnkit predict seven.png"),
+        (["help"], "cnnkit --help"),
+        (["help", "train"], "cnnkit train --help"),
+        (["explain", "mnist-cnn", "seven.png"], "cnnkit explain seven.png --model mnist-cnn"),
+        (["predict", "mnist-cnn", "seven.png"], "cnnkit predict seven.png --model mnist-cnn"),
+        (["explain", "seven.png", "mnist-cnn"], "--model mnist-cnn"),
+        (["train", "lenet", "fashion-mnist"], "--data fashion-mnist"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_words_in_the_wrong_order_get_the_line_that_was_meant(
+    arguments: list[str], hint: str, as_json: bool, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seven.png").touch()
+    result = cli(*arguments, *["--json"] * as_json)
+    assert result.exit_code == 2
+    said = json.loads(result.stdout)["errors"][0]["message"] if as_json else " ".join(result.stderr.split())
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "lenet", "--data", "nosuch"],
+        ["train", "lenet", "--data", "./nosuch"],
+        ["train", "lenet", "--optimizer", "sgdd"],
+        ["train", "lenet", "--device", "cudaa"],
+        ["train", "lenet", "--epochs", "many"],
+        ["train", "nosuch"],
+        ["evaluate", "lenet-mnist", "--data", "nosuch"],
+        ["evaluate", "lenet-mnist", "--split", "tset"],
+        ["attack", "lenet-mnist", "--data", "nosuch"],
+        ["mistakes", "lenet-mnist", "--data", "nosuch"],
+        ["verify", "lenet-mnist", "--data", "nosuch"],
+        ["report", "lenet-mnist", "--data", "nosuch"],
+        ["export", "lenet-mnist", "--onnx", "--precision", "fp8"],
+        ["summary", "lenet", "--device", "gpu"],
+    ],
+)
+def test_what_is_wrong_is_said_before_pytorch_is_loaded(arguments: list[str], process: Process) -> None:
+    result = process(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert result.returncode in (1, 2)
+    assert "cnnkit.cli" in imported
+    assert "torch" not in imported
 
 
 def test_a_number_out_of_range_is_said_in_json_too(cli: Cli) -> None:
@@ -82,7 +137,7 @@ def test_an_error_of_our_own_making_is_one_line_that_says_so(
     monkeypatch.setattr(listing, "list_models", broken)
     result = cli("models", *["--json"] * as_json)
     message = "internal error: LookupError: nowhere. This is a bug; cnnkit --debug … shows where."
-    assert result.exit_code == 1
+    assert result.exit_code == 70
     if as_json:
         assert json.loads(result.stdout)["errors"] == [{"code": "internal", "message": message}]
     else:

@@ -24,7 +24,11 @@ from cnnkit.errors import (
 from cnnkit.runtime import ray_cluster, ray_data
 
 # Of Ray's own making.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    # What Ray 2.64 takes away: https://github.com/ray-project/ray/pull/65228
+    pytest.mark.filterwarnings("error:.*ray_remote_args"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,22 +122,56 @@ def test_what_lies_beside_the_file_gets_to_the_workers(cluster, photos, make_onn
     assert found.label in set("abcd")
 
 
-def test_images_that_kill_every_worker_are_an_error_at_last(cluster, photos, photos_onnx, monkeypatch):
-    def deadly():
-        # Made in a function, it travels to the worker by value.
-        class Worker:
-            def __init__(self, *arguments, **options):
-                pass
+@pytest.fixture
+def deadly(monkeypatch):
+    """Let images of some name end the worker that classifies them, as no file that is known does."""
 
-            def __call__(self, table):
-                os._exit(1)
+    class Worker(ray_data.Worker):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            usual = self._classifier.stream
+
+            def stream(paths, **options):
+                for path in paths:
+                    if "deadly" in path.name:
+                        os._exit(1)
+                return usual(paths, **options)
+
+            self._classifier.stream = stream
+
+    # Made in a function, it travels to the worker by value.
+    monkeypatch.setattr(ray_data, "Worker", Worker)
+
+
+def test_an_image_that_ends_its_worker_costs_that_image(cluster, deadly, own_photos, photos_onnx):
+    paths = sorted(own_photos.rglob("*.png"))
+    for place in (3, 17):
+        paths.insert(place, own_photos / f"deadly-{place}.png")
+        paths[place].write_bytes(paths[0].read_bytes())
+    found = list(api.load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=4))
+    assert [Path(result.source) for result in found if not isinstance(result, ImageError)] == [
+        path for path in paths if "deadly" not in path.name
+    ]
+    for place in (3, 17):
+        assert isinstance(found[place], ImageError)
+        assert str(paths[place]) in str(found[place])
+
+
+def test_workers_that_end_while_they_open_the_network_are_an_error_at_last(cluster, photos, photos_onnx, monkeypatch):
+    def ended():
+        class Worker(ray_data.Worker):
+            def _begin(self, work):
+                count = super()._begin(work)
+                if work == "opening" and count <= 3:
+                    os._exit(1)
+                return count
 
         return Worker
 
-    monkeypatch.setattr(ray_data, "Worker", deadly())
-    path = photos / "dark" / "00.png"
-    with pytest.raises(ClusterError, match=r"the Ray workers failed at .*00\.png or one of the images after it"):
-        list(api.load_on_ray(photos_onnx, workers=1).stream([path]))
+    classifier = api.load_on_ray(photos_onnx, workers=1)
+    monkeypatch.setattr(ray_data, "Worker", ended())
+    with pytest.raises(ClusterError, match="while they open"):
+        list(classifier.stream([photos / "dark" / "00.png"]))
 
 
 def test_gpus_that_are_not_there_are_an_error(cluster, photos, photos_onnx):

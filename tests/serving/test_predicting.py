@@ -118,7 +118,7 @@ BAD = {
     "what is no image": ("/predict/digits", b"hello", {}, 415, "image-format", "is not an image"),
     "a damaged image": ("/predict/digits", None, {}, 422, "image", "damaged"),
     "a damaged image, as curl sends it": ("/predict/digits", None, CURL, 422, "image", "damaged"),
-    "a PNG without an end": ("/predict/digits", b"\x89PNG\r\n\x1a\n" + bytes(9), {}, 415, "image-format", "as a PNG of 8"),
+    "a PNG without an end": ("/predict/digits", b"\x89PNG\r\n\x1a\n\0", {}, 415, "image-format", "as a PNG of 8"),
     "a GIF": ("/predict/digits", b"GIF89a" + bytes(40), {}, 415, "image-format", "is a GIF file"),
     "JSON without its type": ("/predict/digits", b'{"image": "x"}', CURL, 415, "image-format", "application/json"),
     "a form without its boundary": ("/predict/digits", b"abc", FORM, 400, "form", "boundary"),

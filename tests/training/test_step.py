@@ -1,8 +1,10 @@
 """One training step, against the same step written out with plain PyTorch."""
 
 import copy
+import functools
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -306,6 +308,20 @@ def test_what_cannot_be_compiled_is_the_users_to_switch_off(
         pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"),
     ):
         take(step, 1)
+
+
+def test_a_warning_on_the_way_is_no_failure_to_compile(plain: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warning(graph: torch.fx.GraphModule, inputs: object) -> Any:
+        warnings.warn("a compiler's own", DeprecationWarning, stacklevel=1)
+        return graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=warning))
+    step = TrainingStep(plain, Recipe(compile=True), CPU)
+    # Warnings are errors in these tests.
+    with warnings.catch_warnings(record=True) as said:
+        take(step, 2)
+    assert "a compiler's own" in [str(each.message) for each in said]
 
 
 def test_an_error_of_the_network_itself_is_not_blamed_on_the_compiler(network: nn.Module) -> None:

@@ -27,7 +27,7 @@ from gathering import part_in, write_part
 from torch import Tensor, nn
 
 from cnnkit import api, zoo
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels
 from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.training.evaluation import load_for

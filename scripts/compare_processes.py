@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from cnnkit import api
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.training import randomness
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cnnkit import api
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
 from cnnkit.training.data import load

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.foreign.options import Described

@@ -12,7 +12,8 @@ from cnnkit import registry
 from cnnkit.api.classifying import DEFAULT_CLASSIFIER, load
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
-from cnnkit.results import Explanation, result_of
+from cnnkit.operation import result_of
+from cnnkit.results import Explanation
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.occlusion import occlude
 

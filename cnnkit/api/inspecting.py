@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.api.classifying import load
 from cnnkit.files import expanded, require_writable
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.runtime.classifier import Classifier
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from cnnkit import registry, zoo
 from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.runtime.classifier import Classifier
 
 if TYPE_CHECKING:

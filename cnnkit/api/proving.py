@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit import registry
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator

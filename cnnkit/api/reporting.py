@@ -16,7 +16,8 @@ from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
-from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, relayed, result_of
+from cnnkit.operation import relayed, result_of
+from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
 from cnnkit.runtime.foreign.options import Described
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.splits import PARTS, Part
 from cnnkit.training.data import Split, take
 from cnnkit.training.evaluation import catalogue_for

@@ -13,7 +13,8 @@ import torch
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
-from cnnkit.results import LoadNote, LoadProgress, WorkProgress, relayed
+from cnnkit.operation import relayed
+from cnnkit.results import LoadNote, LoadProgress, WorkProgress
 from cnnkit.results.robustness import (
     CORRUPTIONS,
     GRADIENT_ATTACKS,

@@ -85,7 +85,7 @@ def test_a_file_without_a_card_is_refused_before_pytorch_is_imported(bare: onnx.
 
 def test_the_reason_is_the_same_through_the_library(bare: onnx.ModelProto, tmp_path: Path) -> None:
     from cnnkit.exporting.verification import verify
-    from cnnkit.results import result_of
+    from cnnkit.operation import result_of
 
     path = tmp_path / "net.onnx"
     onnx.save(bare, path)

@@ -16,8 +16,9 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.inspection.mistakes import find_mistakes
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import Mistakes, result_of
+from cnnkit.results import Mistakes
 from cnnkit.training.building import create_model
 from cnnkit.training.data import load
 from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint

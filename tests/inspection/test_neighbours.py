@@ -12,7 +12,7 @@ from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
 from cnnkit.inspection.neighbours import Neighbours, nearest
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.training.building import create_model
 from cnnkit.training.data import Split
 from cnnkit.training.networks import TorchNetwork

@@ -13,8 +13,9 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.operation import relayed, result_of
 from cnnkit.pictures import decode
-from cnnkit.results import LoadNote, Robustness, relayed, result_of
+from cnnkit.results import LoadNote, Robustness
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
 from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network
 from cnnkit.robustness.searching import reachable

@@ -22,10 +22,11 @@ from cnnkit import api
 from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.render import progress
-from cnnkit.results import LoadNote, LoadProgress, result_of
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import arrays as stored_arrays
 from cnnkit.training import cache, data, decoding
 from cnnkit.training.cache import Stored

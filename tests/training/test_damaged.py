@@ -9,8 +9,9 @@ import pytest
 
 from cnnkit import api
 from cnnkit.errors import DamagedFilesError, DataError
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished, result_of
+from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished
 from cnnkit.training import data as data_module
 from cnnkit.training.data import ImageData
 from cnnkit.training.loop import train_events

@@ -9,7 +9,8 @@ import tomli_w
 
 from cnnkit import api
 from cnnkit.errors import DataError
-from cnnkit.results import Exposure, LoadNote, TrainingFinished, result_of
+from cnnkit.operation import result_of
+from cnnkit.results import Exposure, LoadNote, TrainingFinished
 from cnnkit.training.evaluation import catalogue_for
 from cnnkit.training.loop import train_events
 from cnnkit.training.networks import read_checkpoint

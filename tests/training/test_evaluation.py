@@ -15,7 +15,8 @@ from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
-from cnnkit.results import Evaluation, Exposure, LoadNote, result_of
+from cnnkit.operation import result_of
+from cnnkit.results import Evaluation, Exposure, LoadNote
 from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.shapes import draw_shapes
 

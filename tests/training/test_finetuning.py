@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
@@ -27,7 +28,6 @@ from cnnkit.results import (
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
-    result_of,
 )
 from cnnkit.training import finetuning, loop, networks
 from cnnkit.training.building import create_model

@@ -25,6 +25,7 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.models import normalisation
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
@@ -35,7 +36,6 @@ from cnnkit.results import (
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
-    result_of,
 )
 from cnnkit.training import data, loop, networks
 from cnnkit.training.distributed import Group

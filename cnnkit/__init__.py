@@ -29,7 +29,7 @@ _HOMES = {
     "find_mistakes": "cnnkit.api",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
-    "load": "cnnkit.api",
+    "load": "cnnkit.loading",
     "report": "cnnkit.api",
     "serve": "cnnkit.api",
     "summarize": "cnnkit.api",
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from cnnkit.api import explain as explain
     from cnnkit.api import export as export
     from cnnkit.api import find_mistakes as find_mistakes
-    from cnnkit.api import load as load
     from cnnkit.api import report as report
     from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from cnnkit.images import Preprocessing as Preprocessing
     from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models
+    from cnnkit.loading import load as load
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
     from cnnkit.runtime.classifier import Classifier as Classifier

@@ -25,9 +25,10 @@ PROGRAM = """
 import sys, tempfile, time
 began = time.perf_counter()
 from pathlib import Path
+import cnnkit
 from cnnkit import api
 from cnnkit.results import TrainingStarted
-recipe = api.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
+recipe = cnnkit.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
 with tempfile.TemporaryDirectory() as runs:
     for event in api.train_events(recipe, runs_dir=Path(runs), device="cpu"):
         if isinstance(event, TrainingStarted):

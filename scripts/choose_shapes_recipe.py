@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cnnkit
 from cnnkit import api
 from cnnkit.results import EpochRecord
 
@@ -56,7 +57,7 @@ Result = dict[str, Any]
 
 def measure(name: str, changes: dict[str, Any], seed: int, data_dir: Path) -> Result:
     """Train one candidate with one seed; returns what the validation images say of its best epoch."""
-    recipe = api.default_recipe("shapes-cnn", data=str(data_dir / "basicshapes"), seed=seed, **changes)
+    recipe = cnnkit.default_recipe("shapes-cnn", data=str(data_dir / "basicshapes"), seed=seed, **changes)
     with tempfile.TemporaryDirectory() as runs:
         events = api.train_events(recipe, data_dir=data_dir, runs_dir=Path(runs))
         records = [event for event in events if isinstance(event, EpochRecord)]

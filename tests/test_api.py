@@ -325,4 +325,3 @@ def test_every_error_is_one_that_can_be_caught_at_once() -> None:
     ]
     assert len(raised) > 10
     assert all(issubclass(error, cnnkit.CnnkitError) for error in raised)
-    assert api.DEFAULT_CLASSIFIER == "digits"

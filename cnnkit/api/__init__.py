@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cnnkit.api.attacking import attack as attack
     from cnnkit.api.attacking import attack_steps as attack_steps
-    from cnnkit.api.classifying import DEFAULT_CLASSIFIER as DEFAULT_CLASSIFIER
-    from cnnkit.api.classifying import load as load
-    from cnnkit.api.classifying import load_on_ray as load_on_ray
     from cnnkit.api.explaining import explain as explain
     from cnnkit.api.explaining import explanation_steps as explanation_steps
     from cnnkit.api.inspecting import find_mistakes as find_mistakes
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attacking": ("attack", "attack_steps"),
-    "classifying": ("DEFAULT_CLASSIFIER", "load", "load_on_ray"),
     "explaining": ("explain", "explanation_steps"),
     "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": (

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
+from cnnkit.loading import load
 from cnnkit.operation import result_of
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork

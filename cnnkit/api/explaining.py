@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit import registry
-from cnnkit.api.classifying import DEFAULT_CLASSIFIER, load
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
+from cnnkit.loading import load
 from cnnkit.operation import result_of
 from cnnkit.results import Explanation
 from cnnkit.runtime.classifier import Classifier, OnnxNetwork
 from cnnkit.runtime.occlusion import occlude
+from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.api.classifying import load
 from cnnkit.files import expanded, require_writable
+from cnnkit.loading import load
 from cnnkit.operation import result_of
 from cnnkit.runtime.classifier import Classifier
 

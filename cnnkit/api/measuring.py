@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import registry, zoo
-from cnnkit.api.classifying import load
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
+from cnnkit.loading import load
 from cnnkit.operation import result_of
 from cnnkit.runtime.classifier import Classifier
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
 from cnnkit.api.attacking import attack_steps
-from cnnkit.api.classifying import load
 from cnnkit.api.inspecting import mistakes_steps
 from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import expanded
+from cnnkit.loading import load
 from cnnkit.operation import relayed, result_of
 from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress
 from cnnkit.results.report import SECTIONS

@@ -88,6 +88,7 @@ def command(
     nothing for each class. Images are changed as the network sees them. ONNX files do all that needs no gradients.
     """
     from cnnkit import api
+    from cnnkit.loading import load
     from cnnkit.render import console, plots, progress, robustness
 
     require_suffix(plot, ".png", "--plot")
@@ -98,7 +99,7 @@ def command(
     parts = names(only)
     if plot is not None and parts == ("fooling",):
         raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
-    classifier = api.load(
+    classifier = load(
         model,
         device=device,
         **foreign_options(context),

@@ -67,6 +67,7 @@ def command(
 ) -> None:
     """Measure a network: accuracy, loss, per-class scores, confusion matrix, calibration."""
     from cnnkit import api
+    from cnnkit.loading import load
     from cnnkit.render import console, plots, progress, tables
 
     options: dict[str, Any] = {
@@ -84,7 +85,7 @@ def command(
         steps = api.untrained_evaluation_steps(model, device=device, input_shape=shape, seed=seed or 0, **options)
     else:
         require_effect({"seed": seed}, "without --untrained")
-        opened = api.load(model, device=device, trust_code=trust_code, **foreign)
+        opened = load(model, device=device, trust_code=trust_code, **foreign)
         steps = api.evaluation_steps(opened, **options)
     require_suffix(plot, ".png", "--plot")
     if plot is not None:

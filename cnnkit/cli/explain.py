@@ -71,14 +71,16 @@ def command(
     one page, index.html, and in PNG files beside it.
     """
     from cnnkit import api
+    from cnnkit.loading import load
     from cnnkit.render import blocks, envelope, explanation, progress
+    from cnnkit.zoo import DEFAULT_CLASSIFIER
 
     refuse_model(str(image), "cnnkit explain")
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)
-    classifier = api.load(
-        model or api.DEFAULT_CLASSIFIER,
+    classifier = load(
+        model or DEFAULT_CLASSIFIER,
         device=device,
         **foreign_options(context),
         trust_code=trust_code,

@@ -62,9 +62,10 @@ def command(
     logits of an ONNX file. Writes mistakes.html, mistakes.png and mistakes.json.
     """
     from cnnkit import api
+    from cnnkit.loading import load
     from cnnkit.render import console, mistakes, progress
 
-    classifier = api.load(
+    classifier = load(
         model,
         device=device,
         **foreign_options(context),

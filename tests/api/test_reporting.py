@@ -173,7 +173,7 @@ def test_without_the_images_all_else_is_there(photos_run: Path, tmp_path: Path) 
 
 @pytest.mark.usefixtures("nets")
 def test_a_network_that_cannot_be_exported_has_neither_proof_nor_speed(photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("tinynets:Branching", data=str(photos), epochs=1)
+    recipe = cnnkit.default_recipe("tinynets:Branching", data=str(photos), epochs=1)
     list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
     run = tmp_path / "tinynets-Branching-photos-1"
     found = cnnkit.report(run, without=["corruptions", "mistakes"], images=4, trust_code=True, device="cpu")

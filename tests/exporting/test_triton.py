@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+import cnnkit
 from cnnkit import api
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, UsageError
@@ -63,7 +64,7 @@ def test_the_configuration_describes_the_file_in_tritons_own_schema(entry: str, 
         assert [(t.name, list(t.dims)) for t in said] == [(t.name, t.shape[1:]) for t in real]
         assert [ORT_TYPES[model_config_pb2.DataType.Name(t.data_type)] for t in said] == [t.type for t in real]
     labels = (folder / "labels.txt").read_text("utf-8").splitlines()
-    assert tuple(labels) == api.load(entry).card.labels
+    assert tuple(labels) == cnnkit.load(entry).card.labels
     assert {output.label_filename for output in config.output} == {"labels.txt"}
     batching = config.dynamic_batching
     assert list(batching.preferred_batch_size) == [8, 16, 32, 64]
@@ -135,7 +136,7 @@ def test_a_new_version_leaves_the_tuned_configuration_alone(tmp_path: Path) -> N
 @pytest.mark.parametrize("what", ["labels", "preprocessing"])
 def test_another_model_of_that_name_is_refused_and_nothing_changes(what: str, tmp_path: Path) -> None:
     write_triton_repository(LENET, tmp_path / "repository", name="net")
-    card = api.load("lenet-mnist").card
+    card = cnnkit.load("lenet-mnist").card
     changed = {
         "labels": card.labels[::-1],
         "preprocessing": dataclasses.replace(card.preprocessing, fit="contain"),

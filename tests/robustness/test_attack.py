@@ -55,9 +55,9 @@ def test_all_parts_are_there(whole: Robustness) -> None:
 
 
 def test_what_fools_is_in_the_folder_and_within_its_ball(whole: Robustness, photos_run: Path) -> None:
-    from cnnkit import api
+    import cnnkit
 
-    network = api.load(photos_run, device="cpu").network
+    network = cnnkit.load(photos_run, device="cpu").network
     examples = [(found, image) for found in whole.attacks for image in found.examples]
     assert len(examples) >= 20
     for found, image in examples:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
@@ -500,7 +500,7 @@ def test_what_is_noted_is_told_on_standard_error(
 
 
 def test_an_export_takes_a_few_images_without_caching_all(photos_run: Path, tmp_path: Path, user_cache: Path) -> None:
-    result = api.export(photos_run, tmp_path / "model.onnx")
+    result = cnnkit.export(photos_run, tmp_path / "model.onnx")
     assert result.certificate.images == "10 images of photos"
     assert not arrays(user_cache)
 

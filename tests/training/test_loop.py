@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cnnkit import api, datasets
+import cnnkit
+from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import (
     CnnkitError,
@@ -220,13 +221,13 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     assert (finished.test_accuracy, finished.test_images, finished.validation_images) == (None, 0, 12)
     card = card_of(finished.run)
     assert "test_accuracy" not in card.metrics
-    found = api.evaluate(finished.run)
+    found = cnnkit.evaluate(finished.run)
     assert (found.split, found.images, found.accuracy) == ("validation", 12, finished.validation_accuracy)
     assert found.warnings == (
         "there is no test set in shapes; these are validation figures: the images chose the best epoch",
     )
     with pytest.raises(DataError, match=r"shapes has no test images\. Use --split train or validation\."):
-        api.evaluate(finished.run, split="test")
+        cnnkit.evaluate(finished.run, split="test")
 
 
 def test_a_small_set_can_be_learnt_by_heart(tmp_path: Path) -> None:
@@ -343,7 +344,7 @@ def test_a_runs_folder_that_cannot_be_written_is_found_out_before_anything_is_lo
 
 @pytest.mark.usefixtures("nets")
 def test_a_network_of_the_users_own_is_trained_and_found_again(photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("tinynets:Linear", data=str(photos), epochs=20, batch_size=4)
+    recipe = cnnkit.default_recipe("tinynets:Linear", data=str(photos), epochs=20, batch_size=4)
     *_, finished = loop.train_events(recipe, runs_dir=tmp_path, device="cpu")
     assert finished.run.name == "tinynets-Linear-photos-1"
     assert finished.test_accuracy == 1.0
@@ -436,10 +437,10 @@ def test_figures_of_a_dry_run_are_marked_and_no_card_has_them(tmp_path: Path) ->
     assert card.metrics == {"epoch": finished.best_epoch}
     assert card.recipe is not None
     assert card.recipe["limit_batches"] == 1
-    found = api.evaluate(finished.run)
+    found = cnnkit.evaluate(finished.run)
     assert found.images == 30
     assert found.warnings == ("the weights are those of a dry run, of 1 batch an epoch, so no figure of them counts",)
-    assert api.evaluate(finished.run, split="validation").images == 12
+    assert cnnkit.evaluate(finished.run, split="validation").images == 12
 
 
 def test_a_dry_run_that_goes_on_stays_one(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ _HOMES = {
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
     "doctor": "cnnkit.runtime.doctor",
-    "evaluate": "cnnkit.api",
+    "evaluate": "cnnkit.evaluation.accuracy",
     "explain": "cnnkit.api",
     "export": "cnnkit.api",
-    "find_mistakes": "cnnkit.api",
+    "find_mistakes": "cnnkit.evaluation.mistakes",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.loading",
@@ -45,10 +45,8 @@ if TYPE_CHECKING:
     from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
-    from cnnkit.api import evaluate as evaluate
     from cnnkit.api import explain as explain
     from cnnkit.api import export as export
-    from cnnkit.api import find_mistakes as find_mistakes
     from cnnkit.api import report as report
     from cnnkit.api import serve as serve
     from cnnkit.api import summarize as summarize
@@ -57,6 +55,8 @@ if TYPE_CHECKING:
     from cnnkit.api import verify as verify
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
+    from cnnkit.evaluation.accuracy import evaluate as evaluate
+    from cnnkit.evaluation.mistakes import find_mistakes as find_mistakes
     from cnnkit.images import Preprocessing as Preprocessing
     from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models

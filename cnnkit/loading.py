@@ -51,7 +51,7 @@ def load(
     ('lenet', 10)
     """
     if isinstance(ref, Classifier):
-        if device != "auto" or provider is not None or foreign:
+        if device != "auto" or provider is not None or ForeignOptions.of(**foreign):
             raise UsageError(f"{ref.name} is open already; name its device and its options where it is opened.")
         return ref
     source = _exported(ref, ForeignOptions.of(**foreign))

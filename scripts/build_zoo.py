@@ -24,13 +24,13 @@ import cnnkit
 from cnnkit import api, datasets, registry, zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import ParityError
+from cnnkit.evaluation.images import catalogue_for
 from cnnkit.exporting.carding import replace_card
 from cnnkit.files import sha256, write_atomic
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import TrainingFinished
 from cnnkit.runtime.guard import check_with_card
-from cnnkit.training.evaluation import catalogue_for
 from cnnkit.training.networks import read_checkpoint
 from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 import cnnkit
 from cnnkit import zoo
+from cnnkit.evaluation.images import load_for
 from cnnkit.operation import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels
 from cnnkit.robustness.subject import Subject, subject_of
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "robustness.md"

@@ -31,7 +31,7 @@ SIGNATURES = {
     "default_recipe": "(model, /, **changes)",
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, skip_damaged=False, device='auto', "
-        "trust_code=False, untrained=False, seed=0, input_shape=None)"
+        "trust_code=False, untrained=False, seed=None, **foreign)"
     ),
     "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
     "export": (
@@ -40,7 +40,7 @@ SIGNATURES = {
     ),
     "find_mistakes": (
         "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, skip_damaged=False, device='auto', "
-        "trust_code=False, output=None)"
+        "trust_code=False, output=None, **foreign)"
     ),
     "attack": (
         "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "

@@ -10,15 +10,10 @@ if TYPE_CHECKING:
     from cnnkit.api.attacking import attack_steps as attack_steps
     from cnnkit.api.explaining import explain as explain
     from cnnkit.api.explaining import explanation_steps as explanation_steps
-    from cnnkit.api.inspecting import find_mistakes as find_mistakes
-    from cnnkit.api.inspecting import mistakes_steps as mistakes_steps
     from cnnkit.api.measuring import benchmark as benchmark
     from cnnkit.api.measuring import benchmark_steps as benchmark_steps
-    from cnnkit.api.measuring import evaluate as evaluate
-    from cnnkit.api.measuring import evaluation_steps as evaluation_steps
     from cnnkit.api.measuring import summarize as summarize
     from cnnkit.api.measuring import tune as tune
-    from cnnkit.api.measuring import untrained_evaluation_steps as untrained_evaluation_steps
     from cnnkit.api.proving import export as export
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
@@ -37,15 +32,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "attacking": ("attack", "attack_steps"),
     "explaining": ("explain", "explanation_steps"),
-    "inspecting": ("find_mistakes", "mistakes_steps"),
     "measuring": (
         "benchmark",
         "benchmark_steps",
-        "evaluate",
-        "evaluation_steps",
         "summarize",
         "tune",
-        "untrained_evaluation_steps",
     ),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
     "reporting": ("report", "report_steps"),

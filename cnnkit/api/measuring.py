@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
-from cnnkit.files import expanded
-from cnnkit.loading import load
 from cnnkit.operation import result_of
-from cnnkit.runtime.classifier import Classifier
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -17,102 +14,10 @@ if TYPE_CHECKING:
     from cnnkit.results import (
         Benchmark,
         BenchmarkStep,
-        Evaluation,
         GraphSummary,
-        LoadNote,
-        LoadProgress,
         ModelSummary,
         TuningResult,
     )
-    from cnnkit.splits import SplitName
-
-
-def evaluate(
-    ref: str | Path,
-    *,
-    data: str | None = None,
-    split: Any = None,
-    data_dir: str | Path | None = None,
-    batch_size: int = 256,
-    top_k: int = 5,
-    skip_damaged: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
-    untrained: bool = False,
-    seed: int = 0,
-    input_shape: "tuple[int, int, int] | None" = None,
-) -> "Evaluation":
-    """Measure a network on a data set; see `cnnkit.training.evaluation.evaluate_network`.
-
-    With `untrained`, the reference is an architecture, which gets random weights by `seed` and the `input_shape` that
-    training would give it; see `cnnkit.training.untrained.untrained_network`.
-
-    >>> import cnnkit
-    >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
-    300
-    """
-    options: dict[str, Any] = {
-        "data": data,
-        "data_dir": expanded(data_dir),
-        "skip_damaged": skip_damaged,
-        "split": split,
-        "batch_size": batch_size,
-        "top_k": top_k,
-    }
-    if untrained:
-        steps = untrained_evaluation_steps(str(ref), device=device, input_shape=input_shape, seed=seed, **options)
-        return result_of(steps)
-    if seed or input_shape is not None:
-        raise UsageError("seed and input_shape have no effect without untrained: they are for random weights.")
-    return result_of(evaluation_steps(load(ref, device=device, trust_code=trust_code), **options))
-
-
-def untrained_evaluation_steps(
-    ref: str,
-    *,
-    data: str | None = None,
-    data_dir: Path | None = None,
-    skip_damaged: bool = False,
-    input_shape: "tuple[int, int, int] | None" = None,
-    seed: int = 0,
-    device: str = "auto",
-    split: "SplitName | None" = None,
-    batch_size: int = 256,
-    top_k: int = 5,
-) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":
-    """Do what `evaluate` does with `untrained`, and yield how far the loading of the images is."""
-    from cnnkit.training.evaluation import evaluate_network
-    from cnnkit.training.untrained import untrained_network
-
-    network = yield from untrained_network(
-        ref,
-        data=data,
-        data_dir=data_dir,
-        skip_damaged=skip_damaged,
-        input_shape=input_shape,
-        seed=seed,
-        device=device,
-    )
-    # The data set is that of the card now, so that the split is the one that a training would measure on.
-    return (
-        yield from evaluate_network(
-            network,
-            ref,
-            data_dir=data_dir,
-            skip_damaged=skip_damaged,
-            split=split,
-            batch_size=batch_size,
-            top_k=top_k,
-        )
-    )
-
-
-def evaluation_steps(classifier: Classifier, **options: Any) -> "Generator[LoadProgress | LoadNote, None, Evaluation]":
-    """Do what `evaluate` does with a loaded classifier, and yield how far the loading of the images is."""
-    from cnnkit.training.evaluation import evaluate_network
-
-    found = yield from evaluate_network(classifier.network, classifier.name, **options)
-    return replace(found, assumptions=classifier.assumptions)
 
 
 def summarize(
@@ -249,7 +154,6 @@ def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: flo
         DeviceError: the device is unavailable.
         OutputError: the file cannot be written; it is untouched.
     """
-    from dataclasses import replace
 
     from cnnkit.files import require_writable
     from cnnkit.runtime import guard, tuning

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
 from cnnkit.api.attacking import attack_steps
-from cnnkit.api.inspecting import mistakes_steps
-from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
+from cnnkit.api.measuring import benchmark_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.evaluation.accuracy import evaluate
+from cnnkit.evaluation.mistakes import find_mistakes
 from cnnkit.files import expanded
 from cnnkit.loading import load
 from cnnkit.operation import relayed, result_of
@@ -142,8 +143,8 @@ def report_steps(
         for need in _OF_IMAGES:
             sections.leave_out(need, missing.removesuffix("."))
     records = yield from sections.attempt("curves", lambda: _done(lambda: _records(text, is_run, read_metrics)))
-    evaluation = yield from sections.attempt("evaluation", lambda: evaluation_steps(load(ref, **loading), **common))
-    mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
+    evaluation = yield from sections.attempt("evaluation", lambda: evaluate.steps(ref, **loading, **common))
+    mistakes = yield from sections.attempt("mistakes", lambda: find_mistakes.steps(classifier, top=_WORST, **common))
     layers = yield from sections.attempt(
         "layers", lambda: _done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
     )

@@ -1,6 +1,6 @@
 """What commands share: the options that mean the same everywhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,17 +154,6 @@ def foreign_options(context: typer.Context) -> dict[str, Any]:
         "input_shape": shape_of(given["input"]),
         **{name: given[name] for name in ("preprocess", "pixels", "channel_order", "scores")},
     }
-
-
-def require_effect(options: Mapping[str, object], when: str) -> None:
-    """Make sure that none of some options was given, which have no effect now; `when` says why.
-
-    Raises:
-        UsageError: one was.
-    """
-    for name, value in options.items():
-        if value is not None and value is not False:
-            raise UsageError(f"--{name.replace('_', '-')} has no effect {when}.")
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:

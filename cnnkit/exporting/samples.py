@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UsageError
+from cnnkit.evaluation.images import catalogue_for
 from cnnkit.operation import result_of
 from cnnkit.splits import PARTS, Part
 from cnnkit.training.data import Split, take
-from cnnkit.training.evaluation import catalogue_for
 
 Precision = Literal["fp32", "fp16", "int8"]
 CALIBRATION_IMAGES = 512

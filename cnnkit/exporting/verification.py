@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit import zoo
 from cnnkit.errors import OnnxError, OutputError
+from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import Comparison, compare, whole_set
@@ -39,7 +40,6 @@ from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.splits import SplitName
 from cnnkit.training.data import Split
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
 from cnnkit.words import part_of
 
@@ -72,7 +72,7 @@ def verify(
             hash that the card names: beside the file, in the zoo, or a network with random weights.
         data: data set or image folder; None for the one that the network was trained on.
         split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
-            budget decides; otherwise as `cnnkit.training.evaluation.evaluate_network` has it.
+            budget decides; otherwise as `cnnkit.evaluate` has it.
         data_dir: where to look for data sets first.
         skip_damaged: leave out files that cannot be decoded.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same

@@ -9,13 +9,13 @@ from pathlib import Path
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
+from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.onnx import export_onnx
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
 from cnnkit.training.describing import described
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.state import read_facts
 from cnnkit.words import counted
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from cnnkit.errors import UnknownNameError, UsageError
+from cnnkit.evaluation.images import load_for
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.operation import relayed
@@ -35,7 +36,6 @@ from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.splits import SplitName
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
@@ -157,7 +157,7 @@ def attack_network(
         classifier: what is examined; a PyTorch network gives its gradients as well.
         options: what to do.
         data: a data set or image folder; None for the one that the network was trained on.
-        split: as for `cnnkit.training.evaluation.evaluate_network`.
+        split: as for `cnnkit.evaluate`.
         data_dir: where to look for data sets first.
         skip_damaged: leave out files that cannot be decoded.
         notes: to begin with.

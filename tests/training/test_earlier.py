@@ -9,9 +9,9 @@ import tomli_w
 
 import cnnkit
 from cnnkit.errors import DataError
+from cnnkit.evaluation.images import catalogue_for
 from cnnkit.operation import result_of
 from cnnkit.results import Exposure, LoadNote, TrainingFinished
-from cnnkit.training.evaluation import catalogue_for
 from cnnkit.training.loop import train_events
 from cnnkit.training.networks import read_checkpoint
 from cnnkit.training.runs import read_metrics, recipe_of

@@ -25,6 +25,7 @@ from cnnkit.errors import (
     UnknownNameError,
     UsageError,
 )
+from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.models import normalisation
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
@@ -38,9 +39,9 @@ from cnnkit.results import (
     TrainingFinished,
     TrainingStarted,
 )
+from cnnkit.runtime.classifier import Classifier
 from cnnkit.training import data, loop, networks
 from cnnkit.training.distributed import Group
-from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.measuring import measure
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
@@ -168,7 +169,7 @@ def test_the_best_epoch_is_the_one_of_the_highest_validation_accuracy_then_the_l
     assert any(not record.is_best for record in records)
     network, card = networks.load_network(str(finished.run))
     measured = {
-        split: result_of(evaluate_network(networks.TorchNetwork(network, card, "cpu"), "it", split=split))
+        split: evaluate(Classifier(networks.TorchNetwork(network, card, "cpu"), "it"), split=split)
         for split in ("validation", "test")
     }
     assert measured["validation"].accuracy == pytest.approx(finished.validation_accuracy)
@@ -196,7 +197,7 @@ def test_validation_has_no_dropout_and_no_statistics_of_its_own(model: str, tmp_
     (record,), finished = train(tmp_path, model=model, epochs=1)
     network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
     # One image at a time, so that statistics of the batch would show.
-    again = result_of(evaluate_network(network, "it", split="validation", batch_size=1))
+    again = evaluate(Classifier(network, "it"), split="validation", batch_size=1)
     assert again.loss == pytest.approx(record.validation_loss, rel=1e-4)
 
 
@@ -372,7 +373,7 @@ def test_patience_begins_anew_with_each_better_epoch(tmp_path: Path) -> None:
     assert len(records) == finished.best_epoch + 2
     # What is kept, and measured on the test images, are the weights of then, not the last ones.
     network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
-    validation, test = (result_of(evaluate_network(network, "it", split=split)) for split in ("validation", "test"))
+    validation, test = (evaluate(Classifier(network, "it"), split=split) for split in ("validation", "test"))
     assert validation.loss == pytest.approx(records[finished.best_epoch - 1].validation_loss, rel=1e-4)
     assert validation.loss != pytest.approx(records[-1].validation_loss, rel=1e-4)
     assert test.accuracy == pytest.approx(finished.test_accuracy)
@@ -482,7 +483,7 @@ def test_the_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
     assert averaged.validation_loss != plain.validation_loss
     if finished.best_epoch == 2:
         network = networks.TorchNetwork(*networks.load_network(str(finished.run), trust_code=True), "cpu")
-        again = result_of(evaluate_network(network, "it", split="validation"))
+        again = evaluate(Classifier(network, "it"), split="validation")
         assert again.loss == pytest.approx(averaged.validation_loss, rel=1e-4)
 
 

@@ -15,9 +15,7 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
-from cnnkit.operation import result_of
 from cnnkit.results import Evaluation, Exposure, LoadNote
-from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.shapes import draw_shapes
 
 LABELS = ("a", "b", "c", "d")
@@ -59,7 +57,7 @@ def greys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(network: Scales, **options: object) -> Evaluation:
-    return result_of(evaluate_network(network, "it", **options))
+    return cnnkit.evaluate(cnnkit.Classifier(network, "it"), **options)
 
 
 def numbers(folder: Path, network: Scales) -> tuple[np.ndarray, np.ndarray]:
@@ -407,7 +405,7 @@ def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: P
 
 
 def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
-    steps = evaluate_network(cnnkit.load(photos_run).network, str(photos_run), split="train")
+    steps = cnnkit.evaluate.steps(photos_run, split="train")
     said = [step for step in steps if isinstance(step, LoadNote)]
     assert [note.warning for note in said] == [True]
     assert said[0].text.startswith("the network was trained on all of these 12 images")

@@ -10,8 +10,8 @@ from torch import nn
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.images import Preprocessing
-from cnnkit.inspection.neighbours import Neighbours, nearest
 from cnnkit.operation import result_of
 from cnnkit.training.building import create_model
 from cnnkit.training.data import Split

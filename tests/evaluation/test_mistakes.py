@@ -14,7 +14,6 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.inspection.mistakes import find_mistakes
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes
@@ -164,7 +163,7 @@ def test_a_folder_that_was_moved_is_known_by_its_files(photos_run: Path, photos:
     moved = shutil.copytree(photos, tmp_path / "elsewhere")
     broken = run_with(photos_run, tmp_path / "run", data=str(tmp_path / "gone"))
     classifier = cnnkit.load(broken)
-    result = result_of(find_mistakes(worse(classifier.network), "net", data=str(moved), split="all"))
+    result = cnnkit.find_mistakes(cnnkit.Classifier(worse(classifier.network), "net"), data=str(moved), split="all")
     assert (result.wrong > 0, result.training_images) == (True, 12)
 
 
@@ -197,7 +196,7 @@ def test_a_folder_that_was_changed_since_is_not_what_it_was_trained_on(
 def test_a_network_that_does_not_say_where_it_comes_from_has_no_nearest(photos_run: Path, flipped: Path) -> None:
     network = cnnkit.load(photos_run).network
     network.card = replace(network.card, recipe=None, fingerprint=None)
-    result = result_of(find_mistakes(network, "net", data=str(flipped)))
+    result = cnnkit.find_mistakes(cnnkit.Classifier(network, "net"), data=str(flipped))
     assert result.no_nearest_because == "softmax-regression does not say what it was trained on"
     assert result.wrong == 5
 
@@ -235,7 +234,7 @@ def test_scores_that_are_no_numbers_are_an_error(nets: None, flipped: Path) -> N
     form = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
     network = TorchNetwork(create_model("tinynets:NotANumber", 2), ModelCard("n", ("dark", "light"), form), "cpu")
     with pytest.raises(CheckpointError, match="not finite numbers"):
-        result_of(find_mistakes(network, "n", data=str(flipped)))
+        cnnkit.find_mistakes(cnnkit.Classifier(network, "n"), data=str(flipped))
 
 
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path) -> None:

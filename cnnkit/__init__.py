@@ -18,7 +18,7 @@ _HOMES = {
     "ModelSpec": "cnnkit.registry",
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
-    "attack": "cnnkit.api",
+    "attack": "cnnkit.robustness.attack",
     "benchmark": "cnnkit.api",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
@@ -41,7 +41,6 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from cnnkit.api import attack as attack
     from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from cnnkit.loading import load as load
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
+    from cnnkit.robustness.attack import attack as attack
     from cnnkit.runtime.classifier import Classifier as Classifier
     from cnnkit.runtime.doctor import doctor as doctor
 

@@ -46,7 +46,7 @@ SIGNATURES = {
         "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "
         "steps=None, step_size=None, restarts=None, images=1000, targets=None, seed=0, output=None, device='auto', "
         "batch_size=256, "
-        "trust_code=False, **foreign)"
+        "trust_code=False, stop=None, **foreign)"
     ),
     "report": (
         "(ref, *, without=(), data=None, data_dir=None, skip_damaged=False, images=None, device='auto', "

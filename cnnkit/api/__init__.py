@@ -6,8 +6,6 @@ Each is loaded from its module when first asked for: `predict` needs one of them
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit.api.attacking import attack as attack
-    from cnnkit.api.attacking import attack_steps as attack_steps
     from cnnkit.api.explaining import explain as explain
     from cnnkit.api.explaining import explanation_steps as explanation_steps
     from cnnkit.api.measuring import benchmark as benchmark
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from cnnkit.api.training import train_events as train_events
 
 _HOMES = {
-    "attacking": ("attack", "attack_steps"),
     "explaining": ("explain", "explanation_steps"),
     "measuring": (
         "benchmark",

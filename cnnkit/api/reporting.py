@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
-from cnnkit.api.attacking import attack_steps
 from cnnkit.api.measuring import benchmark_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
@@ -20,6 +19,7 @@ from cnnkit.loading import load
 from cnnkit.operation import relayed, result_of
 from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
+from cnnkit.robustness.attack import attack
 from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
@@ -155,11 +155,11 @@ def report_steps(
         place = Path(name)
         corruptions = yield from sections.attempt(
             "corruptions",
-            lambda: attack_steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
+            lambda: attack.steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
         )
         attacks = yield from sections.attempt(
             "attacks",
-            lambda: attack_steps(
+            lambda: attack.steps(
                 classifier,
                 only=("fgsm", "pgd"),
                 norms=("linf",),

@@ -19,12 +19,12 @@ _HOMES = {
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
     "attack": "cnnkit.robustness.attack",
-    "benchmark": "cnnkit.api",
+    "benchmark": "cnnkit.inspection.benchmark",
     "create_model": "cnnkit.api",
     "default_recipe": "cnnkit.api",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.evaluation.accuracy",
-    "explain": "cnnkit.api",
+    "explain": "cnnkit.inspection.explain",
     "export": "cnnkit.api",
     "find_mistakes": "cnnkit.evaluation.mistakes",
     "list_datasets": "cnnkit.listing",
@@ -32,31 +32,31 @@ _HOMES = {
     "load": "cnnkit.loading",
     "report": "cnnkit.api",
     "serve": "cnnkit.api",
-    "summarize": "cnnkit.api",
+    "summarize": "cnnkit.inspection.summarize",
     "train": "cnnkit.api",
-    "tune": "cnnkit.api",
+    "tune": "cnnkit.exporting.tune",
     "verify": "cnnkit.api",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from cnnkit.api import benchmark as benchmark
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
-    from cnnkit.api import explain as explain
     from cnnkit.api import export as export
     from cnnkit.api import report as report
     from cnnkit.api import serve as serve
-    from cnnkit.api import summarize as summarize
     from cnnkit.api import train as train
-    from cnnkit.api import tune as tune
     from cnnkit.api import verify as verify
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.evaluation.accuracy import evaluate as evaluate
     from cnnkit.evaluation.mistakes import find_mistakes as find_mistakes
+    from cnnkit.exporting.tune import tune as tune
     from cnnkit.images import Preprocessing as Preprocessing
+    from cnnkit.inspection.benchmark import benchmark as benchmark
+    from cnnkit.inspection.explain import explain as explain
+    from cnnkit.inspection.summarize import summarize as summarize
     from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models
     from cnnkit.loading import load as load

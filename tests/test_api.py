@@ -33,7 +33,7 @@ SIGNATURES = {
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, skip_damaged=False, device='auto', "
         "trust_code=False, untrained=False, seed=None, **foreign)"
     ),
-    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
+    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False, **foreign)",
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None, skip_damaged=False)"

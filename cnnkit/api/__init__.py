@@ -6,12 +6,6 @@ Each is loaded from its module when first asked for: `predict` needs one of them
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit.api.explaining import explain as explain
-    from cnnkit.api.explaining import explanation_steps as explanation_steps
-    from cnnkit.api.measuring import benchmark as benchmark
-    from cnnkit.api.measuring import benchmark_steps as benchmark_steps
-    from cnnkit.api.measuring import summarize as summarize
-    from cnnkit.api.measuring import tune as tune
     from cnnkit.api.proving import export as export
     from cnnkit.api.proving import export_triton as export_triton
     from cnnkit.api.proving import verification_steps as verification_steps
@@ -28,13 +22,6 @@ if TYPE_CHECKING:
     from cnnkit.api.training import train_events as train_events
 
 _HOMES = {
-    "explaining": ("explain", "explanation_steps"),
-    "measuring": (
-        "benchmark",
-        "benchmark_steps",
-        "summarize",
-        "tune",
-    ),
     "proving": ("export", "export_triton", "verification_steps", "verify"),
     "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),

@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
-from cnnkit.api.measuring import benchmark_steps, summarize
 from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
 from cnnkit.files import expanded
+from cnnkit.inspection.benchmark import benchmark
+from cnnkit.inspection.summarize import summarize
 from cnnkit.loading import load
 from cnnkit.operation import relayed, result_of
 from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress
@@ -178,16 +179,16 @@ def report_steps(
         if file is not None and file.certificate is None:
             sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
         proof = file.certificate if file else None
-        benchmark: Benchmark | None = None
+        speed: Benchmark | None = None
         if file is not None:
             opened = file.ref
             if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
                 proof = yield from _proof_on_all(opened, text, proof, trust_code=trust_code, **common)
             fixed = getattr(classifier.network, "batch", None)
-            benchmark = yield from sections.attempt(
+            speed = yield from sections.attempt(
                 "benchmark",
-                lambda: benchmark_steps(
-                    [opened],
+                lambda: benchmark.steps(
+                    opened,
                     devices=("cpu",) if device in {"auto", "cpu"} else ("cpu", device),
                     batches=None if fixed else BATCHES,
                     seconds=_SECONDS,
@@ -210,7 +211,7 @@ def report_steps(
         certificate=None if sections.lacks("parity") else proof,
         onnx_mb=file.size_mb if file else None,
         onnx_made=bool(file and file.made),
-        benchmark=renamed(benchmark, text),
+        benchmark=renamed(speed, text),
         layers=layers,
         left_out=sections.in_order(),
         versions=versions(),

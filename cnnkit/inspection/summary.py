@@ -20,7 +20,7 @@ from cnnkit.results import ModelSummary
 from cnnkit.training import building as builders
 
 
-def summarize(
+def summarize_network(
     ref: str,
     *,
     batch: int = 1,

@@ -114,7 +114,7 @@ def test_a_card_with_options_that_are_not_valid_is_refused(exported):
 
 
 def test_a_real_race_finds_a_row_for_every_set(exported):
-    result, card = tuning.tune(exported, "net", device="cpu", batch=2, seconds=0.02, rounds=3)
+    result, card = tuning.race_options(exported, "net", device="cpu", batch=2, seconds=0.02, rounds=3)
     assert [row.name for row in result.tried] == ["default", *map(str, tuning.candidates("cpu"))]
     assert all(row.mean_ms > 0 for row in result.tried)
     assert card.model == "softmax-regression"

@@ -25,7 +25,7 @@ _HOMES = {
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.evaluation.accuracy",
     "explain": "cnnkit.inspection.explain",
-    "export": "cnnkit.api",
+    "export": "cnnkit.exporting.export",
     "find_mistakes": "cnnkit.evaluation.mistakes",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
@@ -35,7 +35,7 @@ _HOMES = {
     "summarize": "cnnkit.inspection.summarize",
     "train": "cnnkit.api",
     "tune": "cnnkit.exporting.tune",
-    "verify": "cnnkit.api",
+    "verify": "cnnkit.exporting.verify",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
@@ -43,16 +43,16 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 if TYPE_CHECKING:
     from cnnkit.api import create_model as create_model
     from cnnkit.api import default_recipe as default_recipe
-    from cnnkit.api import export as export
     from cnnkit.api import report as report
     from cnnkit.api import serve as serve
     from cnnkit.api import train as train
-    from cnnkit.api import verify as verify
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.evaluation.accuracy import evaluate as evaluate
     from cnnkit.evaluation.mistakes import find_mistakes as find_mistakes
+    from cnnkit.exporting.export import export as export
     from cnnkit.exporting.tune import tune as tune
+    from cnnkit.exporting.verify import verify as verify
     from cnnkit.images import Preprocessing as Preprocessing
     from cnnkit.inspection.benchmark import benchmark as benchmark
     from cnnkit.inspection.explain import explain as explain

@@ -6,10 +6,6 @@ Each is loaded from its module when first asked for: `predict` needs one of them
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit.api.proving import export as export
-    from cnnkit.api.proving import export_triton as export_triton
-    from cnnkit.api.proving import verification_steps as verification_steps
-    from cnnkit.api.proving import verify as verify
     from cnnkit.api.reporting import report as report
     from cnnkit.api.reporting import report_steps as report_steps
     from cnnkit.api.serving import serve as serve
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
     from cnnkit.api.training import train_events as train_events
 
 _HOMES = {
-    "proving": ("export", "export_triton", "verification_steps", "verify"),
     "reporting": ("report", "report_steps"),
     "serving": ("serve", "served_models"),
     "training": ("create_model", "default_recipe", "recipe_over", "run_recipe", "train", "train_events"),

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
-from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
+from cnnkit.exporting.verify import verify
 from cnnkit.files import expanded
 from cnnkit.inspection.benchmark import benchmark
 from cnnkit.inspection.summarize import summarize
@@ -274,7 +274,7 @@ def _proof_on_all(
 ) -> "Steps[ParityCertificate | None]":
     """Compare a file with its network on the split that `verify` takes; without images, what is known counts."""
     try:
-        verified = yield from _told("parity", verification_steps(file, against=ref, device="cpu", **options))
+        verified = yield from _told("parity", verify.steps(file, against=ref, device="cpu", **options))
     except CnnkitError:
         return otherwise
     return verified.certificate

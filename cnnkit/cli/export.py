@@ -83,7 +83,7 @@ def command(
     With --triton, the file becomes a model of a Triton model repository, or the next version of one that is there; an
     ONNX file of cnnkit's goes there as it is.
     """
-    from cnnkit import api
+    from cnnkit.exporting.export import export
     from cnnkit.render import progress, tables
     from cnnkit.render.precision import report
     from cnnkit.results import PrecisionReport
@@ -108,14 +108,18 @@ def command(
         if not onnx and (output is None or output.suffix != ".onnx"):
             raise UsageError(f"say which format: cnnkit export {model} --onnx")
         require_suffix(output, ".onnx", "--output")
-        write: Callable[..., ExportResult | TritonModel] = partial(api.export, model, output)
+        write: Callable[..., ExportResult | TritonModel] = partial(export, model, output, **options)
     elif output is not None:
         raise UsageError("--triton says where the file goes; leave out --output.")
     else:
-        write = partial(api.export_triton, model, triton, name=name, device=triton_device)
+        from cnnkit.exporting.triton import export_triton
+
+        given = {name: value for name, value in options.items() if value not in {None, False}}
+        how = partial(export, model, **given) if given else None
+        write = partial(export_triton, model, triton, name=name, device=triton_device, write=how)
     try:
         with progress.working(f"exporting {model}"):
-            result = write(**options)
+            result = write()
     except PrecisionError as error:
         _warn(error.result)
         if isinstance(error.result, PrecisionReport) and not context.obj["json"]:

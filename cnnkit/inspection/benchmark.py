@@ -96,9 +96,9 @@ def _onnx_of(
 
         checked, _ = guard.check_with_card(reference.path, ref, shape=shape)
         return checked.source, checked, ()
-    from cnnkit.exporting.onnx import export_onnx
+    from cnnkit.exporting.export import export
 
     with TemporaryDirectory() as folder:
-        result = export_onnx(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
+        result = export(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
         weights = "" if result.trained else ", with random weights,"
         return result.path.read_bytes(), None, (f"{ref}{weights} was exported for this benchmark",)

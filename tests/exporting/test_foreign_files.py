@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import cnnkit
-from cnnkit.errors import CheckpointError, OnnxError
+from cnnkit.errors import OnnxError
 
 
 @pytest.fixture(scope="module")
@@ -74,25 +74,12 @@ def test_a_file_without_a_card_is_refused_before_pytorch_is_imported(bare: onnx.
     path = tmp_path / "net.onnx"
     onnx.save(bare, path)
     code = (
-        "import sys\nfrom cnnkit import api\n"
+        "import sys\nimport cnnkit\n"
         f"try: cnnkit.verify({str(path)!r})\n"
         "except Exception as error: print(type(error).__name__, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["CheckpointError", "False"]
-
-
-def test_the_reason_is_the_same_through_the_library(bare: onnx.ModelProto, tmp_path: Path) -> None:
-    from cnnkit.exporting.verification import verify
-    from cnnkit.operation import result_of
-
-    path = tmp_path / "net.onnx"
-    onnx.save(bare, path)
-    with pytest.raises(CheckpointError, match="--against RUN") as quick:
-        cnnkit.verify(path)
-    with pytest.raises(CheckpointError) as slow:
-        result_of(verify(str(path)))
-    assert str(quick.value) == str(slow.value)
 
 
 def test_what_takes_no_pictures_is_said_first(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import cnnkit
-from cnnkit import api, zoo
+from cnnkit import zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing
@@ -78,7 +78,7 @@ def test_the_rows_of_the_batches_add_up(own_run: Path) -> None:
 
 
 def test_progress_counts_the_images(own_run: Path) -> None:
-    steps = list(api.verification_steps(own_run / "model.onnx"))
+    steps = list(cnnkit.verify.steps(own_run / "model.onnx"))
     done = [(step.done, step.total) for step in steps if isinstance(step, WorkProgress)]
     assert done == [(1, 30), (3, 30), (10, 30), (30, 30)]
 

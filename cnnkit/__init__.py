@@ -20,8 +20,8 @@ _HOMES = {
     "Recipe": "cnnkit.recipe",
     "attack": "cnnkit.robustness.attack",
     "benchmark": "cnnkit.inspection.benchmark",
-    "create_model": "cnnkit.api",
-    "default_recipe": "cnnkit.api",
+    "create_model": "cnnkit.training.building",
+    "default_recipe": "cnnkit.training.recipes",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.evaluation.accuracy",
     "explain": "cnnkit.inspection.explain",
@@ -30,10 +30,10 @@ _HOMES = {
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.loading",
-    "report": "cnnkit.api",
-    "serve": "cnnkit.api",
+    "report": "cnnkit.reporting.report",
+    "serve": "cnnkit.serving.serve",
     "summarize": "cnnkit.inspection.summarize",
-    "train": "cnnkit.api",
+    "train": "cnnkit.training.train",
     "tune": "cnnkit.exporting.tune",
     "verify": "cnnkit.exporting.verify",
 }
@@ -41,11 +41,6 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from cnnkit.api import create_model as create_model
-    from cnnkit.api import default_recipe as default_recipe
-    from cnnkit.api import report as report
-    from cnnkit.api import serve as serve
-    from cnnkit.api import train as train
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.evaluation.accuracy import evaluate as evaluate
@@ -62,9 +57,14 @@ if TYPE_CHECKING:
     from cnnkit.loading import load as load
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
+    from cnnkit.reporting.report import report as report
     from cnnkit.robustness.attack import attack as attack
     from cnnkit.runtime.classifier import Classifier as Classifier
     from cnnkit.runtime.doctor import doctor as doctor
+    from cnnkit.serving.serve import serve as serve
+    from cnnkit.training.building import create_model as create_model
+    from cnnkit.training.recipes import default_recipe as default_recipe
+    from cnnkit.training.train import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -26,11 +26,10 @@ import sys, tempfile, time
 began = time.perf_counter()
 from pathlib import Path
 import cnnkit
-from cnnkit import api
 from cnnkit.results import TrainingStarted
 recipe = cnnkit.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
 with tempfile.TemporaryDirectory() as runs:
-    for event in api.train_events(recipe, runs_dir=Path(runs), device="cpu"):
+    for event in cnnkit.train.steps(recipe, runs_dir=Path(runs), device="cpu"):
         if isinstance(event, TrainingStarted):
             print(time.perf_counter() - began)
             break

@@ -57,7 +57,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import ToTensor
 
 import cnnkit
-from cnnkit import api, datasets
+from cnnkit import datasets
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingStarted
@@ -93,7 +93,7 @@ def cnnkit_engine(task: Task, *, fits: bool = True) -> Generator[Epoch]:
     given = {"data": str(task.data), "epochs": task.rounds + 1, "batch_size": BATCH, "learning_rate": RATE, **changes}
     recipe = Recipe(model=task.network, optimizer="adam").override(given)
     began, start = time.perf_counter(), {}
-    for event in api.train_events(recipe, data_dir=task.data, runs_dir=task.runs, device="cpu"):
+    for event in cnnkit.train.steps(recipe, data_dir=task.data, runs_dir=task.runs, device="cpu"):
         if isinstance(event, TrainingStarted):
             start = {"train_images": event.train_images, "load_seconds": time.perf_counter() - began}
             assert task.images in {0, event.train_images}  # noqa: S101

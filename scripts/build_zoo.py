@@ -21,7 +21,7 @@ from typing import Any
 import safetensors.torch
 
 import cnnkit
-from cnnkit import api, datasets, registry, zoo
+from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import ParityError
 from cnnkit.evaluation.images import catalogue_for
@@ -87,7 +87,7 @@ def build(plan: Plan, data_dir: Path, run: Path | None) -> ZooEntry:
     )
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         if run is None:
-            for event in api.train_events(recipe, data_dir=Path(), runs_dir=Path(scratch)):
+            for event in cnnkit.train.steps(recipe, data_dir=Path(), runs_dir=Path(scratch)):
                 print(event, flush=True)
                 if isinstance(event, TrainingFinished):
                     run = event.run

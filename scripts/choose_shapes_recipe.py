@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import cnnkit
-from cnnkit import api
 from cnnkit.results import EpochRecord
 
 RESULTS = Path(__file__).parent.parent / "docs" / "shapes_recipe.json"
@@ -59,7 +58,7 @@ def measure(name: str, changes: dict[str, Any], seed: int, data_dir: Path) -> Re
     """Train one candidate with one seed; returns what the validation images say of its best epoch."""
     recipe = cnnkit.default_recipe("shapes-cnn", data=str(data_dir / "basicshapes"), seed=seed, **changes)
     with tempfile.TemporaryDirectory() as runs:
-        events = api.train_events(recipe, data_dir=data_dir, runs_dir=Path(runs))
+        events = cnnkit.train.steps(recipe, data_dir=data_dir, runs_dir=Path(runs))
         records = [event for event in events if isinstance(event, EpochRecord)]
     best = next(record for record in reversed(records) if record.is_best)
     return {

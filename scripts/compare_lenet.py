@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from torchvision.datasets import FashionMNIST
 
 import cnnkit
-from cnnkit import api, registry, splits
+from cnnkit import registry, splits
 from cnnkit.results import EpochRecord, TrainingFinished
 from cnnkit.words import counted, percent
 
@@ -128,7 +128,7 @@ def by_cnnkit(what: str, seed: int, data_dir: Path, model: str = "lenet", **chan
     left, rates = 0, []
     with tempfile.TemporaryDirectory() as runs:
         recipe = cnnkit.default_recipe(model, seed=seed, **changes)
-        for event in api.train_events(recipe, data_dir=data_dir, runs_dir=Path(runs), device="cpu"):
+        for event in cnnkit.train.steps(recipe, data_dir=data_dir, runs_dir=Path(runs), device="cpu"):
             if isinstance(event, EpochRecord):
                 rates.append(event.images_per_second)
                 left = left or event.epoch * (event.validation_accuracy > GUESSING)

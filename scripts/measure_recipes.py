@@ -20,7 +20,6 @@ import torch
 from gathering import Result, gather, options, results_in, write_part
 
 import cnnkit
-from cnnkit import api
 from cnnkit.results import TrainingFinished
 from cnnkit.words import percent, plain_percent
 
@@ -65,7 +64,7 @@ def measure(row: Row, seed: int, data_dir: Path, runs_dir: Path) -> Result:
     recipe = cnnkit.default_recipe(row.model, seed=seed, data=data)
     # The card names a folder as it is inside DIR: an absolute path would be that of this machine.
     with contextlib.chdir(data_dir):
-        *_, last = api.train_events(recipe, data_dir=Path(), runs_dir=runs_dir)
+        *_, last = cnnkit.train.steps(recipe, data_dir=Path(), runs_dir=runs_dir)
         assert isinstance(last, TrainingFinished)  # noqa: S101
         exported = cnnkit.export(last.run, data_dir=Path())
         accuracy = cnnkit.evaluate(exported.path, data_dir=Path()).accuracy

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import cnnkit
-from cnnkit import api
 from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageError, ZooError
 from cnnkit.results import EpochRecord
+from cnnkit.training.runs import recipe_of
 
 PUBLIC = {
     "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
@@ -26,7 +26,7 @@ SIGNATURES = {
     "create_model": "(name, num_classes=None, input_shape=None)",
     "train": (
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
-        "trust_code=False)"
+        "trust_code=False, stop=None)"
     ),
     "default_recipe": "(model, /, **changes)",
     "evaluate": (
@@ -231,17 +231,16 @@ def test_the_curves_of_a_resumed_run_are_those_of_all_its_epochs(begun: Path, mo
 
 
 def test_the_recipe_of_a_run_can_be_read_and_extended(begun: Path) -> None:
-    recipe = api.run_recipe(str(begun))
+    recipe = recipe_of(begun)
     assert (recipe.model, recipe.epochs) == ("softmax-regression", 4)
     records = list(cnnkit.train(recipe.override({"epochs": 5}), resume=begun, device="cpu"))
     assert [record.epoch for record in records] == [3, 4, 5]
-    assert api.run_recipe(begun).epochs == 5
+    assert recipe_of(begun).epochs == 5
 
 
 def test_a_run_in_the_home_folder_is_found(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
-    assert api.run_recipe(f"~/{begun.name}").epochs == 4
     assert len(list(cnnkit.train(resume=f"~/{begun.name}", device="cpu"))) == 2
 
 
@@ -263,7 +262,7 @@ def test_states_are_saved_as_often_as_asked_for(tmp_path: Path) -> None:
         state = read_state(tmp_path / "softmax-regression-shapes-1")
         seen.append((state[1]["epoch"], state[1]["step"]) if state else None)
 
-    with closing(api.train_events(recipe, runs_dir=tmp_path, device="cpu", checkpoint_every=4)) as events:
+    with closing(cnnkit.train.steps(recipe, runs_dir=tmp_path, device="cpu", checkpoint_every=4)) as events:
         for event in events:
             if type(event).__name__ in {"StepProgress", "EpochRecord"}:
                 positions()

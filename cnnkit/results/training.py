@@ -24,7 +24,7 @@ class WorkProgress:
     """What is done now, and how much of it: images, mostly. `total` is None where that is not known."""
 
     what: str
-    done: int
+    done: float
     total: int | None
 
 

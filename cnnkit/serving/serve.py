@@ -1,4 +1,4 @@
-"""Serving trained networks over HTTP."""
+"""`cnnkit.serve`: trained networks over HTTP."""
 
 import re
 from collections.abc import Sequence

@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from cnnkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.foreign.options import Described
+
+T = TypeVar("T")
 
 
 def without_options(arguments: Sequence[str], *names: str) -> list[str]:
@@ -21,7 +26,7 @@ def without_options(arguments: Sequence[str], *names: str) -> list[str]:
     return kept
 
 
-def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
+def emit(ctx: typer.Context, result: T, draw: Callable[[T], None]) -> None:
     """Show a result: as JSON where `--json` asked for it, else drawn by `draw`."""
     if ctx.obj["json"]:
         from cnnkit.render import envelope
@@ -140,7 +145,7 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     return None if text is None else parse_shape(text)
 
 
-def foreign_options(context: typer.Context) -> dict[str, Any]:
+def foreign_options(context: typer.Context) -> "Described":
     """Return what the command line says of an ONNX file without a card, by the parameters of `cnnkit.load`.
 
     Raises:
@@ -152,7 +157,10 @@ def foreign_options(context: typer.Context) -> dict[str, Any]:
         "mean": numbers(given["mean"], "--mean"),
         "std": numbers(given["std"], "--std"),
         "input_shape": shape_of(given["input"]),
-        **{name: given[name] for name in ("preprocess", "pixels", "channel_order", "scores")},
+        "preprocess": given["preprocess"],
+        "pixels": given["pixels"],
+        "channel_order": given["channel_order"],
+        "scores": given["scores"],
     }
 
 

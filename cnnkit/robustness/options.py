@@ -1,4 +1,4 @@
-"""What an attack is asked to do, and what makes no sense of it."""
+"""What an attack is asked to do; options that contradict each other are refused."""
 
 import math
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ import inspect
 import io
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def test_a_classifier_takes_images_in_any_form(photos_onnx: Path, photos: Path) 
     assert [prediction.label for prediction in found] == ["light"] * 8
     assert found[0].scores == found[1].scores == found[2].scores == found[4].scores
     assert [prediction.source for prediction in found[:3]] == [str(path), str(path), "image 3"]
+
+
+def test_an_open_classifier_is_taken_as_it_is(photos_onnx: Path, photos: Path) -> None:
+    classifier = cnnkit.load(photos_onnx, device="cpu")
+    assert cnnkit.load(classifier, torch=True) is classifier
+    given = {"data": str(photos), "split": "all"}
+    found = cnnkit.evaluate(classifier, **given)
+    assert replace(found, seconds=0) == replace(cnnkit.evaluate(photos_onnx, device="cpu", **given), seconds=0)
+    for options in ({"device": "cuda"}, {"labels": "names.txt"}, {"untrained": True}):
+        with pytest.raises(UsageError):
+            cnnkit.evaluate(classifier, **given, **options)
 
 
 def test_predictions_are_sorted_and_sum_to_one(tiny_onnx: Path) -> None:

@@ -26,7 +26,7 @@ from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
     from cnnkit.reporting.facts import ProvenFile
-    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps
+    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps, Verification
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
@@ -149,7 +149,8 @@ def report(
         if file is not None:
             opened = file.ref
             if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
-                proof = yield from _proof_on_all(opened, text, proof, trust_code=trust_code, **common)
+                steps = verify.steps(opened, against=text, device="cpu", trust_code=trust_code, **common)
+                proof = yield from _proof_on_all(steps, proof)
             fixed = getattr(classifier.network, "batch", None)
             speed = yield from sections.attempt(
                 "benchmark",
@@ -199,11 +200,11 @@ def _check(without: "Sequence[SectionName]", images: int | None) -> None:
 
 
 def _proof_on_all(
-    file: str, ref: str, otherwise: "ParityCertificate | None", **options: Any
+    steps: "Steps[Verification]", otherwise: "ParityCertificate | None"
 ) -> "Steps[ParityCertificate | None]":
     """Compare a file with its network on the split that `verify` takes; without images, what is known counts."""
     try:
-        verified = yield from told("parity", verify.steps(file, against=ref, device="cpu", **options))
+        verified = yield from told("parity", steps)
     except CnnkitError:
         return otherwise
     return verified.certificate

@@ -34,18 +34,21 @@ def train(
     folder; see `cnnkit.training.loop.train_events` for what else is in it.
 
     Args:
-        recipe: what to do, or the name of an architecture, whose own recipe is then used; none with `resume`.
+        recipe: what to do, or the name of an architecture, whose own recipe is then used; with `resume` that of the
+            folder, or one with other settings that may change (see `cnnkit.training.resuming.CHANGEABLE`).
         data_dir: where to look for the data set first.
         runs_dir: where the run folder goes.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        resume: a run folder to go on with; the records are those of the epochs that it lacks.
+        resume: a run folder to go on with, bit for bit on the same build, device and number of threads; the records are
+            those of the epochs that it lacks.
         checkpoint_every: steps between two states inside an epoch, besides the one after each; 0 for none.
         trust_code: let weights that the recipe starts from name code to import.
         stop: asked after each step; once it returns True the state is saved and the run stops.
 
     Raises:
         CnnkitError: before the first step, where the recipe, data, device or folder cannot be used.
-        TrainingDivergedError: the loss became NaN; the best checkpoint so far is kept.
+        TrainingDivergedError: the loss became NaN or infinite; the best checkpoint so far is kept.
+        OutputError, OutOfMemoryError: on the way; what was saved before is whole.
 
     >>> import cnnkit, tempfile, pathlib
     >>> recipe = cnnkit.default_recipe("shapes-cnn", epochs=1)

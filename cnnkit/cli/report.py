@@ -78,11 +78,12 @@ def command(
     corruptions, attacks, parity of the ONNX file, speed and layers. What is unavailable says why in its place.
     """
     from cnnkit.render import console, progress
-    from cnnkit.render.report import default_place, show
+    from cnnkit.render.report import default_place, require_place, show
     from cnnkit.reporting.report import report
 
-    require_suffix(output, ".html", "--output")
     path = output or default_place(run)
+    require_place(path)
+    require_suffix(output, ".html", "--output")
     steps = report.steps(
         run,
         without=names(without) or (),

@@ -18,53 +18,53 @@ _HOMES = {
     "ModelSpec": "cnnkit.registry",
     "Preprocessing": "cnnkit.images",
     "Recipe": "cnnkit.recipe",
-    "attack": "cnnkit.api",
-    "benchmark": "cnnkit.api",
-    "create_model": "cnnkit.api",
-    "default_recipe": "cnnkit.api",
+    "attack": "cnnkit.robustness.attack",
+    "benchmark": "cnnkit.inspection.benchmark",
+    "create_model": "cnnkit.training.building",
+    "default_recipe": "cnnkit.training.recipes",
     "doctor": "cnnkit.runtime.doctor",
-    "evaluate": "cnnkit.api",
-    "explain": "cnnkit.api",
-    "export": "cnnkit.api",
-    "find_mistakes": "cnnkit.api",
+    "evaluate": "cnnkit.evaluation.accuracy",
+    "explain": "cnnkit.inspection.explain",
+    "export": "cnnkit.exporting.export",
+    "find_mistakes": "cnnkit.evaluation.mistakes",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
-    "load": "cnnkit.api",
-    "report": "cnnkit.api",
-    "serve": "cnnkit.api",
-    "summarize": "cnnkit.api",
-    "train": "cnnkit.api",
-    "tune": "cnnkit.api",
-    "verify": "cnnkit.api",
+    "load": "cnnkit.loading",
+    "report": "cnnkit.reporting.report",
+    "serve": "cnnkit.serving.serve",
+    "summarize": "cnnkit.inspection.summarize",
+    "train": "cnnkit.training.train",
+    "tune": "cnnkit.exporting.tune",
+    "verify": "cnnkit.exporting.verify",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from cnnkit.api import attack as attack
-    from cnnkit.api import benchmark as benchmark
-    from cnnkit.api import create_model as create_model
-    from cnnkit.api import default_recipe as default_recipe
-    from cnnkit.api import evaluate as evaluate
-    from cnnkit.api import explain as explain
-    from cnnkit.api import export as export
-    from cnnkit.api import find_mistakes as find_mistakes
-    from cnnkit.api import load as load
-    from cnnkit.api import report as report
-    from cnnkit.api import serve as serve
-    from cnnkit.api import summarize as summarize
-    from cnnkit.api import train as train
-    from cnnkit.api import tune as tune
-    from cnnkit.api import verify as verify
     from cnnkit.card import ModelCard as ModelCard
     from cnnkit.errors import CnnkitError as CnnkitError
+    from cnnkit.evaluation.accuracy import evaluate as evaluate
+    from cnnkit.evaluation.mistakes import find_mistakes as find_mistakes
+    from cnnkit.exporting.export import export as export
+    from cnnkit.exporting.tune import tune as tune
+    from cnnkit.exporting.verify import verify as verify
     from cnnkit.images import Preprocessing as Preprocessing
+    from cnnkit.inspection.benchmark import benchmark as benchmark
+    from cnnkit.inspection.explain import explain as explain
+    from cnnkit.inspection.summarize import summarize as summarize
     from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models
+    from cnnkit.loading import load as load
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
+    from cnnkit.reporting.report import report as report
+    from cnnkit.robustness.attack import attack as attack
     from cnnkit.runtime.classifier import Classifier as Classifier
     from cnnkit.runtime.doctor import doctor as doctor
+    from cnnkit.serving.serve import serve as serve
+    from cnnkit.training.building import create_model as create_model
+    from cnnkit.training.recipes import default_recipe as default_recipe
+    from cnnkit.training.train import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,7 @@ CnnkitError                    exit 1
 Any other exception is a bug: the command line ends with exit code 70, `EX_SOFTWARE` of sysexits.h.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 _LISTED = 12
@@ -282,3 +282,14 @@ def without_frames(error: Exception) -> None:
     while cause is not None:
         cause.__traceback__ = None
         cause = cause.__cause__ or cause.__context__
+
+
+def require_effect(options: Mapping[str, object], when: str) -> None:
+    """Make sure that none of some options was given, which have no effect now; `when` says why.
+
+    Raises:
+        UsageError: one was.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect {when}.")

@@ -13,9 +13,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.errors import UsageError
+
 Part = Literal["train", "validation", "test"]
 SplitName = Literal["train", "validation", "test", "all"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = (*PARTS, "all")
+
+
+def split_named(name: str | None) -> SplitName | None:
+    """Return the split of a name; None stays None.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = next((split for split in SPLITS if split == name), None)
+    if found != name:
+        raise UsageError(f"there is no split {name!r}; expected train, validation, test or all.")
+    return found
+
 
 Positions = NDArray[np.int64]
 """Places of images in their data set, int64 [N]."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from cnnkit.errors import UnknownNameError, ZooError
 from cnnkit.files import sha256
 
+DEFAULT_CLASSIFIER = "digits"
+"""The entry that is used where no model is named: it reads digits as people draw them."""
+
 
 @dataclass(frozen=True)
 class ZooEntry:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from cnnkit import api, zoo
+from cnnkit import zoo
 
 BARE = """
 import sys
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    model = zoo.folder() / api.DEFAULT_CLASSIFIER / "model.onnx"
+    model = zoo.folder() / zoo.DEFAULT_CLASSIFIER / "model.onnx"
     console_script = str(Path(sys.executable).with_name("cnnkit"))
     commands = {
         "bare script": [sys.executable, "-c", BARE, str(model), str(arguments.image)],

@@ -25,11 +25,12 @@ PROGRAM = """
 import sys, tempfile, time
 began = time.perf_counter()
 from pathlib import Path
-from cnnkit import api
+import cnnkit
 from cnnkit.results import TrainingStarted
-recipe = api.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
+from cnnkit.training.loop import train_events
+recipe = cnnkit.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
 with tempfile.TemporaryDirectory() as runs:
-    for event in api.train_events(recipe, runs_dir=Path(runs), device="cpu"):
+    for event in train_events(recipe, runs_dir=Path(runs), device="cpu"):
         if isinstance(event, TrainingStarted):
             print(time.perf_counter() - began)
             break

@@ -56,7 +56,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision.transforms import ToTensor
 
-from cnnkit import api, datasets
+import cnnkit
+from cnnkit import datasets
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingStarted
@@ -92,7 +93,7 @@ def cnnkit_engine(task: Task, *, fits: bool = True) -> Generator[Epoch]:
     given = {"data": str(task.data), "epochs": task.rounds + 1, "batch_size": BATCH, "learning_rate": RATE, **changes}
     recipe = Recipe(model=task.network, optimizer="adam").override(given)
     began, start = time.perf_counter(), {}
-    for event in api.train_events(recipe, data_dir=task.data, runs_dir=task.runs, device="cpu"):
+    for event in cnnkit.train.steps(recipe, data_dir=task.data, runs_dir=task.runs, device="cpu"):
         if isinstance(event, TrainingStarted):
             start = {"train_images": event.train_images, "load_seconds": time.perf_counter() - began}
             assert task.images in {0, event.train_images}  # noqa: S101
@@ -110,7 +111,7 @@ def mnist(task: Task) -> Any:
 def notebook(task: Task) -> Generator[Epoch]:
     """Train as a course notebook does."""
     loader = DataLoader(mnist(task), batch_size=BATCH, shuffle=True)
-    model = api.create_model(task.network)
+    model = cnnkit.create_model(task.network)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     while True:
@@ -133,7 +134,7 @@ def bare_step(task: Task) -> Generator[Epoch]:
     images, targets = Normalise((0.0,), (1.0,))(data.data[:BATCH, :, :, None]), data.targets[:BATCH]
     images = images.flatten(1).view(images.shape)  # the strides that cnnkit gives it too
     steps = math.ceil(task.images / BATCH)
-    network = api.create_model(task.network).to(memory_format=torch.channels_last).train()
+    network = cnnkit.create_model(task.network).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     while True:
         started = time.perf_counter()
@@ -174,7 +175,7 @@ def with_lightning(task: Task) -> Generator[Epoch]:
 
     off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     loader, module = DataLoader(mnist(task), batch_size=BATCH, shuffle=True), Module()
-    module.network = api.create_model(task.network)
+    module.network = cnnkit.create_model(task.network)
     while True:
         lightning.Trainer(max_epochs=1, accelerator="cpu", devices=1, **off).fit(module, loader)
         yield {"images_per_second": task.images / (times[-1] - times[-2])}
@@ -198,7 +199,7 @@ def with_keras(task: Task, *, order: str = "channels_last") -> Generator[Epoch]:
     data = mnist(task)
     x, y = np.expand_dims(data.data.numpy(), channel).astype("float32") / 255, data.targets.numpy()
     model = keras.Sequential([keras.layers.Input(x.shape[1:]), *layers[task.network]])
-    assert model.count_params() == sum(p.numel() for p in api.create_model(task.network).parameters())  # noqa: S101
+    assert model.count_params() == sum(p.numel() for p in cnnkit.create_model(task.network).parameters())  # noqa: S101
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss)
     while True:

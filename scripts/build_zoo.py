@@ -20,15 +20,17 @@ from typing import Any
 
 import safetensors.torch
 
-from cnnkit import api, datasets, registry, zoo
+import cnnkit
+from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import ParityError
+from cnnkit.evaluation.images import catalogue_for
 from cnnkit.exporting.carding import replace_card
 from cnnkit.files import sha256, write_atomic
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import TrainingFinished, result_of
+from cnnkit.results import TrainingFinished
 from cnnkit.runtime.guard import check_with_card
-from cnnkit.training.evaluation import catalogue_for
 from cnnkit.training.networks import read_checkpoint
 from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry
@@ -80,12 +82,12 @@ PLANS = (
 def build(plan: Plan, data_dir: Path, run: Path | None) -> ZooEntry:
     """Train one entry, unless a finished run is given, and make the rest of it."""
     # The card names the folder as it is inside DIR: an absolute path would be that of this machine.
-    recipe = api.default_recipe(
+    recipe = cnnkit.default_recipe(
         plan.model, data=plan.data if plan.data in datasets.DATASETS else f"./{plan.data}", **plan.changes
     )
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         if run is None:
-            for event in api.train_events(recipe, data_dir=Path(), runs_dir=Path(scratch)):
+            for event in cnnkit.train.steps(recipe, data_dir=Path(), runs_dir=Path(scratch)):
                 print(event, flush=True)
                 if isinstance(event, TrainingFinished):
                     run = event.run
@@ -104,11 +106,11 @@ def finish(plan: Plan, data_dir: Path, checkpoint: bytes) -> ZooEntry:
     recipe = Recipe.recorded(card.recipe or {})
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         write_atomic(Path(scratch) / "best.safetensors", checkpoint)
-        exported = api.export(scratch, data_dir=Path()).path
-        verification = api.verify(exported, data_dir=Path(), device="cpu")
+        exported = cnnkit.export(scratch, data_dir=Path()).path
+        verification = cnnkit.verify(exported, data_dir=Path(), device="cpu")
         if not (verification.passed and verification.stored):
             raise ParityError(f"{plan.name} differs from its network: {verification}", result=verification)
-        evaluation = api.evaluate(exported, data_dir=Path(), device="cpu")
+        evaluation = cnnkit.evaluate(exported, data_dir=Path(), device="cpu")
         model = exported.read_bytes()
     found, images = verification.certificate, evaluation.images
     agreement = percent(found.top1_agreement, of=found.images_count)

@@ -26,11 +26,12 @@ import torch
 from gathering import part_in, write_part
 from torch import Tensor, nn
 
-from cnnkit import api, zoo
-from cnnkit.results import result_of
+import cnnkit
+from cnnkit import zoo
+from cnnkit.evaluation.images import load_for
+from cnnkit.operation import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels
 from cnnkit.robustness.subject import Subject, subject_of
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "robustness.md"
@@ -62,7 +63,7 @@ def scaled(name: str, scale: float, path: Path) -> None:
 
 def ours(ref: Path, given: argparse.Namespace, data: str | None) -> tuple[float, float, int]:
     """Return the accuracy under PGD, the share that is right as it is, and the images without a gradient."""
-    found = api.attack(
+    found = cnnkit.attack(
         ref,
         data=data,
         data_dir=given.data_dir,
@@ -90,7 +91,7 @@ class Unnormalised(nn.Module):
 
 def theirs(apgd: Any, name: str, given: argparse.Namespace, data: str | None) -> tuple[float, float]:
     """Return the accuracy under both APGD, as they leave the images and on whole pixels."""
-    classifier = api.load(name, device="cpu", torch=True)
+    classifier = cnnkit.load(name, device="cpu", torch=True)
 
     def chosen() -> Generator[Any, None, Subject]:
         """Choose the same images as `ours`."""

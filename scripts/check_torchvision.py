@@ -44,7 +44,7 @@ def main() -> int:
     names = arguments.names or torchvision.models.list_models(module=torchvision.models)
     started, started_cpu = time.perf_counter(), time.process_time()
     for name in names:
-        summary.summarize(f"torchvision/{name}")
+        summary.summarize_network(f"torchvision/{name}")
     alone, alone_cpu = time.perf_counter() - started, time.process_time() - started_cpu
     peak_mb = _peak_mb()
     rows = [_row(name, turn) for turn, name in enumerate(names)]

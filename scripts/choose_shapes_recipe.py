@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cnnkit import api
+import cnnkit
 from cnnkit.results import EpochRecord
 
 RESULTS = Path(__file__).parent.parent / "docs" / "shapes_recipe.json"
@@ -56,9 +56,9 @@ Result = dict[str, Any]
 
 def measure(name: str, changes: dict[str, Any], seed: int, data_dir: Path) -> Result:
     """Train one candidate with one seed; returns what the validation images say of its best epoch."""
-    recipe = api.default_recipe("shapes-cnn", data=str(data_dir / "basicshapes"), seed=seed, **changes)
+    recipe = cnnkit.default_recipe("shapes-cnn", data=str(data_dir / "basicshapes"), seed=seed, **changes)
     with tempfile.TemporaryDirectory() as runs:
-        events = api.train_events(recipe, data_dir=data_dir, runs_dir=Path(runs))
+        events = cnnkit.train.steps(recipe, data_dir=data_dir, runs_dir=Path(runs))
         records = [event for event in events if isinstance(event, EpochRecord)]
     best = next(record for record in reversed(records) if record.is_best)
     return {

@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.datasets import FashionMNIST
 
-from cnnkit import api, registry, splits
+import cnnkit
+from cnnkit import registry, splits
 from cnnkit.results import EpochRecord, TrainingFinished
 from cnnkit.words import counted, percent
 
@@ -126,8 +127,8 @@ def by_cnnkit(what: str, seed: int, data_dir: Path, model: str = "lenet", **chan
     """Train with cnnkit; the result has the epoch in which the network left the plateau, 0 where it never did."""
     left, rates = 0, []
     with tempfile.TemporaryDirectory() as runs:
-        recipe = api.default_recipe(model, seed=seed, **changes)
-        for event in api.train_events(recipe, data_dir=data_dir, runs_dir=Path(runs), device="cpu"):
+        recipe = cnnkit.default_recipe(model, seed=seed, **changes)
+        for event in cnnkit.train.steps(recipe, data_dir=data_dir, runs_dir=Path(runs), device="cpu"):
             if isinstance(event, EpochRecord):
                 rates.append(event.images_per_second)
                 left = left or event.epoch * (event.validation_accuracy > GUESSING)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from gathering import Result, gather, options, results_in, write_part
 
-from cnnkit import api
+import cnnkit
 from cnnkit.results import TrainingFinished, TrainingStarted
 from cnnkit.words import counted, percent, plain_percent
 
@@ -36,9 +36,9 @@ RECIPE = {
 
 def measure(name: str, seed: int, folder: Path) -> Result:
     """Train one network with one seed; returns its parameters, its accuracies (fractions) and seconds."""
-    recipe = api.default_recipe(name, seed=seed, data=str(folder), **RECIPE)
+    recipe = cnnkit.default_recipe(name, seed=seed, data=str(folder), **RECIPE)
     with tempfile.TemporaryDirectory() as runs:
-        events = list(api.train_events(recipe, runs_dir=Path(runs)))
+        events = list(cnnkit.train.steps(recipe, runs_dir=Path(runs)))
     (started,) = (event for event in events if isinstance(event, TrainingStarted))
     finished = events[-1]
     assert isinstance(finished, TrainingFinished)  # noqa: S101

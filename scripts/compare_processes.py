@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from cnnkit import api
-from cnnkit.results import result_of
+import cnnkit
+from cnnkit.operation import result_of
 from cnnkit.training import randomness
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
@@ -33,7 +33,7 @@ BAR = 1e-4
 
 def losses(network: str, steps: int, data_dir: Path) -> list[float]:
     """Train as one process of its group; return the loss of each step over all of them."""
-    recipe = api.default_recipe(network, data="mnist")
+    recipe = cnnkit.default_recipe(network, data="mnist")
     found: list[float] = []
     with joined("cpu", recipe.batch_size) as group:
         with group.first_goes_first():
@@ -103,7 +103,7 @@ def main() -> None:
         one, several = (measure(network, count, given.steps, given.data_dir) for count in (1, given.processes))
         largest = max(abs(a - b) for a, b in zip(one, several, strict=True))
         above |= not largest <= BAR
-        batch = api.default_recipe(network).batch_size
+        batch = cnnkit.default_recipe(network).batch_size
         print(f"| {network} | {batch} | {len(one)} | {one[0]:.4f} → {one[-1]:.4f} | {largest:.1e} |", flush=True)
     sys.exit(1 if above else 0)
 

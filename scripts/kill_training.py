@@ -30,13 +30,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cnnkit import api, cli, registry
+from cnnkit import cli, registry
 from cnnkit.errors import CnnkitError
 from cnnkit.render import plots, training
 from cnnkit.training import loop, networks, runs, shapes
 from cnnkit.training.state import PREVIOUS, STATE, read_state
 
-LOADED = (api, plots, training, loop)
+LOADED = (plots, training, loop)
 """What the command line would import; forked processes have it already."""
 
 OPTIONS = (

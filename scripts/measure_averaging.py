@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cnnkit import api
-from cnnkit.results import result_of
+import cnnkit
+from cnnkit.operation import result_of
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
 from cnnkit.training.data import load
@@ -57,7 +57,7 @@ class Average:
 
 def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> None:
     """Train one network and print what its averages are worth."""
-    recipe = api.default_recipe(
+    recipe = cnnkit.default_recipe(
         network_name, data=data_name, seed=seed, batch_size=64, schedule="constant", warmup_epochs=0, ema=DECAY
     )
     shape = input_shape(network_name) or (1, 28, 28)

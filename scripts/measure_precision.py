@@ -17,7 +17,8 @@ from typing import Literal
 
 import onnxruntime as ort
 
-from cnnkit import api, zoo
+import cnnkit
+from cnnkit import zoo
 from cnnkit.errors import PrecisionError
 from cnnkit.results import PrecisionReport
 from cnnkit.words import megabytes, percent
@@ -32,7 +33,7 @@ def measure(entry: str, precision: Literal["fp16", "int8"], device: str, data_di
     # The cards of entries that were trained on a folder name it as it is inside DIR.
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         try:
-            result = api.export(
+            result = cnnkit.export(
                 entry,
                 Path(scratch) / "model.onnx",
                 precision=precision,

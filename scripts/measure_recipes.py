@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from gathering import Result, gather, options, results_in, write_part
 
-from cnnkit import api
+import cnnkit
 from cnnkit.results import TrainingFinished
 from cnnkit.words import percent, plain_percent
 
@@ -61,13 +61,13 @@ ROWS = (
 def measure(row: Row, seed: int, data_dir: Path, runs_dir: Path) -> Result:
     """Train one recipe with one seed; returns its accuracies (fractions) and seconds, and those of its ONNX file."""
     data = f"./{row.data}" if row.data == "basicshapes" else row.data
-    recipe = api.default_recipe(row.model, seed=seed, data=data)
+    recipe = cnnkit.default_recipe(row.model, seed=seed, data=data)
     # The card names a folder as it is inside DIR: an absolute path would be that of this machine.
     with contextlib.chdir(data_dir):
-        *_, last = api.train_events(recipe, data_dir=Path(), runs_dir=runs_dir)
+        *_, last = cnnkit.train.steps(recipe, data_dir=Path(), runs_dir=runs_dir)
         assert isinstance(last, TrainingFinished)  # noqa: S101
-        exported = api.export(last.run, data_dir=Path())
-        accuracy = api.evaluate(exported.path, data_dir=Path()).accuracy
+        exported = cnnkit.export(last.run, data_dir=Path())
+        accuracy = cnnkit.evaluate(exported.path, data_dir=Path()).accuracy
     if last.test_accuracy is None or abs(accuracy - last.test_accuracy) > 1e-6:
         raise SystemExit(f"{row.name}: the checkpoint has {last.test_accuracy}, its ONNX file {accuracy}")
     return {

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from gathering import write_part
 
-from cnnkit import api
+import cnnkit
 from cnnkit.results import Robustness
 from cnnkit.results.robustness import Part
 
@@ -34,7 +34,7 @@ LEAST_CLEAN, LEAST_ROBUST, AT = 0.98, 0.90, 0.1
 
 def attack(ref: str, data_dir: Path, steps: int, radii: tuple[float, ...], only: tuple[Part, ...]) -> Robustness:
     """Attack a network with L∞ on all test images of MNIST."""
-    found: Robustness = api.attack(
+    found: Robustness = cnnkit.attack(
         ref, data="mnist", data_dir=data_dir, only=only, norms=["linf"], epsilons=radii, steps=steps, images=0
     )
     return found
@@ -60,7 +60,7 @@ def rows(name: str, ref: str, data_dir: Path) -> tuple[list[str], float, float, 
 def fooled(ref: str) -> tuple[int, int]:
     """Return how many fooling images `cnnkit predict` takes for their class with 99%, and how many there are."""
     with tempfile.TemporaryDirectory() as folder:
-        found = api.attack(ref, only=["fooling"], output=folder).fooling
+        found = cnnkit.attack(ref, only=["fooling"], output=folder).fooling
         assert found is not None  # noqa: S101
         paths = {str(image.image): image.label for image in found.images}
         command = [sys.executable, "-m", "cnnkit", "predict", *paths, "--model", ref, "--top", "1", "--json"]
@@ -79,8 +79,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = given.run
         if run is None:
-            recipe = api.default_recipe(MODEL, **CHANGES)
-            for epoch in api.train(recipe, data_dir=given.data_dir, runs_dir=folder):
+            recipe = cnnkit.default_recipe(MODEL, **CHANGES)
+            for epoch in cnnkit.train(recipe, data_dir=given.data_dir, runs_dir=folder):
                 print(
                     f"epoch {epoch.epoch}: {epoch.validation_accuracy:.2%} on validation, {epoch.seconds:.0f} s",
                     flush=True,

@@ -182,32 +182,32 @@ def own_photos(photos: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of shapes-cnn after two epochs on few shapes."""
-    from cnnkit import api
+    import cnnkit
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(datasets.DATASETS, "shapes", FEW)
-        recipe = api.default_recipe("shapes-cnn", epochs=2)
+        recipe = cnnkit.default_recipe("shapes-cnn", epochs=2)
         runs = tmp_path_factory.mktemp("runs")
-        list(api.train(recipe, runs_dir=runs, device="cpu"))
+        list(cnnkit.train(recipe, runs_dir=runs, device="cpu"))
     return runs / "shapes-cnn-shapes-1"
 
 
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX file of `tiny_run`."""
-    from cnnkit import api
+    import cnnkit
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(datasets.DATASETS, "shapes", FEW)
-        return api.export(tiny_run, tmp_path_factory.mktemp("onnx") / "tiny.onnx").path
+        return cnnkit.export(tiny_run, tmp_path_factory.mktemp("onnx") / "tiny.onnx").path
 
 
 @pytest.fixture(scope="session")
 def photos_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of softmax-regression trained on `photos`, which it tells apart without a mistake."""
-    from cnnkit import api
+    import cnnkit
 
-    recipe = api.default_recipe(
+    recipe = cnnkit.default_recipe(
         "softmax-regression",
         data=str(photos),
         input_shape=(1, 28, 28),
@@ -216,7 +216,7 @@ def photos_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         normalisation="standard",
     )
     runs = tmp_path_factory.mktemp("runs")
-    records = list(api.train(recipe, runs_dir=runs, device="cpu"))
+    records = list(cnnkit.train(recipe, runs_dir=runs, device="cpu"))
     assert records[-1].validation_accuracy == 1.0
     return runs / "softmax-regression-photos-1"
 
@@ -224,9 +224,9 @@ def photos_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def photos_onnx(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX file of `photos_run`."""
-    from cnnkit import api
+    import cnnkit
 
-    return api.export(photos_run, tmp_path_factory.mktemp("onnx") / "photos.onnx").path
+    return cnnkit.export(photos_run, tmp_path_factory.mktemp("onnx") / "photos.onnx").path
 
 
 # Not for the whole session: while Playwright runs, no other test in its process can run an event loop.

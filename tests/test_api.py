@@ -4,6 +4,7 @@ import inspect
 import io
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from PIL import Image
 
 import cnnkit
-from cnnkit import api
 from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageError, ZooError
 from cnnkit.results import EpochRecord
+from cnnkit.training.runs import recipe_of
 
 PUBLIC = {
     "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
@@ -26,27 +27,27 @@ SIGNATURES = {
     "create_model": "(name, num_classes=None, input_shape=None)",
     "train": (
         "(recipe=None, *, data_dir=None, runs_dir='runs', device='auto', resume=None, checkpoint_every=0, "
-        "trust_code=False)"
+        "trust_code=False, stop=None)"
     ),
     "default_recipe": "(model, /, **changes)",
     "evaluate": (
         "(ref, *, data=None, split=None, data_dir=None, batch_size=256, top_k=5, skip_damaged=False, device='auto', "
-        "trust_code=False, untrained=False, seed=0, input_shape=None)"
+        "trust_code=False, untrained=False, seed=None, **foreign)"
     ),
-    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False)",
+    "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False, **foreign)",
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
         "accuracy_budget=0.5, force=False, device='auto', data=None, skip_damaged=False)"
     ),
     "find_mistakes": (
         "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, skip_damaged=False, device='auto', "
-        "trust_code=False, output=None)"
+        "trust_code=False, output=None, **foreign)"
     ),
     "attack": (
         "(ref, *, data=None, split=None, data_dir=None, skip_damaged=False, only=None, norms=None, epsilons=None, "
         "steps=None, step_size=None, restarts=None, images=1000, targets=None, seed=0, output=None, device='auto', "
         "batch_size=256, "
-        "trust_code=False, **foreign)"
+        "trust_code=False, stop=None, **foreign)"
     ),
     "report": (
         "(ref, *, without=(), data=None, data_dir=None, skip_damaged=False, images=None, device='auto', "
@@ -103,6 +104,17 @@ def test_a_classifier_takes_images_in_any_form(photos_onnx: Path, photos: Path) 
     assert [prediction.label for prediction in found] == ["light"] * 8
     assert found[0].scores == found[1].scores == found[2].scores == found[4].scores
     assert [prediction.source for prediction in found[:3]] == [str(path), str(path), "image 3"]
+
+
+def test_an_open_classifier_is_taken_as_it_is(photos_onnx: Path, photos: Path) -> None:
+    classifier = cnnkit.load(photos_onnx, device="cpu")
+    assert cnnkit.load(classifier, torch=True) is classifier
+    given = {"data": str(photos), "split": "all"}
+    found = cnnkit.evaluate(classifier, **given)
+    assert replace(found, seconds=0) == replace(cnnkit.evaluate(photos_onnx, device="cpu", **given), seconds=0)
+    for options in ({"device": "cuda"}, {"labels": "names.txt"}, {"untrained": True}):
+        with pytest.raises(UsageError):
+            cnnkit.evaluate(classifier, **given, **options)
 
 
 def test_predictions_are_sorted_and_sum_to_one(tiny_onnx: Path) -> None:
@@ -231,17 +243,16 @@ def test_the_curves_of_a_resumed_run_are_those_of_all_its_epochs(begun: Path, mo
 
 
 def test_the_recipe_of_a_run_can_be_read_and_extended(begun: Path) -> None:
-    recipe = api.run_recipe(str(begun))
+    recipe = recipe_of(begun)
     assert (recipe.model, recipe.epochs) == ("softmax-regression", 4)
     records = list(cnnkit.train(recipe.override({"epochs": 5}), resume=begun, device="cpu"))
     assert [record.epoch for record in records] == [3, 4, 5]
-    assert api.run_recipe(begun).epochs == 5
+    assert recipe_of(begun).epochs == 5
 
 
 def test_a_run_in_the_home_folder_is_found(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
-    assert api.run_recipe(f"~/{begun.name}").epochs == 4
     assert len(list(cnnkit.train(resume=f"~/{begun.name}", device="cpu"))) == 2
 
 
@@ -263,7 +274,7 @@ def test_states_are_saved_as_often_as_asked_for(tmp_path: Path) -> None:
         state = read_state(tmp_path / "softmax-regression-shapes-1")
         seen.append((state[1]["epoch"], state[1]["step"]) if state else None)
 
-    with closing(api.train_events(recipe, runs_dir=tmp_path, device="cpu", checkpoint_every=4)) as events:
+    with closing(cnnkit.train.steps(recipe, runs_dir=tmp_path, device="cpu", checkpoint_every=4)) as events:
         for event in events:
             if type(event).__name__ in {"StepProgress", "EpochRecord"}:
                 positions()
@@ -325,4 +336,3 @@ def test_every_error_is_one_that_can_be_caught_at_once() -> None:
     ]
     assert len(raised) > 10
     assert all(issubclass(error, cnnkit.CnnkitError) for error in raised)
-    assert api.DEFAULT_CLASSIFIER == "digits"

@@ -49,11 +49,9 @@ def stop_at(call: int) -> Callable[[], bool]:
 
 
 def test_training_runs_on_the_gpu_and_its_checkpoint_on_the_cpu(tmp_path):
-    from cnnkit.api import train_events
-
     recipe = cnnkit.default_recipe("shapes-cnn", epochs=2)
     started, *_, finished = (
-        e for e in train_events(recipe, runs_dir=tmp_path, device="cuda") if not hasattr(e, "total")
+        e for e in cnnkit.train.steps(recipe, runs_dir=tmp_path, device="cuda") if not hasattr(e, "total")
     )
     assert isinstance(started, TrainingStarted)
     assert started.device.startswith("cuda")

@@ -147,6 +147,26 @@ def test_only_what_is_needed_is_imported(name, carded):
     assert said in output
 
 
+def test_wrong_options_are_found_before_pytorch_is_loaded():
+    """Each operation looks at its options first."""
+    code = """
+import cnnkit
+wrong = [
+    (cnnkit.evaluate, {"split": "tset"}), (cnnkit.evaluate, {"seed": 3}), (cnnkit.find_mistakes, {"split": "tset"}),
+    (cnnkit.attack, {"images": -1}), (cnnkit.attack, {"split": "tset"}), (cnnkit.verify, {"split": "tset"}),
+    (cnnkit.export, {"precision": "fp8"}), (cnnkit.report, {"without": ["all"]}),
+]
+for operation, options in wrong:
+    try:
+        operation("nosuch", **options)
+    except cnnkit.CnnkitError as error:
+        print("found", error.exit_code)
+"""
+    exit_code, modules, output = loaded(code)
+    assert (exit_code, modules & {"torch", "torchvision"}) == (0, set())
+    assert output.count("found 2") == 8
+
+
 @pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
 def test_onnxruntime_is_kept_from_telling_its_maker(given, expected):
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

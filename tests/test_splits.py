@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnnkit import splits
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import result_of
 from cnnkit.splits import PARTS, Part, divide
 from cnnkit.training import data as data_module
 from cnnkit.training.data import ImageData

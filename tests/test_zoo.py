@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from cnnkit import api, registry, zoo
+from cnnkit import registry, zoo
 from cnnkit.errors import UnknownNameError, ZooError
 from cnnkit.files import sha256
 from cnnkit.runtime.foreign.opening import open_onnx
@@ -111,7 +111,7 @@ shipped = pytest.mark.skipif(not (zoo.folder() / "index.json").is_file(), reason
 
 @shipped
 def test_the_default_classifier_is_shipped():
-    assert api.DEFAULT_CLASSIFIER in zoo.entries()
+    assert zoo.DEFAULT_CLASSIFIER in zoo.entries()
 
 
 @shipped

@@ -1,4 +1,4 @@
-"""The command line: one file a command. A command parses, calls `cnnkit.api`, renders, and sets the exit code."""
+"""The command line: one file a command. A command parses, calls an operation, renders, and sets the exit code."""
 
 import atexit
 import gc

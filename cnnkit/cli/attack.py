@@ -95,8 +95,8 @@ def command(
     and PGD, counted on whole pixels read back from PNG; the smallest corruption that flips each image; and an image of
     nothing for each class. Images are changed as the network sees them. ONNX files do all that needs no gradients.
     """
-    from cnnkit import api
     from cnnkit.render import console, plots, progress, robustness
+    from cnnkit.robustness.attack import attack
 
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
@@ -106,16 +106,9 @@ def command(
     parts = names(only)
     if plot is not None and parts == ("fooling",):
         raise UsageError("--plot draws curves, and fooling has none; -o DIR writes its images.")
-    classifier = api.load(
-        model,
-        device=device,
-        **foreign_options(context),
-        trust_code=trust_code,
-        torch=True,
-    )
     with StopRequest() as stop:
-        found = api.attack_steps(
-            classifier,
+        found = attack.steps(
+            model,
             data=data,
             split=split,
             data_dir=data_dir,
@@ -127,11 +120,14 @@ def command(
             step_size=step_size,
             restarts=restarts,
             images=images,
-            targets=tuple(target) if target else None,
+            targets=target or None,
             seed=seed,
             output=output,
+            device=device,
             batch_size=batch_size,
+            trust_code=trust_code,
             stop=stop.wanted,
+            **foreign_options(context),
         )
         result = progress.follow(found, f"attacking {model}")
     if not context.obj["json"]:

@@ -50,7 +50,7 @@ def command(
     less than the noise is called no difference. ONNX files and zoo entries need no PyTorch; anything else is exported
     first.
     """
-    from cnnkit import api
+    from cnnkit.inspection.benchmark import benchmark
     from cnnkit.render import benchmarks, console, envelope, plots
 
     if tune:
@@ -65,8 +65,8 @@ def command(
             require_writable(path.parent)
     if plot is not None:
         plots.require_matplotlib()
-    steps = api.benchmark_steps(
-        models,
+    steps = benchmark.steps(
+        *models,
         devices=[name.strip() for name in device.split(",")],
         batches=_counts(batch, "--batch"),
         threads=_counts(threads, "--threads"),
@@ -96,13 +96,13 @@ def command(
 
 
 def _tune(context: typer.Context, models: list[str], device: str, batches: tuple[int, ...], seconds: float) -> None:
-    from cnnkit import api
+    from cnnkit.exporting.tune import tune
     from cnnkit.render import progress, tuning
 
     if len(models) > 1 or "," in device or len(batches) > 1:
         raise UsageError("--tune takes one file, one --device and one --batch at a time.")
     with progress.working(f"trying provider options on {models[0]}"):
-        result = api.tune(models[0], device=device, batch=batches[0], seconds=seconds)
+        result = tune(models[0], device=device, batch=batches[0], seconds=seconds)
     emit(context, result, tuning.tuning)
 
 

@@ -1,14 +1,19 @@
 """What commands share: the options that mean the same everywhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from cnnkit.errors import UsageError
 from cnnkit.runtime.foreign import options
 from cnnkit.words import quoted
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.foreign.options import Described
+
+T = TypeVar("T")
 
 
 def without_options(arguments: Sequence[str], *names: str) -> list[str]:
@@ -23,7 +28,7 @@ def without_options(arguments: Sequence[str], *names: str) -> list[str]:
     return kept
 
 
-def emit(ctx: typer.Context, result: Any, draw: Callable[[Any], None]) -> None:
+def emit(ctx: typer.Context, result: T, draw: Callable[[T], None]) -> None:
     """Show a result: as JSON where `--json` asked for it, else drawn by `draw`."""
     if ctx.obj["json"]:
         from cnnkit.render import envelope
@@ -173,7 +178,7 @@ def shape_of(text: str | None) -> tuple[int, int, int] | None:
     return None if text is None else parse_shape(text)
 
 
-def foreign_options(context: typer.Context) -> dict[str, Any]:
+def foreign_options(context: typer.Context) -> "Described":
     """Return what the command line says of an ONNX file without a card, by the parameters of `cnnkit.load`.
 
     Raises:
@@ -185,19 +190,11 @@ def foreign_options(context: typer.Context) -> dict[str, Any]:
         "mean": numbers(given["mean"], "--mean"),
         "std": numbers(given["std"], "--std"),
         "input_shape": shape_of(given["input"]),
-        **{name: given[name] for name in ("preprocess", "pixels", "channel_order", "scores")},
+        "preprocess": given["preprocess"],
+        "pixels": given["pixels"],
+        "channel_order": given["channel_order"],
+        "scores": given["scores"],
     }
-
-
-def require_effect(options: Mapping[str, object], when: str) -> None:
-    """Make sure that none of some options was given, which have no effect now; `when` says why.
-
-    Raises:
-        UsageError: one was.
-    """
-    for name, value in options.items():
-        if value is not None and value is not False:
-            raise UsageError(f"--{name.replace('_', '-')} has no effect {when}.")
 
 
 def require_suffix(path: Path | None, suffix: str, option: str) -> None:

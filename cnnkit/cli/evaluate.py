@@ -1,7 +1,7 @@
 """`cnnkit evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,6 @@ from cnnkit.cli.common import (
     TrustCode,
     emit,
     foreign_options,
-    require_effect,
     require_suffix,
 )
 from cnnkit.errors import AccuracyError
@@ -66,29 +65,26 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure a network: accuracy, loss, per-class scores, confusion matrix, calibration."""
-    from cnnkit import api
+    from cnnkit.evaluation.accuracy import evaluate
     from cnnkit.render import console, plots, progress, tables
 
-    options: dict[str, Any] = {
-        "data": data,
-        "data_dir": data_dir,
-        "skip_damaged": skip_damaged,
-        "split": split,
-        "batch_size": batch_size,
-        "top_k": top_k,
-    }
-    foreign = foreign_options(context)
-    if untrained:
-        shape = foreign.pop("input_shape")
-        require_effect({**foreign, "trust_code": trust_code}, "with --untrained")
-        steps = api.untrained_evaluation_steps(model, device=device, input_shape=shape, seed=seed or 0, **options)
-    else:
-        require_effect({"seed": seed}, "without --untrained")
-        opened = api.load(model, device=device, trust_code=trust_code, **foreign)
-        steps = api.evaluation_steps(opened, **options)
     require_suffix(plot, ".png", "--plot")
     if plot is not None:
         require_writable(plot.parent)
+    steps = evaluate.steps(
+        model,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        batch_size=batch_size,
+        top_k=top_k,
+        skip_damaged=skip_damaged,
+        device=device,
+        trust_code=trust_code,
+        untrained=untrained,
+        seed=seed,
+        **foreign_options(context),
+    )
     result = progress.follow(steps, f"evaluating {model}")
     if plot is not None:
         plots.confusion(result, plot)

@@ -1,6 +1,5 @@
 """`cnnkit explain`."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -70,21 +69,23 @@ def command(
     (pip install captum); every network, an ONNX file without PyTorch too, its occlusion sensitivity. All of it is on
     one page, index.html, and in PNG files beside it.
     """
-    from cnnkit import api
+    from cnnkit.inspection.explain import explain
     from cnnkit.render import blocks, envelope, explanation, progress
+    from cnnkit.zoo import DEFAULT_CLASSIFIER
 
     refuse_model(str(image), "cnnkit explain")
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)
-    classifier = api.load(
-        model or api.DEFAULT_CLASSIFIER,
+    steps = explain.steps(
+        image,
+        model or DEFAULT_CLASSIFIER,
+        target=target,
+        layer=layer,
         device=device,
-        **foreign_options(context),
         trust_code=trust_code,
-        torch=find_spec("torch") is not None,
+        **foreign_options(context),
     )
-    steps = api.explanation_steps(classifier, image, target=target, layer=layer)
     found = progress.follow(steps, f"explaining {image}")
     files = [] if folder is None else explanation.save(found, folder)
     if context.obj["json"]:

@@ -1,9 +1,8 @@
 """`cnnkit export`."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -90,22 +89,14 @@ def command(
     With --triton, the file becomes a model of a Triton model repository, or the next version of one that is there; an
     ONNX file of cnnkit's goes there as it is.
     """
-    from cnnkit import api
+    from cnnkit.exporting.export import export
     from cnnkit.render import progress, tables
     from cnnkit.render.precision import report
-    from cnnkit.results import PrecisionReport
+    from cnnkit.results import ExportResult, PrecisionReport
 
-    options: dict[str, Any] = {
-        "raw_input": raw_input,
-        "shape": shape_of(input),
-        "data_dir": data_dir,
-        "trust_code": trust_code,
-    }
-    measured = {"accuracy_budget": accuracy_budget, "force": force, "device": device, "data": data}
-    measured["skip_damaged"] = skip_damaged
-    if precision != "fp32":
-        options |= {"precision": precision, **measured}
-    elif accuracy_budget != 0.5 or force or device != "auto" or data is not None or skip_damaged:
+    if precision == "fp32" and (
+        accuracy_budget != 0.5 or force or device != "auto" or data is not None or skip_damaged
+    ):
         raise UsageError(
             "--accuracy-budget, --force, --device, --data and --skip-damaged are for --precision fp16 and int8."
         )
@@ -115,21 +106,42 @@ def command(
         if not onnx and (output is None or output.suffix != ".onnx"):
             raise UsageError(f"say which format: cnnkit export {model} --onnx")
         require_suffix(output, ".onnx", "--output")
-        write: Callable[..., ExportResult | TritonModel] = partial(api.export, model, output)
     elif output is not None:
         raise UsageError("--triton says where the file goes; leave out --output.")
-    else:
-        write = partial(api.export_triton, model, triton, name=name, device=triton_device)
+    write = partial(
+        export,
+        model,
+        raw_input=raw_input,
+        shape=shape_of(input),
+        data_dir=data_dir,
+        trust_code=trust_code,
+        precision=precision,
+        accuracy_budget=accuracy_budget,
+        force=force,
+        device=device,
+        data=data,
+        skip_damaged=skip_damaged,
+    )
     try:
         with progress.working(f"exporting {model}"):
-            result = write(**options)
+            if triton is None:
+                result: ExportResult | TritonModel = write(output)
+            else:
+                from cnnkit.exporting.triton import export_triton
+
+                given = any((raw_input, input, data_dir, trust_code, precision != "fp32"))
+                how = write if given else None
+                result = export_triton(model, triton, name=name, device=triton_device, write=how)
     except PrecisionError as error:
         _warn(error.result)
         if isinstance(error.result, PrecisionReport) and not context.obj["json"]:
             report(error.result)
         raise
-    _warn(getattr(result, "precision", None))
-    emit(context, result, _draw if triton is None else tables.triton)
+    if isinstance(result, ExportResult):
+        _warn(result.precision)
+        emit(context, result, _draw)
+    else:
+        emit(context, result, tables.triton)
 
 
 def _warn(report: object) -> None:

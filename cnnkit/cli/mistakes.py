@@ -61,20 +61,22 @@ def command(
     Beside each image stands the nearest training image: by the input of the last layer of a PyTorch network, by the
     logits of an ONNX file. Writes mistakes.html, mistakes.png and mistakes.json.
     """
-    from cnnkit import api
+    from cnnkit.evaluation.mistakes import find_mistakes
     from cnnkit.render import console, mistakes, progress
 
-    classifier = api.load(
-        model,
-        device=device,
-        **foreign_options(context),
-        trust_code=trust_code,
-        torch=True,
-    )
     folder = output or Path(f"mistakes-{short_name(model)}")
     require_writable(folder)
-    steps = api.mistakes_steps(
-        classifier, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged, top=top, batch_size=batch_size
+    steps = find_mistakes.steps(
+        model,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        top=top,
+        batch_size=batch_size,
+        skip_damaged=skip_damaged,
+        device=device,
+        trust_code=trust_code,
+        **foreign_options(context),
     )
     result = progress.follow(steps, f"looking for mistakes of {model}")
     written = mistakes.write(result, folder)

@@ -71,8 +71,9 @@ def command(
     json: Json = False,
 ) -> None:
     """Classify images; the default model reads digits as people draw them."""
-    from cnnkit import api
+    from cnnkit.loading import load, load_on_ray
     from cnnkit.render import console, envelope, predictions
+    from cnnkit.zoo import DEFAULT_CLASSIFIER
 
     _check_engine(engine, images, workers)
     if output is not None:
@@ -81,11 +82,11 @@ def command(
         records.check(output)
     paths = find_images(images)
     sources = [_standard_input() if path is None else path for path in paths]
-    name, foreign = model or api.DEFAULT_CLASSIFIER, foreign_options(context)
+    name, foreign = model or DEFAULT_CLASSIFIER, foreign_options(context)
     if engine == "ray":
-        classifier = api.load_on_ray(name, device=device, workers=workers, **foreign)
+        classifier = load_on_ray(name, device=device, workers=workers, **foreign)
     else:
-        classifier = api.load(name, device=device, trust_code=trust_code, **foreign)
+        classifier = load(name, device=device, trust_code=trust_code, **foreign)
     tally = Tally()
     results = _tallied(classifier.stream(sources, top=top, batch_size=batch_size), tally)
     found: Any

@@ -77,13 +77,14 @@ def command(
     The page is one HTML file that needs nothing else: recipe, curves, confusion, calibration, worst mistakes,
     corruptions, attacks, parity of the ONNX file, speed and layers. What is unavailable says why in its place.
     """
-    from cnnkit import api
-    from cnnkit.render import console, progress, report
+    from cnnkit.render import console, progress
+    from cnnkit.render.report import default_place, require_place, show
+    from cnnkit.reporting.report import report
 
-    path = output or report.default_place(run)
-    report.require_place(path)
+    path = output or default_place(run)
+    require_place(path)
     require_suffix(output, ".html", "--output")
-    steps = api.report_steps(
+    steps = report.steps(
         run,
         without=names(without) or (),
         data=data,
@@ -92,9 +93,9 @@ def command(
         images=images,
         device=device,
         trust_code=trust_code,
+        output=path,
         **foreign_options(context),
     )
     result = progress.follow(steps, f"reporting on {run}")
-    report.write(result, path)
-    emit(context, result, report.show)
+    emit(context, result, show)
     console.note(str(path))

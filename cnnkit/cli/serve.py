@@ -90,7 +90,7 @@ def command(
     scores: Scores = None,
 ) -> None:
     """Serve ONNX files over HTTP, with a page to draw on at / and the Open Inference Protocol at /v2."""
-    from cnnkit.api import serving as api
+    from cnnkit.serving.serve import read_api_keys, serve
     from cnnkit.serving.settings import Settings
 
     settings = Settings(
@@ -108,13 +108,13 @@ def command(
         max_pixels=max_pixels,
         drain_seconds=drain_seconds,
         cors=tuple(cors or ()),
-        api_keys=(*(api_key or ()), *(api.read_api_keys(api_key_file) if api_key_file else ())),
+        api_keys=(*(api_key or ()), *(read_api_keys(api_key_file) if api_key_file else ())),
         watch=watch,
         admin=admin,
         access_log=access_log,
         log_format=log_format,
     )
-    api.serve(
+    serve(
         models or (),
         settings,
         **foreign_options(context),

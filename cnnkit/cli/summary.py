@@ -52,7 +52,7 @@ def command(
 
     No weights are loaded, and nothing is computed where shapes are enough.
     """
-    from cnnkit import api
+    from cnnkit.inspection.summarize import summarize
     from cnnkit.render import console, graphs, layer_bars, plots, summaries
     from cnnkit.results import GraphSummary, ModelSummary
 
@@ -78,7 +78,7 @@ def command(
             summaries.summary(result, chosen or summaries.DEFAULT, tree=tree)
 
     try:
-        result = api.summarize(
+        result = summarize(
             model,
             batch=batch,
             shape=[parse_input(text) for text in input] if input else None,

@@ -232,10 +232,10 @@ def command(
             f"name the network: cnnkit train {name} --{'resume' if resume else 'config'} {resume or config}"
         )
 
-    from cnnkit import api
+    from cnnkit.training.recipes import recipe_over
 
     changes = {option: value for option, value in context.params.items() if option in Recipe.model_fields}
-    recipe = api.recipe_over(name, given, changes | {"input_shape": shape_of(input), "model": name})
+    recipe = recipe_over(name, given, changes | {"input_shape": shape_of(input), "model": name})
     if config is not None and is_of_earlier_version(given) and recipe.split_by == "content":
         console.warning(
             f"{config} was written before version 0.2, when the seed divided the images; this run divides them by "
@@ -254,9 +254,10 @@ def command(
 
     from cnnkit.render import training
     from cnnkit.training.distributed import is_first
+    from cnnkit.training.train import train
 
     with StopRequest() as stop:
-        events = api.train_events(
+        events = train.steps(
             recipe,
             data_dir=data_dir,
             runs_dir=runs_dir,

@@ -33,10 +33,10 @@ def command(
     Both run every image, in batches of 1, 2, 7 and 256. Where they differ, the first layer that does is named with the
     likely cause, and the exit code is 3. Where they agree, the certificate is stored in the file's model card.
     """
-    from cnnkit import api
+    from cnnkit.exporting.verify import verify
     from cnnkit.render import progress, verification
 
-    steps = api.verification_steps(
+    steps = verify.steps(
         file,
         against=against,
         data=data,

@@ -10,12 +10,12 @@ import torch
 from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, ImageError
+from cnnkit.evaluation.images import load_for
 from cnnkit.images import prepare, prepare_arrays
+from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
-from cnnkit.results import result_of
 from cnnkit.training import opening, shapes
-from cnnkit.training.evaluation import load_for
 from cnnkit.words import counted
 
 _COMPARED = 10

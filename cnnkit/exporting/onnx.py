@@ -5,7 +5,8 @@ import io
 import logging
 import re
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -14,13 +15,11 @@ from torch import Tensor, nn
 
 from cnnkit import datasets, registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
-from cnnkit.errors import OnnxError, OutputError, ParityError, UsageError
+from cnnkit.errors import OnnxError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
-from cnnkit.exporting.precision import DEFAULT_BUDGET_POINTS, check_precision, reduce_precision, refuse
-from cnnkit.exporting.samples import Precision, load_samples
-from cnnkit.files import require_writable, write_atomic
+from cnnkit.files import write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import Divergence, ExportResult, ParityCertificate
@@ -39,60 +38,31 @@ from cnnkit.words import percent
 MAX_WEIGHT_BYTES = 1_500_000_000
 
 
-def export_onnx(
-    ref: str,
-    output: Path | None = None,
-    *,
-    raw_input: bool = False,
-    shape: tuple[int, int, int] | None = None,
-    data_dir: Path | None = None,
-    trust_code: bool = False,
-    precision: Precision = "fp32",
-    accuracy_budget: float = DEFAULT_BUDGET_POINTS,
-    force: bool = False,
-    device: str = "auto",
-    data: str | None = None,
-    skip_damaged: bool = False,
-) -> ExportResult:
-    """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
+@dataclass(frozen=True)
+class Proven:
+    """A graph that was compared with its network.
 
-    A file in reduced precision is written only where it keeps its accuracy and is faster than the one in float32.
+    Attributes:
+        reference: what the graph computes from its input, in PyTorch.
+        to_input: turns uint8 [N, H, W, C] into this input.
+    """
 
-    Args:
-        ref: a run, a checkpoint, a zoo entry, or an architecture, which is exported with random weights where the zoo
-            has none.
-        output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one; the precision is added to
-            the name, as in `model-int8.onnx`.
-        raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
-        shape: channels, height and width for an architecture that does not say its input.
-        data_dir: where to look for the images of the comparison first.
-        trust_code: import the network that a checkpoint's card names as `module:factory`.
-        precision: of the weights and of the values between layers; see `cnnkit.exporting.precision`.
-        accuracy_budget: percentage points of accuracy on the validation images that a reduced precision may cost.
-        force: write it even where it costs more or is not faster.
-        device: that a reduced precision is measured on.
-        data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
-        skip_damaged: leave out files of that folder that cannot be decoded.
+    model: onnx.ModelProto
+    certificate: ParityCertificate
+    reference: nn.Module
+    to_input: Callable[[Tensor], Tensor]
+
+
+def prove(ref: str, network: nn.Module, card: ModelCard, *, raw_input: bool, data_dir: Path | None) -> Proven:
+    """Make the graph of a network, and compare the two on batches of 1, 2 and 7 images.
 
     Raises:
-        ParityError: they disagree; nothing is written.
-        PrecisionError: the reduced precision costs too much, or is not faster; nothing is written.
-        DataError: there are no images to measure a reduced precision on.
+        ParityError: they disagree.
         OnnxError: PyTorch cannot export this network.
-        OutputError: the file cannot be written.
     """
-    check_precision(precision, accuracy_budget)
-    network, card = _load(ref, shape, trust_code=trust_code)
-    path = output or _default_output(ref, precision)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; name the file to write, as in -o {path / 'model.onnx'}.")
-    require_writable(path.parent)
     size = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     if size > MAX_WEIGHT_BYTES:
         raise OnnxError(f"{ref} has {size / 1e9:.1f} GB of weights; one ONNX file holds {MAX_WEIGHT_BYTES / 1e9} GB.")
-    samples = None
-    if precision != "fp32":
-        samples = load_samples(ref, card, precision, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
     form = card.preprocessing
     normalise = Normalise(form.mean, form.std).eval()
     pixels, source = comparison_images(card, data_dir)
@@ -101,52 +71,41 @@ def export_onnx(
     if raw_input:
         batches = [normalise(batch).contiguous() for batch in batches]
     model = _convert(deployed, batches[1], ref)
-    content = model.SerializeToString(deterministic=True)
     reference = nn.Sequential(deployed.normalise, network)
-    session = open_session(content, ref, device="cpu")
+    session = open_session(model.SerializeToString(deterministic=True), ref, device="cpu")
     certificate = certify(reference, session, batches, images=source)
     if not certificate.passed:
         file, divergence = OnnxNetwork(session, replace(card, raw_input=raw_input)), None
         with contextlib.suppress(OnnxError):
             divergence = diagnose(file, model, Deployed(network, normalise).eval(), form, pixels, gpu="")
         raise ParityError(_failure(ref, certificate, divergence), result=certificate)
-    report = None
-    if samples is not None and precision != "fp32":
-        model, certificate, report = reduce_precision(
-            model,
-            precision,
-            samples,
-            reference=reference,
-            to_input=(lambda pixels: normalise(pixels).contiguous()) if raw_input else nn.Identity(),
-            name=ref,
-            device=device,
-            accuracy_budget=accuracy_budget,
-        )
-        refuse(report, ref, force=force)
-    certificate = replace(certificate, weights_sha256=card.weights_sha256)
+    to_input = (lambda pixels: normalise(pixels).contiguous()) if raw_input else nn.Identity()
+    return Proven(model, certificate, reference, to_input)
+
+
+def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> ExportResult:
+    """Write a graph with its card, which holds its certificate, to one file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    certificate, form = card.parity, card.preprocessing
+    assert certificate is not None  # noqa: S101 - nothing else is written
     tools = {**card.versions, "onnx": onnx.__version__, **certificate.versions}
-    card = replace(
-        card,
-        graph_sha256=graph_sha256(model),
-        raw_input=raw_input,
-        parity=certificate,
-        precision=precision,
-        versions=tools,
-    )
+    card = replace(card, graph_sha256=graph_sha256(model), versions=tools)
     model.metadata_props.add(key=CARD_KEY, value=card.to_json())
     content = model.SerializeToString(deterministic=True)
     write_atomic(path, content)
-    form_shape = form.input_shape if raw_input else form.shape
-    guard.remember(content, {model.graph.input[0].name: (1, *form_shape)}, card=True)
+    shape = form.input_shape if card.raw_input else form.shape
+    guard.remember(content, {model.graph.input[0].name: (1, *shape)}, card=True)
     return ExportResult(
         path=path,
         size_mb=len(content) / 1e6,
         opset=next(o.version for o in model.opset_import if o.domain == ""),
         trained=card.trained,
         weights=f"{card.model} trained on {card.dataset}" if card.trained else "random",
-        input_type="float32 [N, C, H, W]" if raw_input else "uint8 [N, H, W, C]",
+        input_type="float32 [N, C, H, W]" if card.raw_input else "uint8 [N, H, W, C]",
         certificate=certificate,
-        precision=report,
     )
 
 
@@ -159,19 +118,9 @@ def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) 
     )
 
 
-def _default_output(ref: str, precision: Precision) -> Path:
-    reference = registry.resolve(ref)
-    suffix = ".onnx" if precision == "fp32" else f"-{precision}.onnx"
-    if reference.path is not None:
-        return reference.path.with_name(("model" if reference.path.stem == "best" else reference.path.stem) + suffix)
-    return Path(ref.rpartition("/")[2].rpartition(":")[2] + suffix)
-
-
-def _load(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[nn.Module, ModelCard]:
+def load_to_export(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[nn.Module, ModelCard]:
     """Return the network, in evaluation mode, and its card; with random weights where there are no others."""
     reference = registry.resolve(ref)
-    if reference.kind == "onnx":
-        raise UsageError(f"{ref} is an ONNX file already.")
     if not reference.is_architecture or (reference.kind == "architecture" and zoo.has(ref)):
         if shape is not None:
             raise UsageError(f"{ref} has trained weights, whose input is fixed; leave out --input.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -12,33 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnkit.errors import OnnxError, PrecisionError, UsageError
+from cnnkit.errors import OnnxError, PrecisionError
 from cnnkit.exporting import parity
 from cnnkit.exporting.half import to_half
 from cnnkit.exporting.quantisation import quantise
 from cnnkit.exporting.rounding import Rounded
-from cnnkit.exporting.samples import Precision, Samples
+from cnnkit.exporting.samples import Samples
 from cnnkit.results import LayerError, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
 from cnnkit.training.data import Split
 from cnnkit.words import counted, part_of, percent, points
 
-DEFAULT_BUDGET_POINTS = 0.5
 _VALUES_AT_ONCE = 1 << 19
 """Pixels of images whose values between all layers are in memory at once."""
-
-
-def check_precision(precision: str, accuracy_budget: float) -> None:
-    """Refuse an unknown precision, and a budget that is no number of percentage points.
-
-    Raises:
-        UsageError: one of them is.
-    """
-    if precision not in get_args(Precision):
-        raise UsageError(f"there is no precision {precision!r}; expected {', '.join(get_args(Precision))}.")
-    if not 0 <= accuracy_budget <= 100:
-        raise UsageError(f"--accuracy-budget {accuracy_budget:g}: expected percentage points from 0 to 100.")
 
 
 def reduce_precision(

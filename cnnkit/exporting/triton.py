@@ -6,16 +6,19 @@ Configuration" of its user guide; the tests read the text with the server's own 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 
 from cnnkit import registry
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError, OutputError, UsageError
+from cnnkit.exporting.export import export
 from cnnkit.files import require_writable, write_folder_atomic
-from cnnkit.results import TritonModel
+from cnnkit.results import ExportResult, TritonModel
 from cnnkit.results.triton import Outcome
 from cnnkit.runtime.foreign.opening import open_onnx
 
@@ -72,6 +75,42 @@ def write_triton_repository(
     _require_same_interface(card, its_card, folder)
     write_folder_atomic(folder / str(newest + 1), {"model.onnx": content})
     return _result(repository, name, newest + 1, card, "new version", (f"{newest + 1}/model.onnx",))
+
+
+def export_triton(
+    ref: str | Path,
+    repository: str | Path,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    write: Callable[[Path], ExportResult] | None = None,
+) -> TritonModel:
+    """Put a network into a Triton model repository; see `write_triton_repository`.
+
+    Args:
+        ref: an ONNX file of ours, which is copied, or what `cnnkit.export` takes, which is exported, with its proof.
+        repository: folder of models.
+        name: of the model there; None for that of the file, the run or the network.
+        device: where the server runs it: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
+        write: exports the network to a file; None for `cnnkit.export` without options.
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = export_triton("lenet", folder)
+    >>> made.version, made.written
+    (1, ('lenet/config.pbtxt', 'lenet/labels.txt', 'lenet/1/model.onnx'))
+    """
+    reference = registry.resolve(str(ref))
+    target = Path(repository).expanduser()
+    name = name or model_name(reference.path or Path(str(ref).rpartition(":")[2]))
+    if reference.kind == "onnx" and reference.path is not None:
+        if write is not None:
+            raise UsageError(f"{ref} is an ONNX file already; it cannot be exported again with other options.")
+        return write_triton_repository(reference.path, target, name=name, device=device)
+    require_place(target, name, device)
+    with TemporaryDirectory() as folder:
+        exported = (write or partial(export, ref))(Path(folder) / "model.onnx")
+        return write_triton_repository(exported.path, target, name=name, device=device)
 
 
 def require_place(repository: Path, name: str, device: str) -> None:

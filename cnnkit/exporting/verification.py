@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -28,18 +27,16 @@ from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
     Divergence,
-    LoadNote,
-    LoadProgress,
     ParityCertificate,
     Verification,
     WorkProgress,
 )
+from cnnkit.results.precision import Precision
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.splits import SplitName
-from cnnkit.training.data import Split
-from cnnkit.training.evaluation import load_for
+from cnnkit.training.data import ImageData, Split
 from cnnkit.training.networks import TorchNetwork
 from cnnkit.words import part_of
 
@@ -50,51 +47,33 @@ _CONCLUSIVE = {"attribute", "operator", "weight"}
 """Causes that explain why a file cannot be opened at all."""
 
 
-def verify(
-    ref: str,
-    *,
-    against: str | None = None,
-    data: str | None = None,
-    split: SplitName | None = None,
-    data_dir: Path | None = None,
-    skip_damaged: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
-) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Verification]:
-    """Compare an ONNX file with its PyTorch network on every image of a data set; yields progress.
+@dataclass(frozen=True)
+class Pair:
+    """An ONNX file that is open, and the network that it is said to be."""
 
-    The first images go through in batches of 1, 2 and 7, the others in batches of 256. A certificate that is good is
-    stored in the file's card.
+    file: OnnxFile
+    reference: Reference
+    network: OnnxNetwork
 
-    Args:
-        ref: an ONNX file, or a zoo entry, which is verified and not rewritten.
-        against: the run, checkpoint or zoo entry that it was exported from; None to find the one whose weights have the
-            hash that the card names: beside the file, in the zoo, or a network with random weights.
-        data: data set or image folder; None for the one that the network was trained on.
-        split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
-            budget decides; otherwise as `cnnkit.training.evaluation.evaluate_network` has it.
-        data_dir: where to look for data sets first.
-        skip_damaged: leave out files that cannot be decoded.
-        device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same
-            processor or GPU, without TF32.
-        trust_code: import the network that a checkpoint's card names as `module:factory`.
+    @property
+    def precision(self) -> Precision:
+        """That the file says it is in."""
+        return self.file.card.precision if self.file.card else "fp32"
 
-    Raises:
-        OnnxError: not an ONNX file that can be compared with this network.
-        CheckpointError: nothing says which PyTorch network to compare with.
-        DataError: no data set named by anything, an empty split, or other classes than the network's.
-    """
-    started = time.monotonic()
+
+def open_pair(ref: str, against: str | None, *, device: str, trust_code: bool) -> Pair:
+    """Open a file and the network to compare it with; the options are those of `cnnkit.verify`."""
     named = None if against is None else named_reference(against, trust_code=trust_code)
     file = open_file(ref, device, named)
     reference = named or find_reference(file, trust_code=trust_code)
-    network = adapt(file, reference)
-    precision = file.card.precision if file.card else "fp32"
-    if split is None and precision != "fp32":
-        split = "validation"
-    loaded, used = yield from load_for(
-        reference.card, ref, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
-    )
+    return Pair(file, reference, adapt(file, reference))
+
+
+def verified(
+    pair: Pair, loaded: ImageData, used: SplitName, *, started: float
+) -> Generator[WorkProgress, None, Verification]:
+    """Compare a file with its network on images that are loaded, and store a good certificate in its card."""
+    file, reference, network = pair.file, pair.reference, pair.network
     images = loaded.filled(used)
     on_gpu = file.gpu and torch.cuda.is_available()
     torch_network = TorchNetwork(reference.module, reference.card, f"cuda:{file.gpu}" if on_gpu else "cpu")
@@ -109,7 +88,7 @@ def verify(
         torch_accuracy=float(right[0]),
         onnx_accuracy=float(right[1]),
         weights_sha256=reference.card.weights_sha256,
-        precision=precision,
+        precision=pair.precision,
         accuracy_budget_points=file.card.parity.accuracy_budget_points if file.card and file.card.parity else 0.0,
     )
     model = onnx.load_model_from_string(file.content)

@@ -1,4 +1,4 @@
-"""From model references to a benchmark. PyTorch is imported only where it is measured, or makes the ONNX file."""
+"""`cnnkit.benchmark`: latency and throughput of networks, measured against each other."""
 
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
+from cnnkit.operation import operation
 from cnnkit.results import Benchmark, BenchmarkStep
-from cnnkit.runtime import benchmark, contenders
+from cnnkit.runtime import contenders
+from cnnkit.runtime.benchmark import benchmark_steps, choose_batches
 from cnnkit.runtime.timing import check_seconds
 
 if TYPE_CHECKING:
     from cnnkit.runtime.guard import Checked
 
 
-def benchmark_steps(
-    refs: Sequence[str],
-    *,
+@operation
+def benchmark(
+    *refs: str | Path,
     devices: Sequence[str] = ("auto",),
     batches: Sequence[int] | None = None,
     threads: Sequence[int] | None = None,
@@ -27,11 +29,32 @@ def benchmark_steps(
     shape: tuple[int, int, int] | None = None,
     trust_code: bool = False,
 ) -> Generator[BenchmarkStep, None, Benchmark]:
-    """Measure networks against each other, see `cnnkit.benchmark`; yield what is measured now.
+    """Measure latency and throughput on onnxruntime, all networks, devices and numbers of threads in turn.
 
-    Everything that can be wrong with files, devices and numbers is found before the first measurement.
+    Everything that can be wrong with files, devices and numbers is found before the first measurement. PyTorch is
+    imported only where it is measured, or makes the ONNX file.
+
+    Args:
+        refs: ONNX files and zoo entries, which need no PyTorch; anything else is exported first, as `export` does.
+        devices: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
+        batches: sizes; None for 1, 8, 32 and 256, or the one that a file fixes.
+        threads: inside an operator, on the CPU; None for as many as there are cores.
+        torch: measure the PyTorch networks as well, eager and compiled.
+        seconds: to spend on each at each batch size, after its warm-up.
+        shape: channels, height and width for an architecture that does not say its input.
+        trust_code: import the network that a card names as `module:factory`.
+
+    Raises:
+        DeviceError: a device is unavailable.
+        OnnxError: a file that onnxruntime cannot run.
+        UsageError: numbers that make no sense.
+
+    >>> import cnnkit
+    >>> found = cnnkit.benchmark("lenet", devices=["cpu"], batches=[1, 8], threads=[1], seconds=0.1)
+    >>> [(row.engine, row.device, row.batch) for row in found.measurements]
+    [('onnxruntime', 'CPU', 1), ('onnxruntime', 'CPU', 8)]
     """
-    names = list(dict.fromkeys(refs))
+    names = list(dict.fromkeys(map(str, refs)))
     if not names or not devices:
         raise UsageError("say what to measure, and on which device.")
     counts = list(dict.fromkeys(threads or [contenders.cores()]))
@@ -42,7 +65,7 @@ def benchmark_steps(
         model, checked, made = _onnx_of(name, shape, trust_code=trust_code)
         targets.append(contenders.examine(name, model, devices, checked))
         notes += [*made, *targets[-1].assumptions]
-    sizes = benchmark.choose_batches(batches, targets)
+    sizes = choose_batches(batches, targets)
     racing = [one for target in targets for one in contenders.onnx_contenders(target, counts)]
     versions: dict[str, str] = {}
     restored: AbstractContextManager[None] = nullcontext()
@@ -52,7 +75,7 @@ def benchmark_steps(
         racing += [one for target in targets for one in pytorch.torch_contenders(target, counts, trust_code=trust_code)]
         versions, restored = pytorch.versions(), pytorch.threads_kept()
     with restored:
-        result = yield from benchmark.benchmark_steps(
+        result = yield from benchmark_steps(
             targets, racing, batches=sizes, seconds=seconds, versions=versions, notes=notes
         )
     return result
@@ -73,9 +96,9 @@ def _onnx_of(
 
         checked, _ = guard.check_with_card(reference.path, ref, shape=shape)
         return checked.source, checked, ()
-    from cnnkit.exporting.onnx import export_onnx
+    from cnnkit.exporting.export import export
 
     with TemporaryDirectory() as folder:
-        result = export_onnx(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
+        result = export(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
         weights = "" if result.trained else ", with random weights,"
         return result.path.read_bytes(), None, (f"{ref}{weights} was exported for this benchmark",)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from onnx import NodeProto
 
 from cnnkit.inspection.graph import Graph
-from cnnkit.inspection.summary import summarize
+from cnnkit.inspection.summary import summarize_network
 from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
 from cnnkit.runtime.graphs import layer_name, scopes
 
@@ -41,7 +41,7 @@ def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphCompari
         UnknownNameError: no such network.
         ForwardError: the network does not take such an input.
     """
-    network = summarize(ref, batch=graph.summary.batch, shape=_image_shape(graph), trust_code=trust_code)
+    network = summarize_network(ref, batch=graph.summary.batch, shape=_image_shape(graph), trust_code=trust_code)
     layers = {row.name: row for row in network.layers}
     owners = [_owners(node, weights, layers) for node, weights in zip(graph.nodes, graph.weights, strict=True)]
     _take_in_order(owners, graph, network)

@@ -223,23 +223,7 @@ def summarize_file(
     device: str = "auto",
     trust_code: bool = False,
 ) -> GraphSummary:
-    """Summarise an ONNX file.
-
-    Args:
-        path: of the file.
-        name: what to call it.
-        batch: images in the batch that the multiply-adds and the profile are for.
-        shape: channels, height and width, where the graph leaves them open.
-        against: PyTorch network to set beside it; only this imports PyTorch.
-        profile: measure the time of each node.
-        device: to measure on: `auto`, `cpu`, `cuda` or `cuda:N`.
-        trust_code: import the network that a checkpoint's card names as `module:factory`.
-
-    Raises:
-        OnnxError: the file is refused (see `cnnkit.runtime.guard`), or does not run.
-        UsageError: a batch or shape that the graph does not take, or none where it needs one.
-        DeviceError: the device is not available.
-    """
+    """Summarise an ONNX file; the options and errors are those of `cnnkit.summarize`, `against` its `compare`."""
     from dataclasses import replace
 
     from cnnkit.runtime.guard import check

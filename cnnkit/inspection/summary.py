@@ -20,7 +20,7 @@ from cnnkit.results import ModelSummary
 from cnnkit.training import building as builders
 
 
-def summarize(
+def summarize_network(
     ref: str,
     *,
     batch: int = 1,
@@ -29,26 +29,7 @@ def summarize(
     fold: bool = False,
     trust_code: bool = False,
 ) -> ModelSummary:
-    """Summarise the network behind a model reference.
-
-    It is built and run on the meta device, which has shapes and no memory. Only a network that goes by the values it
-    sees is run for real, on zeros.
-
-    Args:
-        ref: an architecture, a zoo entry, a run or a checkpoint.
-        batch: images in the batch that the multiply-adds and the memory are for.
-        shape: of the input, without the batch: channels, height and width; one for each of several inputs; None for
-            the network's own.
-        depth: how many levels of modules to list; None for all.
-        fold: tell layers alike, one after another, as one.
-        trust_code: import the network that a checkpoint's card names as `module:factory`.
-
-    Raises:
-        UnknownNameError: no such network.
-        CheckpointError: a file that is no checkpoint, or of another network than its card says.
-        UsageError: the network does not say its input, or takes another number of them or of their dimensions.
-        ForwardError: a layer refuses what it gets; `result` has the rows up to it.
-    """
+    """Summarise the network behind a model reference; the options and errors are those of `cnnkit.summarize`."""
     if registry.resolve(ref).kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
     given_shapes = None if shape is None else building.shapes_of(shape)

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnkit.files import write_atomic
+from cnnkit.operation import result_of
 from cnnkit.render import console, progress
-from cnnkit.results import Benchmark, BenchmarkStep, Measurement, result_of
+from cnnkit.results import Benchmark, BenchmarkStep, Measurement
 from cnnkit.words import counted
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}

@@ -1,6 +1,6 @@
 """Progress on standard error: a bar where somebody sees it, elsewhere a line now and then."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,11 +11,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from cnnkit.operation import result_of
 from cnnkit.render import console
-from cnnkit.results import LoadNote, LoadProgress, WorkProgress, result_of
+from cnnkit.results import LoadNote, LoadProgress, Step, Steps
 
 T = TypeVar("T")
-Step = LoadProgress | LoadNote | WorkProgress
 
 _PAUSE, _GROWTH, _LONGEST = 10.0, 1.5, 60.0
 """Seconds to the first line, how much longer each pause is than the one before, and the longest."""
@@ -98,7 +98,7 @@ def working(what: str) -> Iterator[None]:
             yield
 
 
-def follow(steps: Generator[Step, None, T], what: str) -> T:
+def follow(steps: Steps[T], what: str) -> T:
     """Run a generator of progress to its end under a bar, with its notes above, and return its result."""
     with bar() as progress:
         task = progress.add_task(what, total=None)

@@ -4,9 +4,7 @@ Each name is loaded from its module when first asked for: making a dataclass tak
 needs three of them.
 """
 
-from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnkit.results.benchmark import Benchmark as Benchmark
@@ -73,7 +71,9 @@ if TYPE_CHECKING:
     from cnnkit.results.training import LoadNote as LoadNote
     from cnnkit.results.training import LoadProgress as LoadProgress
     from cnnkit.results.training import StartRecord as StartRecord
+    from cnnkit.results.training import Step as Step
     from cnnkit.results.training import StepProgress as StepProgress
+    from cnnkit.results.training import Steps as Steps
     from cnnkit.results.training import TrainingEvent as TrainingEvent
     from cnnkit.results.training import TrainingFinished as TrainingFinished
     from cnnkit.results.training import TrainingStarted as TrainingStarted
@@ -87,16 +87,14 @@ if TYPE_CHECKING:
     from cnnkit.results.verification import LayerParity as LayerParity
     from cnnkit.results.verification import Verification as Verification
 
-S = TypeVar("S")
-T = TypeVar("T")
-U = TypeVar("U")
-
 _HOMES = {
     "ClassScore": "prediction",
     "Prediction": "prediction",
     "PredictionFile": "records",
     "LoadNote": "training",
     "LoadProgress": "training",
+    "Step": "training",
+    "Steps": "training",
     "WorkProgress": "training",
     "TrainingStarted": "training",
     "StartRecord": "training",
@@ -178,27 +176,3 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(f"cnnkit.results.{_HOMES[name]}"), name)
-
-
-def result_of(steps: Generator[S, None, T], show: Callable[[S], object] | None = None) -> T:
-    """Run a generator that yields progress to its end, give each step to `show`, and return its result."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        if show is not None:
-            show(step)
-
-
-def relayed(steps: Generator[S, None, T], change: Callable[[S], U]) -> Generator[U, None, T]:
-    """Run a generator that yields progress to its end, yield what `change` makes of each step, return its result."""
-    with closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            yield change(step)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Precision = Literal["fp32", "fp16", "int8"]
+
 
 @dataclass(frozen=True)
 class Measured:

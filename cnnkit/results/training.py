@@ -1,10 +1,13 @@
 """What happens while a network is trained."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cnnkit.results.data import ClassCount, SkippedFiles
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class WorkProgress:
     """What is done now, and how much of it: images, mostly. `total` is None where that is not known."""
 
     what: str
-    done: int
+    done: float
     total: int | None
 
 
@@ -34,6 +37,11 @@ class LoadNote:
 
     text: str
     warning: bool = False
+
+
+Step = LoadProgress | LoadNote | WorkProgress
+Steps = Generator[Step, None, T]
+"""Of an operation that tells how far it is, and returns `T`."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnkit.errors import CheckpointError
+from cnnkit.evaluation.images import logits_by_batch
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels, decode, encoded
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import FooledImage
 from cnnkit.runtime.classifier import Classifier, Network, softmax
 from cnnkit.training.data import Split
-from cnnkit.training.evaluation import logits_by_batch
 from cnnkit.words import counted
 
 EXAMPLES = 10

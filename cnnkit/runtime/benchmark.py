@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime as ort
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
-from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement, relayed
+from cnnkit.operation import relayed
+from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
 from cnnkit.runtime.contenders import Calls, Contender, Target
 from cnnkit.runtime.hardware import processor_name
 from cnnkit.runtime.memory import MemoryGrowth

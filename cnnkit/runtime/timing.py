@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import UsageError
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 
 _SETTLE_SECONDS = 0.05
 """The threads of onnxruntime and of OpenMP go on spinning about so long for work that no longer comes, and take the

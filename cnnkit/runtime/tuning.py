@@ -46,7 +46,7 @@ def candidates(kind: str) -> list[ProviderOptions]:
     return [*graph, *searched, *others, *with_tf32]
 
 
-def tune(
+def race_options(
     model: Path | bytes,
     name: str,
     *,

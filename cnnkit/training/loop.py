@@ -29,26 +29,11 @@ def train_events(
     stop: Callable[[], bool] = lambda: False,
     trust_code: bool = False,
 ) -> Generator[TrainingEvent]:
-    """Train by a recipe; yields what happens as it happens.
+    """Train by a recipe; yields what happens as it happens. The options and errors are those of `cnnkit.train`.
 
     The run folder gets `run.toml`, `metrics.csv`, `best.safetensors`, the weights of the epoch with the highest
     validation accuracy, and after each epoch `state.safetensors`, from which the run can go on. Seeds PyTorch's global
     random state from the recipe. Under torchrun each process yields the same events, and the first one writes.
-
-    Args:
-        recipe: what to do; for a resumed run the one of its folder (see `cnnkit.training.resuming.CHANGEABLE`).
-        data_dir: where to look for the data set first.
-        runs_dir: where a new run folder goes.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        resume: the run folder to go on with, bit for bit on the same build, device and number of threads.
-        checkpoint_every: steps between two states inside an epoch; 0 for none.
-        stop: asked after each step; once it returns true the state is saved and the run stops.
-        trust_code: let the weights to start from name code to import.
-
-    Raises:
-        UnknownNameError, DataError, DeviceError, OutputError, CheckpointError, UsageError: before the first step.
-        TrainingDivergedError: the loss became NaN or infinite; the best checkpoint so far is kept.
-        OutputError, OutOfMemoryError: on the way; what was saved before is whole.
     """
     with joined(device, recipe.batch_size) as group:
         prepared = yield from prepare(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 
-from cnnkit import api
+import cnnkit
 from cnnkit.images import prepare
 from cnnkit.runtime.classifier import softmax
 from cnnkit.runtime.providers import ProviderOptions
@@ -24,7 +24,7 @@ App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], A
 def bare(model: Path) -> App:
     """Return the ASGI function for an ONNX file."""
     # As the server runs it: a second thread would cost a network this small more than it gives.
-    classifier = api.load(model, provider=ProviderOptions(threads=1, spinning=False))
+    classifier = cnnkit.load(model, provider=ProviderOptions(threads=1, spinning=False))
     form, labels, network = classifier.card.preprocessing, classifier.card.labels, classifier.network
 
     async def app(

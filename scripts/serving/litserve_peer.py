@@ -12,7 +12,7 @@ import litserve
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit import api
+import cnnkit
 from cnnkit.images import prepare
 from cnnkit.pictures import Pixels
 from cnnkit.runtime.classifier import Classifier, softmax
@@ -27,7 +27,7 @@ class Digits(litserve.LitAPI):  # type: ignore[misc]
 
     def setup(self, device: str) -> None:
         """Open the file in the worker."""
-        self.classifier = api.load(self.model, provider=ProviderOptions(threads=1, spinning=False))
+        self.classifier = cnnkit.load(self.model, provider=ProviderOptions(threads=1, spinning=False))
 
     def decode_request(self, request: dict[str, Any]) -> Pixels:
         """Return uint8 [H, W, C]."""

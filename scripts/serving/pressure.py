@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit import api
+import cnnkit
 from serving.contest import CONNECTIONS
 from serving.figures import Figure, Part
 from serving.servers import LENET, Server, cnnkit_command, digit, label_of, post, running
@@ -63,7 +63,7 @@ class Probes:
 
 def heavy_model(folder: Path) -> Path:
     """Export AlexNet, with random weights: they cost as much as trained ones."""
-    return api.export("alexnet", folder / "alexnet.onnx").path
+    return cnnkit.export("alexnet", folder / "alexnet.onnx").path
 
 
 def peak_rate(port: int, request: bytes, wrong: Callable[[bytes], str], seconds: float) -> float:

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 from PIL import Image
 
-from cnnkit import api, images, zoo
+import cnnkit
+from cnnkit import images, zoo
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -147,7 +148,7 @@ def contender_command(module: str, *arguments: str | Path) -> list[str]:
 def digit() -> bytes:
     """Return the PNG file that all servers are asked about: a drawn seven in MNIST's form, 28×28 and grey."""
     drawing = ROOT / "docs" / "images" / "seven.png"
-    pixels = images.prepare(drawing, api.load("lenet").card.preprocessing).pixels
+    pixels = images.prepare(drawing, cnnkit.load("lenet").card.preprocessing).pixels
     file = BytesIO()
     Image.fromarray(pixels[..., 0]).save(file, "PNG")
     return file.getvalue()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.results import LoadProgress
-from cnnkit.robustness import attack
+from cnnkit.robustness import parts
 from cnnkit.robustness.subject import Subject
 
 Cli = Callable[..., Any]
@@ -132,14 +132,14 @@ def test_a_folder_without_classes_is_refused(photos_run: Path, photos: Path, cli
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C comes while images are corrupted by the third corruption."""
-    curve = attack.corruption_curve
+    curve = parts.corruption_curve
 
     def corrupted(subject: Subject, name: Any) -> Generator[Any, None, Any]:
         if name == "contrast":
             signal.raise_signal(signal.SIGINT)
         return (yield from curve(subject, name))
 
-    monkeypatch.setattr(attack, "corruption_curve", corrupted)
+    monkeypatch.setattr(parts, "corruption_curve", corrupted)
 
 
 @pytest.mark.usefixtures("interrupted")
@@ -175,7 +175,7 @@ def test_ctrl_c_before_anything_is_found_names_no_images(
         yield LoadProgress("test images", 2, 4)
         pytest.fail("it went on")
 
-    monkeypatch.setattr(attack, "load_for", loading)
+    monkeypatch.setattr(parts, "load_for", loading)
     result = cli("attack", photos_run, *FAST, "-o", tmp_path / "out", "--plot", tmp_path / "plot.png")
     assert (result.exit_code, result.stderr) == (130, "stopped by Ctrl-C\n")
     assert "stopped before all was done" in result.stdout

@@ -168,10 +168,10 @@ def test_a_folder_is_used_again_but_never_taken_from_others(here: Path, cli: Cli
 
 @pytest.mark.usefixtures("nets")
 def test_code_of_the_user_is_imported_only_with_trust(here: Path, cli: Cli, photos: Path) -> None:
-    from cnnkit import api
+    import cnnkit
 
-    recipe = api.default_recipe("tinynets:Parallel", data=str(photos), epochs=1, batch_size=4)
-    list(api.train(recipe, runs_dir=here / "runs", device="cpu"))
+    recipe = cnnkit.default_recipe("tinynets:Parallel", data=str(photos), epochs=1, batch_size=4)
+    list(cnnkit.train(recipe, runs_dir=here / "runs", device="cpu"))
     arguments = ("explain", photos / "dark" / "00.png", "-m", here / "runs" / "tinynets-Parallel-photos-1", "-o", "own")
     refused = cli(*arguments)
     assert (refused.exit_code, refused.stdout) == (1, "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit import api
+import cnnkit
 from cnnkit.runtime.timing import race
 
 Cli = Callable[..., Any]
@@ -21,8 +21,8 @@ def ruined(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent.parent / "nets")
-        recipe = api.default_recipe("tinynets:Lopsided", data=str(photos), epochs=20, learning_rate=0.002)
-        list(api.train(recipe, runs_dir=runs, device="cpu"))
+        recipe = cnnkit.default_recipe("tinynets:Lopsided", data=str(photos), epochs=20, learning_rate=0.002)
+        list(cnnkit.train(recipe, runs_dir=runs, device="cpu"))
     return next(runs.iterdir())
 
 
@@ -78,8 +78,8 @@ def test_what_float16_cannot_hold_is_shown(
     as_json: bool, photos: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "nets")
-    recipe = api.default_recipe("tinynets:Squaring", data=str(photos), epochs=1, learning_rate=1e-9)
-    list(api.train(recipe, runs_dir=tmp_path, device="cpu"))
+    recipe = cnnkit.default_recipe("tinynets:Squaring", data=str(photos), epochs=1, learning_rate=1e-9)
+    list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
     run = next(tmp_path.iterdir())
     result = cli("export", run, "--onnx", "--precision", "fp16", "--trust-code", "--force", *["--json"] * as_json)
     assert result.exit_code == 3

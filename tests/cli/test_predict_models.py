@@ -18,9 +18,9 @@ Cli = Callable[..., Any]
 @pytest.fixture(scope="session")
 def foreign(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of somebody else's: float32 [N, 1, 28, 28], no card."""
-    from cnnkit import api
+    import cnnkit
 
-    path = api.export(photos_run, tmp_path_factory.mktemp("foreign") / "foreign.onnx", raw_input=True).path
+    path = cnnkit.export(photos_run, tmp_path_factory.mktemp("foreign") / "foreign.onnx", raw_input=True).path
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, path)

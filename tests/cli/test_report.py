@@ -21,7 +21,7 @@ def run(photos_run: Path, tmp_path: Path) -> Path:
 def test_the_page_goes_into_the_run_and_the_terminal_says_what_it_comes_to(
     run: Path, cli: Cli, stands_alone: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnnkit.api.reporting._SECONDS", 0.05)
+    monkeypatch.setattr("cnnkit.reporting.report._SECONDS", 0.05)
     result = cli("report", run, "--images", 4, "--device", "cpu")
     assert result.exit_code == 0
     flat = " ".join(result.stdout.split())

@@ -14,7 +14,7 @@ def flat(text):
         (["torchvision/resnet18"], 2, "cnnkit export torchvision/resnet18 --onnx"),
         (["lenet", "lenet"], 2, "two models are called lenet"),
         (["lenet", "a b=digits"], 1, "there is no model"),
-        (["lenet", "--preprocess", "other"], 2, "expected imagenet"),
+        (["lenet", "--preprocess", "other"], 2, "not one of imagenet"),
         (["lenet", "--device", "gpu"], 2, "there is no device 'gpu'"),
         (["lenet", "--workers", "0"], 2, "--workers"),
         (["digits", "--labels", "labels.txt"], 2, "the zoo's have one"),
@@ -37,7 +37,7 @@ def test_a_file_whose_name_cannot_stand_in_a_url_needs_another(cli, tiny_onnx, t
     path.write_bytes(tiny_onnx.read_bytes())
     done = cli("serve", path)
     assert done.exit_code == 2
-    assert "give another name" in flat(done.stderr)
+    assert "Give it another" in flat(done.stderr)
 
 
 def test_a_damaged_file_ends_the_start(cli, tmp_path):

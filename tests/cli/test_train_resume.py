@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import UsageError
 from cnnkit.training.state import read_state
 
@@ -178,7 +178,7 @@ def test_code_that_a_run_names_is_imported_by_the_users_word_only(train: Cli, cl
         assert result.exit_code == 2
         assert "names code to import as its network, 'acting:Net'. If you trust it, say --trust-code" in result.stderr
     with pytest.raises(UsageError, match="trust_code=True"):
-        list(api.train(resume=run))
+        list(cnnkit.train(resume=run))
     assert {path: path.read_bytes() for path in run.iterdir()} == before
     assert cli("train", "--resume", run, "--epochs", 2, "--device", "cpu", "--trust-code").exit_code == 0
     assert cli("train", "acting:Net", "--resume", run, "--epochs", 3, "--device", "cpu").exit_code == 0

@@ -26,7 +26,7 @@ def run(own_photos: Path, cli: Cli, tmp_path: Path) -> Path:
 def test_several_sections_of_a_report_warn_once(
     run: Path, cli: Cli, stands_alone: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnnkit.api.reporting._SECONDS", 0.05)
+    monkeypatch.setattr("cnnkit.reporting.report._SECONDS", 0.05)
     result = cli("report", run, "--images", "4", "--device", "cpu")
     assert result.exit_code == 0
     assert result.stderr.count("identical image") == 1

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from cnnkit import api
+import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
 from cnnkit.results import Verification
@@ -57,8 +57,8 @@ def checkpoints(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("tinynets:Parallel", Preprocessing(3, 8, 8, **COLOUR)),
         ):
             path = _save(model, form, folder / f"{model.rpartition(':')[2]}.safetensors", photos)
-            api.export(path, trust_code=True)
-    api.export(folder / "lenet.safetensors", folder / "raw.onnx", raw_input=True)
+            cnnkit.export(path, trust_code=True)
+    cnnkit.export(folder / "lenet.safetensors", folder / "raw.onnx", raw_input=True)
     return folder
 
 
@@ -79,7 +79,7 @@ def planted(checkpoints: Path, tmp_path: Path) -> Callable[..., Verification]:
         path.write_bytes(model.SerializeToString())
         before = path.read_bytes()
         against = checkpoints / f"{reference or name}.safetensors"
-        found = api.verify(path, against=against, split="all", device="cpu", trust_code=True)
+        found = cnnkit.verify(path, against=against, split="all", device="cpu", trust_code=True)
         assert found.passed or path.read_bytes() == before
         return found
 

@@ -8,14 +8,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 import cnnkit
-from cnnkit import api
-from cnnkit.errors import CheckpointError, OnnxError
+from cnnkit.errors import OnnxError
 
 
 @pytest.fixture(scope="module")
 def bare(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
     """The network of the photographs without its card, float32 [N, 1, 28, 28], not normalising."""
-    path = api.export(photos_run, tmp_path_factory.mktemp("bare") / "net.onnx", raw_input=True).path
+    path = cnnkit.export(photos_run, tmp_path_factory.mktemp("bare") / "net.onnx", raw_input=True).path
     model = onnx.load(path)
     del model.metadata_props[:]
     return model
@@ -75,25 +74,12 @@ def test_a_file_without_a_card_is_refused_before_pytorch_is_imported(bare: onnx.
     path = tmp_path / "net.onnx"
     onnx.save(bare, path)
     code = (
-        "import sys\nfrom cnnkit import api\n"
-        f"try: api.verify({str(path)!r})\n"
+        "import sys\nimport cnnkit\n"
+        f"try: cnnkit.verify({str(path)!r})\n"
         "except Exception as error: print(type(error).__name__, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["CheckpointError", "False"]
-
-
-def test_the_reason_is_the_same_through_the_library(bare: onnx.ModelProto, tmp_path: Path) -> None:
-    from cnnkit.exporting.verification import verify
-    from cnnkit.results import result_of
-
-    path = tmp_path / "net.onnx"
-    onnx.save(bare, path)
-    with pytest.raises(CheckpointError, match="--against RUN") as quick:
-        api.verify(path)
-    with pytest.raises(CheckpointError) as slow:
-        result_of(verify(str(path)))
-    assert str(quick.value) == str(slow.value)
 
 
 def test_what_takes_no_pictures_is_said_first(tmp_path: Path) -> None:
@@ -102,4 +88,4 @@ def test_what_takes_no_pictures_is_said_first(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [given], [gives])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "n.onnx")
     with pytest.raises(OnnxError, match="not an image classifier"):
-        api.verify(tmp_path / "n.onnx")
+        cnnkit.verify(tmp_path / "n.onnx")

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import cnnkit
-from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
@@ -39,7 +38,7 @@ def card_in(path: Path) -> ModelCard:
 @pytest.fixture(scope="module")
 def raw(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """The export of the tiny run with `raw_input`; its own data is elsewhere."""
-    return api.export(tiny_run, tmp_path_factory.mktemp("raw") / "raw.onnx", raw_input=True)
+    return cnnkit.export(tiny_run, tmp_path_factory.mktemp("raw") / "raw.onnx", raw_input=True)
 
 
 def test_the_file_is_whole_and_alone(tiny_onnx: Path) -> None:
@@ -133,7 +132,7 @@ def test_the_result_is_what_was_written(raw: ExportResult) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(tiny_run: Path, tiny_onnx: Path, tmp_path: Path) -> None:
-    again = api.export(tiny_run, tmp_path / "again" / "other-name.onnx")
+    again = cnnkit.export(tiny_run, tmp_path / "again" / "other-name.onnx")
     assert again.path.read_bytes() == tiny_onnx.read_bytes()
 
 
@@ -149,7 +148,7 @@ def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str
     path = tmp_path / "net.onnx"
     path.write_bytes(b"older")
     with pytest.raises(ParityError, match=f"differ by up to {difference}.* times what is allowed, .*No file") as caught:
-        api.export(f"tinynets:{name}", path)
+        cnnkit.export(f"tinynets:{name}", path)
     assert caught.value.exit_code == 3
     assert not caught.value.result.passed
     assert path.read_bytes() == b"older"
@@ -159,31 +158,31 @@ def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str
 @pytest.mark.parametrize("raw_input", [False, True])
 def test_a_difference_is_traced_to_its_layer(raw_input: bool, tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"First layer that differs: .*Likely cause, graph: .*Add .* No file was"):
-        api.export("tinynets:Planted", tmp_path / "net.onnx", raw_input=raw_input)
+        cnnkit.export("tinynets:Planted", tmp_path / "net.onnx", raw_input=raw_input)
 
 
 def test_a_difference_leaves_no_new_folder(tmp_path: Path) -> None:
     with pytest.raises(ParityError):
-        api.export("tinynets:Planted", tmp_path / "new" / "net.onnx")
+        cnnkit.export("tinynets:Planted", tmp_path / "new" / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_says_so_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(OnnxError, match="tinynets:Branching cannot be exported to ONNX"):
-        api.export("tinynets:Branching", tmp_path / "net.onnx")
+        cnnkit.export("tinynets:Branching", tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
     with pytest.raises(OnnxError, match="data-dependent") as caught:
-        api.export("tinynets:Branching", tmp_path / "net.onnx")
+        cnnkit.export("tinynets:Branching", tmp_path / "net.onnx")
     assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_zoo")
 def test_an_untrained_network_is_exported_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = api.export("mnist-cnn")
+    result = cnnkit.export("mnist-cnn")
     card = card_in(tmp_path / "mnist-cnn.onnx")
     assert result.path == Path("mnist-cnn.onnx")
     assert not result.trained
@@ -195,7 +194,7 @@ def test_an_untrained_network_is_exported_and_says_so(tmp_path: Path, monkeypatc
 
 
 def test_a_network_of_torchvision_is_exported(tmp_path: Path) -> None:
-    result = api.export("torchvision/squeezenet1_1", tmp_path / "net.onnx")
+    result = cnnkit.export("torchvision/squeezenet1_1", tmp_path / "net.onnx")
     card = card_in(result.path)
     assert not card.trained
     assert len(card.labels) == 1000
@@ -206,7 +205,7 @@ def test_a_network_of_torchvision_is_exported(tmp_path: Path) -> None:
 
 
 def test_a_network_of_the_users_own_is_exported_at_the_size_asked_for(tmp_path: Path) -> None:
-    result = api.export("tinynets:silent", tmp_path / "net.onnx", shape=(3, 16, 4))
+    result = cnnkit.export("tinynets:silent", tmp_path / "net.onnx", shape=(3, 16, 4))
     assert session(result.path).get_inputs()[0].shape == ["batch", 16, 4, 3]
     assert card_in(result.path).labels == ("0", "1")
 
@@ -223,25 +222,25 @@ def test_an_input_that_does_not_fit_is_wrong_usage(
     ref: str, shape: tuple[int, int, int] | None, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        api.export(ref, tmp_path / "net.onnx", shape=shape)
+        cnnkit.export(ref, tmp_path / "net.onnx", shape=shape)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_onnx_file_is_not_exported_again(tiny_onnx: Path) -> None:
     with pytest.raises(UsageError, match="is an ONNX file already"):
-        api.export(tiny_onnx)
+        cnnkit.export(tiny_onnx)
 
 
 def test_a_folder_that_cannot_be_written_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write into"):
-        api.export(LINEAR, tmp_path / "file" / "net.onnx")
+        cnnkit.export(LINEAR, tmp_path / "file" / "net.onnx")
 
 
 def test_weights_beyond_what_one_file_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "MAX_WEIGHT_BYTES", 1000)
     with pytest.raises(OnnxError, match="of weights; one ONNX file holds"):
-        api.export(LINEAR, tmp_path / "net.onnx")
+        cnnkit.export(LINEAR, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,39 +248,39 @@ def test_weights_beyond_what_one_file_holds_are_refused(tmp_path: Path, monkeypa
 def test_the_file_lies_beside_its_checkpoint(name: str, expected: str, photos_run: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / f"{name}.safetensors"
     shutil.copy(photos_run / "best.safetensors", checkpoint)
-    assert api.export(tmp_path if name == "best" else checkpoint).path == tmp_path / expected
+    assert cnnkit.export(tmp_path if name == "best" else checkpoint).path == tmp_path / expected
     assert {path.name for path in tmp_path.iterdir()} == {checkpoint.name, expected}
 
 
 def test_drawn_images_stand_in_where_the_data_is_gone(own_photos: Path, tmp_path: Path) -> None:
-    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    list(cnnkit.train(cnnkit.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
     run = tmp_path / "tinynets-Linear-photos-1"
-    assert api.export(run, trust_code=True).certificate.images == "10 images of photos"
+    assert cnnkit.export(run, trust_code=True).certificate.images == "10 images of photos"
     shutil.rmtree(own_photos)
-    result = api.export(run, trust_code=True)
+    result = cnnkit.export(run, trust_code=True)
     assert result.certificate.images == "10 drawn shapes"
     assert result.trained
     with pytest.raises(DataError):
-        api.evaluate(result.path)
+        cnnkit.evaluate(result.path)
 
 
 def test_damaged_files_are_passed_over_in_the_comparison(own_photos: Path, tmp_path: Path) -> None:
-    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    list(cnnkit.train(cnnkit.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
     (own_photos / "light" / "09.png").unlink()
     for path in own_photos.glob("*/*[05].png"):
         path.write_bytes(b"no image")
-    result = api.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
+    result = cnnkit.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
     assert result.certificate.images == "10 images of photos"
 
 
 def test_drawn_images_stand_in_where_every_file_is_damaged(own_photos: Path, tmp_path: Path) -> None:
-    list(api.train(api.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
+    list(cnnkit.train(cnnkit.default_recipe(LINEAR, data=str(own_photos), epochs=1), runs_dir=tmp_path, device="cpu"))
     for path in own_photos.rglob("*.png"):
         path.write_bytes(b"no image")
-    result = api.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
+    result = cnnkit.export(tmp_path / "tinynets-Linear-photos-1", trust_code=True)
     assert result.certificate.images == "10 drawn shapes"
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    api.export(LINEAR, tmp_path / "net.onnx")
+    cnnkit.export(LINEAR, tmp_path / "net.onnx")
     assert capfd.readouterr() == ("", "")

@@ -15,7 +15,6 @@ from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 import cnnkit
-from cnnkit import api
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import precision as reduced
@@ -50,24 +49,24 @@ def short() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return api.export(ZOO, tmp_path_factory.mktemp("fp32") / "shapes.onnx")
+    return cnnkit.export(ZOO, tmp_path_factory.mktemp("fp32") / "shapes.onnx")
 
 
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     path = tmp_path_factory.mktemp("int8") / "shapes.onnx"
-    return api.export(ZOO, path, precision="int8", data="shapes", force=True, device="cpu")
+    return cnnkit.export(ZOO, path, precision="int8", data="shapes", force=True, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def fp16(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     path = tmp_path_factory.mktemp("fp16") / "shapes.onnx"
-    return api.export(ZOO, path, precision="fp16", data="shapes", force=True, device="cpu")
+    return cnnkit.export(ZOO, path, precision="fp16", data="shapes", force=True, device="cpu")
 
 
 def train(net: str, photos: Path, runs: Path, **changes: object) -> Path:
-    recipe = api.default_recipe(net, data=str(photos), **{"epochs": 20, "learning_rate": 0.002, **changes})
-    list(api.train(recipe, runs_dir=runs, device="cpu"))
+    recipe = cnnkit.default_recipe(net, data=str(photos), **{"epochs": 20, "learning_rate": 0.002, **changes})
+    list(cnnkit.train(recipe, runs_dir=runs, device="cpu"))
     return next(runs.iterdir())
 
 
@@ -154,9 +153,9 @@ def test_the_report_is_what_evaluation_finds(either: ExportResult, plain: Export
     assert report is not None
     assert (report.split, report.test_images) == ("validation", 300)
     for file, measured in ((either, report.reduced), (plain, report.fp32)):
-        decides = api.evaluate(file.path, data="shapes", split="validation", device="cpu")
+        decides = cnnkit.evaluate(file.path, data="shapes", split="validation", device="cpu")
         assert (measured.accuracy, report.images) == (decides.accuracy, decides.images)
-        assert measured.test_accuracy == api.evaluate(file.path, data="shapes", split="test", device="cpu").accuracy
+        assert measured.test_accuracy == cnnkit.evaluate(file.path, data="shapes", split="test", device="cpu").accuracy
     assert report.top1_agreement >= 0.95
     low, high = report.speed_up_interval
     assert low <= report.speed_up <= high
@@ -172,17 +171,17 @@ def test_the_report_says_whether_the_network_was_trained_on_the_data(
     other = Path(shutil.copytree(own_photos, tmp_path / "others"))
     (other / "dark" / "00.png").unlink()
     for data, known, count in ((None, True, 4), (str(own_photos), True, 4), (str(other), False, 3)):
-        found = api.export(photos_run, tmp_path / "a.onnx", precision="fp16", data=data, force=True, device="cpu")
+        found = cnnkit.export(photos_run, tmp_path / "a.onnx", precision="fp16", data=data, force=True, device="cpu")
         assert found.precision is not None
         assert found.precision.trained_on is known
         assert found.certificate.images == f"{count} validation images of {found.precision.data}"
 
 
 def test_verify_decides_on_the_split_that_export_decided_on(int8: ExportResult) -> None:
-    found = api.verify(int8.path, data="shapes", device="cpu")
+    found = cnnkit.verify(int8.path, data="shapes", device="cpu")
     assert (found.split, found.passed) == ("validation", True)
     assert found.certificate.torch_accuracy == int8.certificate.torch_accuracy
-    assert api.verify(int8.path, data="shapes", split="test", device="cpu").split == "test"
+    assert cnnkit.verify(int8.path, data="shapes", split="test", device="cpu").split == "test"
 
 
 DIM, BRIGHT = 60, 220
@@ -236,7 +235,9 @@ def test_validation_images_decide_and_test_images_do_not(
     path = tmp_path / "a.onnx"
 
     def export() -> PrecisionReport | None:
-        return api.export(saturating, path, precision="int8", data=str(photos), trust_code=True, device="cpu").precision
+        return cnnkit.export(
+            saturating, path, precision="int8", data=str(photos), trust_code=True, device="cpu"
+        ).precision
 
     if accepted:
         report = export()
@@ -285,7 +286,7 @@ def test_a_layer_that_eight_bits_ruin_is_named_and_the_file_refused(photos: Path
     with pytest.raises(
         PrecisionError, match=r"accuracy 50% against 100% on 4 validation images.* It costs 50\.0 points"
     ) as caught:
-        api.export(run, precision="int8", trust_code=True, device="cpu")
+        cnnkit.export(run, precision="int8", trust_code=True, device="cpu")
     assert caught.value.exit_code == 3
     report = caught.value.result
     assert isinstance(report, PrecisionReport)
@@ -293,7 +294,7 @@ def test_a_layer_that_eight_bits_ruin_is_named_and_the_file_refused(photos: Path
     assert report.layers[0].alone_snr_db < 5
     assert report.layers[1].alone_snr_db > 30
     assert not list(run.glob("*.onnx"))
-    forced = api.export(run, precision="int8", trust_code=True, device="cpu", force=True)
+    forced = cnnkit.export(run, precision="int8", trust_code=True, device="cpu", force=True)
     assert forced.path == run / "model-int8.onnx"
     assert forced.precision is not None
     assert forced.precision.objections
@@ -304,14 +305,14 @@ def test_a_layer_that_eight_bits_ruin_is_named_and_the_file_refused(photos: Path
 def test_values_beyond_float16_are_refused_even_by_force(photos: Path, tmp_path: Path) -> None:
     run = train("tinynets:Loud", photos, tmp_path / "runs", epochs=1, learning_rate=1e-9)
     with pytest.raises(PrecisionError, match=r"leave the range of fp16, first in layer loud\..*No file was written\.$"):
-        api.export(run, precision="fp16", trust_code=True, device="cpu", force=True)
+        cnnkit.export(run, precision="fp16", trust_code=True, device="cpu", force=True)
     assert not list(run.glob("*.onnx"))
 
 
 def test_values_that_vanish_in_float16_are_refused_where_the_cpu_keeps_them(photos: Path, tmp_path: Path) -> None:
     run = train("tinynets:Fading", photos, tmp_path / "runs")
     with pytest.raises(PrecisionError, match=r"On a GPU, .* points of accuracy") as caught:
-        api.export(run, precision="fp16", trust_code=True, device="cpu")
+        cnnkit.export(run, precision="fp16", trust_code=True, device="cpu")
     report = caught.value.result
     assert isinstance(report, PrecisionReport)
     assert (report.reduced.accuracy, report.rounded_accuracy) == (1.0, 0.5)
@@ -339,17 +340,17 @@ def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path, monkeypatch
     with pytest.raises(
         PrecisionError, match=r"1\.25 ms an image against 1 ms .* not faster: 0\.80 times as fast"
     ) as caught:
-        api.export(run, precision="int8", accuracy_budget=100, device="cpu")
+        cnnkit.export(run, precision="int8", accuracy_budget=100, device="cpu")
     assert caught.value.result.speed_up_interval[0] <= 1  # type: ignore[attr-defined]
     assert not list(run.glob("*.onnx"))
     let_int8_take(0.8e-3)
-    taken = api.export(run, precision="int8", accuracy_budget=100, device="cpu")
+    taken = cnnkit.export(run, precision="int8", accuracy_budget=100, device="cpu")
     assert taken.precision is not None
     assert (taken.precision.objections, taken.precision.speed_up) == ((), pytest.approx(1.25))
 
 
 def test_logits_that_no_layer_with_weights_makes_are_not_rounded_to_eight_bits(tmp_path: Path) -> None:
-    path = api.export("tinynets:Pooled", tmp_path / "a.onnx").path
+    path = cnnkit.export("tinynets:Pooled", tmp_path / "a.onnx").path
     images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
     model, layers = quantise(onnx.load(path), [images])
     found = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -360,7 +361,7 @@ def test_logits_that_no_layer_with_weights_makes_are_not_rounded_to_eight_bits(t
 
 
 def test_a_network_without_weights_has_no_layers_to_rank(tmp_path: Path) -> None:
-    path = api.export("tinynets:Weightless", tmp_path / "a.onnx").path
+    path = cnnkit.export("tinynets:Weightless", tmp_path / "a.onnx").path
     images = np.zeros((2, 8, 8, 3), np.uint8)
     assert quantise(onnx.load(path), [images])[1] == ()
     model = onnx.load(path)
@@ -377,24 +378,24 @@ def test_what_onnxruntime_cannot_convert_is_an_error(
 
     monkeypatch.setattr(reduced, "quantise", fail)
     with pytest.raises(OnnxError, match=r"cannot convert .* to int8: no such operator\. Leave out --precision"):
-        api.export(photos_run, tmp_path / "a.onnx", precision="int8")
+        cnnkit.export(photos_run, tmp_path / "a.onnx", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_raw_file_is_quantised_too(photos_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "raw.onnx"
-    result = api.export(photos_run, path, precision="int8", raw_input=True, force=True, device="cpu")
+    result = cnnkit.export(photos_run, path, precision="int8", raw_input=True, force=True, device="cpu")
     (given,) = session(path).get_inputs()
     assert (given.type, given.shape) == ("tensor(float)", ["batch", 1, 28, 28])
     assert result.precision is not None
-    assert result.precision.reduced.accuracy == api.evaluate(path, device="cpu").accuracy == 1.0
+    assert result.precision.reduced.accuracy == cnnkit.evaluate(path, device="cpu").accuracy == 1.0
     assert result.precision.layers[0].name == "fc"
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
 def test_random_weights_are_refused(precision: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"random weights, and --precision {precision} is judged by accuracy"):
-        api.export("tinynets:Linear", tmp_path / "a.onnx", precision=precision)  # type: ignore[arg-type]
+        cnnkit.export("tinynets:Linear", tmp_path / "a.onnx", precision=precision)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -402,7 +403,7 @@ def test_data_that_is_gone_is_named(own_photos: Path, tmp_path: Path) -> None:
     run = train("softmax-regression", own_photos, tmp_path / "runs", epochs=1)
     shutil.rmtree(own_photos)
     with pytest.raises(DataError, match=f"int8 is calibrated and measured on .* or that --data names: .*{own_photos}"):
-        api.export(run, precision="int8")
+        cnnkit.export(run, precision="int8")
     assert not list(run.glob("*.onnx"))
 
 
@@ -419,14 +420,14 @@ def test_data_that_is_gone_is_named(own_photos: Path, tmp_path: Path) -> None:
 )
 def test_options_that_make_no_sense_are_wrong_usage(options: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
-        api.export(ZOO, tmp_path / "a.onnx", **options)  # type: ignore[arg-type]
+        cnnkit.export(ZOO, tmp_path / "a.onnx", **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU that PyTorch can use")
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_it_is_measured_on_the_gpu_that_was_asked_for(precision: str, tmp_path: Path) -> None:
-    result = api.export(
+    result = cnnkit.export(
         ZOO,
         tmp_path / "a.onnx",
         precision=precision,
@@ -561,11 +562,11 @@ def test_weights_get_seven_bits_where_products_overflow(
 def test_a_processor_of_old_gets_seven_bits(photos_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnnkit.exporting.quantisation.has_exact_products", lambda: False)
     path = tmp_path / "a.onnx"
-    api.export(photos_run, path, precision="int8", force=True, device="cpu")
+    cnnkit.export(photos_run, path, precision="int8", force=True, device="cpu")
     weights = {w.name: numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer}
     assert 32 < np.abs(weights["network.fc.weight_quantized"].astype(int)).max() <= 64
 
 
 def test_nothing_is_printed(photos_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    api.export(photos_run, tmp_path / "a.onnx", precision="int8", force=True, device="cpu")
+    cnnkit.export(photos_run, tmp_path / "a.onnx", precision="int8", force=True, device="cpu")
     assert capfd.readouterr() == ("", "")

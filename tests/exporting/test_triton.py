@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from cnnkit import api
+import cnnkit
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CnnkitError, OnnxError, OutputError, UsageError
-from cnnkit.exporting.triton import model_name, write_triton_repository
+from cnnkit.exporting.triton import export_triton, model_name, write_triton_repository
 from cnnkit.runtime.guard import graph_sha256
 
 ZOO = Path(__file__).parents[2] / "models_zoo"
@@ -63,7 +64,7 @@ def test_the_configuration_describes_the_file_in_tritons_own_schema(entry: str, 
         assert [(t.name, list(t.dims)) for t in said] == [(t.name, t.shape[1:]) for t in real]
         assert [ORT_TYPES[model_config_pb2.DataType.Name(t.data_type)] for t in said] == [t.type for t in real]
     labels = (folder / "labels.txt").read_text("utf-8").splitlines()
-    assert tuple(labels) == api.load(entry).card.labels
+    assert tuple(labels) == cnnkit.load(entry).card.labels
     assert {output.label_filename for output in config.output} == {"labels.txt"}
     batching = config.dynamic_batching
     assert list(batching.preferred_batch_size) == [8, 16, 32, 64]
@@ -107,7 +108,7 @@ def test_labels_and_tensor_names_of_any_kind_are_read_back(tmp_path: Path) -> No
 
 
 def test_a_file_with_raw_input_says_so(tmp_path: Path, tiny_run: Path) -> None:
-    result = api.export_triton(tiny_run, tmp_path, name="raw", raw_input=True)
+    result = export_triton(tiny_run, tmp_path, name="raw", write=partial(cnnkit.export, tiny_run, raw_input=True))
     image = read_config(tmp_path / "raw").input[0]
     assert (list(image.dims), image.data_type) == ([3, 28, 28], model_config_pb2.TYPE_FP32)
     assert result.certificate is not None
@@ -135,7 +136,7 @@ def test_a_new_version_leaves_the_tuned_configuration_alone(tmp_path: Path) -> N
 @pytest.mark.parametrize("what", ["labels", "preprocessing"])
 def test_another_model_of_that_name_is_refused_and_nothing_changes(what: str, tmp_path: Path) -> None:
     write_triton_repository(LENET, tmp_path / "repository", name="net")
-    card = api.load("lenet-mnist").card
+    card = cnnkit.load("lenet-mnist").card
     changed = {
         "labels": card.labels[::-1],
         "preprocessing": dataclasses.replace(card.preprocessing, fit="contain"),
@@ -232,8 +233,8 @@ def test_a_model_is_named_after_its_file_or_run(path: str, name: str) -> None:
     ("ref", "name"), [("tinynets:Linear", "Linear"), ("torchvision/squeezenet1_1", "squeezenet1_1")]
 )
 def test_a_model_is_named_after_its_reference(ref: str, name: str, tmp_path: Path) -> None:
-    shape = None if ref.startswith("tinynets") else (3, 64, 64)
-    assert api.export_triton(ref, tmp_path, shape=shape).name == name
+    write = None if ref.startswith("tinynets") else partial(cnnkit.export, ref, shape=(3, 64, 64))
+    assert export_triton(ref, tmp_path, write=write).name == name
 
 
 def test_a_run_becomes_a_model_and_its_retraining_the_next_version(

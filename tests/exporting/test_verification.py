@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import cnnkit
-from cnnkit import api, zoo
+from cnnkit import zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing
@@ -78,7 +78,7 @@ def test_the_rows_of_the_batches_add_up(own_run: Path) -> None:
 
 
 def test_progress_counts_the_images(own_run: Path) -> None:
-    steps = list(api.verification_steps(own_run / "model.onnx"))
+    steps = list(cnnkit.verify.steps(own_run / "model.onnx"))
     done = [(step.done, step.total) for step in steps if isinstance(step, WorkProgress)]
     assert done == [(1, 30), (3, 30), (10, 30), (30, 30)]
 
@@ -106,7 +106,7 @@ def test_the_zoo_is_asked_where_nothing_lies_beside_the_file(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("no_zoo")
 def test_random_weights_are_drawn_again(photos: Path, tmp_path: Path) -> None:
-    path = api.export("tinynets:Parallel", tmp_path / "net.onnx").path
+    path = cnnkit.export("tinynets:Parallel", tmp_path / "net.onnx").path
     with pytest.raises(CheckpointError, match="--against"):
         cnnkit.verify(path)
     model = onnx.load(path)
@@ -118,7 +118,7 @@ def test_random_weights_are_drawn_again(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_zoo")
 def test_an_untrained_network_is_verified_on_data_of_its_classes(tmp_path: Path) -> None:
-    path = api.export("shapes-cnn", tmp_path / "net.onnx").path
+    path = cnnkit.export("shapes-cnn", tmp_path / "net.onnx").path
     result = cnnkit.verify(path, data="shapes")
     assert result.reference == "shapes-cnn with random weights"
     assert result.passed

@@ -11,7 +11,7 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.inspection.explaining import Insight, look_inside
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.training.networks import TorchNetwork, load_network
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cnnkit.inspection.folding import folded
-from cnnkit.inspection.summary import summarize
+from cnnkit.inspection.summary import summarize_network
 from cnnkit.results import ModuleRow
 
 
@@ -49,10 +49,10 @@ def test_what_differs_in_anything_stands_for_itself() -> None:
 
 
 def test_the_blocks_of_a_residual_network_are_folded() -> None:
-    found = {one.name: one for one in summarize("torchvision/resnet50", fold=True).layers}
+    found = {one.name: one for one in summarize_network("torchvision/resnet50", fold=True).layers}
     assert {name: one.repeats for name, one in found.items() if one.repeats > 1} == {
         "layer1.1": 2, "layer2.1": 3, "layer3.1": 5, "layer4.1": 2,
     }  # fmt: skip
-    whole = summarize("torchvision/resnet50")
+    whole = summarize_network("torchvision/resnet50")
     assert found["layer3.1"].receptive_field == next(r for r in whole.layers if r.name == "layer3.5").receptive_field
     assert len(found) == len(whole.layers) - 8 * 8  # a block is one row and seven in it

@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from cnnkit import api, zoo
+import cnnkit
+from cnnkit import zoo
 from cnnkit.errors import OnnxError
 from cnnkit.inspection.graph import summarize_file
 from cnnkit.registry import models
@@ -23,7 +24,7 @@ def exported(tmp_path_factory):
         if zoo.has(name):
             return zoo.folder() / zoo.entry(name).name / "model.onnx"
         if name not in made:
-            made[name] = api.export(name, tmp_path_factory.mktemp("onnx") / f"{name}.onnx").path
+            made[name] = cnnkit.export(name, tmp_path_factory.mktemp("onnx") / f"{name}.onnx").path
         return made[name]
 
     return file
@@ -33,8 +34,8 @@ def exported(tmp_path_factory):
 def test_an_exported_network_has_the_counts_of_pytorch(exported, name):
     # The entry of the zoo may have other classes than the architecture.
     ref = zoo.entry(name).name if zoo.has(name) else name
-    expected = api.summarize(ref, batch=3)
-    found = api.summarize(exported(name), batch=3, compare=ref)
+    expected = cnnkit.summarize(ref, batch=3)
+    found = cnnkit.summarize(exported(name), batch=3, compare=ref)
     assert isinstance(found, GraphSummary)
     assert found.multiply_adds == expected.multiply_adds
     # A folded normalisation has a weight and a bias for each channel; the convolution before it gets the bias only.
@@ -68,7 +69,7 @@ def test_nodes_that_say_where_they_come_from_are_put_there(exported, tmp_path):
 
 
 def test_an_operation_of_the_name_of_a_layer_is_not_that_layer(exported):
-    rows = api.summarize(exported("shapes-cnn"), compare="shapes-cnn-basicshapes").comparison.rows
+    rows = cnnkit.summarize(exported("shapes-cnn"), compare="shapes-cnn-basicshapes").comparison.rows
     placed = {row.layer.name: [node.name for node in row.nodes] for row in rows if row.layer}
     assert placed["block1.relu1"] == ["node_relu"]
     assert placed["relu"] == ["node_relu_6"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.inspection import tracing
-from cnnkit.inspection.summary import summarize, summarize_module
+from cnnkit.inspection.summary import summarize_module, summarize_network
 from cnnkit.results import ModuleRow
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -40,7 +40,7 @@ PUBLISHED = {"alexnet": ("features.12", 195), "vgg16": ("features.30", 212), "re
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_fields_are_the_published_ones(name: str) -> None:
     layer, field = PUBLISHED[name]
-    rows = {row.name: row for row in summarize(f"torchvision/{name}", shape=(3, 800, 800)).layers}
+    rows = {row.name: row for row in summarize_network(f"torchvision/{name}", shape=(3, 800, 800)).layers}
     assert rows[layer].receptive_field == (field, field)
 
 
@@ -390,7 +390,7 @@ def test_batches_change_nothing() -> None:
 
 
 def test_a_window_of_swin_then_all() -> None:
-    rows = {row.name: row for row in summarize("torchvision/swin_t").layers}
+    rows = {row.name: row for row in summarize_network("torchvision/swin_t").layers}
     assert rows["features.0"].receptive_field == (4, 4)
     assert rows["features.1.0"].receptive_field == (28, 28)
     assert rows["norm"].receptive_field == rows["head"].receptive_field == (224, 224)

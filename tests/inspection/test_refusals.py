@@ -4,13 +4,13 @@ import pytest
 from torch import nn
 
 from cnnkit.errors import ForwardError
-from cnnkit.inspection.summary import summarize, summarize_module
+from cnnkit.inspection.summary import summarize_module, summarize_network
 from cnnkit.results import ModelSummary
 
 
 def refused(ref: str, shape: tuple[int, ...]) -> tuple[str, ModelSummary]:
     with pytest.raises(ForwardError) as caught:
-        summarize(ref, shape=shape)
+        summarize_network(ref, shape=shape)
     assert isinstance(caught.value.result, ModelSummary)
     assert caught.value.exit_code == 1
     return str(caught.value), caught.value.result
@@ -45,7 +45,7 @@ def test_the_layer_its_arithmetic_and_the_fitting_input_are_said(
     assert found.failure is not None
     assert found.failure.fitting_input is not None
     assert found.failure.fitting_input[1:] == (fits, fits)
-    summarize(ref, shape=found.failure.fitting_input)
+    summarize_network(ref, shape=found.failure.fitting_input)
 
 
 @pytest.mark.usefixtures("nets")
@@ -130,5 +130,5 @@ def test_where_nothing_fits_nothing_is_promised() -> None:
 )
 def test_a_mistake_in_a_network_is_said_in_one_line(ref: str, message: str) -> None:
     with pytest.raises(ForwardError, match=message) as caught:
-        summarize(ref)
+        summarize_network(ref)
     assert "\n" not in str(caught.value)

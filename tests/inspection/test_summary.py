@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from cnnkit.errors import CheckpointError, ForwardError, UnknownNameError, UsageError
-from cnnkit.inspection.summary import summarize, summarize_module
+from cnnkit.inspection.summary import summarize_module, summarize_network
 from cnnkit.registry import models
 from cnnkit.results import ModelSummary, ModuleRow
 
@@ -67,7 +67,7 @@ def row_of(summary: ModelSummary, name: str) -> ModuleRow:
 
 @pytest.mark.parametrize(("name", "rows"), [("lenet", LENET), ("alexnet", ALEXNET)])
 def test_layers_are_those_of_the_reference(name: str, rows: str) -> None:
-    found = summarize(name)
+    found = summarize_network(name)
     assert listed(found) == rows
     numbers = [line.split() for line in rows.split("\n") if line]
     assert found.parameters == found.trainable_parameters == sum(int(line[3]) for line in numbers)
@@ -79,7 +79,7 @@ def test_layers_are_those_of_the_reference(name: str, rows: str) -> None:
 @pytest.mark.parametrize("name", list(models()))
 def test_parameters_are_those_of_the_registry(name: str) -> None:
     spec = models()[name]
-    found = summarize(name)
+    found = summarize_network(name)
     assert found.parameters == spec.parameters
     assert found.layers[-1].output_shape == (spec.num_classes,)
 
@@ -117,14 +117,14 @@ def test_counts_are_those_worked_out_by_hand(
 
 
 def test_the_batch_multiplies_the_work_and_not_the_shapes() -> None:
-    one, eight = summarize("lenet"), summarize("lenet", batch=8)
+    one, eight = summarize_network("lenet"), summarize_network("lenet", batch=8)
     assert eight.multiply_adds == 8 * one.multiply_adds
     assert [row.output_shape for row in eight.layers] == [row.output_shape for row in one.layers]
     assert eight.batch == 8
 
 
 def test_nested_layers_stand_below_what_contains_them() -> None:
-    found = summarize("shapes-cnn")
+    found = summarize_network("shapes-cnn")
     names = [row.name for row in found.layers]
     assert names[:3] == ["block1", "block1.conv1", "block1.relu1"]
     block, conv = row_of(found, "block1"), row_of(found, "block1.conv1")
@@ -137,7 +137,7 @@ def test_nested_layers_stand_below_what_contains_them() -> None:
 
 
 def test_depth_cuts_the_list_and_not_the_totals() -> None:
-    whole, cut = summarize("shapes-cnn"), summarize("shapes-cnn", depth=1)
+    whole, cut = summarize_network("shapes-cnn"), summarize_network("shapes-cnn", depth=1)
     assert {row.depth for row in whole.layers} == {1, 2}
     assert [row.name for row in cut.layers] == [row.name for row in whole.layers if row.depth == 1]
     assert all(row.is_leaf for row in cut.layers)
@@ -157,7 +157,7 @@ FAMILIES = (
 @pytest.mark.parametrize("name", FAMILIES)
 def test_networks_of_torchvision_are_as_it_says(name: str) -> None:
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta
-    found = summarize(f"torchvision/{name}")
+    found = summarize_network(f"torchvision/{name}")
     assert found.parameters == meta["num_params"]
     assert found.multiply_adds / 1e9 == pytest.approx(meta["_ops"], abs=5e-4)
     assert (found.device, found.idle_parameters, found.unregistered_parameters) == ("meta", 0, 0)
@@ -165,22 +165,22 @@ def test_networks_of_torchvision_are_as_it_says(name: str) -> None:
 
 
 def test_inception_is_counted_without_the_head_that_only_training_needs() -> None:
-    found = summarize("torchvision/inception_v3")
+    found = summarize_network("torchvision/inception_v3")
     assert (found.parameters, found.input_shapes) == (23_834_568, ((3, 299, 299),))
     assert found.multiply_adds / 1e9 == pytest.approx(5.713, abs=5e-4)
 
 
 @pytest.mark.usefixtures("nets")
 def test_a_network_of_the_users_own_is_summarised() -> None:
-    assert listed(summarize("tinynets:silent", shape=(3, 4, 16))) == "\nfc Linear 2 386 384\n"
-    assert summarize("tinynets:Tied").parameters == 2 * 192 + 4
+    assert listed(summarize_network("tinynets:silent", shape=(3, 4, 16))) == "\nfc Linear 2 386 384\n"
+    assert summarize_network("tinynets:Tied").parameters == 2 * 192 + 4
 
 
 def test_a_run_is_summarised_with_its_own_classes_and_input(photos_run: Path) -> None:
-    found = summarize(str(photos_run))
+    found = summarize_network(str(photos_run))
     assert found.parameters == 785 * 2
     assert found.input_shapes == ((1, 28, 28),)
-    assert summarize(str(photos_run / "best.safetensors")).layers == found.layers
+    assert summarize_network(str(photos_run / "best.safetensors")).layers == found.layers
 
 
 def test_frozen_parameters_and_buffers_are_counted_apart() -> None:
@@ -258,12 +258,12 @@ def test_what_cannot_be_summarised_is_said(
     ref: str, shape: tuple[int, int, int] | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        summarize(ref, shape=shape)
+        summarize_network(ref, shape=shape)
 
 
 def test_an_onnx_file_has_no_layers_to_list(tiny_onnx: Path) -> None:
     with pytest.raises(UsageError, match="is an ONNX file; expected a PyTorch network"):
-        summarize(str(tiny_onnx))
+        summarize_network(str(tiny_onnx))
 
 
 def told(summary: ModelSummary) -> list[tuple[str, int, int]]:
@@ -273,38 +273,38 @@ def told(summary: ModelSummary) -> list[tuple[str, int, int]]:
 @pytest.mark.usefixtures("nets")
 class TestNetworksThatAreHardToLookInto:
     def test_recursion_is_one_row_with_its_calls(self) -> None:
-        (row,) = summarize("oddnets:Recursive").layers
+        (row,) = summarize_network("oddnets:Recursive").layers
         assert (row.name, row.calls, row.parameters) == ("conv", 4, 8 * 73)
         assert (row.multiply_adds, row.receptive_field) == (4 * 8 * 72 * 16, (4, 4))
 
     def test_several_inputs(self) -> None:
-        found = summarize("oddnets:TwoInputs", shape=[(1, 28, 28), (10,)])
+        found = summarize_network("oddnets:TwoInputs", shape=[(1, 28, 28), (10,)])
         assert told(found) == [("conv", 40, 4 * 9 * 26 * 26), ("fc", 44, 40)]
         assert found.input_shapes == ((1, 28, 28), (10,))
-        assert summarize("oddnets:SaysBoth").layers == found.layers
+        assert summarize_network("oddnets:SaysBoth").layers == found.layers
 
     def test_recurrent_layers(self) -> None:
-        found = summarize("oddnets:Sequence")
+        found = summarize_network("oddnets:Sequence")
         steps = 7 * 2 * 4 * 5
         assert told(found) == [("lstm", 1200, steps * (6 + 5) + steps * (10 + 5)), ("fc", 22, 20)]
 
     def test_words_are_whole_numbers(self) -> None:
-        found = summarize("oddnets:Words")
+        found = summarize_network("oddnets:Words")
         assert found.layers[0].kind == "Embedding"
         assert found.layers[0].output_shape == (12, 16)
         assert [row.name for row in found.layers if row.depth == 2][:2] == ["encoder.self_attn", "encoder.dropout1"]
 
     def test_outputs_that_are_tuples_dictionaries_and_dataclasses(self) -> None:
-        found = summarize("oddnets:NamedOutputs")
+        found = summarize_network("oddnets:NamedOutputs")
         assert [(row.name, row.output_shape) for row in found.layers] == [("conv", (4, 6, 6)), ("inner", (4,))]
 
     def test_parameters_outside_layers(self) -> None:
-        found = summarize("oddnets:Parameters")
+        found = summarize_network("oddnets:Parameters")
         assert (found.layers, found.own_parameters, found.multiply_adds) == ((), 114, 108)
         assert found.idle == ()
 
     def test_containers_that_are_not_called_stand_above_their_layers(self) -> None:
-        rows = summarize("oddnets:Lists").layers
+        rows = summarize_network("oddnets:Lists").layers
         assert [(row.name, row.calls, row.depth, row.is_leaf) for row in rows] == [
             ("convs", 0, 1, False), ("convs.0", 1, 2, True), ("convs.1", 1, 2, True), ("convs.2", 1, 2, True),
             ("norms", 0, 1, False), ("norms.0", 1, 2, True), ("norms.1", 1, 2, True), ("norms.2", 1, 2, True),
@@ -313,30 +313,30 @@ class TestNetworksThatAreHardToLookInto:
         assert [row.order for row in rows if row.is_leaf] == [1, 3, 5, 2, 4, 6]
 
     def test_lazy_layers_are_what_they_become(self) -> None:
-        found = summarize("oddnets:Lazy")
+        found = summarize_network("oddnets:Lazy")
         assert [row.kind for row in found.layers] == ["Conv2d", "BatchNorm2d", "Linear"]
         assert (found.parameters, found.idle) == (112 + 8 + 725, ("never",))
 
     def test_nothing_in_it_and_nothing_into_it(self) -> None:
-        assert summarize("oddnets:Empty").layers == ()
-        found = summarize("oddnets:NoInput")
+        assert summarize_network("oddnets:Empty").layers == ()
+        found = summarize_network("oddnets:NoInput")
         assert (found.input_shapes, told(found)) == ((), [("fc", 8, 6)])
 
     def test_a_branch_by_values_is_run_for_real(self) -> None:
-        found = summarize("oddnets:ByValue")
+        found = summarize_network("oddnets:ByValue")
         assert (found.device, [row.name for row in found.layers], found.idle) == ("cpu", ["dark"], ("light",))
 
     def test_nothing_to_load_is_run_for_real_as_well(self) -> None:
-        found = summarize("oddnets:WeightlessByValue")
+        found = summarize_network("oddnets:WeightlessByValue")
         assert (found.device, [row.name for row in found.layers]) == ("cpu", ["pool"])
 
     @pytest.mark.parametrize("name", ["MadeOfNumbers", "MadeOfItsWeights"])
     def test_numbers_while_it_is_built_or_runs_do_not_matter(self, name: str) -> None:
-        found = summarize(f"oddnets:{name}")
+        found = summarize_network(f"oddnets:{name}")
         assert (found.device, len(found.layers), found.failure) == ("meta", 1, None)
 
     def test_shared_layers_count_once(self) -> None:
-        found = summarize("oddnets:Shared")
+        found = summarize_network("oddnets:Shared")
         assert found.parameters == 81 + 3 + 3
         assert [(row.name, row.calls) for row in found.layers] == [
             ("conv", 3), ("block", 1), ("block.1", 1), ("tied", 1),
@@ -344,18 +344,18 @@ class TestNetworksThatAreHardToLookInto:
         assert found.multiply_adds == 4 * 81 * 64
 
     def test_layers_in_a_python_list_are_given_away(self) -> None:
-        found = summarize("oddnets:PythonList")
+        found = summarize_network("oddnets:PythonList")
         assert (found.parameters, found.unregistered_parameters, found.multiply_adds) == (0, 20, 16)
 
     def test_a_network_that_goes_on_after_an_error_has_its_rows(self) -> None:
-        found = summarize("oddnets:GoesOn")
+        found = summarize_network("oddnets:GoesOn")
         assert [(row.name, row.output_shape) for row in found.layers] == [
             ("bad", ()), ("bad.0", (4,)), ("bad.1", ()), ("good", (2,)),
         ]  # fmt: skip
         assert found.failure is None
 
     def test_weights_that_are_used_without_their_layer_are_not_idle(self) -> None:
-        found = summarize("oddnets:Functional")
+        found = summarize_network("oddnets:Functional")
         assert found.idle == ("fc_unused",)
         assert (found.own_parameters, found.multiply_adds) == (218, 3 * 27 * 36 + 216)
 
@@ -370,7 +370,7 @@ class TestNetworksThatAreHardToLookInto:
     )
     def test_a_wrong_number_of_inputs_is_said(self, name: str, shape: object, message: str) -> None:
         with pytest.raises(UsageError, match=message):
-            summarize(f"oddnets:{name}", shape=shape)
+            summarize_network(f"oddnets:{name}", shape=shape)
 
 
 def test_torchscript_is_refused() -> None:
@@ -390,11 +390,11 @@ def test_torchscript_is_refused() -> None:
 )
 def test_sizes_that_no_tensor_has_are_refused(ref: str, batch: int, shape: tuple[int, ...] | None) -> None:
     with pytest.raises(UsageError, match=f"(a batch of {batch}|an image) of .* is larger than a tensor can be here"):
-        summarize(ref, batch=batch, shape=shape)
+        summarize_network(ref, batch=batch, shape=shape)
 
 
 def test_a_real_network_gives_what_one_without_weights_gives() -> None:
     network = torchvision.models.mobilenet_v3_small().eval()
     real = summarize_module(network, (3, 64, 64))
-    bare = summarize("torchvision/mobilenet_v3_small", shape=(3, 64, 64))
+    bare = summarize_network("torchvision/mobilenet_v3_small", shape=(3, 64, 64))
     assert (real.layers, real.multiply_adds, real.device) == (bare.layers, bare.multiply_adds, "cpu")

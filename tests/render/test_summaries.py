@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import ForwardError, UsageError
 from cnnkit.render import console, summaries
 from cnnkit.results import ModelSummary
@@ -32,23 +32,23 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize("name", ["lenet", "alexnet"])
 def test_summary(name: str, golden: Golden, capsys: Captured) -> None:
-    summaries.summary(api.summarize(name))
+    summaries.summary(cnnkit.summarize(name))
     golden(f"summary-{name}", capsys.readouterr().out)
 
 
 def test_summary_of_nested_layers_with_a_batch(golden: Golden, capsys: Captured) -> None:
-    summaries.summary(replace(api.summarize("shapes-cnn", batch=8), trainable_parameters=174_000))
+    summaries.summary(replace(cnnkit.summarize("shapes-cnn", batch=8), trainable_parameters=174_000))
     golden("summary-nested", capsys.readouterr().out)
 
 
 @pytest.fixture(scope="module")
 def residual() -> ModelSummary:
-    return api.summarize("torchvision/resnet18", fold=True)
+    return cnnkit.summarize("torchvision/resnet18", fold=True)
 
 
 @pytest.fixture(scope="module")
 def transformer() -> ModelSummary:
-    return api.summarize("torchvision/vit_b_16", fold=True)
+    return cnnkit.summarize("torchvision/vit_b_16", fold=True)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -82,7 +82,7 @@ def test_a_file_has_all_columns_however_wide(residual: ModelSummary, capsys: Cap
 
 def test_a_network_that_failed_ends_with_the_layer(golden: Golden, capsys: Captured) -> None:
     with pytest.raises(ForwardError) as caught:
-        api.summarize("torchvision/alexnet", shape=(3, 40, 224))
+        cnnkit.summarize("torchvision/alexnet", shape=(3, 40, 224))
     assert isinstance(caught.value.result, ModelSummary)
     summaries.summary(caught.value.result)
     golden("summary-failed", capsys.readouterr().out)
@@ -90,7 +90,7 @@ def test_a_network_that_failed_ends_with_the_layer(golden: Golden, capsys: Captu
 
 def test_what_is_odd_about_a_network_is_said(capsys: Captured) -> None:
     found = replace(
-        api.summarize("lenet"), own_parameters=768, idle=("a", "b", "c", "d"), idle_parameters=1234,
+        cnnkit.summarize("lenet"), own_parameters=768, idle=("a", "b", "c", "d"), idle_parameters=1234,
         unregistered_parameters=20, device="cpu",
     )  # fmt: skip
     summaries.summary(found)
@@ -102,7 +102,7 @@ def test_what_is_odd_about_a_network_is_said(capsys: Captured) -> None:
 
 
 def test_names_cannot_steer_the_terminal(capsys: Captured) -> None:
-    found = api.summarize("lenet")
+    found = cnnkit.summarize("lenet")
     evil = replace(found.layers[0], name="conv\x1b[2J", kind="[red]Conv\x07")
     summaries.summary(replace(found, layers=(evil,)))
     out = capsys.readouterr().out
@@ -119,12 +119,12 @@ def test_csv_is_for_programs(residual: ModelSummary, capsys: Captured) -> None:
         "multiply_adds": "118013952", "memory_mb": "3.211264", "receptive_field": "7x7",
     }  # fmt: skip
     assert [row["repeats"] for row in rows if row["layer"] == "layer1.0"] == ["2"]
-    summaries.write_csv(api.summarize("lenet"), ["parameters"])
+    summaries.write_csv(cnnkit.summarize("lenet"), ["parameters"])
     assert capsys.readouterr().out.splitlines()[:2] == ["layer,type,depth,parameters", "conv1,Conv2d,1,156"]
 
 
 def test_markdown_is_a_table_with_totals(golden: Golden, capsys: Captured) -> None:
-    found = api.summarize("shapes-cnn", depth=2)
+    found = cnnkit.summarize("shapes-cnn", depth=2)
     odd = replace(found.layers[1], name="block1.a_b|c")
     summaries.write_markdown(replace(found, layers=(found.layers[0], odd, *found.layers[2:])), ["kernel", "parameters"])
     golden("summary-markdown", capsys.readouterr().out)
@@ -165,7 +165,7 @@ def test_short_numbers(value: int, text: str) -> None:
 
 
 def test_an_unknown_receptive_field_is_a_dash_with_its_reason(capsys: Captured) -> None:
-    found = api.summarize("lenet")
+    found = cnnkit.summarize("lenet")
     lost = replace(found.layers[1], receptive_field=(), receptive_field_lost="grid_sampler_2d")
     changed = replace(found, layers=(found.layers[0], lost))
     summaries.summary(changed, ["receptive-field"])

@@ -13,10 +13,11 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.operation import result_of
 from cnnkit.pictures import decode
-from cnnkit.results import LoadNote, Robustness, relayed, result_of
+from cnnkit.results import LoadNote, Robustness
 from cnnkit.results.robustness import CORRUPTIONS, PARTS
-from cnnkit.robustness.attack import EPSILONS, AttackOptions, attack_network
+from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.robustness.searching import reachable
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.training.networks import TorchNetwork
@@ -54,9 +55,9 @@ def test_all_parts_are_there(whole: Robustness) -> None:
 
 
 def test_what_fools_is_in_the_folder_and_within_its_ball(whole: Robustness, photos_run: Path) -> None:
-    from cnnkit import api
+    import cnnkit
 
-    network = api.load(photos_run, device="cpu").network
+    network = cnnkit.load(photos_run, device="cpu").network
     examples = [(found, image) for found in whole.attacks for image in found.examples]
     assert len(examples) >= 20
     for found, image in examples:
@@ -179,7 +180,7 @@ def test_a_radius_in_which_no_pixel_can_change_is_refused(photos_run: Path, norm
 def test_a_network_without_gradients_is_refused_before_the_work(photos: Path) -> None:
     module = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten(), nn.Threshold(99.0, 0.0))
     card = ModelCard("net", ("dark", "light"), Preprocessing(1, 6, 6, (0.0,), (1.0,)))
-    steps = attack_network(Classifier(TorchNetwork(module, card, "cpu"), "net"), AttackOptions(), data=str(photos))
+    steps = cnnkit.attack.steps(Classifier(TorchNetwork(module, card, "cpu"), "net"), data=str(photos))
     seen = []
     with pytest.raises(UsageError, match="the gradient of net is zero"):
         seen.extend(getattr(step, "what", "") for step in steps)
@@ -196,10 +197,10 @@ def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) 
             return torch.stack([-light, light], 1)
 
     card = ModelCard("net", ("dark", "light"), Preprocessing(1, 6, 6, (0.0,), (1.0,)))
-    options = AttackOptions(only=("fgsm", "pgd"), norms=("linf",), epsilons=(0.004, 0.5), steps=3)
+    options = {"only": ("fgsm", "pgd"), "norms": ("linf",), "epsilons": (0.004, 0.5), "steps": 3, "data": str(photos)}
     classifier = Classifier(TorchNetwork(Clipped(), card, "cpu"), "net")
     steps = list[Any]()
-    found = result_of(relayed(attack_network(classifier, options, data=str(photos)), lambda s: steps.append(s) or s))
+    found = result_of(cnnkit.attack.steps(classifier, **options), steps.append)
     assert found.accuracy is not None
     for attacked in found.attacks:
         assert attacked.without_gradient == (round(found.images / 2),) * 2
@@ -210,8 +211,8 @@ def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) 
     assert [step.text for step in steps if isinstance(step, LoadNote) and step.warning][-1:] == [note]
     # And of what was finished where the rest was stopped.
     seen = list[Any]()
-    less = attack_network(classifier, options, data=str(photos), stop=lambda: any("pgd" in str(s) for s in seen))
-    stopped = result_of(relayed(less, lambda step: seen.append(step) or step))
+    less = cnnkit.attack.steps(classifier, **options, stop=lambda: any("pgd" in str(s) for s in seen))
+    stopped = result_of(less, seen.append)
     assert [attacked.attack for attacked in stopped.attacks] == ["fgsm"]
     assert "under fgsm, up to" in stopped.notes[-1] == stopped.warnings[-1] == seen[-1].text
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit.operation import result_of
 from cnnkit.pictures import decode
-from cnnkit.results import FlipSearch, WorkProgress, result_of
+from cnnkit.results import FlipSearch, WorkProgress
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.subject import Subject
 

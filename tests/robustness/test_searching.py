@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
-from cnnkit.results import GradientAttack, result_of
+from cnnkit.operation import result_of
+from cnnkit.results import GradientAttack
 from cnnkit.results.robustness import AttackName, Norm
 from cnnkit.robustness.curves import gradient_attack
 from cnnkit.robustness.gradients import PixelNetwork

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import (
     ClusterError,
     DataError,
@@ -21,6 +21,7 @@ from cnnkit.errors import (
     MissingDependencyError,
     UsageError,
 )
+from cnnkit.loading import load_on_ray
 from cnnkit.runtime import ray_cluster, ray_data
 
 # Of Ray's own making.
@@ -71,9 +72,9 @@ def test_results_are_those_of_the_local_engine_in_their_order(
     if named == "relative":
         monkeypatch.chdir(own_photos)
         paths = [str(path.relative_to(own_photos)) for path in hostile]
-    classifier = api.load_on_ray(photos_onnx, workers=2)
+    classifier = load_on_ray(photos_onnx, workers=2)
     found = list(classifier.stream(paths, top=2, batch_size=3))
-    here = api.load(photos_onnx, device="cpu")
+    here = cnnkit.load(photos_onnx, device="cpu")
     assert told(found) == told(here.stream(paths, top=2, batch_size=3))
     assert [type(found[index]) for index in (3, 7, 11)] == [ImageFormatError, ImageError, ImageTooLargeError]
     (guessed,) = found[-1].warnings
@@ -85,7 +86,7 @@ def test_results_are_those_of_the_local_engine_in_their_order(
 
 def test_a_worker_that_is_lost_costs_no_image(cluster, photos, photos_onnx):
     paths = sorted(photos.rglob("*.png")) * 50
-    results = api.load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=2)
+    results = load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=2)
     found = [next(results)]
     victim = next(
         child
@@ -102,7 +103,7 @@ def test_a_network_that_no_worker_can_use_is_its_own_error(cluster, photos, make
     (tmp_path / "net.onnx").write_bytes(make_onnx(("batch", 3, 10, 12), name="logits"))
     labels = tmp_path / "labels.txt"
     labels.write_text("a\nb\nc\nd\n")
-    classifier = api.load_on_ray(tmp_path / "net.onnx", labels=labels, workers=1)
+    classifier = load_on_ray(tmp_path / "net.onnx", labels=labels, workers=1)
     labels.unlink()
     with pytest.raises(DataError, match="cannot read the labels"):
         list(classifier.stream([photos / "dark" / "00.png"]))
@@ -115,8 +116,8 @@ def test_what_lies_beside_the_file_gets_to_the_workers(cluster, photos, make_onn
         '{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}, "problem_type": "multi_label_classification"}'
     )
     image = photos / "dark" / "00.png"
-    (found,) = api.load_on_ray(tmp_path / "net.onnx", workers=1).predict([image])
-    (expected,) = api.load(tmp_path / "net.onnx", device="cpu").predict([image])
+    (found,) = load_on_ray(tmp_path / "net.onnx", workers=1).predict([image])
+    (expected,) = cnnkit.load(tmp_path / "net.onnx", device="cpu").predict([image])
     assert found == expected
     assert found.independent
     assert found.label in set("abcd")
@@ -148,7 +149,7 @@ def test_an_image_that_ends_its_worker_costs_that_image(cluster, deadly, own_pho
     for place in (3, 17):
         paths.insert(place, own_photos / f"deadly-{place}.png")
         paths[place].write_bytes(paths[0].read_bytes())
-    found = list(api.load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=4))
+    found = list(load_on_ray(photos_onnx, workers=2).stream(paths, batch_size=4))
     assert [Path(result.source) for result in found if not isinstance(result, ImageError)] == [
         path for path in paths if "deadly" not in path.name
     ]
@@ -168,14 +169,14 @@ def test_workers_that_end_while_they_open_the_network_are_an_error_at_last(clust
 
         return Worker
 
-    classifier = api.load_on_ray(photos_onnx, workers=1)
+    classifier = load_on_ray(photos_onnx, workers=1)
     monkeypatch.setattr(ray_data, "Worker", ended())
     with pytest.raises(ClusterError, match="while they open"):
         list(classifier.stream([photos / "dark" / "00.png"]))
 
 
 def test_gpus_that_are_not_there_are_an_error(cluster, photos, photos_onnx):
-    classifier = api.load_on_ray(photos_onnx, workers=1000, device="cuda")
+    classifier = load_on_ray(photos_onnx, workers=1000, device="cuda")
     with pytest.raises(DeviceError, match="1000 Ray workers need a GPU each, and the cluster has"):
         list(classifier.stream([photos / "dark" / "00.png"]))
 
@@ -193,11 +194,11 @@ def test_gpus_that_are_not_there_are_an_error(cluster, photos, photos_onnx):
 )
 def test_what_cannot_be_sent_to_workers_is_wrong_usage(images, options, photos_onnx):
     with pytest.raises(UsageError):
-        list(api.load_on_ray(photos_onnx).stream(images, **options))
+        list(load_on_ray(photos_onnx).stream(images, **options))
 
 
 def test_no_image_needs_no_cluster(photos_onnx):
-    assert list(api.load_on_ray(photos_onnx).stream([])) == []
+    assert list(load_on_ray(photos_onnx).stream([])) == []
 
 
 @pytest.mark.parametrize(
@@ -205,18 +206,18 @@ def test_no_image_needs_no_cluster(photos_onnx):
 )
 def test_options_that_make_no_sense_are_wrong_usage(options, message, photos_onnx):
     with pytest.raises(UsageError, match=message):
-        api.load_on_ray(photos_onnx, **options)
+        load_on_ray(photos_onnx, **options)
 
 
 def test_a_run_has_to_be_exported_first(photos_run):
     with pytest.raises(UsageError, match=f"Export this one first: cnnkit export {photos_run} --onnx"):
-        api.load_on_ray(photos_run)
+        load_on_ray(photos_run)
 
 
 def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "ray\[data\]"'):
-        api.load_on_ray(photos_onnx)
+        load_on_ray(photos_onnx)
 
 
 def test_the_command_is_quiet_and_stops_what_it_started(photos, photos_onnx, tmp_path):

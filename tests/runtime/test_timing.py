@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.runtime import timing
 from cnnkit.runtime.timing import Timing, race, race_steps, speed_up
 

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from cnnkit import api, zoo
+import cnnkit
+from cnnkit import zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import CheckpointError, DeviceError, OnnxError, OutputError, UsageError
 from cnnkit.runtime import hardware, session, tuning
@@ -49,7 +50,7 @@ def test_the_winner_is_stored_and_used_from_then_on(exported, timed):
     pixels = np.random.default_rng(0).integers(0, 256, (3, *before.get_inputs()[0].shape[1:]), np.uint8)
     expected = before.run(None, {"image": pixels})
     timed({"threads 1": 0.5, "no arena": 0.8}, {"threads 1": 0.5})
-    result = api.tune(exported, device="cpu", batch=4)
+    result = cnnkit.tune(exported, device="cpu", batch=4)
     assert (result.winner, result.options, result.stored_in) == ("threads 1", {"threads": 1}, exported)
     assert result.speed_up == pytest.approx((2.0, 2.0, 2.0))
     verdicts = {row.name: row.verdict for row in result.tried}
@@ -68,22 +69,22 @@ def test_the_winner_is_stored_and_used_from_then_on(exported, timed):
     assert open_session(exported, "net", device="cpu", threads=2).placement.options.threads == 2
     plain = open_session(exported, "net", device="cpu", options=ProviderOptions())
     assert (plain.placement.options, plain.placement.tuned) == (ProviderOptions(), False)
-    assert api.load(exported, device="cpu").network.engine == "onnxruntime CPU"
+    assert cnnkit.load(exported, device="cpu").network.engine == "onnxruntime CPU"
 
 
 @pytest.mark.parametrize("tables", [({},), ({"threads 1": 0.5}, {}), ({"threads 1": 1.5},)])
 def test_without_a_winner_beyond_the_noise_the_file_is_untouched(exported, timed, tables):
     before = exported.read_bytes()
     timed(*tables)
-    result = api.tune(exported, device="cpu", batch=2)
+    result = cnnkit.tune(exported, device="cpu", batch=2)
     assert (result.winner, result.options, result.stored_in, result.removed) == (None, {}, None, False)
     assert exported.read_bytes() == before
 
 
 def test_what_the_card_held_goes_when_nothing_wins_any_more(exported, timed):
     timed({"threads 1": 0.5}, {"threads 1": 0.5}, {})
-    api.tune(exported, device="cpu", batch=2)
-    assert api.tune(exported, device="cpu", batch=2).removed
+    cnnkit.tune(exported, device="cpu", batch=2)
+    assert cnnkit.tune(exported, device="cpu", batch=2).removed
     assert card_of(exported)["tuning"] is None
     assert not open_session(exported, "net", device="cpu").placement.tuned
 
@@ -97,7 +98,7 @@ def test_options_of_other_hardware_stay_and_are_not_used(exported, timed):
     replace_card(exported, ModelCard(**{**vars(card), "tuning": other}))
     assert not open_session(exported, "net", device="cpu").placement.tuned
     timed({"no arena": 0.5}, {"no arena": 0.5})
-    api.tune(exported, device="cpu", batch=2)
+    cnnkit.tune(exported, device="cpu", batch=2)
     assert set(card_of(exported)["tuning"]) == {"cuda: Test GPU", f"cpu: {hardware.processor()}"}
 
 
@@ -113,7 +114,7 @@ def test_a_card_with_options_that_are_not_valid_is_refused(exported):
 
 
 def test_a_real_race_finds_a_row_for_every_set(exported):
-    result, card = tuning.tune(exported, "net", device="cpu", batch=2, seconds=0.02, rounds=3)
+    result, card = tuning.race_options(exported, "net", device="cpu", batch=2, seconds=0.02, rounds=3)
     assert [row.name for row in result.tried] == ["default", *map(str, tuning.candidates("cpu"))]
     assert all(row.mean_ms > 0 for row in result.tried)
     assert card.model == "softmax-regression"
@@ -139,31 +140,31 @@ def test_the_sets_differ_from_the_default_and_each_other():
 @pytest.mark.parametrize("ref", ["lenet-mnist", "lenet", "digits"])
 def test_the_zoo_is_not_tuned(ref):
     with pytest.raises(UsageError, match=f"{ref} belongs to the zoo.*Tune a copy: cnnkit export {ref} --onnx"):
-        api.tune(ref, device="cpu")
+        cnnkit.tune(ref, device="cpu")
 
 
 def test_a_file_of_the_zoo_is_not_tuned():
     with pytest.raises(UsageError, match="belongs to the zoo"):
-        api.tune(zoo.folder() / "lenet-mnist" / "model.onnx", device="cpu")
+        cnnkit.tune(zoo.folder() / "lenet-mnist" / "model.onnx", device="cpu")
 
 
 def test_what_is_no_exported_file_is_not_tuned(photos_run, make_onnx, tmp_path):
     with pytest.raises(UsageError, match=r"is not an ONNX file\. Export it first"):
-        api.tune(photos_run, device="cpu")
+        cnnkit.tune(photos_run, device="cpu")
     (tmp_path / "foreign.onnx").write_bytes(make_onnx())
     with pytest.raises(OnnxError, match="has no model card"):
-        api.tune(tmp_path / "foreign.onnx", device="cpu")
+        cnnkit.tune(tmp_path / "foreign.onnx", device="cpu")
 
 
 def test_a_batch_that_cannot_be_is_wrong_usage(exported):
     with pytest.raises(UsageError, match="at least 1, got 0"):
-        api.tune(exported, device="cpu", batch=0)
+        cnnkit.tune(exported, device="cpu", batch=0)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_a_time_that_is_none_is_wrong_usage(exported, seconds):
     with pytest.raises(UsageError, match="expected a positive number"):
-        api.tune(exported, device="cpu", seconds=seconds)
+        cnnkit.tune(exported, device="cpu", seconds=seconds)
 
 
 def test_a_set_that_onnxruntime_does_not_run_is_a_row_and_no_end(exported, timed, monkeypatch):
@@ -175,14 +176,14 @@ def test_a_set_that_onnxruntime_does_not_run_is_a_row_and_no_end(exported, timed
 
     monkeypatch.setattr(tuning, "_refusal", refuse)
     timed({})
-    rows = {row.name: row for row in api.tune(exported, device="cpu", batch=2).tried}
+    rows = {row.name: row for row in cnnkit.tune(exported, device="cpu", batch=2).tried}
     assert (rows["threads 1"].verdict, rows["no arena"].verdict) == ("failed", "no difference")
     assert rows["threads 1"].reason
 
 
 def test_a_device_that_refuses_stored_options_runs_without_them(exported, timed, monkeypatch):
     timed({"threads 1": 0.5}, {"threads 1": 0.5})
-    api.tune(exported, device="cpu", batch=2)
+    cnnkit.tune(exported, device="cpu", batch=2)
     place = session._place
 
     def refuse(*arguments, tuned=False):
@@ -199,7 +200,7 @@ def test_a_device_that_cannot_be_had_is_an_error_and_changes_nothing(exported):
         pytest.skip("this machine has a driver")
     before = exported.read_bytes()
     with pytest.raises(DeviceError, match="NVIDIA driver: not found"):
-        api.tune(exported, device="cuda")
+        cnnkit.tune(exported, device="cuda")
     assert exported.read_bytes() == before
 
 
@@ -211,7 +212,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_race(exported, monk
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(OutputError, match="cannot write into"):
-        api.tune(exported, device="cpu")
+        cnnkit.tune(exported, device="cpu")
 
 
 @pytest.mark.gpu
@@ -219,9 +220,9 @@ def test_tuning_on_a_gpu_keeps_the_logits(exported):
     driver = hardware.find_driver()
     if driver is None or not driver.gpus:
         pytest.skip("needs an NVIDIA GPU")
-    result = api.tune(exported, device="cuda", batch=8, seconds=0.1)
+    result = cnnkit.tune(exported, device="cuda", batch=8, seconds=0.1)
     assert result.device == "CUDA"
     assert not [row for row in result.tried if row.verdict == "failed"]
-    cpu, gpu = (api.load(exported, device=device).network for device in ("cpu", "cuda"))
+    cpu, gpu = (cnnkit.load(exported, device=device).network for device in ("cpu", "cuda"))
     pixels = np.random.default_rng(0).integers(0, 256, (5, *cpu.card.preprocessing.shape), np.uint8)
     np.testing.assert_allclose(gpu.logits(pixels), cpu.logits(pixels), atol=1e-4)

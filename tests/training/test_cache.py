@@ -18,14 +18,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.render import progress
-from cnnkit.results import LoadNote, LoadProgress, result_of
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import arrays as stored_arrays
 from cnnkit.training import cache, data, decoding
 from cnnkit.training.cache import Stored
@@ -499,7 +500,7 @@ def test_what_is_noted_is_told_on_standard_error(
 
 
 def test_an_export_takes_a_few_images_without_caching_all(photos_run: Path, tmp_path: Path, user_cache: Path) -> None:
-    result = api.export(photos_run, tmp_path / "model.onnx")
+    result = cnnkit.export(photos_run, tmp_path / "model.onnx")
     assert result.certificate.images == "10 images of photos"
     assert not arrays(user_cache)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import DamagedFilesError, DataError
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished, result_of
+from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished
 from cnnkit.training import data as data_module
 from cnnkit.training.data import ImageData
 from cnnkit.training.loop import train_events
@@ -127,7 +128,7 @@ def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -
     assert len(rows(finished.run / "split.csv")) == 1 + 16
     # The run and its card know that they are left out.
     assert recipe_of(finished.run).skip_damaged
-    found = api.evaluate(finished.run)
+    found = cnnkit.evaluate(finished.run)
     assert (found.split, found.images) == ("test", 4)
     assert any("they are left out" in warning for warning in found.warnings)
 
@@ -152,7 +153,7 @@ def test_a_run_without_damaged_files_has_no_list_of_them(photos: Path, tmp_path:
 
 def test_a_network_is_measured_without_damaged_files_where_that_is_asked(photos_run: Path, spoiled: Path) -> None:
     with pytest.raises(DamagedFilesError):
-        api.evaluate(photos_run, data=str(spoiled), split="all")
-    found = api.evaluate(photos_run, data=str(spoiled), split="all", skip_damaged=True)
+        cnnkit.evaluate(photos_run, data=str(spoiled), split="all")
+    found = cnnkit.evaluate(photos_run, data=str(spoiled), split="all", skip_damaged=True)
     assert found.images == 16
     assert any("they are left out" in warning for warning in found.warnings)

@@ -10,8 +10,9 @@ import torch
 from cnnkit import splits
 from cnnkit.errors import DamagedFilesError, DataError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadProgress, result_of
+from cnnkit.results import LoadProgress
 from cnnkit.training import data, shapes
 
 pytestmark = pytest.mark.usefixtures("few_shapes")

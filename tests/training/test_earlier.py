@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from cnnkit import api
+import cnnkit
 from cnnkit.errors import DataError
-from cnnkit.results import Exposure, LoadNote, TrainingFinished, result_of
-from cnnkit.training.evaluation import catalogue_for
+from cnnkit.evaluation.images import catalogue_for
+from cnnkit.operation import result_of
+from cnnkit.results import Exposure, LoadNote, TrainingFinished
 from cnnkit.training.loop import train_events
 from cnnkit.training.networks import read_checkpoint
 from cnnkit.training.runs import read_metrics, recipe_of
@@ -37,14 +38,14 @@ TEST = {"dark/0.png", "dark/7.png", "light/4.png", "light/3.png"}
 def test_a_run_and_its_exported_file_score_what_they_scored(
     split: str | None, loss: float, exposure: Exposure, file: str
 ) -> None:
-    found = api.evaluate(RUN / file, data=str(PHOTOS), split=split)
+    found = cnnkit.evaluate(RUN / file, data=str(PHOTOS), split=split)
     assert (found.split, found.images) == (split or "test", 4)
     assert found.loss == pytest.approx(loss, abs=1e-3)
     assert found.exposure == exposure
 
 
 def test_the_images_are_found_in_the_data_folder() -> None:
-    found = api.evaluate(RUN, data_dir=FILES)
+    found = cnnkit.evaluate(RUN, data_dir=FILES)
     assert (found.data, found.split, found.images) == ("photos", "test", 4)
     assert found.loss == pytest.approx(0.5820, abs=1e-3)
 
@@ -68,7 +69,7 @@ def test_the_split_is_that_of_the_training() -> None:
 def test_images_that_were_added_since_do_not_make_it_the_data_of_the_training(tmp_path: Path) -> None:
     photos = Path(shutil.copytree(PHOTOS, tmp_path / "photos"))
     shutil.copy(photos / "dark" / "0.png", photos / "dark" / "8.png")
-    found = api.evaluate(RUN, data=str(photos))
+    found = cnnkit.evaluate(RUN, data=str(photos))
     assert (found.split, found.exposure.known) == ("test", False)
 
 
@@ -82,10 +83,10 @@ def test_the_epochs_and_the_recipe_of_a_run_can_be_read() -> None:
 
 
 def test_a_run_on_a_data_set_scores_what_it_scored() -> None:
-    found = api.evaluate(SHAPES, split="validation")
+    found = cnnkit.evaluate(SHAPES, split="validation")
     assert (found.images, found.exposure) == (360, Exposure(True, 0, 360, "none", exact=False))
     assert found.loss == pytest.approx(24.0094, abs=1e-3)
-    found = api.evaluate(SHAPES)
+    found = cnnkit.evaluate(SHAPES)
     assert (found.split, found.images, found.exposure) == ("test", 300, Exposure(True, 0, 0, "none", exact=False))
 
 
@@ -121,7 +122,7 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
     assert card.split is not None
     assert (card.split.by, card.split.seed, card.pretraining) == ("path", 3, None)
     assert recipe_of(run).split_by == "path"
-    found = api.evaluate(run, data=str(photos))
+    found = cnnkit.evaluate(run, data=str(photos))
     assert (found.split, found.images) == ("test", 4)
     assert found.exposure == Exposure(True, 0, 0, "none")
     known = result_of(catalogue_for(card, data=str(photos), data_dir=None))
@@ -165,7 +166,7 @@ def test_a_state_of_other_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_that_version_are_started_from_with_their_split(tmp_path: Path) -> None:
-    recipe = api.default_recipe("softmax-regression", data=str(PHOTOS), weights=str(RUN), epochs=1)
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(PHOTOS), weights=str(RUN), epochs=1)
     assert (recipe.split_by, recipe.split_seed, recipe.test_fraction) == ("path", 3, 0.25)
     events = list(train_events(recipe, runs_dir=tmp_path, device="cpu"))
     assert [event.text for event in events if isinstance(event, LoadNote) and event.warning] == []
@@ -175,5 +176,5 @@ def test_weights_of_that_version_are_started_from_with_their_split(tmp_path: Pat
     assert card.pretraining is not None
     assert (card.pretraining.known, card.pretraining.overlap) == (False, {}), "names and sizes prove nothing"
     # Its split by paths means nothing to other images.
-    recipe = api.default_recipe("softmax-regression", data=str(tmp_path / "others"), weights=str(RUN))
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(tmp_path / "others"), weights=str(RUN))
     assert (recipe.split_by, recipe.split_seed, recipe.test_fraction) == ("content", 0, 0.2)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
+from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
@@ -27,11 +28,9 @@ from cnnkit.results import (
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
-    result_of,
 )
 from cnnkit.training import finetuning, loop, networks
 from cnnkit.training.building import create_model
-from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.finetuning import Source, read_source, set_training_mode, start_from
 from cnnkit.training.heads import head_of
 from cnnkit.training.runs import recipe_of
@@ -446,8 +445,7 @@ def test_torchvisions_weights_are_taken_over(
     assert (form.crop, form.interpolation) == (224 / 256, "bilinear")
     assert card.pretraining == Pretraining("torchvision/squeezenet1_1")
     assert not card.pretraining.known
-    found = evaluate_network(networks.TorchNetwork(*networks.load_network(str(run)), "cpu"), str(run))
-    evaluation = result_of(found)
+    evaluation = evaluate(run, device="cpu")
     assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
     assert not evaluation.exposure.unseen
     assert evaluation.warnings == (

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit.errors import CheckpointError
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, result_of
+from cnnkit.results import EpochRecord
 from cnnkit.training import networks, randomness
 from cnnkit.training.distributed import Group
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left

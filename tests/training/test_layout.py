@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnkit import api
+import cnnkit
 from cnnkit.training.layout import channels_last
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def gradients_before_flattening(network: nn.Module) -> list[Tensor]:
 
 
 def test_weights_and_gradients_are_channels_last() -> None:
-    network = channels_last(api.create_model("mnist-cnn"), CPU)
+    network = channels_last(cnnkit.create_model("mnist-cnn"), CPU)
     assert network.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     (gradient,) = gradients_before_flattening(network)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
@@ -33,8 +33,8 @@ def test_weights_and_gradients_are_channels_last() -> None:
 
 def test_the_order_changes_no_gradient() -> None:
     torch.manual_seed(0)
-    plain = api.create_model("mnist-cnn")
-    ordered = api.create_model("mnist-cnn")
+    plain = cnnkit.create_model("mnist-cnn")
+    ordered = cnnkit.create_model("mnist-cnn")
     ordered.load_state_dict(plain.state_dict())
     channels_last(ordered, CPU)
     images = torch.rand(8, 1, 28, 28)

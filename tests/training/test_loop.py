@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cnnkit import api, datasets
+import cnnkit
+from cnnkit import datasets
 from cnnkit.card import ModelCard
 from cnnkit.errors import (
     CnnkitError,
@@ -24,7 +25,9 @@ from cnnkit.errors import (
     UnknownNameError,
     UsageError,
 )
+from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.models import normalisation
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
@@ -35,11 +38,10 @@ from cnnkit.results import (
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
-    result_of,
 )
+from cnnkit.runtime.classifier import Classifier
 from cnnkit.training import data, loop, networks
 from cnnkit.training.distributed import Group
-from cnnkit.training.evaluation import evaluate_network
 from cnnkit.training.measuring import measure
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
@@ -167,7 +169,7 @@ def test_the_best_epoch_is_the_one_of_the_highest_validation_accuracy_then_the_l
     assert any(not record.is_best for record in records)
     network, card = networks.load_network(str(finished.run))
     measured = {
-        split: result_of(evaluate_network(networks.TorchNetwork(network, card, "cpu"), "it", split=split))
+        split: evaluate(Classifier(networks.TorchNetwork(network, card, "cpu"), "it"), split=split)
         for split in ("validation", "test")
     }
     assert measured["validation"].accuracy == pytest.approx(finished.validation_accuracy)
@@ -195,7 +197,7 @@ def test_validation_has_no_dropout_and_no_statistics_of_its_own(model: str, tmp_
     (record,), finished = train(tmp_path, model=model, epochs=1)
     network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
     # One image at a time, so that statistics of the batch would show.
-    again = result_of(evaluate_network(network, "it", split="validation", batch_size=1))
+    again = evaluate(Classifier(network, "it"), split="validation", batch_size=1)
     assert again.loss == pytest.approx(record.validation_loss, rel=1e-4)
 
 
@@ -220,13 +222,13 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     assert (finished.test_accuracy, finished.test_images, finished.validation_images) == (None, 0, 12)
     card = card_of(finished.run)
     assert "test_accuracy" not in card.metrics
-    found = api.evaluate(finished.run)
+    found = cnnkit.evaluate(finished.run)
     assert (found.split, found.images, found.accuracy) == ("validation", 12, finished.validation_accuracy)
     assert found.warnings == (
         "there is no test set in shapes; these are validation figures: the images chose the best epoch",
     )
     with pytest.raises(DataError, match=r"shapes has no test images\. Use --split train or validation\."):
-        api.evaluate(finished.run, split="test")
+        cnnkit.evaluate(finished.run, split="test")
 
 
 def test_a_small_set_can_be_learnt_by_heart(tmp_path: Path) -> None:
@@ -343,7 +345,7 @@ def test_a_runs_folder_that_cannot_be_written_is_found_out_before_anything_is_lo
 
 @pytest.mark.usefixtures("nets")
 def test_a_network_of_the_users_own_is_trained_and_found_again(photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("tinynets:Linear", data=str(photos), epochs=20, batch_size=4)
+    recipe = cnnkit.default_recipe("tinynets:Linear", data=str(photos), epochs=20, batch_size=4)
     *_, finished = loop.train_events(recipe, runs_dir=tmp_path, device="cpu")
     assert finished.run.name == "tinynets-Linear-photos-1"
     assert finished.test_accuracy == 1.0
@@ -371,7 +373,7 @@ def test_patience_begins_anew_with_each_better_epoch(tmp_path: Path) -> None:
     assert len(records) == finished.best_epoch + 2
     # What is kept, and measured on the test images, are the weights of then, not the last ones.
     network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
-    validation, test = (result_of(evaluate_network(network, "it", split=split)) for split in ("validation", "test"))
+    validation, test = (evaluate(Classifier(network, "it"), split=split) for split in ("validation", "test"))
     assert validation.loss == pytest.approx(records[finished.best_epoch - 1].validation_loss, rel=1e-4)
     assert validation.loss != pytest.approx(records[-1].validation_loss, rel=1e-4)
     assert test.accuracy == pytest.approx(finished.test_accuracy)
@@ -436,10 +438,10 @@ def test_figures_of_a_dry_run_are_marked_and_no_card_has_them(tmp_path: Path) ->
     assert card.metrics == {"epoch": finished.best_epoch}
     assert card.recipe is not None
     assert card.recipe["limit_batches"] == 1
-    found = api.evaluate(finished.run)
+    found = cnnkit.evaluate(finished.run)
     assert found.images == 30
     assert found.warnings == ("the weights are those of a dry run, of 1 batch an epoch, so no figure of them counts",)
-    assert api.evaluate(finished.run, split="validation").images == 12
+    assert cnnkit.evaluate(finished.run, split="validation").images == 12
 
 
 def test_a_dry_run_that_goes_on_stays_one(tmp_path: Path) -> None:
@@ -481,7 +483,7 @@ def test_the_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
     assert averaged.validation_loss != plain.validation_loss
     if finished.best_epoch == 2:
         network = networks.TorchNetwork(*networks.load_network(str(finished.run), trust_code=True), "cpu")
-        again = result_of(evaluate_network(network, "it", split="validation"))
+        again = evaluate(Classifier(network, "it"), split="validation")
         assert again.loss == pytest.approx(averaged.validation_loss, rel=1e-4)
 
 

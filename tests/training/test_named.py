@@ -10,8 +10,8 @@ import pytest
 from cnnkit import datasets
 from cnnkit.errors import DataError
 from cnnkit.images import prepare
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import result_of
 from cnnkit.training import data
 
 GREY, RGB = (1, 28, 28), (3, 28, 28)

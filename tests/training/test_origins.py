@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit import api
+import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import OverlapError
 from cnnkit.recipe import Recipe
@@ -149,21 +149,21 @@ def test_the_split_of_the_weights_goes_on(first: Path, photos: Path, tmp_path: P
 def test_a_recipe_takes_over_the_split_of_its_weights(photos: Path, tmp_path: Path) -> None:
     split = {"split_seed": 7, "validation_fraction": 0.3, "test_fraction": 0.3}
     first = run_of(events_of(tmp_path / "first", data=str(photos), **split))
-    recipe = api.default_recipe("softmax-regression", data=str(photos), weights=str(first), epochs=1, batch_size=8)
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(photos), weights=str(first), epochs=1, batch_size=8)
     assert {name: getattr(recipe, name) for name in split} == split
     assert (recipe.split_by, recipe.seed) == ("content", 0)
     events = events_of(tmp_path / "second", recipe=recipe)
     assert warnings_of(events) == []
     assert card_of(run_of(events)).split == card_of(first).split
     # What a user says of the split counts.
-    own = api.default_recipe(
+    own = cnnkit.default_recipe(
         "softmax-regression", data=str(photos), weights=str(first), split_seed=1, validation_fraction=None
     )
     assert (own.split_seed, own.validation_fraction) == (1, 0.3)
     # The same through a file, and without weights there is nothing to take over.
-    of_file = api.default_recipe("softmax-regression", data=str(photos), weights=str(first / "best.safetensors"))
+    of_file = cnnkit.default_recipe("softmax-regression", data=str(photos), weights=str(first / "best.safetensors"))
     assert of_file.split_seed == 7
-    assert api.default_recipe("softmax-regression", data=str(photos)).split_seed == 0
+    assert cnnkit.default_recipe("softmax-regression", data=str(photos)).split_seed == 0
 
 
 def test_weights_that_were_copied_away_are_recognised_by_their_data(first: Path, photos: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_weights_of_which_neither_list_nor_data_are_at_hand_may_have_seen_anythi
     assert "pretraining data unknown" in warning
     card = card_of(run_of(events))
     assert card.pretraining == Pretraining(str(first), card_of(first).weights_sha256, False, {})
-    found = api.evaluate(run_of(events))
+    found = cnnkit.evaluate(run_of(events))
     assert (found.exposure.known, found.exposure.pretraining, found.exposure.unseen) == (True, "unknown", False)
     assert f"pretraining data unknown: the weights of {first} may have seen these images" in found.warnings
 
@@ -222,14 +222,14 @@ def test_a_third_run_knows_the_images_of_the_first(first: Path, photos: Path, tm
     assert card.split.digest == digest_of_pairs(
         (row["sha256"], row["split"]) for row in rows(second) if not row["split"].startswith("pretraining")
     )
-    assert api.evaluate(second).exposure.unseen
+    assert cnnkit.evaluate(second).exposure.unseen
     found = refused(tmp_path / "third", second, photos, split_seed=OTHER_SEED)
     other = run_of(events_of(tmp_path / "other", data=str(photos), split_seed=OTHER_SEED))
     for part in ("validation", "test"):
         seen = listed(first, "train", *(["validation"] if part == "test" else []))
         assert set(found[part]) == listed(other, part) & seen
     # And the second one on images of the first one counts them.
-    exposure = api.evaluate(second, data=str(photos), split="all").exposure
+    exposure = cnnkit.evaluate(second, data=str(photos), split="all").exposure
     seen = len(listed(first, "train")), len(listed(first, "validation"))
     assert (exposure.known, exposure.trained, exposure.validated) == (True, *seen)
 
@@ -239,9 +239,9 @@ def test_without_its_list_a_second_run_does_not_know_the_images_of_the_first(
 ) -> None:
     second = run_of(events_of(tmp_path / "second", data=str(photos), weights=str(first)))
     copied = Path(shutil.copy(second / "best.safetensors", tmp_path / "copied.safetensors"))
-    found = api.evaluate(copied)
+    found = cnnkit.evaluate(copied)
     assert (found.exposure.known, found.exposure.pretraining, found.exposure.unseen) == (True, "unknown", False)
-    assert api.evaluate(second).exposure.unseen
+    assert cnnkit.evaluate(second).exposure.unseen
 
 
 def test_a_run_that_goes_on_keeps_what_its_weights_were(first: Path, photos: Path, tmp_path: Path) -> None:

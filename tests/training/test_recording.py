@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.render import training as render
-from cnnkit.results import LoadNote, TrainingStopped, result_of
+from cnnkit.results import LoadNote, TrainingStopped
 from cnnkit.training.distributed import Group
 from cnnkit.training.engine import Engine
 from cnnkit.training.memory import is_out_of_memory

@@ -9,7 +9,6 @@ import pytest
 from onnx import TensorProto, helper
 
 import cnnkit
-from cnnkit import api
 from cnnkit.errors import DataError, OnnxError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.runtime.foreign.colours import IMAGENET_MEAN
@@ -162,7 +161,7 @@ def test_a_class_as_a_floating_point_number_is_no_score():
 def digits_net(tmp_path):
     """The digits network as a bare file, which anybody could have exported."""
     path = tmp_path / "digits.onnx"
-    api.export("digits", path, raw_input=True)
+    cnnkit.export("digits", path, raw_input=True)
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, path)

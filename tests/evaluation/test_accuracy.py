@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit import api
+import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
-from cnnkit.results import Evaluation, Exposure, LoadNote, result_of
-from cnnkit.training.evaluation import evaluate_network
+from cnnkit.results import Evaluation, Exposure, LoadNote
 from cnnkit.training.shapes import draw_shapes
 
 LABELS = ("a", "b", "c", "d")
@@ -58,7 +57,7 @@ def greys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(network: Scales, **options: object) -> Evaluation:
-    return result_of(evaluate_network(network, "it", **options))
+    return cnnkit.evaluate(cnnkit.Classifier(network, "it"), **options)
 
 
 def numbers(folder: Path, network: Scales) -> tuple[np.ndarray, np.ndarray]:
@@ -169,28 +168,28 @@ def test_a_class_that_is_never_predicted_has_no_precision_and_recalls_nothing(gr
 def test_a_strange_folder_counts_whole_and_its_own_only_in_the_part_held_back(
     photos: Path, photos_run: Path, tmp_path: Path
 ) -> None:
-    own = api.evaluate(photos_run)
+    own = cnnkit.evaluate(photos_run)
     assert (own.split, own.images, own.data) == ("test", 4, "photos")
     moved = Path(shutil.copytree(photos, tmp_path / "moved"))
-    again = api.evaluate(photos_run, data=str(moved))
+    again = cnnkit.evaluate(photos_run, data=str(moved))
     assert (again.split, again.images) == ("test", 4)
     # Of changed folders too the images are known.
     (moved / "dark" / "00.png").unlink()
-    other = api.evaluate(photos_run, data=str(moved))
+    other = cnnkit.evaluate(photos_run, data=str(moved))
     assert (other.split, other.data) == ("test", "moved")
     assert other.exposure.known
-    strange = api.evaluate(photos_run, data=str(draw(tmp_path / "strange", 3)))
+    strange = cnnkit.evaluate(photos_run, data=str(draw(tmp_path / "strange", 3)))
     assert (strange.split, strange.images, strange.data) == ("all", 6, "strange")
 
 
 def test_a_folder_that_changed_since_the_training_still_holds_its_training_images_back(
     own_photos: Path, tmp_path: Path
 ) -> None:
-    recipe = api.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
-    list(api.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
+    list(cnnkit.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
     run = tmp_path / "runs" / "softmax-regression-photos-1"
     shutil.copy(own_photos / "dark" / "00.png", own_photos / "dark" / "new.png")
-    for found in (api.evaluate(run), api.evaluate(run, data=str(own_photos))):
+    for found in (cnnkit.evaluate(run), cnnkit.evaluate(run, data=str(own_photos))):
         assert (found.split, found.images) == ("test", 4)
 
 
@@ -199,7 +198,7 @@ def test_a_folder_that_is_named_like_a_data_set_changes_nothing(
 ) -> None:
     (tmp_path / "shapes").mkdir()
     monkeypatch.chdir(tmp_path)
-    found = api.evaluate(tiny_run.resolve(), data="shapes")
+    found = cnnkit.evaluate(tiny_run.resolve(), data="shapes")
     assert (found.split, found.data) == ("test", "shapes")
 
 
@@ -208,19 +207,19 @@ def test_of_a_strange_folder_with_a_test_split_that_split_counts(
 ) -> None:
     for split in ("train", "test"):
         shutil.copytree(photos, tmp_path / "set" / split)
-    found = api.evaluate(photos_run, data=str(tmp_path / "set"))
+    found = cnnkit.evaluate(photos_run, data=str(tmp_path / "set"))
     assert (found.split, found.images) == ("test", 20)
 
 
 @pytest.mark.parametrize(("split", "images"), [("train", 12), ("validation", 4), ("test", 4), ("all", 20)])
 def test_a_split_can_be_named(split: str, images: int, photos_run: Path) -> None:
-    found = api.evaluate(photos_run, split=split)
+    found = cnnkit.evaluate(photos_run, split=split)
     assert (found.split, found.images) == (split, images)
 
 
 @pytest.mark.usefixtures("few_shapes")
 def test_a_checkpoint_and_its_onnx_file_score_the_same(tiny_run: Path, tiny_onnx: Path) -> None:
-    torch, onnx = api.evaluate(tiny_run, device="cpu"), api.evaluate(tiny_onnx, device="cpu")
+    torch, onnx = cnnkit.evaluate(tiny_run, device="cpu"), cnnkit.evaluate(tiny_onnx, device="cpu")
     assert (torch.engine, onnx.engine) == ("PyTorch CPU", "onnxruntime CPU")
     assert (onnx.images, onnx.accuracy, onnx.confusion) == (30, torch.accuracy, torch.confusion)
     assert onnx.loss == pytest.approx(torch.loss, abs=1e-5)
@@ -329,7 +328,7 @@ def test_what_the_network_has_seen_of_its_own_data_is_known(
     photos: Path,
 ) -> None:
     for reference, data in ((photos_run, None), (photos_run, str(photos)), (photos_onnx, None)):
-        found = api.evaluate(reference, data=data, split=split)
+        found = cnnkit.evaluate(reference, data=data, split=split)
         assert found.exposure == Exposure(True, trained, validated, "none")
         assert found.exposure.unseen == (not trained and not validated)
         assert len(found.warnings) == len(said)
@@ -337,7 +336,7 @@ def test_what_the_network_has_seen_of_its_own_data_is_known(
 
 
 def test_a_folder_without_any_of_its_images_is_proven_to_be_unseen(photos_run: Path, tmp_path: Path) -> None:
-    found = api.evaluate(photos_run, data=str(draw(tmp_path / "strange", 4)))
+    found = cnnkit.evaluate(photos_run, data=str(draw(tmp_path / "strange", 4)))
     assert (found.split, found.images) == ("all", 8)
     assert found.exposure == Exposure(True, 0, 0, "none")
     assert found.exposure.unseen
@@ -349,64 +348,64 @@ def test_images_of_the_training_are_counted_in_any_folder(photos_run: Path, phot
     for part, count in (("train", 3), ("validation", 2), ("test", 1)):
         for index, name in enumerate(names_of(photos_run, part)[:count]):
             shutil.copy(photos / name, folder / Path(name).parent / f"{part}-{index}.png")
-    found = api.evaluate(photos_run, data=str(folder), split="all")
+    found = cnnkit.evaluate(photos_run, data=str(folder), split="all")
     assert (found.images, found.exposure) == (14, Exposure(True, 3, 2, "none"))
     assert not found.exposure.unseen
     assert any("was trained on 3 of these 14 images" in warning for warning in found.warnings)
     # Its own split is no fair one, but fairer than everything.
-    assert api.evaluate(photos_run, data=str(folder)).split == "test"
+    assert cnnkit.evaluate(photos_run, data=str(folder)).split == "test"
 
 
 def test_images_that_chose_the_best_epoch_are_no_fair_test(photos_run: Path, photos: Path, tmp_path: Path) -> None:
     folder = draw(tmp_path / "mixed", 4)
     name, *_ = names_of(photos_run, "validation")
     shutil.copy(photos / name, folder / Path(name).parent / "another.png")
-    found = api.evaluate(photos_run, data=str(folder), split="all")
+    found = cnnkit.evaluate(photos_run, data=str(folder), split="all")
     assert found.exposure == Exposure(True, 0, 1, "none")
     assert not found.exposure.unseen
     assert found.warnings == ("the network's best epoch was chosen on 1 of these 9 images",)
 
 
 def test_of_a_file_without_its_list_and_its_data_nothing_is_known(photos_onnx: Path, tmp_path: Path) -> None:
-    found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "strange", 4)))
+    found = cnnkit.evaluate(photos_onnx, data=str(draw(tmp_path / "strange", 4)))
     assert (found.split, found.exposure.known, found.exposure.unseen) == ("all", False, False)
     assert [warning for warning in found.warnings if "split.csv" in warning]
     # A folder of the same name may be the one of the training, with images added since.
-    found = api.evaluate(photos_onnx, data=str(draw(tmp_path / "photos", 10)))
+    found = cnnkit.evaluate(photos_onnx, data=str(draw(tmp_path / "photos", 10)))
     assert (found.split, found.images, found.exposure.known) == ("test", 4, False)
     assert [warning for warning in found.warnings if "split.csv" in warning]
 
 
 @pytest.mark.usefixtures("few_shapes")
 def test_pixels_and_files_cannot_be_compared(tiny_run: Path, tmp_path: Path) -> None:
-    own = api.evaluate(tiny_run)
+    own = cnnkit.evaluate(tiny_run)
     assert (own.split, own.exposure) == ("test", Exposure(True, 0, 0, "none"))
     images, targets = draw_shapes(20, seed=0)
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
         folder = tmp_path / "drawn" / own.classes[target].label
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{index}.png")
-    found = api.evaluate(tiny_run, data=str(tmp_path / "drawn"))
+    found = cnnkit.evaluate(tiny_run, data=str(tmp_path / "drawn"))
     assert (found.split, found.images) == ("all", 60)
     assert (found.exposure.known, found.exposure.unseen) == (False, False)
     assert [warning for warning in found.warnings if "trained on shapes" in warning]
 
 
 def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("softmax-regression", data=str(photos), epochs=1, test_fraction=0)
-    list(api.train(recipe, runs_dir=tmp_path, device="cpu"))
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(photos), epochs=1, test_fraction=0)
+    list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
     run = tmp_path / "softmax-regression-photos-1"
-    found = api.evaluate(run)
+    found = cnnkit.evaluate(run)
     assert (found.split, found.images, found.exposure) == ("validation", 4, Exposure(True, 0, 4, "none"))
     assert found.warnings == (
         "there is no test set in photos; these are validation figures: the images chose the best epoch",
     )
     with pytest.raises(DataError, match=r"photos has no test images\. Use --split train or validation\."):
-        api.evaluate(run, split="test")
+        cnnkit.evaluate(run, split="test")
 
 
 def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
-    steps = evaluate_network(api.load(photos_run).network, str(photos_run), split="train")
+    steps = cnnkit.evaluate.steps(photos_run, split="train")
     said = [step for step in steps if isinstance(step, LoadNote)]
     assert [note.warning for note in said] == [True]
     assert said[0].text.startswith("the network was trained on all of these 12 images")
@@ -458,24 +457,24 @@ def test_a_class_without_images_in_the_split_has_no_recall(tmp_path: Path) -> No
 
 
 def test_images_that_were_saved_anew_are_not_said_to_be_unseen(own_photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
-    list(api.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
+    recipe = cnnkit.default_recipe("softmax-regression", data=str(own_photos), epochs=1)
+    list(cnnkit.train(recipe, runs_dir=tmp_path / "runs", device="cpu"))
     run = tmp_path / "runs" / "softmax-regression-photos-1"
-    assert api.evaluate(run).exposure.unseen
+    assert cnnkit.evaluate(run).exposure.unseen
     for file in own_photos.rglob("*.png"):
         with Image.open(file) as image:
             image.load()
         image.save(file, compress_level=0)
-    for found in (api.evaluate(run), api.evaluate(run, data=str(own_photos))):
+    for found in (cnnkit.evaluate(run), cnnkit.evaluate(run, data=str(own_photos))):
         # Another split than that of the training: what it holds may have been trained on.
         assert (found.split, found.images) == ("test", 4)
         assert not found.exposure.unseen
-    everything = api.evaluate(run, data=str(own_photos), split="all")
+    everything = cnnkit.evaluate(run, data=str(own_photos), split="all")
     assert (everything.exposure.trained, everything.exposure.changed) == (0, 16)
     assert any("saved anew" in warning for warning in everything.warnings)
 
 
 def test_a_folder_of_one_class_is_measured(photos_run: Path, tmp_path: Path) -> None:
     shutil.copytree(draw(tmp_path / "both", 4) / "light", tmp_path / "one" / "light")
-    found = api.evaluate(photos_run, data=str(tmp_path / "one"))
+    found = cnnkit.evaluate(photos_run, data=str(tmp_path / "one"))
     assert (found.images, [row.support for row in found.classes]) == (4, [0, 4])

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from cnnkit import api
+import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.images import Preprocessing
-from cnnkit.inspection.neighbours import Neighbours, nearest
-from cnnkit.results import result_of
+from cnnkit.operation import result_of
 from cnnkit.training.building import create_model
 from cnnkit.training.data import Split
 from cnnkit.training.networks import TorchNetwork
@@ -100,7 +100,7 @@ def test_a_network_without_weights_is_compared_by_its_logits(make: Callable[[str
 
 
 def test_an_onnx_file_is_compared_by_its_logits(tiny_onnx: Path) -> None:
-    network = api.load(tiny_onnx).network
+    network = cnnkit.load(tiny_onnx).network
     images = np.random.default_rng(0).integers(0, 255, (40, 28, 28, 3), np.uint8)
     found = result_of(nearest(network, images[:5], split_of(images[5:])))
     logits = [network.logits(x) - network.logits(x).mean(1, keepdims=True) for x in (images[:5], images[5:])]

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 import cnnkit
-from cnnkit import api, datasets
-from cnnkit.api import reporting
-from cnnkit.api.reporting import EPSILONS
+from cnnkit import datasets
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
+from cnnkit.reporting.report import EPSILONS, _affordable
 from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
 from cnnkit.words import percent, share
@@ -24,14 +23,14 @@ IMAGES = 20
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spend less time on measuring speed, which is looked at elsewhere."""
-    monkeypatch.setattr(reporting, "_SECONDS", 0.05)
+    monkeypatch.setattr("cnnkit.reporting.report._SECONDS", 0.05)
 
 
 @pytest.fixture(scope="module")
 def found(tiny_run: Path) -> Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(datasets.DATASETS, "shapes", FEW)
-        patch.setattr(reporting, "_SECONDS", 0.05)
+        patch.setattr("cnnkit.reporting.report._SECONDS", 0.05)
         return cnnkit.report(tiny_run, images=IMAGES, device="cpu")
 
 
@@ -173,7 +172,7 @@ def test_without_the_images_all_else_is_there(photos_run: Path, tmp_path: Path) 
 
 @pytest.mark.usefixtures("nets")
 def test_a_network_that_cannot_be_exported_has_neither_proof_nor_speed(photos: Path, tmp_path: Path) -> None:
-    recipe = api.default_recipe("tinynets:Branching", data=str(photos), epochs=1)
+    recipe = cnnkit.default_recipe("tinynets:Branching", data=str(photos), epochs=1)
     list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
     run = tmp_path / "tinynets-Branching-photos-1"
     found = cnnkit.report(run, without=["corruptions", "mistakes"], images=4, trust_code=True, device="cpu")
@@ -208,7 +207,7 @@ def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_progress_names_the_part(photos_run: Path) -> None:
-    steps = list(api.report_steps(photos_run, without=["corruptions", "attacks", "benchmark"], device="cpu"))
+    steps = list(cnnkit.report.steps(photos_run, without=["corruptions", "attacks", "benchmark"], device="cpu"))
     assert all(isinstance(step, WorkProgress | LoadNote) for step in steps)
     parts = dict.fromkeys(step.what.partition(":")[0] for step in steps if isinstance(step, WorkProgress))
     assert list(parts) == ["images", "curves", "evaluation", "mistakes", "layers", "parity"]
@@ -225,4 +224,4 @@ def test_progress_names_the_part(photos_run: Path) -> None:
 )
 def test_large_networks_are_attacked_on_fewer_images(work: int, engine: str, images: int) -> None:
     layers = ModelSummary("net", (3, 224, 224), 1, (), 0, 0, work, 0.0)
-    assert reporting._affordable("net", layers, engine, trust_code=False) == images
+    assert _affordable("net", layers, engine, trust_code=False) == images

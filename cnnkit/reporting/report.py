@@ -1,7 +1,7 @@
-"""All that is known of a run on one page: what the other commands find, one section each."""
+"""`cnnkit.report`: what the other commands find of a run, one section each."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -9,24 +9,27 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
-from cnnkit.api.attacking import attack_steps
-from cnnkit.api.classifying import load
-from cnnkit.api.inspecting import mistakes_steps
-from cnnkit.api.measuring import benchmark_steps, evaluation_steps, summarize
-from cnnkit.api.proving import verification_steps
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.evaluation.accuracy import evaluate
+from cnnkit.evaluation.mistakes import find_mistakes
+from cnnkit.exporting.verify import verify
 from cnnkit.files import expanded
-from cnnkit.results import LeftOut, LoadNote, Report, WorkProgress, relayed, result_of
+from cnnkit.inspection.benchmark import benchmark
+from cnnkit.inspection.summarize import summarize
+from cnnkit.loading import load
+from cnnkit.operation import operation
+from cnnkit.reporting.sections import Sections, done, told
+from cnnkit.results import Report
 from cnnkit.results.report import SECTIONS
+from cnnkit.robustness.attack import attack
 from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
-    from cnnkit.inspection.report import ProvenFile
-    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate
+    from cnnkit.reporting.facts import ProvenFile
+    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps, Verification
     from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
-Steps = Generator[WorkProgress | LoadNote, None, T]
 
 EPSILONS = (0.02, 0.05, 0.1)
 """Radii in L∞ that fgsm and pgd are run at: invisible, hardly visible and plainly visible on a photograph."""
@@ -39,6 +42,7 @@ _WORK = 10_000_000_000
 _SECONDS = 0.5
 
 
+@operation
 def report(
     ref: str | Path,
     *,
@@ -51,7 +55,7 @@ def report(
     trust_code: bool = False,
     output: str | Path | None = None,
     **foreign: Unpack[Described],
-) -> Report:
+) -> "Steps[Report]":
     """Gather all that is known of a run; an unavailable section is left out, with the reason.
 
     Args:
@@ -78,48 +82,13 @@ def report(
     >>> found.evaluation.images, found.certificate.passed, found.reason("curves")
     (300, True, 'records of the training are in a run folder, and shapes-cnn-basicshapes is no run folder')
     """
-    from cnnkit.render import report as pages
-
     path = expanded(output)
     if path is not None:
+        from cnnkit.render import report as pages
+
         pages.require_place(path)
-    found = result_of(
-        report_steps(
-            ref,
-            without=without,
-            data=data,
-            data_dir=data_dir,
-            skip_damaged=skip_damaged,
-            images=images,
-            device=device,
-            trust_code=trust_code,
-            **foreign,
-        )
-    )
-    if path is not None:
-        pages.write(found, path)
-    return found
-
-
-def report_steps(
-    ref: str | Path,
-    *,
-    without: "Sequence[SectionName]" = (),
-    data: str | None = None,
-    data_dir: str | Path | None = None,
-    skip_damaged: bool = False,
-    images: int | None = None,
-    device: str = "auto",
-    trust_code: bool = False,
-    **foreign: Unpack[Described],
-) -> Steps[Report]:
-    """Do what `report` does, and yield how far it is."""
-    unknown = [name for name in without if name not in SECTIONS]
-    if unknown:
-        raise UsageError(f"--without {','.join(unknown)}: expected some of {', '.join(SECTIONS)}.")
-    if images is not None and images < 0:
-        raise UsageError(f"--images {images}: expected a whole number from 0.")
-    from cnnkit.inspection.report import (
+    _check(without, images)
+    from cnnkit.reporting.facts import (
         examples_of,
         origin_of,
         proven_file,
@@ -134,17 +103,17 @@ def report_steps(
     common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
     loading: dict[str, Any] = {"device": device, "trust_code": trust_code, **foreign}
     classifier = load(ref, torch=True, **loading)
-    card, sections = classifier.card, _Sections(without)
-    origin, missing = yield from _told("images", origin_of(text, card, **common))
+    card, sections = classifier.card, Sections(without)
+    origin, missing = yield from told("images", origin_of(text, card, **common))
     if missing:
         # Each of these would look for the images again, and download them in vain.
         for need in _OF_IMAGES:
             sections.leave_out(need, missing.removesuffix("."))
-    records = yield from sections.attempt("curves", lambda: _done(lambda: _records(text, is_run, read_metrics)))
-    evaluation = yield from sections.attempt("evaluation", lambda: evaluation_steps(load(ref, **loading), **common))
-    mistakes = yield from sections.attempt("mistakes", lambda: mistakes_steps(classifier, top=_WORST, **common))
+    records = yield from sections.attempt("curves", lambda: done(lambda: _records(text, is_run, read_metrics)))
+    evaluation = yield from sections.attempt("evaluation", lambda: evaluate.steps(ref, **loading, **common))
+    mistakes = yield from sections.attempt("mistakes", lambda: find_mistakes.steps(classifier, top=_WORST, **common))
     layers = yield from sections.attempt(
-        "layers", lambda: _done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
+        "layers", lambda: done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
     )
     if images is None:
         images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
@@ -153,11 +122,11 @@ def report_steps(
         place = Path(name)
         corruptions = yield from sections.attempt(
             "corruptions",
-            lambda: attack_steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
+            lambda: attack.steps(classifier, only=("corruptions",), output=place / "corruptions", **examined),
         )
         attacks = yield from sections.attempt(
             "attacks",
-            lambda: attack_steps(
+            lambda: attack.steps(
                 classifier,
                 only=("fgsm", "pgd"),
                 norms=("linf",),
@@ -171,21 +140,22 @@ def report_steps(
         if not {"parity", "benchmark"} <= set(without):
             file = yield from sections.attempt(
                 ("parity", "benchmark"),
-                lambda: _done(lambda: proven_file(text, card, place, data_dir=folder, trust_code=trust_code)),
+                lambda: done(lambda: proven_file(text, card, place, data_dir=folder, trust_code=trust_code)),
             )
         if file is not None and file.certificate is None:
             sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
         proof = file.certificate if file else None
-        benchmark: Benchmark | None = None
+        speed: Benchmark | None = None
         if file is not None:
             opened = file.ref
             if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
-                proof = yield from _proof_on_all(opened, text, proof, trust_code=trust_code, **common)
+                steps = verify.steps(opened, against=text, device="cpu", trust_code=trust_code, **common)
+                proof = yield from _proof_on_all(steps, proof)
             fixed = getattr(classifier.network, "batch", None)
-            benchmark = yield from sections.attempt(
+            speed = yield from sections.attempt(
                 "benchmark",
-                lambda: benchmark_steps(
-                    [opened],
+                lambda: benchmark.steps(
+                    opened,
                     devices=("cpu",) if device in {"auto", "cpu"} else ("cpu", device),
                     batches=None if fixed else BATCHES,
                     seconds=_SECONDS,
@@ -194,7 +164,7 @@ def report_steps(
             )
     module = getattr(classifier.network, "module", None)
     counted = layers.parameters if layers else None
-    return Report(
+    found = Report(
         model=text,
         is_run=is_run,
         made=date.today().isoformat(),
@@ -208,7 +178,7 @@ def report_steps(
         certificate=None if sections.lacks("parity") else proof,
         onnx_mb=file.size_mb if file else None,
         onnx_made=bool(file and file.made),
-        benchmark=renamed(benchmark, text),
+        benchmark=renamed(speed, text),
         layers=layers,
         left_out=sections.in_order(),
         versions=versions(),
@@ -216,62 +186,25 @@ def report_steps(
         samples=samples,
         examples=examples,
     )
+    if path is not None:
+        pages.write(found, path)
+    return found
 
 
-class _Sections:
-    """Tries sections, and keeps the reasons of those that are unavailable."""
-
-    def __init__(self, without: "Sequence[SectionName]") -> None:
-        self.left_out = {name: LeftOut(name, "it was not asked for") for name in without}
-
-    def lacks(self, name: "SectionName") -> bool:
-        """Whether a section is left out."""
-        return name in self.left_out
-
-    def leave_out(self, name: "SectionName", reason: str) -> None:
-        """Note why a section is not there; the first reason counts."""
-        self.left_out.setdefault(name, LeftOut(name, reason))
-
-    def attempt(
-        self, names: "SectionName | tuple[SectionName, ...]", steps: Callable[[], Generator[Any, None, T]]
-    ) -> Steps[T | None]:
-        """Run what sections rest on, unless it was asked for none of them; None where it is unavailable."""
-        wanted = (names,) if isinstance(names, str) else names
-        if all(name in self.left_out for name in wanted):
-            return None
-        try:
-            return (yield from _told(wanted[0], steps()))
-        except CnnkitError as error:
-            reason = str(error).strip().removesuffix(".")
-        except ModuleNotFoundError as error:
-            reason = f"it needs {error.name}, which this installation lacks: pip install {error.name}"
-        for name in wanted:
-            self.leave_out(name, reason)
-        return None
-
-    def in_order(self) -> tuple[LeftOut, ...]:
-        """Return what was left out, in the order of the page."""
-        return tuple(self.left_out[name] for name in SECTIONS if name in self.left_out)
-
-
-def _told(what: str, steps: Generator[Any, None, T]) -> Steps[T]:
-    """Run the steps of another command as those of a section; its notes go through."""
-
-    def of_section(step: Any) -> WorkProgress | LoadNote:
-        if isinstance(step, LoadNote):
-            return step
-        return WorkProgress(f"{what}: {step.what}", step.done, step.total)
-
-    yield WorkProgress(what, 0, None)
-    return (yield from relayed(steps, of_section))
+def _check(without: "Sequence[SectionName]", images: int | None) -> None:
+    unknown = [name for name in without if name not in SECTIONS]
+    if unknown:
+        raise UsageError(f"--without {','.join(unknown)}: expected some of {', '.join(SECTIONS)}.")
+    if images is not None and images < 0:
+        raise UsageError(f"--images {images}: expected a whole number from 0.")
 
 
 def _proof_on_all(
-    file: str, ref: str, otherwise: "ParityCertificate | None", **options: Any
+    steps: "Steps[Verification]", otherwise: "ParityCertificate | None"
 ) -> "Steps[ParityCertificate | None]":
     """Compare a file with its network on the split that `verify` takes; without images, what is known counts."""
     try:
-        verified = yield from _told("parity", verification_steps(file, against=ref, device="cpu", **options))
+        verified = yield from told("parity", steps)
     except CnnkitError:
         return otherwise
     return verified.certificate
@@ -285,12 +218,6 @@ def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: 
         layers = layers or summarize(ref, trust_code=trust_code)
     work = layers.multiply_adds if layers else 0
     return max(_LEAST, min(_MOST, _WORK // max(work, 1)))
-
-
-def _done(function: Callable[[], T]) -> Generator[WorkProgress, None, T]:
-    """Make steps of what has none."""
-    yield from ()
-    return function()
 
 
 def _records(text: str, is_run: bool, read: Callable[[Path], T]) -> T:

@@ -1,4 +1,4 @@
-"""Serving trained networks over HTTP."""
+"""`cnnkit.serve`: trained networks over HTTP."""
 
 import re
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from cnnkit import registry, zoo
-from cnnkit.api.classifying import DEFAULT_CLASSIFIER
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.runtime.foreign.options import Described, ForeignOptions
+from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from cnnkit.serving.settings import ModelSource, Settings

@@ -9,13 +9,13 @@ from pathlib import Path
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
-from cnnkit.exporting.onnx import export_onnx
+from cnnkit.evaluation.images import load_for
+from cnnkit.exporting.export import export
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
 from cnnkit.training.describing import described
-from cnnkit.training.evaluation import load_for
 from cnnkit.training.state import read_facts
 from cnnkit.words import counted
 
@@ -111,7 +111,7 @@ def proven_file(
     The `model.onnx` of a run counts only where its card says that it holds the weights of the run's checkpoint.
 
     Raises:
-        CnnkitError: as of `cnnkit.exporting.onnx.export_onnx`.
+        CnnkitError: as of `cnnkit.export`.
     """
     reference = registry.resolve(ref)
     if reference.kind in {"zoo", "architecture"}:
@@ -129,7 +129,7 @@ def proven_file(
                 content = beside.read_bytes()
                 write_atomic(copy, content)
                 return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
-    made = export_onnx(ref, copy, data_dir=data_dir, trust_code=trust_code)
+    made = export(ref, copy, data_dir=data_dir, trust_code=trust_code)
     return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)
 
 

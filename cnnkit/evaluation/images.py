@@ -1,20 +1,17 @@
-"""How well a network does on a data set, by torchmetrics; on PyTorch and onnxruntime alike."""
+"""The images that a network is measured on, divided and labelled as its card says."""
 
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchmetrics.functional import classification as metrics
 
 from cnnkit import datasets
 from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, DataError, UsageError
+from cnnkit.errors import CheckpointError, DataError
 from cnnkit.recipe import Recipe
-from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation, Exposure, LoadNote, LoadProgress
+from cnnkit.results import Exposure, LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.splits import PARTS, SplitName
 from cnnkit.training.catalogue import Catalogue
@@ -22,98 +19,6 @@ from cnnkit.training.data import ImageData, Split, take
 from cnnkit.training.membership import LIST, Membership, membership_of, positions_of
 from cnnkit.training.opening import open_catalogue
 from cnnkit.words import agree, counted
-
-CALIBRATION_BINS = 15
-
-
-def evaluate_network(
-    network: Network,
-    name: str,
-    *,
-    data: str | None = None,
-    split: SplitName | None = None,
-    data_dir: Path | None = None,
-    batch_size: int = 256,
-    top_k: int = 5,
-    skip_damaged: bool = False,
-) -> Generator[LoadProgress | LoadNote, None, Evaluation]:
-    """Measure a network; yields progress of loading and returns the evaluation.
-
-    Args:
-        network: what to measure.
-        name: what to call it in the result.
-        data: a data set or image folder; None for the one that the network was trained on.
-        split: None for the `test` split of the training data, and for the whole of any other folder; see `load_for`.
-        data_dir: where to look for data sets first.
-        batch_size: images that go through the network together.
-        top_k: for the top-k accuracy; fewer are taken where there are no more classes than these.
-        skip_damaged: leave out files that cannot be decoded.
-
-    Raises:
-        UsageError: there is no such split.
-        DataError: no data set named by anything, an empty split, or other classes than the network's.
-        CheckpointError: the network gives scores that are not finite.
-    """
-    started = time.monotonic()
-    loaded, used = yield from load_for(
-        network.card, name, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
-    )
-    chosen = loaded.filled(used)
-    logits = torch.cat(list(logits_by_batch(network, name, chosen, batch_size)))
-    targets, classes = chosen.targets, len(loaded.classes)
-    # Within all classes everything is right, and one of two is the accuracy itself.
-    k = min(top_k, classes - 1) if classes > 2 else None
-    bins = _calibration(logits, targets)
-    confusion = metrics.multiclass_confusion_matrix(logits, targets, classes)
-    by_class = [
-        function(logits, targets, classes, average="none").tolist()
-        for function in (metrics.multiclass_precision, metrics.multiclass_recall, metrics.multiclass_f1_score)
-    ]
-    return Evaluation(
-        model=name,
-        data=loaded.name,
-        split=used,
-        engine=network.engine,
-        images=len(targets),
-        accuracy=confusion.trace().item() / len(targets),
-        top_k=k,
-        top_k_accuracy=None if k is None else _within_first(k, logits, targets),
-        loss=F.cross_entropy(logits, targets).item(),
-        calibration_error=sum(abs(b.accuracy - b.confidence) * b.images for b in bins) / len(targets),
-        classes=tuple(
-            ClassMetrics(
-                label, precision if taken else None, recall if support else None, f1 if support else None, support
-            )
-            for label, precision, recall, f1, taken, support in zip(
-                loaded.classes, *by_class, confusion.sum(0).tolist(), confusion.sum(1).tolist(), strict=True
-            )
-        ),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-        seconds=time.monotonic() - started,
-        calibration=bins,
-        exposure=loaded.exposure,
-        duplicates=loaded.catalogue.duplicates,
-        warnings=loaded.warnings,
-    )
-
-
-def _within_first(k: int, logits: Tensor, targets: Tensor) -> float:
-    return metrics.multiclass_accuracy(logits, targets, logits.shape[1], average="micro", top_k=k).item()
-
-
-def _calibration(logits: Tensor, targets: Tensor) -> tuple[CalibrationBin, ...]:
-    """Return the bins of the expected calibration error (Guo et al., 2017), each with its upper end.
-
-    torchmetrics counts answers of probability 1 as a bin of their own, so that its error is not that of fifteen bins.
-    """
-    confidence, predicted = logits.softmax(1).max(1)
-    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1)
-    place = torch.bucketize(confidence, edges[1:-1])
-    counts = place.bincount(minlength=CALIBRATION_BINS)
-    sums = [place.bincount(v.double(), CALIBRATION_BINS) for v in (confidence, predicted == targets)]
-    confidences, accuracies = ((total / counts.clamp(min=1)).tolist() for total in sums)
-    rows = zip(edges.tolist(), edges[1:].tolist(), counts.tolist(), confidences, accuracies, strict=False)
-    return tuple(CalibrationBin(*row) for row in rows)
 
 
 def logits_by_batch(network: Network, name: str, split: Split, batch_size: int) -> Iterator[Tensor]:
@@ -147,14 +52,11 @@ def load_for(
     Args:
         card: of the network.
         reference: that names the network; a list of its images may lie beside its file.
-        data, split, data_dir, skip_damaged: as in `evaluate_network`.
+        data, split, data_dir, skip_damaged: as in `cnnkit.evaluate`.
 
     Raises:
-        UsageError: there is no such split.
         DataError: no data set named by anything, one that is not at hand, or classes that the network does not know.
     """
-    if split not in {None, *PARTS, "all"}:
-        raise UsageError(f"there is no split {split!r}; expected train, validation, test or all.")
     known = yield from catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
     seen = membership_of(card, reference, known)
     used = split or _fair_split(card, known, seen, given=data is not None)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnkit.inspection.labels import find_candidates
+from cnnkit.evaluation.labels import find_candidates
 
 
 def by_definition(probabilities: np.ndarray, labels: np.ndarray) -> set[tuple[int, int]]:

@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 import cnnkit
-from cnnkit import api
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.inspection.mistakes import find_mistakes
+from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import Mistakes, result_of
+from cnnkit.results import Mistakes
 from cnnkit.training.building import create_model
 from cnnkit.training.data import load
 from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
@@ -70,7 +69,7 @@ def test_pairs_are_counted_in_each_direction(found: Mistakes) -> None:
 
 
 def test_pixels_are_those_of_the_named_files(found: Mistakes, flipped: Path, photos: Path, photos_run: Path) -> None:
-    form = api.load(photos_run).card.preprocessing
+    form = cnnkit.load(photos_run).card.preprocessing
     for mistake in found.worst:
         assert mistake.nearest is not None
         assert mistake.nearest.source.startswith(mistake.nearest.label)
@@ -136,7 +135,7 @@ def test_another_folder_was_not_seen(photos_run: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos: Path) -> None:
-    card = api.load(photos_run).card
+    card = cnnkit.load(photos_run).card
     known = result_of(load(Recipe.recorded(card.recipe or {}), card.preprocessing)).catalogue
     victim = next(name for name in known.names("train") if name.startswith("dark"))
     for level in range(195, 215):  # its content decides whether it is still a training image
@@ -163,8 +162,8 @@ def turn_light(path: Path, level: int) -> None:
 def test_a_folder_that_was_moved_is_known_by_its_files(photos_run: Path, photos: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(photos, tmp_path / "elsewhere")
     broken = run_with(photos_run, tmp_path / "run", data=str(tmp_path / "gone"))
-    classifier = api.load(broken)
-    result = result_of(find_mistakes(worse(classifier.network), "net", data=str(moved), split="all"))
+    classifier = cnnkit.load(broken)
+    result = cnnkit.find_mistakes(cnnkit.Classifier(worse(classifier.network), "net"), data=str(moved), split="all")
     assert (result.wrong > 0, result.training_images) == (True, 12)
 
 
@@ -195,9 +194,9 @@ def test_a_folder_that_was_changed_since_is_not_what_it_was_trained_on(
 
 
 def test_a_network_that_does_not_say_where_it_comes_from_has_no_nearest(photos_run: Path, flipped: Path) -> None:
-    network = api.load(photos_run).network
+    network = cnnkit.load(photos_run).network
     network.card = replace(network.card, recipe=None, fingerprint=None)
-    result = result_of(find_mistakes(network, "net", data=str(flipped)))
+    result = cnnkit.find_mistakes(cnnkit.Classifier(network, "net"), data=str(flipped))
     assert result.no_nearest_because == "softmax-regression does not say what it was trained on"
     assert result.wrong == 5
 
@@ -235,7 +234,7 @@ def test_scores_that_are_no_numbers_are_an_error(nets: None, flipped: Path) -> N
     form = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
     network = TorchNetwork(create_model("tinynets:NotANumber", 2), ModelCard("n", ("dark", "light"), form), "cpu")
     with pytest.raises(CheckpointError, match="not finite numbers"):
-        result_of(find_mistakes(network, "n", data=str(flipped)))
+        cnnkit.find_mistakes(cnnkit.Classifier(network, "n"), data=str(flipped))
 
 
 def test_images_without_labels_are_an_error(photos_run: Path, photos: Path) -> None:

@@ -13,8 +13,9 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, UnknownNameError
-from cnnkit.inspection.labels import find_candidates
-from cnnkit.inspection.neighbours import Neighbours, nearest
+from cnnkit.evaluation.images import catalogue_for, logits_by_batch
+from cnnkit.evaluation.labels import find_candidates
+from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.pictures import Pixels
 from cnnkit.results import (
     ConfusedPair,
@@ -23,13 +24,13 @@ from cnnkit.results import (
     LoadProgress,
     Mistake,
     Mistakes,
+    Steps,
     TrainingImage,
     WorkProgress,
 )
-from cnnkit.runtime.classifier import Network
+from cnnkit.runtime.classifier import Classifier, Network
 from cnnkit.splits import SplitName
 from cnnkit.training.data import ImageData, Split, take
-from cnnkit.training.evaluation import catalogue_for, load_for, logits_by_batch
 from cnnkit.training.runs import versions
 
 PAIRS = 10
@@ -37,36 +38,21 @@ EXAMPLES = 6
 """Of each confused pair."""
 
 
-def find_mistakes(
-    network: Network,
-    name: str,
+def mistakes_of(
+    classifier: Classifier,
+    loaded: ImageData,
+    used: SplitName,
     *,
-    data: str | None = None,
-    split: SplitName | None = None,
-    data_dir: Path | None = None,
-    top: int = 36,
-    batch_size: int = 256,
-    skip_damaged: bool = False,
-) -> Generator[LoadProgress | LoadNote | WorkProgress, None, Mistakes]:
-    """Find what a network gets wrong; yields progress and returns the mistakes.
-
-    Args:
-        network: what to look at.
-        name: what to call it in the result.
-        data, split, data_dir, skip_damaged: as in `cnnkit.training.evaluation.evaluate_network`.
-        top: how many mistakes, and as many images with doubtful labels, to return.
-        batch_size: images that go through the network together.
-
-    Raises:
-        DataError: no data set named by anything, an empty split, or other classes than the network's.
-        CheckpointError: the network gives scores that are not finite.
-    """
-    started = time.monotonic()
-    loaded, used = yield from load_for(
-        network.card, name, data=data, split=split, data_dir=data_dir, skip_damaged=skip_damaged
-    )
-    chosen = loaded.filled(used)
-    looked = _Looked(loaded, used, chosen, (yield from _probabilities(network, name, chosen, batch_size)))
+    data: str | None,
+    data_dir: Path | None,
+    skip_damaged: bool,
+    top: int,
+    batch_size: int,
+    started: float,
+) -> Steps[Mistakes]:
+    """Find what a network gets wrong in images that are loaded; the options are those of `cnnkit.find_mistakes`."""
+    network, chosen = classifier.network, loaded.filled(used)
+    looked = _Looked(loaded, used, chosen, (yield from _probabilities(network, classifier.name, chosen, batch_size)))
     wrong, candidates = looked.wrong(), find_candidates(looked.probabilities, chosen.targets)
     worst, doubtful = wrong[:top], candidates.positions[:top]
 
@@ -80,10 +66,10 @@ def find_mistakes(
         found = yield from nearest(network, chosen.take(shown).numpy(), training.train, own=own, batch_size=batch_size)
         similar, space = _as_results(found, shown, training), found.space
     return Mistakes(
-        model=name,
+        model=classifier.name,
         data=loaded.name,
         split=used,
-        engine=network.engine,
+        engine=classifier.engine,
         images=len(chosen),
         seen=loaded.exposure.trained > 0 or (used in {"train", "all"} and _is_of_training(loaded, network.card)),
         wrong=len(wrong),
@@ -102,6 +88,7 @@ def find_mistakes(
         exposure=loaded.exposure,
         duplicates=loaded.catalogue.duplicates,
         warnings=loaded.warnings,
+        assumptions=classifier.assumptions,
     )
 
 

@@ -31,14 +31,7 @@ def untrained_network(
 ) -> Generator[LoadProgress | LoadNote, None, TorchNetwork]:
     """Build a network as the first step of a training finds it: for these images, with random weights.
 
-    Args:
-        ref: a registered architecture, `torchvision/NAME` or `package.module:factory`.
-        data: a data set or image folder; None for that of the network's own recipe.
-        data_dir: where to look for data sets first.
-        input_shape: channels, height and width; None for what a training would choose.
-        seed: of the weights; a training with this seed begins with the same ones.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        skip_damaged: leave out files that cannot be decoded.
+    The options are those of `cnnkit.evaluate`; a training with this seed begins with the same weights.
 
     Raises:
         UsageError: trained weights, no data for a network without a recipe, or no classifier of such images.

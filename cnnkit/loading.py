@@ -12,12 +12,12 @@ from cnnkit.runtime.foreign.options import Described, ForeignOptions
 if TYPE_CHECKING:
     from cnnkit.runtime.providers import ProviderOptions
 
-DEFAULT_CLASSIFIER = "digits"
-"""The zoo entry that is used where no model is named: it reads digits as people draw them."""
+Ref = str | Path | Classifier
+"""What a command takes: a model reference, or a classifier that is open already."""
 
 
 def load(
-    ref: str | Path = DEFAULT_CLASSIFIER,
+    ref: Ref = zoo.DEFAULT_CLASSIFIER,
     *,
     device: str = "auto",
     trust_code: bool = False,
@@ -30,7 +30,8 @@ def load(
     ONNX files and zoo entries run on onnxruntime and never import PyTorch; runs and checkpoints run on PyTorch.
 
     Args:
-        ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint.
+        ref: an ONNX file, a zoo entry, an architecture that has one, a run or a checkpoint. A classifier comes back as
+            it is, and nothing else can be said of it.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
@@ -49,6 +50,10 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
+    if isinstance(ref, Classifier):
+        if device != "auto" or provider is not None or ForeignOptions.of(**foreign):
+            raise UsageError(f"{ref.name} is open already; name its device and its options where it is opened.")
+        return ref
     source = _exported(ref, ForeignOptions.of(**foreign))
     of_zoo = source is not None and source.get("verified", False)
     if source is not None and not (torch and of_zoo):
@@ -62,7 +67,7 @@ def load(
 
 
 def load_on_ray(
-    ref: str | Path = DEFAULT_CLASSIFIER,
+    ref: str | Path = zoo.DEFAULT_CLASSIFIER,
     *,
     workers: int | None = None,
     device: str = "auto",

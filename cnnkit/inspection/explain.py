@@ -1,4 +1,4 @@
-"""Explaining what a network made of an image."""
+"""`cnnkit.explain`: what a network made of an image."""
 
 import importlib
 import importlib.metadata
@@ -6,35 +6,38 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from cnnkit import registry
-from cnnkit.api.classifying import DEFAULT_CLASSIFIER, load
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
-from cnnkit.results import Explanation, result_of
-from cnnkit.runtime.classifier import Classifier, OnnxNetwork
+from cnnkit.loading import Ref, load
+from cnnkit.operation import operation
+from cnnkit.results import Explanation
+from cnnkit.runtime.classifier import OnnxNetwork
+from cnnkit.runtime.foreign.options import Described
 from cnnkit.runtime.occlusion import occlude
+from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from cnnkit.inspection.explaining import Insight
-    from cnnkit.results import WorkProgress
+    from cnnkit.results import Steps
     from cnnkit.runtime.classifier import ImageSource
 
 _TOP = 10
 
 
+@operation
 def explain(
     image: "ImageSource",
-    ref: str | Path = DEFAULT_CLASSIFIER,
+    ref: Ref = DEFAULT_CLASSIFIER,
     *,
     target: str | None = None,
     layer: str | None = None,
     device: str = "auto",
     trust_code: bool = False,
-) -> Explanation:
+    **foreign: Unpack[Described],
+) -> "Steps[Explanation]":
     """Find what a network saw in an image, and which part of it its answer rests on.
 
     PyTorch networks give the feature maps of their layers, their filters, Grad-CAM, integrated gradients and occlusion
@@ -42,11 +45,12 @@ def explain(
 
     Args:
         image: a path, the content of a file, a Pillow image or a uint8 array [H, W], [H, W, 1] or [H, W, 3].
-        ref: a zoo entry, an architecture that has one, a run, a checkpoint or an ONNX file.
+        ref: a zoo entry, an architecture that has one, a run, a checkpoint, an ONNX file, or an open classifier.
         target: label of the class to explain; None for the predicted one.
         layer: whose maps Grad-CAM weighs; None for the last ones that are larger than a pixel.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
+        foreign: how to use an ONNX file without a card, as for `load`.
 
     Raises:
         ImageError: not an acceptable image.
@@ -62,14 +66,7 @@ def explain(
     ('triangles', 12, (28, 28))
     """
     # Where PyTorch is not installed, the ONNX file of a zoo entry still shows something.
-    classifier = load(ref, device=device, trust_code=trust_code, torch=find_spec("torch") is not None)
-    return result_of(explanation_steps(classifier, image, target=target, layer=layer))
-
-
-def explanation_steps(
-    classifier: Classifier, image: "ImageSource", *, target: str | None = None, layer: str | None = None
-) -> "Generator[WorkProgress, None, Explanation]":
-    """Do what `explain` does with a loaded classifier, and yield how far it is."""
+    classifier = load(ref, device=device, trust_code=trust_code, torch=find_spec("torch") is not None, **foreign)
     network, card = classifier.network, classifier.card
     if layer is not None and isinstance(network, OnnxNetwork):
         raise UsageError(

@@ -1,0 +1,1 @@
+"""How well a network does on a data set, and where it is wrong."""

@@ -1,0 +1,92 @@
+"""`cnnkit.evaluate`: how well a network does on a data set."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from cnnkit.errors import UsageError, require_effect
+from cnnkit.files import expanded
+from cnnkit.loading import Ref, load
+from cnnkit.operation import operation
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.runtime.foreign.options import Described
+from cnnkit.splits import split_named
+
+if TYPE_CHECKING:
+    from cnnkit.results import Evaluation, Steps
+
+
+@operation
+def evaluate(
+    ref: Ref,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    data_dir: str | Path | None = None,
+    batch_size: int = 256,
+    top_k: int = 5,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    trust_code: bool = False,
+    untrained: bool = False,
+    seed: int | None = None,
+    **foreign: Unpack[Described],
+) -> "Steps[Evaluation]":
+    """Measure a network on a data set: accuracy, loss, scores by class, confusion and calibration.
+
+    Args:
+        ref: model reference, or an open classifier.
+        data: a data set or image folder; None for the one that the network was trained on.
+        split: `train`, `validation`, `test` or `all`. None for the test split of the training data, or its validation
+            split where it has no test split; of any other folder for the test split that it gives, or the whole.
+        data_dir: where to look for data sets first.
+        batch_size: images that go through the network together.
+        top_k: for the top-k accuracy; fewer are taken where there are no more classes than these.
+        skip_damaged: leave out files that cannot be decoded.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        untrained: the reference is an architecture; give it the random weights, and the input, that a training begins
+            with. `input_shape` may choose another input.
+        seed: of these weights; None for 0.
+        foreign: how to use an ONNX file without a card, as for `load`.
+
+    Raises:
+        UsageError: there is no such split, or an option has no effect.
+        UnknownNameError: no such model.
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+        CheckpointError: no weights, or the network gives scores that are not finite.
+
+    >>> import cnnkit
+    >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
+    300
+    """
+    part, folder = split_named(split), expanded(data_dir)
+    if not untrained:
+        require_effect({"seed": seed}, "without --untrained")
+        classifier = load(ref, device=device, trust_code=trust_code, **foreign)
+    elif isinstance(ref, Classifier):
+        raise UsageError("untrained is for the name of an architecture, such as lenet.")
+    else:
+        shape = foreign.pop("input_shape", None)
+        require_effect({**foreign, "trust_code": trust_code}, "with --untrained")
+        from cnnkit.evaluation.untrained import untrained_network
+
+        network = yield from untrained_network(
+            str(ref),
+            data=data,
+            data_dir=folder,
+            skip_damaged=skip_damaged,
+            input_shape=shape,
+            seed=seed or 0,
+            device=device,
+        )
+        # The data set is that of the card now, so that the split is the one that a training would measure on.
+        classifier, data = Classifier(network, str(ref)), None
+    from cnnkit.evaluation.images import load_for
+    from cnnkit.evaluation.measures import measure
+
+    started = time.monotonic()
+    loaded, used = yield from load_for(
+        classifier.card, classifier.name, data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
+    )
+    return measure(classifier, loaded, used, batch_size=batch_size, top_k=top_k, started=started)

@@ -1,0 +1,79 @@
+"""`cnnkit.find_mistakes`: the images that a network gets wrong, and labels that may be wrong."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from cnnkit.files import expanded, require_writable
+from cnnkit.loading import Ref, load
+from cnnkit.operation import operation
+from cnnkit.runtime.foreign.options import Described
+from cnnkit.splits import split_named
+
+if TYPE_CHECKING:
+    from cnnkit.results import Mistakes, Steps
+
+
+@operation
+def find_mistakes(
+    ref: Ref,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    data_dir: str | Path | None = None,
+    top: int = 36,
+    batch_size: int = 256,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    trust_code: bool = False,
+    output: str | Path | None = None,
+    **foreign: Unpack[Described],
+) -> "Steps[Mistakes]":
+    """Find the images that a network gets most wrong, what it takes them for, and labels that may be wrong.
+
+    Args:
+        ref: model reference, or an open classifier. ONNX files run on onnxruntime, all else on PyTorch.
+        data, split, data_dir, skip_damaged: the images, as for `evaluate`.
+        top: how many mistakes, and as many images with doubtful labels, to return.
+        batch_size: images that go through the network together.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        output: a folder that gets a page, a contact sheet and JSON.
+        foreign: how to use an ONNX file without a card, as for `load`.
+
+    Raises:
+        UsageError, UnknownNameError, DataError, CheckpointError: as for `evaluate`.
+        OutputError: the folder cannot be written.
+
+    >>> import cnnkit
+    >>> found = cnnkit.find_mistakes("shapes-cnn", data="shapes")
+    >>> found.images
+    300
+    """
+    part, place, folder = split_named(split), expanded(data_dir), expanded(output)
+    if folder is not None:
+        require_writable(folder)
+    classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
+    from cnnkit.evaluation.images import load_for
+    from cnnkit.evaluation.worst import mistakes_of
+
+    started = time.monotonic()
+    loaded, used = yield from load_for(
+        classifier.card, classifier.name, data=data, split=part, data_dir=place, skip_damaged=skip_damaged
+    )
+    found = yield from mistakes_of(
+        classifier,
+        loaded,
+        used,
+        data=data,
+        data_dir=place,
+        skip_damaged=skip_damaged,
+        top=top,
+        batch_size=batch_size,
+        started=started,
+    )
+    if folder is not None:
+        from cnnkit.render import mistakes
+
+        mistakes.write(found, folder)
+    return found

@@ -1,0 +1,117 @@
+"""`cnnkit.export`: a network in one proven ONNX file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from cnnkit import registry
+from cnnkit.errors import OutputError, UsageError
+from cnnkit.files import expanded, require_writable
+from cnnkit.results.precision import Precision
+
+if TYPE_CHECKING:
+    from cnnkit.results import ExportResult
+
+
+def export(
+    ref: str | Path,
+    output: str | Path | None = None,
+    *,
+    raw_input: bool = False,
+    shape: tuple[int, int, int] | None = None,
+    data_dir: str | Path | None = None,
+    trust_code: bool = False,
+    precision: Precision = "fp32",
+    accuracy_budget: float = 0.5,
+    force: bool = False,
+    device: str = "auto",
+    data: str | None = None,
+    skip_damaged: bool = False,
+) -> "ExportResult":
+    """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
+
+    A file in reduced precision is written only where it keeps its accuracy and is faster than the one in float32.
+
+    Args:
+        ref: a run, a checkpoint, a zoo entry, or an architecture, which is exported with random weights where the zoo
+            has none.
+        output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one; the precision is added to
+            the name, as in `model-int8.onnx`.
+        raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
+        shape: channels, height and width for an architecture that does not say its input.
+        data_dir: where to look for the images of the comparison first.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+        precision: of the weights and of the values between layers; see `cnnkit.exporting.precision`.
+        accuracy_budget: percentage points of accuracy on the validation images that a reduced precision may cost.
+        force: write it even where it costs more or is not faster.
+        device: that a reduced precision is measured on.
+        data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
+        skip_damaged: leave out files of that folder that cannot be decoded.
+
+    Raises:
+        ParityError: they disagree; nothing is written.
+        PrecisionError: the reduced precision costs too much, or is not faster; nothing is written.
+        DataError: there are no images to measure a reduced precision on.
+        OnnxError: PyTorch cannot export this network.
+        OutputError: the file cannot be written.
+        UsageError: an ONNX file, a shape that is given or lacking wrongly, or no such precision.
+
+    >>> import cnnkit, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = cnnkit.export("lenet", pathlib.Path(folder) / "lenet.onnx")
+    >>> result.certificate.top1_agreement
+    1.0
+    """
+    _check_precision(precision, accuracy_budget)
+    text, folder = str(ref), expanded(data_dir)
+    if registry.resolve(text).kind == "onnx":
+        raise UsageError(f"{ref} is an ONNX file already.")
+    path = expanded(output) or _default_output(text, precision)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name the file to write, as in -o {path / 'model.onnx'}.")
+    require_writable(path.parent)
+    from cnnkit.exporting.onnx import load_to_export, prove, write
+    from cnnkit.exporting.precision import reduce_precision, refuse
+    from cnnkit.exporting.samples import load_samples
+
+    network, card = load_to_export(text, shape, trust_code=trust_code)
+    samples = None
+    if precision != "fp32":
+        samples = load_samples(text, card, precision, data=data, data_dir=folder, skip_damaged=skip_damaged)
+    proven = prove(text, network, card, raw_input=raw_input, data_dir=folder)
+    model, certificate, report = proven.model, proven.certificate, None
+    if samples is not None and precision != "fp32":
+        model, certificate, report = reduce_precision(
+            model,
+            precision,
+            samples,
+            reference=proven.reference,
+            to_input=proven.to_input,
+            name=text,
+            device=device,
+            accuracy_budget=accuracy_budget,
+        )
+        refuse(report, text, force=force)
+    certificate = replace(certificate, weights_sha256=card.weights_sha256)
+    card = replace(card, raw_input=raw_input, parity=certificate, precision=precision)
+    return replace(write(model, card, path), precision=report)
+
+
+def _check_precision(precision: str, accuracy_budget: float) -> None:
+    """Refuse an unknown precision, and a budget that is no number of percentage points.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    if precision not in get_args(Precision):
+        raise UsageError(f"there is no precision {precision!r}; expected {', '.join(get_args(Precision))}.")
+    if not 0 <= accuracy_budget <= 100:
+        raise UsageError(f"--accuracy-budget {accuracy_budget:g}: expected percentage points from 0 to 100.")
+
+
+def _default_output(ref: str, precision: Precision) -> Path:
+    reference = registry.resolve(ref)
+    suffix = ".onnx" if precision == "fp32" else f"-{precision}.onnx"
+    if reference.path is not None:
+        return reference.path.with_name(("model" if reference.path.stem == "best" else reference.path.stem) + suffix)
+    return Path(ref.rpartition("/")[2].rpartition(":")[2] + suffix)

@@ -1,0 +1,68 @@
+"""`cnnkit.verify`: is an ONNX file the network that it is said to be?"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnkit.files import expanded
+from cnnkit.operation import operation
+from cnnkit.splits import split_named
+
+if TYPE_CHECKING:
+    from cnnkit.results import Steps, Verification
+
+
+@operation
+def verify(
+    ref: str | Path,
+    *,
+    against: str | Path | None = None,
+    data: str | None = None,
+    split: str | None = None,
+    data_dir: str | Path | None = None,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    trust_code: bool = False,
+) -> "Steps[Verification]":
+    """Compare an ONNX file with its PyTorch network on every image of a data set.
+
+    The first images go through in batches of 1, 2 and 7, the others in batches of 256. A certificate that is good is
+    stored in the file's card.
+
+    Args:
+        ref: an ONNX file, or a zoo entry, which is verified and not rewritten.
+        against: the run, checkpoint or zoo entry that it was exported from; None to find the one whose weights have the
+            hash that the card names: beside the file, in the zoo, or a network with random weights.
+        data: data set or image folder; None for the one that the network was trained on.
+        split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
+            budget decides; otherwise as for `evaluate`.
+        data_dir: where to look for data sets first.
+        skip_damaged: leave out files that cannot be decoded.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, `tensorrt` or `tensorrt:N`, for onnxruntime; PyTorch runs on the same
+            processor or GPU, without TF32.
+        trust_code: import the network that a checkpoint's card names as `module:factory`.
+
+    Raises:
+        OnnxError: not an ONNX file that can be compared with this network.
+        CheckpointError: nothing says which PyTorch network to compare with.
+        DataError: no data set named by anything, an empty split, or other classes than the network's.
+
+    >>> import cnnkit
+    >>> cnnkit.verify("shapes-cnn", data="shapes").passed
+    True
+    """
+    part, folder, started = split_named(split), expanded(data_dir), time.monotonic()
+    if against is None:
+        from cnnkit.exporting.carding import require_card
+
+        require_card(str(ref))
+    from cnnkit.evaluation.images import load_for
+    from cnnkit.exporting.verification import open_pair, verified
+
+    pair = open_pair(str(ref), None if against is None else str(against), device=device, trust_code=trust_code)
+    if part is None and pair.precision != "fp32":
+        part = "validation"
+    loaded, used = yield from load_for(
+        pair.reference.card, str(ref), data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
+    )
+    return (yield from verified(pair, loaded, used, started=started))

@@ -239,7 +239,7 @@ def test_a_file_of_a_kind_that_pillow_does_not_read_is_named_by_its_format(tmp_p
         path.write_bytes(content)
         with pytest.raises(ImageFormatError, match=rf"odd\.img is a {kind} file of a kind that cnnkit does not read"):
             decode(path)
-    with pytest.raises(ImageFormatError, match="is not an image in one of the formats PNG"):
+    with pytest.raises(ImageFormatError, match="is a TIFF file; expected PNG"):
         decode(double, formats=("PNG",))
 
 

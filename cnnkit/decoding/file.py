@@ -68,7 +68,7 @@ def read(source: bytes | Path, formats: tuple[str, ...], max_pixels: int) -> Fil
             raise unreadable(name, known, formats)
         what = name if isinstance(source, Path) else "the data"
         if other := format_of(data, FORMATS):
-            said = f"{what} is a {other} file; {listed(formats, len(formats))} are taken. Convert it to PNG or JPEG."
+            said = f"{what} is a {other} file; expected {listed(formats, len(formats))}. Convert it to PNG or JPEG."
             raise ImageFormatError(said, other)
         raise ImageFormatError(f"{what} is not an image in one of the formats {', '.join(formats)}.")
     cost = work(data, kind)

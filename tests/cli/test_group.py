@@ -30,7 +30,7 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         (["serve", "--max-batch", "0"], "'--max-batch': 0 is not a whole number from 1 to 4096."),
         (["serve", "--queue-size", "-1"], "'--queue-size': -1 is not a whole number from 1 to 100000."),
         (["serve", "--max-body-mb", "nan"], "'--max-body-mb': nan is not a number from 0.001 to 1024."),
-        (["export", "lenet", "--onnx", "--precision", "fp16", "--accuracy-budget", "nan"], "--accuracy-budget nan: expected"),
+        (["export", "lenet", "--onnx", "--precision=fp16", "--accuracy-budget=nan"], "--accuracy-budget nan: expected"),
         (["train", "--lr", "high"], "'high' is not a number."),
         (["summary", "lenet", "--columns", "parametrs"], "there is no column 'parametrs'. Did you mean parameters?"),
         (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),

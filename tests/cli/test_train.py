@@ -276,7 +276,7 @@ def spoil_half(folder: Path) -> str:
 
 def spoil_huge(folder: Path) -> str:
     Image.new("1", (10_000, 6_000)).save(folder / "dark" / "huge.png")
-    return "has 10000×6000 pixels"
+    return "has 60,000,000 pixels"
 
 
 @pytest.mark.parametrize("spoil", [spoil_text, spoil_half, spoil_huge])

@@ -136,7 +136,7 @@ def test_no_page_reloads_models(guarded):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("stats=digits",), "give another name: digits=digits"),
+        (("stats=digits",), "Give it another: 'NAME=digits'"),
         (("--cors", "app.example"), "not an origin"),
         (("--cors", "https://app.example/"), "not an origin"),
         (("--cors", "https://App.example"), "not an origin"),

@@ -36,20 +36,22 @@ def tried(network: OnnxNetwork, name: str, task: str) -> tuple[dict[str, Values]
     Raises:
         OnnxError: the network fails, no output has a score for each class, or its scores are not of the image alone.
     """
-    try:
-        return _tried(network, name, task), network.batch, ()
-    except OnnxError:
-        if network.batch is not None:
-            raise
-        # Its input may be open, and its layers made for one image all the same.
-        network.batch = 1
+    failed: OnnxError | None = None
+    if network.batch is not None or network.most != 1:
         try:
-            found = _tried(network, name, task)
-        except OnnxError:
-            network.batch = None
-        else:
-            return found, 1, ("images go through it one by one: several together fail, or change each other's scores",)
-        raise
+            return _tried(network, name, task), network.batch, ()
+        except OnnxError as error:
+            if network.batch is not None:
+                raise
+            failed = error
+    # Its input may be open, and its layers made for one image all the same.
+    network.batch = 1
+    try:
+        found = _tried(network, name, task)
+    except OnnxError as error:
+        network.batch = None
+        raise failed or error from error
+    return found, 1, ("images go through it one by one: several together fail, or change each other's scores",)
 
 
 def _tried(network: OnnxNetwork, name: str, task: str) -> dict[str, Values]:

@@ -54,9 +54,11 @@ def changed(edit: Callable[[np.ndarray], np.ndarray]) -> onnx.ModelProto:
     return model
 
 
-def good(shift: int) -> bytes:
-    """Return LeNet with its classes shifted."""
-    return with_card(changed(lambda values: np.roll(values, shift, axis=0)))
+def good(shift: int, turn: int) -> bytes:
+    """Return LeNet with its classes shifted; each turn gives another file, and so another version."""
+    model = changed(lambda values: np.roll(values, shift, axis=0))
+    model.doc_string = f"turn {turn}"
+    return with_card(model)
 
 
 def bad_files(dice: random.Random) -> dict[str, bytes]:
@@ -180,9 +182,8 @@ def reloads(folder: Path, times: int, bad: int, seed: int) -> Part:
     dice = random.Random(seed)  # noqa: S311
     kinds = [True] * (times - bad) + [False] * bad
     dice.shuffle(kinds)
-    goods = [good(shift) for shift in range(CLASSES)]
     path = folder / "lenet.onnx"
-    write_atomic(path, goods[0])
+    write_atomic(path, good(0, -1))
     version, refused, tried = 1, 0, Counter[str]()
     problems: list[str] = []
     seconds: list[float] = []
@@ -195,7 +196,7 @@ def reloads(folder: Path, times: int, bad: int, seed: int) -> Part:
             if is_good:
                 shift = (turn + 1) % CLASSES
                 asking.labels[version + 1] = (LABEL + shift) % CLASSES
-                write_atomic(path, goods[shift])
+                write_atomic(path, good(shift, turn))
                 taken = await_count(server, "swapped", version)
                 version += 1
             else:

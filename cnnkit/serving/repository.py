@@ -89,7 +89,7 @@ class Repository:
             for name, source in self.sources.items():
                 found = fingerprint(source.path)
                 if found is None and self._seen[name] is not None:
-                    said = "%s: its file is gone; version %d serves on"
+                    said = "%s: its file is gone; version %d still serves"
                     _log.warning(said, name, self.batchers[name].model.version, extra={"event": "file-gone"})
                     self._seen[name] = None
                 changed = self._settings.watch and found is not None and found != self._seen[name]

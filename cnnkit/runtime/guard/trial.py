@@ -41,7 +41,7 @@ def allow() -> None:
 
 
 class Tried(NamedTuple):
-    """What came out of a trial.
+    """The result of a trial.
 
     Attributes:
         failure: why onnxruntime cannot run the file, in its own words; empty where it can.

@@ -17,8 +17,6 @@ SPLIT_SETTINGS = ("split_by", "split_seed", "validation_fraction", "test_fractio
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """Characters that no label has."""
-
-
 _LONGEST_LABEL = 1000
 """Characters: a table of longer ones would take seconds to draw."""
 

@@ -1,6 +1,5 @@
 import io
 import struct
-import time
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -170,12 +169,11 @@ def test_a_picture_that_may_mislead_the_network_is_warned_of(client, seven):
 
 def test_an_image_over_the_cap_is_refused_before_its_texts_are_read(client, seven):
     text = zlib.compress(bytes(2**20))
-    many = b"".join(chunk(b"zTXt", b"a" + str(number).encode() + b"\0\0" + text) for number in range(60))
+    # Pillow refuses that much text, so that another error would show that it was read.
+    many = b"".join(chunk(b"zTXt", b"a" + str(number).encode() + b"\0\0" + text) for number in range(70))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 0, 0, 0, 0))
-    began = time.perf_counter()
     answer = client.post("/predict/digits", content=seven[:8] + head + many + seven[33:])
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "image-too-large")
-    assert time.perf_counter() - began < 1
 
 
 def chunk(kind, data):

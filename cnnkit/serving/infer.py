@@ -109,10 +109,9 @@ async def model(services: Services, request: Request) -> Response:
 
 async def config(services: Services, request: Request) -> Response:
     """Say how a model is set up."""
-    found, settings = services.batcher(request).model, services.settings
-    device, labels = found.network.placement.device, found.classifier.card.labels
-    limits = settings.max_batch, settings.max_delay_ms
-    return json_response(documents.model_config(found.name, found.inputs, found.outputs, *limits, device, labels))
+    found = services.batcher(request).model
+    limits = services.settings.max_batch, services.settings.max_delay_ms
+    return json_response(documents.model_config(found.name, found.inputs, found.outputs, *limits))
 
 
 async def statistics(services: Services, request: Request) -> Response:

@@ -1,5 +1,7 @@
 """Requests that cannot be served, in one form whatever went wrong."""
 
+import errno
+
 from pydantic_core import to_json
 
 from cnnkit.errors import CnnkitError, ImageError, ImageFormatError, ImageTooLargeError
@@ -9,6 +11,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 RETRY = ((b"retry-after", b"1"),)
 CLOSE = ((b"connection", b"close"),)
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 class HttpError(Exception):
@@ -62,7 +66,16 @@ def error_of(error: Exception) -> HttpError:
         return HttpError(415, error.code, f"{error}{hint}")
     if isinstance(error, ImageError):
         return HttpError(422, error.code, str(error))
+    if _is_exhausted(error):
+        return busy("memory", "The system has no memory, files or processes left for this request. Try again.")
     if isinstance(error, CnnkitError):
         return HttpError(500, error.code, str(error))
     said = f"internal error: {type(error).__name__}. The server's log has more under this request's id."
     return HttpError(500, "internal", said)
+
+
+def _is_exhausted(error: BaseException | None) -> bool:
+    """Whether the system has run out of something: files, processes or memory."""
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        return True
+    return error is not None and _is_exhausted(error.__cause__)

@@ -1,10 +1,10 @@
-"""Which request goes where: one table, for the application and for the page at `/docs`."""
+"""Which request goes where: one table, of which the first path that fits counts."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.serving import infer, info, predict
+from cnnkit.serving import infer, info, predict, static
 from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response
@@ -59,25 +59,22 @@ ROUTES = (
     Route("GET", "/metrics", info.metrics),
     Route("GET", "/openapi.json", info.openapi, open=True),
     Route("POST", "/admin/reload", info.reload, info.accept_admin),
-    Route("GET", "/docs", info.page, open=True),
-    Route("GET", "/*", info.page, open=True),
+    Route("GET", "/docs", static.page, open=True),
+    Route("GET", "/*", static.page, open=True),
 )
 
-Tree = dict[str | None, Any]
 
-
-def _tree() -> Tree:
-    """Return the routes by the segments of their paths; those of one path by method, under None."""
-    root: Tree = {}
+def _by_length() -> dict[int, dict[tuple[str, ...], dict[str, Route]]]:
+    """Return the routes by the number of segments of their paths, then by these segments, then by method."""
+    table: dict[int, dict[tuple[str, ...], dict[str, Route]]] = {}
     for route in ROUTES:
-        node = root
-        for segment in route.path[1:].split("/"):
-            node = node.setdefault(segment, {})
-        node.setdefault(None, {})[route.method] = route
-    return root
+        pattern = tuple(route.path[1:].split("/"))
+        table.setdefault(len(pattern), {}).setdefault(pattern, {})[route.method] = route
+    return table
 
 
-_TREE = _tree()
+_TABLE = _by_length()
+_ANYWHERE = {route.method: route for route in ROUTES}
 
 
 def find(request: Request) -> dict[str, Route]:
@@ -86,19 +83,11 @@ def find(request: Request) -> dict[str, Route]:
     Raises:
         HttpError: 404; there is nothing there.
     """
-    node: Tree | None = _TREE
-    params: list[str] = []
-    for segment in request.segments:
-        assert node is not None  # noqa: S101
-        if segment in node and segment != "*":
-            node = node[segment]
-        else:
-            node = node.get("*")
-            params.append(segment)
-        if node is None:
-            break
-    methods: dict[str, Route] | None = node.get(None) if node is not None else None
-    if methods is None:
-        raise HttpError(404, "not-found", f"there is nothing at {request.path[:80]!r}. See / and /docs.")
-    request.params = tuple(params)
-    return methods
+    segments = request.segments
+    for pattern, methods in _TABLE.get(len(segments), {}).items():
+        if all(part in {"*", segment} for part, segment in zip(pattern, segments, strict=True)):
+            request.params = tuple(each for part, each in zip(pattern, segments, strict=True) if part == "*")
+            return methods
+    if not segments:
+        return _ANYWHERE
+    raise HttpError(404, "not-found", f"there is nothing at {request.path[:80]!r}. See / and /docs.")

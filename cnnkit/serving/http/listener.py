@@ -7,9 +7,10 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter
+from typing import Any
 
 from cnnkit.errors import ServerError
-from cnnkit.serving.http.connection import Application, Connection
+from cnnkit.serving.http.connection import Connection
 from cnnkit.serving.http.errors import CLOSE, busy
 from cnnkit.serving.http.inflight import InFlight
 
@@ -47,7 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
 class Listener:
     """Accepts connections on a bound socket, until it drains."""
 
-    def __init__(self, bound: socket.socket, app: Application, inflight: InFlight, receive_seconds: float) -> None:
+    def __init__(self, bound: socket.socket, app: Any, inflight: InFlight, receive_seconds: float) -> None:
         self._socket = bound
         self._inflight = inflight
         self._connection: Callable[[], Connection] = lambda: Connection(app, inflight, receive_seconds)

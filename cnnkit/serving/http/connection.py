@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._inflight.connections.discard(self)
         if self._task is not None:
             self._task.cancel()
-            self._app.left()
+            self._app.metrics.left()
         for request in (self._parser.receiving, self._answering, *self._queue):
             if request is not None:
                 self._inflight.release(request)

@@ -2,8 +2,6 @@
 
 import errno
 
-from pydantic_core import to_json
-
 from cnnkit.errors import CnnkitError, ImageError, ImageFormatError, ImageTooLargeError
 from cnnkit.words import counted
 
@@ -31,11 +29,6 @@ class HttpError(Exception):
         self.code = code
         self.message = message
         self.headers = headers
-
-    def body(self, request_id: str, *, flat: bool = False) -> bytes:
-        """Return the JSON body; flat is the Open Inference Protocol's form, whose `error` is the sentence."""
-        said = {"code": self.code, "request_id": request_id}
-        return to_json({"error": self.message, **said} if flat else {"error": {"message": self.message, **said}})
 
 
 def busy(code: str, message: str, headers: Headers = ()) -> HttpError:

@@ -99,12 +99,16 @@ class Listener:
         for client in accepted:
             await asyncio.get_running_loop().connect_accepted_socket(self._connection, client)
         await asyncio.sleep(_LINGER_SECONDS)
-        self._inflight.close_idle()
+        for connection in list(self._inflight.connections):
+            connection.close_if_idle()
         await self._until(self._is_empty, deadline, hurried)
-        self._inflight.interrupt(busy("stopping", "The server is stopping. Send the request to another server.", CLOSE))
+        stopping = busy("stopping", "The server is stopping. Send the request to another server.", CLOSE)
+        for connection in list(self._inflight.connections):
+            connection.interrupt(stopping)
         await self._until(self._is_empty, perf_counter() + 2 * TICK_SECONDS, hurried)
         self._ticking.cancel()
-        self._inflight.abort()
+        for connection in list(self._inflight.connections):
+            connection.abort()
 
     def _is_empty(self) -> bool:
         return not self._inflight.connections

@@ -121,7 +121,8 @@ def decode_request(
 def _parsed(body: bytes, json_length: int | None) -> _Request:
     end = len(body) if json_length is None else json_length
     if not 0 <= end <= len(body):
-        raise HttpError(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {counted(len(body), 'byte')}.")
+        size = counted(len(body), "byte")
+        raise HttpError(400, "json", f"{HEADER_LENGTH} must be the length of the JSON; the body has {size}.")
     if end > MAX_JSON:
         said = f"the JSON is {counted(end, 'byte')}; at most {MAX_JSON:,} are read. Send the tensors as binary data."
         raise HttpError(413, "json-too-large", said)

@@ -33,9 +33,8 @@ async def infer(services: Services, request: Request) -> Response:
     batcher = services.batcher(request)
     body = await services.content(request)
     model = batcher.model
-    arguments = (body, _json_length(request.headers.get(_LENGTH)), model.inputs, model.outputs)
-    large = len(body) > LARGE_BODY
-    wanted = await services.in_thread(decode_request, *arguments) if large else decode_request(*arguments)
+    length, large = _json_length(request.headers.get(_LENGTH)), len(body) > LARGE_BODY
+    wanted = await services.call(decode_request, body, length, model.inputs, model.outputs, beside=large)
     inputs = wanted.inputs[model.network.input]
     if inputs.ndim and len(inputs) > model.max_images:
         said = f"the request has {len(inputs)} images; {model.name} takes {model.max_images} at a time (--max-batch)."
@@ -47,8 +46,7 @@ async def infer(services: Services, request: Request) -> Response:
     accepted = request.headers.get(b"accept-encoding", b"")
     large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
     try:
-        respond = (wanted, job, model, accepted)
-        response = await services.in_thread(_response, *respond) if large else _response(*respond)
+        response = await services.call(_response, wanted, job, model, accepted, beside=large)
     except NotFiniteError as error:
         # A network that gives NaN for numbers is at fault; one that was sent NaN is not.
         sane = inputs.dtype.kind != "f" or bool(np.isfinite(inputs).all())

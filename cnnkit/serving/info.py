@@ -40,7 +40,7 @@ async def metrics(services: Services, _: Request) -> Response:
 async def models(services: Services, _: Request) -> Response:
     """Describe the models."""
     found = [batcher.model for batcher in services.repository.batchers.values()]
-    return json_response({"models": [await services.in_thread(_described, model) for model in found]})
+    return json_response({"models": [await services.call(_described, model) for model in found]})
 
 
 def _described(model: ModelInstance) -> dict[str, Any]:

@@ -85,8 +85,14 @@ def find(request: Request) -> dict[str, Route]:
     """
     segments = request.segments
     for pattern, methods in _TABLE.get(len(segments), {}).items():
-        if all(part in {"*", segment} for part, segment in zip(pattern, segments, strict=True)):
-            request.params = tuple(each for part, each in zip(pattern, segments, strict=True) if part == "*")
+        params = []
+        for part, segment in zip(pattern, segments, strict=True):
+            if part == "*":
+                params.append(segment)
+            elif part != segment:
+                break
+        else:
+            request.params = tuple(params)
             return methods
     if not segments:
         return _ANYWHERE

@@ -42,15 +42,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 def model_config(
     name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int, max_delay_ms: float = 0
 ) -> dict[str, Any]:
-    """Return the answer to `GET /v2/models/NAME/config`: what perf_analyzer reads of it, and Triton's clients.
-
-    Args:
-        name: of the model.
-        inputs: that it takes.
-        outputs: that it gives.
-        max_batch: images that go through together; of a file that fixes its batch it says nothing.
-        max_delay_ms: that a request waits for others to join it.
-    """
+    """Return the answer to `GET /v2/models/NAME/config`: what perf_analyzer reads of it, and Triton's clients."""
     batched = all(spec.shape[:1] == (-1,) for spec in inputs)
     document = {
         "name": name,

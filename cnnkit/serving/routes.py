@@ -1,4 +1,4 @@
-"""Which request goes where: one table, of which the first path that fits counts."""
+"""Which request goes where: one table."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -64,16 +64,14 @@ ROUTES = (
 )
 
 
-def _by_length() -> dict[int, dict[tuple[str, ...], dict[str, Route]]]:
-    """Return the routes by the number of segments of their paths, then by these segments, then by method."""
-    table: dict[int, dict[tuple[str, ...], dict[str, Route]]] = {}
-    for route in ROUTES:
-        pattern = tuple(route.path[1:].split("/"))
-        table.setdefault(len(pattern), {}).setdefault(pattern, {})[route.method] = route
-    return table
-
-
-_TABLE = _by_length()
+_TABLE: dict[tuple[str | None, ...], dict[str, Route]] = {}
+"""The routes by the segments of their paths, with None for any, and then by method."""
+_OPEN: dict[int, dict[tuple[int, ...], None]] = {}
+"""Which segments are left open in paths of so many; paths that leave fewer open come first."""
+for _route in sorted(ROUTES, key=lambda route: route.path.count("*")):
+    _parts = tuple(None if part == "*" else part for part in _route.path[1:].split("/"))
+    _TABLE.setdefault(_parts, {})[_route.method] = _route
+    _OPEN.setdefault(len(_parts), {})[tuple(index for index, part in enumerate(_parts) if part is None)] = None
 _ANYWHERE = {route.method: route for route in ROUTES}
 
 
@@ -84,15 +82,12 @@ def find(request: Request) -> dict[str, Route]:
         HttpError: 404; there is nothing there.
     """
     segments = request.segments
-    for pattern, methods in _TABLE.get(len(segments), {}).items():
-        params = []
-        for part, segment in zip(pattern, segments, strict=True):
-            if part == "*":
-                params.append(segment)
-            elif part != segment:
-                break
-        else:
-            request.params = tuple(params)
+    for places in _OPEN.get(len(segments), ()):
+        parts: list[str | None] = list(segments)
+        for place in places:
+            parts[place] = None
+        if (methods := _TABLE.get(tuple(parts))) is not None:
+            request.params = tuple([segments[place] for place in places])
             return methods
     if not segments:
         return _ANYWHERE

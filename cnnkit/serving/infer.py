@@ -1,8 +1,6 @@
 """The requests of the Open Inference Protocol."""
 
 import asyncio
-import gzip
-import zlib
 
 import numpy as np
 
@@ -43,10 +41,9 @@ async def infer(services: Services, request: Request) -> Response:
     job = Job(asyncio.get_running_loop().create_future(), outputs, inputs=inputs)
     request.patience = min(request.patience, wanted.timeout_seconds or float("inf"))
     model = await batcher.run(job)
-    accepted = request.headers.get(b"accept-encoding", b"")
     large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
     try:
-        response = await services.call(_response, wanted, job, model, accepted, beside=large)
+        response = await services.call(_response, wanted, job, model, beside=large)
     except NotFiniteError as error:
         # A network that gives NaN for numbers is at fault; one that was sent NaN is not.
         sane = inputs.dtype.kind != "f" or bool(np.isfinite(inputs).all())
@@ -55,16 +52,10 @@ async def infer(services: Services, request: Request) -> Response:
     return response
 
 
-def _response(request: InferRequest, job: Job, model: ModelInstance, accepted: bytes) -> Response:
+def _response(request: InferRequest, job: Job, model: ModelInstance) -> Response:
     labels = model.classifier.card.labels
     content, json_length = encode_response(request, model.name, str(model.version), job.rows, labels)
     headers = () if json_length is None else ((_LENGTH, str(json_length).encode()),)
-    wanted = accepted.lower()
-    # In the way that the client asks for: Triton's names one, and browsers never come here.
-    if wanted == b"gzip":
-        content, headers = gzip.compress(content, 1), (*headers, (b"content-encoding", b"gzip"))
-    elif wanted == b"deflate":
-        content, headers = zlib.compress(content, 1), (*headers, (b"content-encoding", b"deflate"))
     return Response(content, JSON if json_length is None else _BINARY, headers=headers)
 
 

@@ -18,8 +18,7 @@ from cnnkit.runtime import guard
 from cnnkit.serving.app import App
 from cnnkit.serving.http.listener import Listener, bind
 from cnnkit.serving.process import logs
-from cnnkit.serving.process.signals import handling
-from cnnkit.serving.process.workers import Workers
+from cnnkit.serving.process.workers import Workers, handling
 from cnnkit.serving.settings import ModelSource, Settings
 
 NOTICE_SECONDS = 1.0

@@ -21,11 +21,11 @@ from typing import Any
 from cnnkit.errors import CnnkitError, ServerError
 from cnnkit.serving.metrics import SHARED_FOLDER, forget
 from cnnkit.serving.process import logs
-from cnnkit.serving.process.signals import handling
 from cnnkit.serving.settings import ModelSource, Settings
 
 _SOON = 5.0
 """Seconds: a worker that dies sooner after its start would die again; the next one is started a second later."""
+_STOPPING = ("SIGINT", "SIGTERM", "SIGBREAK" if sys.platform == "win32" else "SIGHUP")
 _GRACE = 0.8
 """Seconds after --drain-seconds; a worker that is still there is killed."""
 _NEVER = float("inf")
@@ -144,6 +144,21 @@ class Workers:
         impatient = self._stopping and number == signal.SIGINT
         self._last_moment = min(self._last_moment, monotonic() + self._settings.drain_seconds + _GRACE)
         self._each(SpawnProcess.kill if impatient else SpawnProcess.terminate)
+
+
+@contextmanager
+def handling(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call `stop` for the signals that ask for it, but for those that the process was told to ignore, as by nohup."""
+    before = {}
+    for name in _STOPPING:
+        number = getattr(signal, name)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

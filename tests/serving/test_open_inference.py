@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ def test_what_a_person_writes_with_curl_is_enough() -> None:
 BAD: list[tuple[bytes, int, str, str]] = [
     (b"", 400, "json", "not JSON: EOF while parsing a value at line 1 column 0. Where binary data"),
     (b"{", 400, "json", "not JSON: EOF"),
-    (b'{"inputs": NaN}', 400, "request", "inputs: "),
+    (b'{"inputs": NaN}', 400, "json", "not JSON"),
     (b"[" * 100_000, 400, "json", "recursion limit"),
     (b"\xff\xfe", 400, "json", "not JSON"),
     (b'{"id": "\\ud800"}', 400, "json", "not JSON"),
@@ -221,12 +220,14 @@ def test_text_has_no_classes() -> None:
     assert raised.value.status == 422
 
 
-def test_a_million_faults_are_refused_at_the_first() -> None:
-    body = b'{"inputs": [' + b"7," * 1_000_000 + b'7], "outputs": []}'
-    started = perf_counter()
-    with pytest.raises(HttpError, match=r"^inputs\[0\]: "):
-        decode_request(body, None, IMAGE, SCORES)
-    assert perf_counter() - started < 1
+def test_only_the_first_of_many_faults_is_said() -> None:
+    for part, said in (
+        (b"7,", r"^inputs\[0\]: "),
+        (b'{"name":"","datatype":"","shape":[]},', r"^inputs: .* at most 1024"),
+    ):
+        with pytest.raises(HttpError, match=said) as raised:
+            decode_request(b'{"inputs": [' + part * 100_000 + b"7]}", None, IMAGE, SCORES)
+        assert len(raised.value.message) < 200
 
 
 WORDS = st.sampled_from(

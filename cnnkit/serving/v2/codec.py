@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.v2 import tensors
@@ -23,6 +23,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 MAX_JSON = 4 * 2**20
 """Bytes of JSON that are read: as objects they take up to thirty times that, and the server stands still meanwhile."""
+_MOST_TENSORS = 1024
 
 
 class _Part(BaseModel):
@@ -56,8 +57,8 @@ class _Parameters(_Part):
 
 class _Request(_Part):
     id: str = ""
-    inputs: Annotated[list[_Input], FailFast()]
-    outputs: Annotated[list[_Tensor], FailFast()] = []
+    inputs: Annotated[list[_Input], FailFast(), Field(max_length=_MOST_TENSORS)]
+    outputs: Annotated[list[_Tensor], FailFast(), Field(max_length=_MOST_TENSORS)] = []
     parameters: _Parameters = _Parameters()
 
 
@@ -128,16 +129,17 @@ def _parsed(body: bytes, json_length: int | None) -> _Request:
         raise HttpError(413, "json-too-large", said)
     gc.disable()  # it would look through all that is made here again and again
     try:
-        return _Request.model_validate_json(body[:end])
+        return _Request.model_validate(from_json(body[:end], allow_inf_nan=False))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        said = first["msg"].partition(" or instance of")[0]
+        raise HttpError(400, "request", f"{path or 'the request'}: {said}.") from None
+    except ValueError as error:
+        hint = f" Where binary data follows the JSON, {HEADER_LENGTH} says its length." if json_length is None else ""
+        raise HttpError(400, "json", f"the request is not JSON: {error}.{hint}") from None
     finally:
         gc.enable()
-    if first["type"] == "json_invalid":
-        hint = f" Where binary data follows the JSON, {HEADER_LENGTH} says its length." if json_length is None else ""
-        raise HttpError(400, "json", f"the request is not JSON: {first['ctx']['error']}.{hint}")
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    raise HttpError(400, "request", f"{path or 'the request'}: {first['msg']}.")
 
 
 def _inputs(given: list[_Input], body: bytes, position: int | None, specs: Sequence[TensorSpec]) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.training.step import Totals, TrainingStep, autocast, require_precision
+from tests.expecting import expect_error
 
 CPU = torch.device("cpu")
 CLASSES = 5
@@ -248,7 +249,7 @@ def test_float32_needs_no_context_and_bfloat16_has_one() -> None:
 
 
 def test_float16_is_refused_on_the_cpu() -> None:
-    with pytest.raises(DeviceError, match="--precision fp16 needs a GPU; on the CPU use bf16 or fp32"):
+    with expect_error(DeviceError, "--precision fp16", "bf16"):
         require_precision("fp16", CPU)
     require_precision("bf16", CPU)
     require_precision("fp32", CPU)
@@ -305,7 +306,7 @@ def test_what_cannot_be_compiled_is_the_users_to_switch_off(
     step = TrainingStep(plain, Recipe(compile=True), CPU)
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
-        pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"),
+        expect_error(UsageError, "--compile", "compiler"),
     ):
         take(step, 1)
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import difflib
+import functools
 import os
 import re
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
@@ -81,6 +83,30 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test the same terminal, whatever another one did to it."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("CNNKIT_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncounted() -> Iterator[None]:
+    """Let PyTorch's exporter run without coverage, which would take as long again and count no line of cnnkit there."""
+    if sys.gettrace() is None:
+        yield
+        return
+    import torch
+
+    export = torch.onnx.export
+
+    @functools.wraps(export)
+    def untraced(*arguments: Any, **options: Any) -> Any:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return export(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraced)
+        yield
 
 
 @pytest.fixture

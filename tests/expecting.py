@@ -1,4 +1,4 @@
-"""Expect an error by its class and by what it names, so that its sentence can be improved at any time."""
+"""Errors by their class and by what they name, tables by their cells: their sentences can be improved at any time."""
 
 import re
 from collections.abc import Iterator
@@ -20,3 +20,8 @@ def expect_error(error: type[Exception], *names: object) -> Iterator[pytest.Exce
     message = str(caught.value)
     missing = [name for name in map(str, names) if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message)]
     assert not missing, f"{message!r} does not name {missing}"
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the lines of a drawn table as cells, which stand two or more spaces apart."""
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]

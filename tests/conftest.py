@@ -34,8 +34,11 @@ for _name in (
 os.environ["COLUMNS"] = "80"
 # Networks this small lose more to waiting for a second thread than they gain from it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Two processes test at once, on machines that may be busy besides: time tells nothing about an example.
-settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Two processes test at once, on machines that may be busy besides: time tells nothing about an example. Half as many
+# examples as usual, because every run draws others.
+settings.register_profile(
+    "busy", settings(), max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 # Where platformdirs looks: on Linux and macOS, and on Windows.

@@ -134,6 +134,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_too_little_memory_is_not_blamed_on_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "greedynet.py").write_text(GREEDY, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)

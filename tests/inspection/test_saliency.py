@@ -96,6 +96,7 @@ def test_integrated_gradients_of_a_linear_network_are_its_weights_times_the_chan
     assert steps == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "lenet", "shapes-cnn", "cifar-resnet"])
 def test_integrated_gradients_are_complete_and_the_same_for_pixels(name: str) -> None:
     network, card = load_network(name)

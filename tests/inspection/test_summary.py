@@ -155,6 +155,7 @@ FAMILIES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_networks_of_torchvision_are_as_it_says(name: str) -> None:
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta

@@ -64,6 +64,8 @@ def attacked(
     return result_of(gradient_attack(chosen, pixels, attack, norm, epsilons or RADII[norm], **options))
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("norm", RADII)
 @pytest.mark.parametrize("attack", BOTH)
@@ -78,6 +80,8 @@ def test_the_scale_of_the_logits_changes_nothing(attack: AttackName, norm: Norm,
         assert found.without_gradient == (0,) * 4
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1), nn.Sigmoid()], ids=repr)
 @pytest.mark.parametrize("scale", [1.0, 10.0])
 def test_a_network_that_ends_in_probabilities_is_no_more_robust(end: nn.Module, scale: float) -> None:

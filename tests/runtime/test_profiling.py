@@ -65,6 +65,7 @@ def test_nodes_of_the_file_are_found_in_those_that_ran(checked, found):
     assert (fused.kind.endswith("Conv"), fused.file_nodes) == (True, ("conv_a", "relu_a"))
 
 
+@pytest.mark.slow
 def test_a_profile_is_of_the_session_that_others_get(checked, monkeypatch):
     """With its options, as those of a tuned file; a recorded graph would hide the nodes."""
     tuned = partial(open_session, options=ProviderOptions(optimisation="basic", graph=True))

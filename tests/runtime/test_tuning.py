@@ -114,6 +114,7 @@ def test_a_card_with_options_that_are_not_valid_is_refused(exported):
         open_session(exported, "net", device="cpu")
 
 
+@pytest.mark.slow
 def test_a_real_race_finds_a_row_for_every_set(exported):
     result, card = tuning.race_options(exported, "net", device="cpu", batch=2, seconds=0.02, rounds=3)
     assert [row.name for row in result.tried] == ["default", *map(str, tuning.candidates("cpu"))]

@@ -83,6 +83,7 @@ def test_the_epochs_and_the_recipe_of_a_run_can_be_read() -> None:
     assert (recipe.fit, recipe.skip_damaged, recipe.allow_overlap) == ("auto", False, False)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_data_set_scores_what_it_scored() -> None:
     found = cnnkit.evaluate(SHAPES, split="validation")
     assert (found.images, found.exposure) == (360, Exposure(True, 0, 360, "none", exact=False))

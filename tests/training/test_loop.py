@@ -178,6 +178,7 @@ def test_the_best_epoch_is_the_one_of_the_highest_validation_accuracy_then_the_l
     assert measured["test"].accuracy == pytest.approx(finished.test_accuracy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["softmax-regression", "dropout-cnn"])
 def test_a_seed_repeats_a_run_bit_for_bit(model: str, tmp_path: Path) -> None:
     changes = {"model": model, "epochs": 1, "augmentation": "drawings", "normalisation": "standard"}
@@ -232,6 +233,7 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
         cnnkit.evaluate(finished.run, split="test")
 
 
+@pytest.mark.slow
 def test_a_small_set_can_be_learnt_by_heart(tmp_path: Path) -> None:
     records, _ = train(tmp_path, model="mlp", epochs=30, learning_rate=0.002, normalisation="standard")
     assert records[-1].train_accuracy > 0.9

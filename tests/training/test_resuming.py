@@ -162,6 +162,8 @@ def noise(_: object = None) -> None:
     random.gauss(0, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("name", "call"),
     [("everything", call) for call in range(1, 17)]
@@ -191,6 +193,8 @@ def test_a_run_may_be_stopped_again_and_again(straight: Callable[[str], Outcome]
     assert_same(run, straight("everything"))
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_closing_at_any_event_loses_nothing_even_if_somebody_drew_numbers(
     straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +241,8 @@ def test_whoever_draws_random_numbers_between_events_changes_nothing(
     assert_same(event.run, straight("everything"))
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("damaged", [False, True], ids=["whole", "newest damaged"])
 def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
     damaged: bool, straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

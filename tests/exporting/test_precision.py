@@ -511,7 +511,7 @@ Change = dict[str, object]
 def test_objections(
     report: Change, parity: Change, expected: list[str], measured: PrecisionReport, certificate: ParityCertificate
 ) -> None:
-    found = reduced._objections(
+    found = reduced.objections_to(
         replace(measured, **report),  # type: ignore[arg-type]
         replace(certificate, **parity),  # type: ignore[arg-type]
     )

@@ -14,6 +14,7 @@ from cnnkit.inspection.summary import summarize_module, summarize_network
 from cnnkit.registry import models
 from cnnkit.results import ModelSummary, ModuleRow
 from tests.expecting import expect_error
+from tests.hooks import hooks_of
 
 LENET = """
 conv1 Conv2d 6×28×28 156 117600
@@ -204,7 +205,7 @@ def test_the_network_is_left_as_it_was(shape: tuple[int, int, int]) -> None:
         with pytest.raises(ForwardError):
             summarize_module(network, shape)
     assert [module.training for module in network.modules()] == [True, True, False, False, False]
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert hooks_of(network) == []
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 

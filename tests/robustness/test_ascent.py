@@ -114,7 +114,7 @@ def test_images_are_remembered_for_classes_that_come() -> None:
 
 def test_log_odds_are_those_of_the_softmax_and_finite_where_a_class_has_it_all() -> None:
     logits = np.float32([[1, 2, 3.5], [0, 0, 0], [-1000, 0, 1000]])
-    found = ascent._log_odds(logits)
+    found = ascent.log_odds(logits)
     expected = torch.from_numpy(logits[:2]).double().softmax(1).logit().numpy()
     np.testing.assert_allclose(found[:2], expected, rtol=1e-6)
     assert np.isfinite(found).all()

@@ -76,7 +76,7 @@ SIGNATURES = {
 def test_the_public_names_are_these() -> None:
     assert set(cnnkit.__all__) == set(dir(cnnkit)) == PUBLIC
     assert all(getattr(cnnkit, name) is not None for name in PUBLIC)
-    with pytest.raises(AttributeError, match="module 'cnnkit' has no attribute 'nosuch'"):
+    with expect_error(AttributeError, "nosuch"):
         _ = cnnkit.nosuch
 
 

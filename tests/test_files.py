@@ -211,7 +211,7 @@ def test_a_block_that_fails_leaves_the_older_file_and_its_own_error(tmp_path):
             file.write(b"half")
             raise ConnectionError("elsewhere")
 
-    with pytest.raises(ConnectionError, match="elsewhere"):
+    with expect_error(ConnectionError, "elsewhere"):
         write_half()
     assert (tmp_path / "rows.csv").read_bytes() == b"old"
     assert names(tmp_path) == ["rows.csv"]

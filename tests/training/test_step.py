@@ -327,5 +327,5 @@ def test_a_warning_on_the_way_is_no_failure_to_compile(plain: nn.Module, monkeyp
 
 def test_an_error_of_the_network_itself_is_not_blamed_on_the_compiler(network: nn.Module) -> None:
     step = TrainingStep(network, Recipe(), CPU)
-    with pytest.raises(RuntimeError, match="channels"):
+    with expect_error(RuntimeError, "channels"):
         step(torch.zeros(4, 2, 6, 6), torch.zeros(4, dtype=torch.int64), rate=0.1, together=4)

@@ -131,7 +131,7 @@ def test_whole_numbers_of_any_type_have_the_same_span(image):
 def test_what_is_no_number_is_an_error(odd):
     with expect_error(PixelError, "numbers"):
         Span.of(np.array([[0.5, odd]], np.float32))
-    with expect_error(ValueError, "pixels"):
+    with expect_error(PixelError, "pixels"):
         Span.of(np.empty((0, 3)))
     with expect_error(ValueError, "spans"):
         Span.join([])

@@ -61,6 +61,7 @@ def test_the_confusion_matrix_is_dark_where_the_counts_are(evaluation: Evaluatio
     assert has_colour(image, (255, 255, 255))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 12, 31])
 def test_any_number_of_classes_is_drawn(classes: int, tmp_path: Path, make_evaluation: Make) -> None:
     plots.confusion(make_evaluation(tuple(f"class {index}" for index in range(classes))), tmp_path / "c.png")

@@ -39,6 +39,7 @@ def whole(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Robustn
     return attack(photos_run, split="all", images=12, output=tmp_path_factory.mktemp("attack"), steps=5)
 
 
+@pytest.mark.slow
 def test_all_parts_are_there(whole: Robustness) -> None:
     assert (whole.images, whole.accuracy, whole.data, whole.split, whole.notes) == (12, 1.0, "photos", "all", ())
     assert [curve.name for curve in whole.corruptions] == list(CORRUPTIONS)

@@ -185,6 +185,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert_same(event.run, straight(name))
 
 
+@pytest.mark.slow
 def test_a_run_may_be_stopped_again_and_again(straight: Callable[[str], Outcome], tmp_path: Path) -> None:
     run = stopped(recipe_named("everything"), tmp_path, 1).run
     for _ in range(11):
@@ -357,6 +358,7 @@ def test_a_run_that_was_killed_before_its_first_state_begins_again(
     assert_same(run, straight("adam"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["finished", "closed at the end", "stopped at the test", "stopped"])
 @pytest.mark.parametrize("name", ["everything", "rmsprop"])
 def test_more_epochs_are_those_of_a_longer_run(name: str, end: str, tmp_path: Path) -> None:

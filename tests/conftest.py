@@ -2,14 +2,16 @@
 
 import dataclasses
 import difflib
+import functools
 import os
 import re
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
@@ -32,8 +34,11 @@ for _name in (
 os.environ["COLUMNS"] = "80"
 # Networks this small lose more to waiting for a second thread than they gain from it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Two processes test at once, on machines that may be busy besides: time tells nothing about an example.
-settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Two processes test at once, on machines that may be busy besides: time tells nothing about an example. Half as many
+# examples as usual, because every run draws others.
+settings.register_profile(
+    "busy", settings(), max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 # Where platformdirs looks: on Linux and macOS, and on Windows.
@@ -81,6 +86,30 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test the same terminal, whatever another one did to it."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("CNNKIT_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncounted() -> Iterator[None]:
+    """Let PyTorch's exporter run without coverage, which would take as long again and count no line of cnnkit there."""
+    if sys.gettrace() is None:
+        yield
+        return
+    import torch
+
+    export = torch.onnx.export
+
+    @functools.wraps(export)
+    def untraced(*arguments: Any, **options: Any) -> Any:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return export(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraced)
+        yield
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import cnnkit
-from cnnkit.errors import CheckpointError, ImageError, UnknownNameError, UsageError, ZooError
+from cnnkit.errors import CheckpointError, DataError, ImageError, UnknownNameError, UsageError, ZooError
 from cnnkit.results import EpochRecord
 from cnnkit.training.runs import recipe_of
+from tests.expecting import expect_error
 
 PUBLIC = {
     "Classifier", "CnnkitError", "ModelCard", "ModelSpec", "Preprocessing", "Recipe", "attack", "benchmark",
@@ -75,7 +76,7 @@ SIGNATURES = {
 def test_the_public_names_are_these() -> None:
     assert set(cnnkit.__all__) == set(dir(cnnkit)) == PUBLIC
     assert all(getattr(cnnkit, name) is not None for name in PUBLIC)
-    with pytest.raises(AttributeError, match="module 'cnnkit' has no attribute 'nosuch'"):
+    with expect_error(AttributeError, "nosuch"):
         _ = cnnkit.nosuch
 
 
@@ -162,7 +163,7 @@ def test_what_cannot_be_loaded_raises_one_of_our_errors(ref: str, error: type[Ex
 def test_a_damaged_index_is_a_zoo_error(tmp_path: Path, zoo_at: Callable[[Path], Path]) -> None:
     (tmp_path / "index.json").write_text("{")
     zoo_at(tmp_path)
-    with pytest.raises(ZooError, match=r"index\.json is damaged"):
+    with expect_error(ZooError, "index.json"):
         cnnkit.load("digits")
 
 
@@ -257,9 +258,9 @@ def test_a_run_in_the_home_folder_is_found(begun: Path, tmp_path: Path, monkeypa
 
 
 def test_without_recipe_and_run_there_is_nothing_to_train(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="say what to train"):
+    with expect_error(UsageError):
         list(cnnkit.train(runs_dir=tmp_path))
-    with pytest.raises(UsageError, match=r"is no run folder: it has no run\.toml"):
+    with expect_error(UsageError, "run.toml"):
         list(cnnkit.train(resume=tmp_path))
 
 
@@ -288,7 +289,7 @@ def test_weights_that_name_code_are_trusted_only_when_asked(photos: Path, tmp_pa
     recipe = cnnkit.default_recipe("tinynets:Regular", data=str(photos), epochs=1, batch_size=4)
     list(cnnkit.train(recipe, runs_dir=tmp_path, device="cpu"))
     again = recipe.override({"weights": str(tmp_path / "tinynets-Regular-photos-1")})
-    with pytest.raises(CheckpointError, match="--trust-code"):
+    with expect_error(CheckpointError, "--trust-code"):
         list(cnnkit.train(again, runs_dir=tmp_path, device="cpu"))
     assert len(list(cnnkit.train(again, runs_dir=tmp_path, device="cpu", trust_code=True))) == 1
 
@@ -305,7 +306,7 @@ def test_folders_and_files_may_be_given_as_text(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_training_by_name_takes_the_recipe_of_that_name(tmp_path: Path) -> None:
-    with pytest.raises(cnnkit.CnnkitError, match="fashion-mnist is not under"):
+    with expect_error(DataError, "fashion-mnist"):
         list(cnnkit.train("lenet", data_dir=tmp_path, runs_dir=tmp_path))
 
 

@@ -11,6 +11,7 @@ from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import ParityCertificate, Pretraining, SplitRecord
+from tests.expecting import expect_error
 
 GREY = Preprocessing(1, 28, 28, (0.1307,), (0.3081,), "mnist-box", "light-on-dark")
 RGB = Preprocessing(3, 224, 192, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "cover", crop=0.875)
@@ -95,7 +96,7 @@ def test_interpolation_and_range_survive():
     card = ModelCard(model="a.b:C", labels=("x",), preprocessing=form)
     assert read(card.to_json()) == card
     assert ModelCard.from_metadata({CARD_KEY: card.to_json()}, "x", verified=True) == card
-    with pytest.raises(CheckpointError, match="interpolation"):
+    with expect_error(CheckpointError, "interpolation"):
         read(card.to_json().replace("bicubic", "cubic"))
 
 
@@ -155,8 +156,8 @@ WRONG = [
     ("preprocessing.width", -1, "height and width must be from 1 to 4096, got 28×-1"),
     ("preprocessing.height", 32, "mnist-box makes 1×28×28"),
     ("preprocessing.mean", [0.1, 0.2], "mean and std need 1 value each"),
-    ("preprocessing.std", [0.0], "std positive"),
-    ("preprocessing.std", [-1.0], "std positive"),
+    ("preprocessing.std", [0.0], "std"),
+    ("preprocessing.std", [-1.0], "std"),
     ("preprocessing.fit", "squeeze", "preprocessing.fit"),
     ("preprocessing.polarity", "dark", "preprocessing.polarity"),
     ("preprocessing.crop", 0.0, "crop must be in (0, 1], got 0.0"),
@@ -176,7 +177,7 @@ def test_a_wrong_card_is_refused_with_the_file_and_the_field(path, value, said):
 
 @pytest.mark.parametrize("recipe", [{"epochs": -1}, {"epoch": 5}, {"data": 7}], ids=str)
 def test_a_recipe_that_could_not_have_been_run_is_refused(recipe):
-    with pytest.raises(CheckpointError, match="recipe"):
+    with expect_error(CheckpointError, "recipe"):
         read(changed("recipe", {"model": "lenet", "data": "mnist", **recipe}))
 
 
@@ -185,13 +186,13 @@ NOT_FINITE = [("mean", math.nan), ("mean", math.inf), ("mean", -math.inf), ("std
 
 @pytest.mark.parametrize(("field", "number"), NOT_FINITE)
 def test_a_normalisation_that_would_make_every_answer_nan_is_refused(field, number):
-    with pytest.raises(CheckpointError, match=field):
+    with expect_error(CheckpointError, field):
         read(changed(f"preprocessing.{field}", [number]))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"card"', "\ud800"])
 def test_what_is_no_card_at_all_is_refused(text):
-    with pytest.raises(CheckpointError, match=r"lenet\.onnx"):
+    with expect_error(CheckpointError, "lenet.onnx"):
         read(text)
 
 
@@ -214,21 +215,21 @@ def test_a_card_cannot_be_changed():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((1, 0, 28, (0.0,), (1.0,)), "from 1 to 4096"),
+        ((1, 0, 28, (0.0,), (1.0,)), 4096),
         ((3, 28, 28, (0.0,), (1.0,)), "3 values"),
-        ((1, 28, 28, (0.0,), (0.0,)), "std positive"),
+        ((1, 28, 28, (0.0,), (0.0,)), "std"),
         ((3, 28, 28, (0.0,) * 3, (1.0,) * 3, "mnist-box"), "1×28×28"),
         ((1, 32, 32, (0.0,), (1.0,), "mnist-box"), "1×28×28"),
         ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", math.nan), "crop"),
-        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 27), "resize must be from 1 to 4 times"),
-        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 113), "got 113"),
-        ((1, 28, 20, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 30), "a square input"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 27), "resize"),
+        ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 113), 113),
+        ((1, 28, 20, (0.0,), (1.0,), "cover", "as-is", 1.0, "bilinear", None, 30), "square"),
         ((1, 28, 28, (0.0,), (1.0,), "contain", "as-is", 1.0, "bilinear", None, 30), "fit cover"),
         ((1, 28, 28, (0.0,), (1.0,), "cover", "as-is", 0.9, "bilinear", None, 30), "without crop"),
     ],
 )
 def test_a_preprocessing_that_makes_no_sense_cannot_be_made(arguments, said):
-    with pytest.raises(ValueError, match=said):
+    with expect_error(ValueError, said):
         Preprocessing(*arguments)
 
 

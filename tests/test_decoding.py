@@ -1,5 +1,6 @@
 """Decoding image files is bounded: what may take long is done by a process with limits, and gives the same pixels."""
 
+import hashlib
 import importlib.util
 import io
 import math
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,10 @@ from cnnkit.decoding import apart, children
 from cnnkit.decoding.bounds import ORDINARY_SECONDS
 from cnnkit.decoding.cost import work
 from cnnkit.decoding.file import read
-from cnnkit.errors import CostlyImageError, ImageError, ImageTooLargeError
+from cnnkit.errors import CostlyImageError, ImageError, ImageFormatError, ImageTooLargeError
 from cnnkit.images import Preprocessing, prepare, prepare_all
 from cnnkit.pictures import FORMATS, MAX_PIXELS
+from tests.expecting import expect_error
 
 ROOT = Path(__file__).parents[1]
 _spec = importlib.util.spec_from_file_location("floods", ROOT / "scripts" / "floods.py")
@@ -113,26 +116,27 @@ def test_ordinary_photos_and_drawings_are_ordinary():
     assert costly == []
 
 
+def quickest(function: Callable[[], object]) -> float:
+    """Return the seconds of the quickest of five calls: a busy machine has its pauses."""
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
 @pytest.mark.parametrize("name", floods.names())
 def test_a_flood_is_left_to_a_process_with_limits_after_a_look(name):
     file = read(floods.body(name, 4_000_000), FORMATS, MAX_PIXELS)
     assert not file.takes(ORDINARY_SECONDS)
-    taken = []
-    for _ in range(5):
-        started = time.perf_counter()
-        work(file.data, file.kind)
-        taken.append(time.perf_counter() - started)
-    assert min(taken) < 0.005
+    assert quickest(lambda: work(file.data, file.kind)) < quickest(lambda: hashlib.sha256(bytes(4_000_000)).digest())
 
 
-def test_the_look_at_the_largest_bodies_takes_about_a_millisecond():
-    for name in floods.B1:
-        data, taken = floods.body(name), []
-        for _ in range(5):
-            started = time.perf_counter()
-            work(data, name[:4].replace(",", "").strip())
-            taken.append(time.perf_counter() - started)
-        assert min(taken) < 0.003, name
+@pytest.mark.parametrize("name", floods.B1)
+def test_the_look_at_the_largest_bodies_takes_less_than_reading_them(name):
+    data, kind = floods.body(name), name[:4].replace(",", "").strip()
+    assert quickest(lambda: work(data, kind)) < quickest(lambda: hashlib.sha256(data).digest())
 
 
 @pytest.mark.parametrize("name", ["PNG, tEXt", "JPEG, Exif", "JPEG, scans", "BMP, runs of two", "GIF, zeros"])
@@ -189,7 +193,7 @@ def test_a_process_with_limits_gives_the_same_pixels_and_says_the_same(name):
 def test_an_error_of_another_process_has_the_name_of_the_file(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    with pytest.raises(ImageError, match=r"broken\.png is a PNG file of a kind that cnnkit does not read"):
+    with expect_error(ImageFormatError, "broken.png", "PNG"):
         prepare(path, BOX)
 
 
@@ -260,7 +264,7 @@ def test_a_program_of_another_name_decodes_apart_with_its_python(monkeypatch, tm
     child()
     children.close()
     monkeypatch.setattr(sys, "exec_prefix", str(tmp_path))
-    with pytest.raises(ImageError, match="no Python interpreter beside this program"):
+    with expect_error(ImageError):
         child()
 
 

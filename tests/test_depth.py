@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cnnkit.depth import Span, describe, ends, misfit, scaled, value_range
+from cnnkit.depth import PixelError, Span, describe, ends, misfit, scaled, value_range
+from tests.expecting import expect_error
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 INTEGERS = arrays.arrays(np.uint16, arrays.array_shapes(min_dims=2, max_dims=2, max_side=30))
@@ -128,11 +129,11 @@ def test_whole_numbers_of_any_type_have_the_same_span(image):
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_an_error(odd):
-    with pytest.raises(ValueError, match="not numbers"):
+    with expect_error(PixelError, "numbers"):
         Span.of(np.array([[0.5, odd]], np.float32))
-    with pytest.raises(ValueError, match="no pixels"):
+    with expect_error(PixelError, "pixels"):
         Span.of(np.empty((0, 3)))
-    with pytest.raises(ValueError, match="no spans"):
+    with expect_error(ValueError, "spans"):
         Span.join([])
 
 

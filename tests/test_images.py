@@ -16,6 +16,7 @@ from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.images import Preprocessing, prepare, prepare_arrays
 from cnnkit.resampling import resized
+from tests.expecting import expect_error
 
 DATA = Path(__file__).parent / "data"
 FITS = ("stretch", "contain", "cover")
@@ -262,15 +263,15 @@ def test_what_an_image_was_is_told(mode, word):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "name"),
     [
-        ({"interpolation": "cubic"}, "interpolation must be one of nearest, bilinear.* got 'cubic'"),
-        ({"value_range": (5, 5)}, "value_range must be two finite numbers"),
-        ({"value_range": (0, float("inf"))}, "value_range must be two finite numbers"),
+        ({"interpolation": "cubic"}, "'cubic'"),
+        ({"value_range": (5, 5)}, "value_range"),
+        ({"value_range": (0, float("inf"))}, "value_range"),
     ],
 )
-def test_an_interpolation_or_a_range_that_means_nothing_is_refused(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_interpolation_or_a_range_that_means_nothing_is_refused(changes, name):
+    with expect_error(ValueError, name):
         Preprocessing(1, 28, 28, (0.0,), (1.0,), **changes)
 
 
@@ -280,12 +281,12 @@ def test_an_interpolation_or_a_range_that_means_nothing_is_refused(changes, said
     ids=["float", "two channels", "four channels", "one dimension"],
 )
 def test_an_array_of_another_kind_is_refused_by_its_type_and_shape(array):
-    with pytest.raises(ImageError, match=rf"expected uint8 .* got {array.dtype} \[4"):
+    with expect_error(ImageError, "uint8", array.dtype):
         prepare(array, form())
 
 
 def test_an_array_without_pixels_is_refused():
-    with pytest.raises(ImageError, match="no pixels"):
+    with expect_error(ImageError):
         prepare(np.zeros((0, 4), np.uint8), form())
 
 

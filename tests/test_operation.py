@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from cnnkit.operation import operation, relayed, result_of, selecting
+from tests.expecting import expect_error
 
 
 @pytest.fixture
@@ -99,5 +100,5 @@ def test_help_and_signature_are_those_of_the_definition(decorator: object) -> No
     text = pydoc.plain(pydoc.render_doc(made))
     assert "measure(ref: str, *, seed: int = 3)" in text
     assert "Measure a network." in text
-    with pytest.raises(TypeError, match="sead"):
+    with expect_error(TypeError, "sead"):
         list(made.steps("net", sead=3))

@@ -1,7 +1,6 @@
 """Images deeper than 8 bits, of several frames, or not read at all: nothing is dark or left out in silence."""
 
 import io
-import re
 import struct
 import zlib
 
@@ -13,6 +12,7 @@ from cnnkit.depth import Span, value_range
 from cnnkit.errors import ImageError, ImageFormatError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.pictures import CONVERTIBLE, FORMATS, SUFFIXES, decode, how_to_convert
+from tests.expecting import expect_error
 
 HEIGHT, WIDTH = 20, 30
 RNG = np.random.default_rng(0)
@@ -168,9 +168,9 @@ def test_where_pillow_gives_the_upper_bits_only_the_brightness_is_right_and_it_i
 @pytest.mark.parametrize("channels", [3, 4])
 def test_where_the_upper_bits_hold_nearly_nothing_the_image_is_refused(bits, channels):
     file, image = upper_only(random(bits, channels))
-    with pytest.raises(ImageError, match=r"^the image has colours of 16 bits.* Convert it to an uncompressed TIFF"):
+    with expect_error(ImageError, "16 bits", "TIFF"):
         prepare(file, form(3))
-    with pytest.raises(ImageError, match=r"^the image has colours of 16 bits.* Give the path or the content"):
+    with expect_error(ImageError, "16 bits", "path"):
         prepare(image, form(3))
 
 
@@ -195,9 +195,7 @@ def test_whole_numbers_of_32_bits_have_a_sign_where_the_file_says_so(order):
 
 def test_signed_pixels_of_8_bits_are_refused():
     content = tiff(np.full((HEIGHT, WIDTH, 1), 200, np.uint8), bits=8, tags=[(339, 3, [2])])
-    with pytest.raises(
-        ImageError, match=r"^the image has signed pixels of 8 bits, which cnnkit does not read; save it"
-    ):
+    with expect_error(ImageError, "signed"):
         prepare(content, form())
 
 
@@ -237,9 +235,9 @@ def test_a_file_of_a_kind_that_pillow_does_not_read_is_named_by_its_format(tmp_p
     for content, kind in ((double, "TIFF"), (many, "TIFF"), (colour, "PFM")):
         path = tmp_path / "odd.img"
         path.write_bytes(content)
-        with pytest.raises(ImageFormatError, match=rf"odd\.img is a {kind} file of a kind that cnnkit does not read"):
+        with expect_error(ImageFormatError, "odd.img", kind):
             decode(path)
-    with pytest.raises(ImageFormatError, match="is a TIFF file; expected PNG"):
+    with expect_error(ImageFormatError, "TIFF"):
         decode(double, formats=("PNG",))
 
 
@@ -319,5 +317,5 @@ def test_a_heic_image_is_told_from_its_bytes(brands, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(struct.pack(">I", len(box) + 4) + box + bytes(100))
     for source in (path, path.read_bytes()):
-        with pytest.raises(ImageFormatError, match=re.escape("is a HEIC image. cnnkit does not read .heic files.")):
+        with expect_error(ImageFormatError, "HEIC", ".heic"):
             decode(source)

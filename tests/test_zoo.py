@@ -7,6 +7,7 @@ from cnnkit import registry, zoo
 from cnnkit.errors import UnknownNameError, ZooError
 from cnnkit.files import sha256
 from cnnkit.runtime.foreign.opening import open_onnx
+from tests.expecting import expect_error
 
 CONTENT = {"model.onnx": b"graph", "model.safetensors": b"weights"}
 
@@ -42,7 +43,7 @@ def test_the_entries_are_those_of_the_index_in_its_order(make_zoo):
 @pytest.mark.usefixtures("no_zoo")
 def test_an_installation_without_a_zoo_has_no_entries():
     assert zoo.entries() == {}
-    with pytest.raises(UnknownNameError, match="no zoo entry 'lenet'"):
+    with expect_error(UnknownNameError, "lenet"):
         zoo.entry("lenet")
 
 
@@ -64,7 +65,7 @@ def test_an_installation_without_a_zoo_has_no_entries():
 )
 def test_a_damaged_index_is_a_zoo_error_that_names_it(make_zoo, index):
     make_zoo(index=index)
-    with pytest.raises(ZooError, match=r"index\.json is damaged .*Reinstall cnnkit"):
+    with expect_error(ZooError, "index.json"):
         zoo.entries()
 
 
@@ -81,7 +82,7 @@ def test_an_entry_is_found_by_its_name_or_as_the_first_of_its_architecture(make_
 
 def test_an_unknown_entry_is_answered_with_the_close_matches(make_zoo):
     make_zoo(listed("lenet-mnist"))
-    with pytest.raises(UnknownNameError, match=r"no zoo entry 'lenet-mnst'\. Did you mean lenet-mnist"):
+    with expect_error(UnknownNameError, "lenet-mnst", "lenet-mnist"):
         zoo.read("lenet-mnst", "model.onnx")
 
 
@@ -89,20 +90,20 @@ def test_an_unknown_entry_is_answered_with_the_close_matches(make_zoo):
 def test_a_damaged_file_is_a_zoo_error_that_names_it(make_zoo, content):
     folder = make_zoo(listed("lenet-mnist"))
     (folder / "lenet-mnist" / "model.onnx").write_bytes(content)
-    with pytest.raises(ZooError, match=r"model\.onnx is damaged: its SHA-256.*Reinstall"):
+    with expect_error(ZooError, "model.onnx", "SHA-256"):
         zoo.read("lenet-mnist", "model.onnx")
 
 
 def test_a_missing_file_is_a_zoo_error_that_names_it(make_zoo):
     folder = make_zoo(listed("lenet-mnist"))
     (folder / "lenet-mnist" / "model.onnx").unlink()
-    with pytest.raises(ZooError, match=r"cannot read .*model\.onnx: No such file"):
+    with expect_error(ZooError, "model.onnx"):
         zoo.read("lenet-mnist", "model.onnx")
 
 
 def test_a_file_that_the_index_does_not_list_is_a_zoo_error(make_zoo):
     make_zoo(listed("lenet-mnist", files={}))
-    with pytest.raises(ZooError, match="index"):
+    with expect_error(ZooError, "index"):
         zoo.read("lenet-mnist", "model.onnx")
 
 

@@ -129,7 +129,7 @@ def reduce_precision(
         rounded_accuracy=as_rounded.onnx_accuracy if as_rounded else None,
         rounded_agreement=as_rounded.top1_agreement if as_rounded else None,
     )
-    report = replace(report, objections=_objections(report, certificate, as_rounded))
+    report = replace(report, objections=objections_to(report, certificate, as_rounded))
     # After the decision, so that the test images have no part in it.
     if samples.test is not None:
         expected, found, _ = _logits(reference, sessions[precision], samples.test, to_input)
@@ -179,9 +179,10 @@ def refuse(report: PrecisionReport, ref: str, *, force: bool) -> None:
     )
 
 
-def _objections(
+def objections_to(
     report: PrecisionReport, certificate: ParityCertificate, as_rounded: ParityCertificate | None = None
 ) -> tuple[str, ...]:
+    """Return why a reduced file should not be written, a sentence each without its full stop."""
     found = []
     if not report.in_range:
         first = next(iter(report.out_of_range), None)

@@ -101,7 +101,7 @@ class Evolution:
                 f"{self._network.card.model} gives scores that are not finite numbers for some images, so that no "
                 "image can be looked for by them. Leave it out: --only corruptions,flip"
             )
-        odds = _log_odds(logits)
+        odds = log_odds(logits)
         self._remember(pixels, odds, target)
         better = odds[:_PAIRS, target] - odds[_PAIRS:, target]
         self._momentum = _MOMENTUM * self._momentum + np.tensordot(better, varied, 1)
@@ -120,7 +120,7 @@ def _noise(canvas: Canvas, source: np.random.Generator) -> Values:
     return source.uniform(0, 255, canvas.shape)
 
 
-def _log_odds(logits: NDArray[np.float32]) -> Values:
+def log_odds(logits: NDArray[np.float32]) -> Values:
     """Return the logarithms of the odds of each class, for logits [N, classes]."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     shares = np.exp(shifted)

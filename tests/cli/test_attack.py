@@ -22,6 +22,7 @@ SEEN = [
 SHOWN = "".join(f"warning: {text}.\n" for text in SEEN)
 
 
+@pytest.mark.slow
 def test_everything_at_once(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
     folder, plot = tmp_path / "out", tmp_path / "plot.png"
     result = cli("attack", photos_run, *FAST, "--steps", 3, "-o", folder, "--plot", plot)

@@ -1,5 +1,6 @@
 """What all commands share: help, version, shapes, and arguments that were swapped."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help(command: str, cli: Cli, golden: Callable[[str, str], None]) -> None:
+def test_help(command: str, cli: Cli) -> None:
     result = cli(*command.split(), "--help")
     assert (result.exit_code, result.stderr) == (0, "")
     program: Any = typer.main.get_command(make_app())
@@ -30,14 +31,9 @@ def test_help(command: str, cli: Cli, golden: Callable[[str, str], None]) -> Non
     shown = [param for param in found.params if not param.expose_value or param.help]
     # Versions of typer draw it in their own ways; what it says is ours.
     assert all(name in result.stdout for param in shown for name in param.opts if name.startswith("-"))
-    lines = [
-        found.help,
-        *(f"{name}: {each.get_short_help_str(200)}" for name, each in getattr(found, "commands", {}).items()),
-    ]
-    for param in shown:
-        names = "/".join(filter(None, [", ".join(param.opts), ", ".join(param.secondary_opts)]))
-        lines.append(f"[{param.rich_help_panel or ''}] {names} {param.metavar or ''} = {param.default}: {param.help}")
-    golden(f"help-{command or 'cnnkit'}", "\n".join(lines))
+    assert [param.name for param in shown if not param.help] == []
+    words = " ".join(re.sub("[│╭╮╰╯─]", " ", result.stdout).split())
+    assert found.help.split("\n")[0][:40] in words
 
 
 def test_h_is_help(cli: Cli) -> None:

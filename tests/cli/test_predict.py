@@ -255,6 +255,7 @@ def test_a_pipe_of_another_encoding_gets_what_it_can_take(
     assert "dark" in result.stdout
 
 
+@pytest.mark.slow
 def test_predictions_of_a_network_that_was_never_trained_say_so(tmp_path: Path, photos: Path, cli: Cli) -> None:
     import cnnkit
 

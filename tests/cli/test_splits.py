@@ -50,6 +50,7 @@ def warnings_of(result: Any) -> list[str]:
     return [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["fraction", "folder"])
 def test_without_a_test_set_every_command_says_so_and_goes_on(
     how: str, photos: Path, given_validation: Path, cli: Cli, tmp_path: Path
@@ -198,6 +199,7 @@ ACROSS_CLASSES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["splits", "classes"])
 def test_duplicates_are_said_by_every_command_that_measures(
     kind: str, across_splits: Path, own_photos: Path, cli: Cli, tmp_path: Path, stands_alone: Shows

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.expecting import rows_of
+
 Cli = Callable[..., Any]
 
 
-@pytest.mark.parametrize("name", ["lenet", "alexnet"])
-def test_the_table_is_the_golden_one(name: str, cli: Cli, golden: Callable[[str, str], None]) -> None:
-    result = cli("summary", name)
+def test_the_table_has_layers_and_totals(cli: Cli) -> None:
+    result = cli("summary", "alexnet")
     assert (result.exit_code, result.stderr) == (0, "")
-    golden(f"summary-{name}", result.stdout)
+    assert ["conv5", "Conv2d", "256×12×12", "884,992", "127,401,984"] in rows_of(result.stdout)
+    assert ["total", "46,764,746", "938,146,176"] in rows_of(result.stdout)
 
 
 def test_json_has_layers_and_totals(cli: Cli) -> None:
@@ -185,13 +187,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("options", [[], ["--compare", "lenet"]], ids=["onnx", "compare"])
-def test_the_tables_of_a_file_are_the_golden_ones(
-    options: list[str], here: Path, cli: Cli, golden: Callable[[str, str], None]
-) -> None:
+def test_the_tables_of_a_file_have_nodes_and_totals(options: list[str], here: Path, cli: Cli) -> None:
     lenet_file(here)
     result = cli("summary", "lenet.onnx", *options)
     assert (result.exit_code, result.stderr) == (0, "")
-    golden("summary-compare" if options else "summary-onnx", result.stdout)
+    rows = rows_of(result.stdout)
+    node = ["node_linear_2", "Gemm", "84"]
+    assert (["fc2", "Linear", *node] if options else [*node, "10,164", "10,080"]) in rows
+    assert (["parameters", "61,706", "61,706"] if options else ["total", "61,706", "416,520"]) in rows
 
 
 def test_a_file_has_csv_markdown_and_bars_too(here: Path, cli: Cli) -> None:

@@ -17,6 +17,7 @@ from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
 from cnnkit.results import Evaluation, Exposure, LoadNote
 from cnnkit.training.shapes import draw_shapes
+from tests.expecting import expect_error
 
 LABELS = ("a", "b", "c", "d")
 FORM = Preprocessing(1, 2, 2, (0.0,), (1.0,))
@@ -134,7 +135,7 @@ def test_an_answer_of_probability_1_is_in_the_last_bin(greys: Path) -> None:
 
 
 def test_scores_that_are_no_numbers_are_an_error(greys: Path) -> None:
-    with pytest.raises(CheckpointError, match="it gives scores that are not finite numbers"):
+    with expect_error(CheckpointError, "finite"):
         evaluate(Scales(sharpness=float("nan")), data=str(greys))
 
 
@@ -227,18 +228,20 @@ def test_a_checkpoint_and_its_onnx_file_score_the_same(tiny_run: Path, tiny_onnx
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("labels", "names"),
     [
         (
             ("a", "b", "c"),
-            r"greys has 1 class that the network does not know: d\. It knows a, b and c\. Rename the folders, or leave",
+            ("d", "a, b and c"),
         ),
-        (tuple("aBcD"), r"greys has 2 classes that the network does not know: b and d\. It knows a, B, c and D\."),
-        (tuple(map(str, range(30))), r"has 4 classes .* not know: a, b, c and d\. It knows 0, 1, .*9 and 20 others\."),
+        (tuple("aBcD"), ("b and d", "a, B, c and D")),
+        (tuple(map(str, range(30))), ("a, b, c and d", "20")),
     ],
 )
-def test_classes_that_the_network_does_not_know_are_refused(labels: tuple[str, ...], message: str, greys: Path) -> None:
-    with pytest.raises(DataError, match=message):
+def test_classes_that_the_network_does_not_know_are_refused(
+    labels: tuple[str, ...], names: tuple[str, ...], greys: Path
+) -> None:
+    with expect_error(DataError, "greys", *names):
         evaluate(Scales(ModelCard("scales", labels, FORM)), data=str(greys))
 
 
@@ -400,7 +403,7 @@ def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: P
     assert found.warnings == (
         "there is no test set in photos; these are validation figures: the images chose the best epoch",
     )
-    with pytest.raises(DataError, match=r"photos has no test images\. Use --split train or validation\."):
+    with expect_error(DataError, "photos", "--split", "train", "validation"):
         cnnkit.evaluate(run, split="test")
 
 
@@ -412,7 +415,7 @@ def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
 
 
 def test_a_network_that_does_not_say_its_data_needs_to_be_told() -> None:
-    with pytest.raises(DataError, match="Name a data set with --data"):
+    with expect_error(DataError, "--data"):
         evaluate(Scales())
 
 
@@ -427,7 +430,7 @@ def test_data_is_split_as_the_card_says_it_was_in_training(greys: Path) -> None:
 def test_a_split_that_nobody_knows_is_wrong_usage(greys: Path) -> None:
     from cnnkit.errors import UsageError
 
-    with pytest.raises(UsageError, match="tset"):
+    with expect_error(UsageError, "tset"):
         evaluate(Scales(), data=str(greys), split="tset")
 
 

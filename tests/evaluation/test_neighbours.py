@@ -16,6 +16,7 @@ from cnnkit.operation import result_of
 from cnnkit.training.building import create_model
 from cnnkit.training.data import Split
 from cnnkit.training.networks import TorchNetwork
+from tests.hooks import hooks_of
 
 FORM = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
 
@@ -112,6 +113,6 @@ def test_the_network_is_left_as_it_was(make: Callable[[str], TorchNetwork]) -> N
     network = make("Regular")
     steps = nearest(network, drawn(2, 0), split_of(drawn(10, 1)), batch_size=4)
     next(steps)
-    assert network.module.head._forward_pre_hooks
+    assert hooks_of(network.module.head)
     steps.close()
-    assert not network.module.head._forward_pre_hooks
+    assert hooks_of(network.module) == []

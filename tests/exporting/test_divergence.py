@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from cnnkit.exporting.values import Graph, trace
 from cnnkit.results import Verification
+from tests.hooks import hooks_of
 
 Planted = Callable[..., Verification]
 Edits = Callable[..., Callable[[onnx.ModelProto], object]]
@@ -286,4 +287,4 @@ def test_every_layer_of_a_good_file_has_its_value(checkpoints: Path) -> None:
     values, stopped = graph.values({"image": pixels})
     assert stopped is None
     assert locate(calls, graph, values, "logits") is None
-    assert not any(module._forward_hooks for module in network.modules())
+    assert hooks_of(network) == []

@@ -1,5 +1,6 @@
 """Export: one file that runs by itself, proven before it is written, or no file at all."""
 
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training import networks, shapes
 from cnnkit.training.pretrained import torchvision_preprocessing
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
 LINEAR = "tinynets:Linear"
@@ -147,8 +149,9 @@ def test_no_path_of_this_machine_is_in_the_file(tiny_run: Path, tiny_onnx: Path)
 def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"older")
-    with pytest.raises(ParityError, match=f"differ by up to {difference}.* times what is allowed, .*No file") as caught:
+    with pytest.raises(ParityError) as caught:
         cnnkit.export(f"tinynets:{name}", path)
+    assert re.search(difference, str(caught.value))
     assert caught.value.exit_code == 3
     assert not caught.value.result.passed
     assert path.read_bytes() == b"older"
@@ -157,7 +160,7 @@ def test_a_difference_fails_and_leaves_the_older_file(name: str, difference: str
 
 @pytest.mark.parametrize("raw_input", [False, True])
 def test_a_difference_is_traced_to_its_layer(raw_input: bool, tmp_path: Path) -> None:
-    with pytest.raises(ParityError, match=r"First layer that differs: .*Likely cause, graph: .*Add .* No file was"):
+    with expect_error(ParityError, "graph", "Add"):
         cnnkit.export("tinynets:Planted", tmp_path / "net.onnx", raw_input=raw_input)
 
 
@@ -168,13 +171,13 @@ def test_a_difference_leaves_no_new_folder(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_exported_says_so_and_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(OnnxError, match="tinynets:Branching cannot be exported to ONNX"):
+    with expect_error(OnnxError, "tinynets:Branching"):
         cnnkit.export("tinynets:Branching", tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
-    with pytest.raises(OnnxError, match="data-dependent") as caught:
+    with expect_error(OnnxError, "data-dependent") as caught:
         cnnkit.export("tinynets:Branching", tmp_path / "net.onnx")
     assert "\x1b" not in str(caught.value)
 
@@ -211,35 +214,35 @@ def test_a_network_of_the_users_own_is_exported_at_the_size_asked_for(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("ref", "shape", "message"),
+    ("ref", "shape", "name"),
     [
-        ("tinynets:silent", None, "does not say its input; give .*--input 3x32x32"),
-        (LINEAR, (3, 9, 9), "cannot take images of"),
-        ("tinynets:NotANumber", (2, 12, 8), "images have 1 or 3 channels; got 2"),
+        ("tinynets:silent", None, "--input"),
+        (LINEAR, (3, 9, 9), "images"),
+        ("tinynets:NotANumber", (2, 12, 8), 2),
     ],
 )
 def test_an_input_that_does_not_fit_is_wrong_usage(
-    ref: str, shape: tuple[int, int, int] | None, message: str, tmp_path: Path
+    ref: str, shape: tuple[int, int, int] | None, name: object, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=message):
+    with expect_error(UsageError, name):
         cnnkit.export(ref, tmp_path / "net.onnx", shape=shape)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_onnx_file_is_not_exported_again(tiny_onnx: Path) -> None:
-    with pytest.raises(UsageError, match="is an ONNX file already"):
+    with expect_error(UsageError, "ONNX"):
         cnnkit.export(tiny_onnx)
 
 
 def test_a_folder_that_cannot_be_written_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write into"):
+    with expect_error(OutputError):
         cnnkit.export(LINEAR, tmp_path / "file" / "net.onnx")
 
 
 def test_weights_beyond_what_one_file_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "MAX_WEIGHT_BYTES", 1000)
-    with pytest.raises(OnnxError, match="of weights; one ONNX file holds"):
+    with expect_error(OnnxError):
         cnnkit.export(LINEAR, tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cnnkit.inspection import featuremaps
 from cnnkit.training.building import create_model
+from tests.hooks import hooks_of
 
 ARTICLE = [f"block{block}.{layer}" for block in (1, 2, 3) for layer in ("conv1", "conv2", "pool", "dropout")]
 
@@ -60,7 +61,7 @@ def test_the_network_keeps_no_hooks_even_when_it_breaks() -> None:
     featuremaps.trace(net, image(1, 28, 28))
     with pytest.raises(RuntimeError):
         featuremaps.trace(net, image(1, 20, 20))
-    assert not any(module._forward_hooks for module in net.modules())
+    assert hooks_of(net) == []
 
 
 def test_a_layer_that_runs_twice_shows_both_and_is_not_spoilt_by_what_works_in_place() -> None:

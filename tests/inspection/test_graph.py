@@ -13,6 +13,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.inspection.graph import summarize_file
 from cnnkit.registry import models
 from cnnkit.results import GraphSummary
+from tests.expecting import expect_error
 
 
 @pytest.fixture(scope="module")
@@ -212,11 +213,11 @@ def test_open_sides_are_guessed_and_said_or_named(tmp_path):
 def test_an_input_shape_of_what_takes_no_images_is_refused(tmp_path):
     model = one_node(op("Relu", "x"), {"x": ["n", 48]})
     assert summary_of(tmp_path, model).layers[0].output_shape == (48,)
-    with pytest.raises(OnnxError, match="not an image classifier"):
+    with expect_error(OnnxError):
         summary_of(tmp_path, model, shape=(3, 4, 4))
 
 
 def test_an_input_that_is_no_image_and_open_cannot_be_guessed(tmp_path):
     model = one_node(op("Relu", "x"), {"x": ["n", "words"]})
-    with pytest.raises(OnnxError, match="Its open size words cannot be guessed"):
+    with expect_error(OnnxError, "words"):
         summary_of(tmp_path, model)

@@ -70,6 +70,7 @@ def check(random: Random, first: str | None = None) -> None:
     assert said == fields, (graph.names, graph.sources)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_random_graphs_have_the_fields_that_gradients_show(random: Random) -> None:

@@ -11,6 +11,7 @@ from cnnkit.errors import MissingDependencyError, UsageError
 from cnnkit.inspection import saliency
 from cnnkit.models.normalisation import Normalise
 from cnnkit.training.networks import load_network
+from tests.expecting import expect_error
 
 
 class Tiny(nn.Module):
@@ -71,16 +72,16 @@ def test_what_speaks_against_a_class_is_cut_off() -> None:
 
 def test_a_layer_that_the_class_does_not_depend_on_is_refused() -> None:
     net = Aside().eval()
-    with pytest.raises(UsageError, match="does not depend on the maps of this layer"):
+    with expect_error(UsageError, "layer"):
         saliency.grad_cam(net, net.aside, INPUTS, 0)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_that_reach_neither_maps_nor_image_are_said_to_be_absent(frozen: bool) -> None:
     net = Cut().eval().requires_grad_(not frozen)
-    with pytest.raises(UsageError, match="does not depend on the maps of this layer, as far as gradients reach"):
+    with expect_error(UsageError, "layer", "gradients"):
         saliency.grad_cam(net, net.conv, INPUTS, 0)
-    with pytest.raises(UsageError, match="does not depend on the image, as far as gradients reach"):
+    with expect_error(UsageError, "image", "gradients"):
         saliency.integrated_gradients(net, INPUTS, torch.zeros_like(INPUTS), 0)
 
 
@@ -95,6 +96,7 @@ def test_integrated_gradients_of_a_linear_network_are_its_weights_times_the_chan
     assert steps == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "lenet", "shapes-cnn", "cifar-resnet"])
 def test_integrated_gradients_are_complete_and_the_same_for_pixels(name: str) -> None:
     network, card = load_network(name)
@@ -137,7 +139,7 @@ def test_the_scale_of_the_logits_changes_no_picture(scale: float) -> None:
 def test_without_captum_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     net = Tiny().eval()
-    with pytest.raises(MissingDependencyError, match="pip install captum"):
+    with expect_error(MissingDependencyError, "pip install captum"):
         saliency.grad_cam(net, net.relu, INPUTS, 0)
-    with pytest.raises(MissingDependencyError, match="pip install captum"):
+    with expect_error(MissingDependencyError, "pip install captum"):
         saliency.integrated_gradients(net, INPUTS, torch.zeros_like(INPUTS), 0)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.inspection import tracing
+from tests.hooks import hooks_of
 
 
 class Calling(nn.Module):
@@ -65,7 +66,7 @@ def test_a_stop_is_no_error_of_the_network() -> None:
     with pytest.raises(KeyboardInterrupt):
         run(network, 1, 4)
     assert network.training
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert hooks_of(network) == []
 
 
 def test_parameters_that_were_used_are_known() -> None:

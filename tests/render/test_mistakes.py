@@ -11,6 +11,7 @@ from PIL import Image
 
 from cnnkit.render import mistakes
 from cnnkit.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
+from tests.expecting import rows_of
 
 Captured = pytest.CaptureFixture[str]
 
@@ -59,17 +60,21 @@ def test_tables(
     mistakes.show(make())
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width
-    golden(f"mistakes-{width}", out)
+    if width == 80:
+        golden("mistakes", out)
 
 
-def test_without_nearest_images_the_reason_is_said(golden: Callable[[str, str], None], capsys: Captured) -> None:
+def test_without_nearest_images_the_reason_is_said(capsys: Captured) -> None:
     mistakes.show(make(3, nearest=False))
-    golden("mistakes-no-nearest", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert ["test/circles/0002.jpg", "circles", "triangles", "97.00%"] in rows_of(out)
+    assert out.count("net does not say what it was trained on") == 1
 
 
-def test_no_mistake_is_said(golden: Callable[[str, str], None], capsys: Captured) -> None:
+def test_no_mistake_is_said(capsys: Captured) -> None:
     mistakes.show(make(0))
-    golden("mistakes-none", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert ("1,200 images" in out, "100%" in out, len(rows_of(out)) <= 3) == (True, True, True)
 
 
 @pytest.mark.parametrize(

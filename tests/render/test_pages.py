@@ -19,6 +19,7 @@ from cnnkit.errors import OutputError
 from cnnkit.render import explanation as rendered
 from cnnkit.render import mistakes, pages
 from cnnkit.results import ClassScore, ConfusedPair, Explanation, Mistake, Mistakes, Prediction, TrainingImage
+from tests.expecting import expect_error
 
 HOSTILE = "<script>alert('x')</script>&\"' {0} {{ style }} {% raw %}"
 FRAME = {"kind": "", "subtitle": "", "versions": {"cnnkit": "0.1.0"}}
@@ -67,7 +68,7 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
 
 
 def test_a_name_that_a_template_lacks_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="title"):
+    with expect_error(UndefinedError, "title"):
         pages.render("base.html.j2", **FRAME)
 
 

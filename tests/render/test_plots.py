@@ -10,6 +10,7 @@ from PIL import Image
 from cnnkit.errors import OutputError
 from cnnkit.render import plots
 from cnnkit.results import Benchmark, EpochRecord, Evaluation
+from tests.expecting import expect_error
 
 Make = Callable[..., Evaluation]
 
@@ -62,6 +63,7 @@ def test_the_confusion_matrix_shows_what_is_right_and_what_is_wrong_most_often(
         assert has_colour(image, tuple(bytes.fromhex(colour[1:])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 12, 31])
 def test_any_number_of_classes_is_drawn(classes: int, tmp_path: Path, make_evaluation: Make) -> None:
     plots.confusion(make_evaluation(tuple(f"class {index}" for index in range(classes))), tmp_path / "c.png")
@@ -90,7 +92,7 @@ def test_labels_are_drawn_whatever_they_say(label: str, tmp_path: Path, make_eva
 
 def test_a_plot_that_cannot_be_written_is_an_output_error(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot write .*c\.png"):
+    with expect_error(OutputError, "c.png"):
         plots.confusion(evaluation, tmp_path / "file" / "c.png")
     assert (tmp_path / "file").read_text() == "in the way"
 

@@ -9,6 +9,7 @@ from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.render import predictions
 from cnnkit.results import Prediction
+from tests.expecting import rows_of
 
 Make = Callable[..., Prediction]
 Golden = Callable[[str, str], None]
@@ -27,7 +28,9 @@ def test_one_image(golden: Golden, capsys: Captured, make_prediction: Make) -> N
     scores = (("7", 0.9713), ("1", 0.02), ("9", 0.0087), ("2", 0.0), ("3", 0.0))
     found = make_prediction("seven.png", *scores, steps=("colour to grey", "inverted"))
     predictions.show([found], "digits", "onnxruntime CPU", [])
-    golden("predict-one", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert [row[:2] for row in rows_of(out)[3:6]] == [["7", "97.13%"], ["1", "2.00%"], ["9", "0.87%"]]
+    assert "colour to grey; inverted" in out
 
 
 def test_many_images(golden: Golden, capsys: Captured, make_prediction: Make) -> None:
@@ -36,7 +39,7 @@ def test_many_images(golden: Golden, capsys: Captured, make_prediction: Make) ->
         make_prediction("some/longer/folder/b.png", ("triangles", 1.0), ("squares", 0.0), ("circles", 0.0)),
     ]
     predictions.show(found, "shapes.onnx", "onnxruntime CPU", ["layout NCHW", "no labels given: classes are numbered"])
-    golden("predict-many", capsys.readouterr().out)
+    golden("predict", capsys.readouterr().out)
 
 
 SMALL = ("contain from 40×40 to 28×28",)
@@ -59,7 +62,11 @@ def test_what_was_done_to_images_is_said_for_each_where_it_differs(
     scores = ("circles", 0.8), ("squares", 0.15), ("triangles", 0.05)
     found = [make_prediction(f"{index}.png", *scores, steps=each) for index, each in enumerate(steps)]
     predictions.show(found, "net", "PyTorch", [])
-    golden(f"predict-differing-{width}", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    rows = [row for row in rows_of(out) if row[0].endswith(".png")]
+    assert [row[4] for row in rows] == ["1", "2", "1", "3", "4"] if width == 80 else len(rows) == 5
+    assert [out.count(text) for text in ("seen 1: ", "seen 2: ", "seen 3: ", "seen 4: ")] == [1, 1, 1, 1]
+    assert out.index("range 0–4095") < out.index("first of 3 frames") < out.index("palette to RGB")
 
 
 def test_what_may_make_a_prediction_wrong_is_yellow(

@@ -9,6 +9,7 @@ import pytest
 from cnnkit.errors import DataError
 from cnnkit.render import progress
 from cnnkit.results import LoadProgress, WorkProgress
+from tests.expecting import expect_error
 
 Captured = pytest.CaptureFixture[str]
 
@@ -39,7 +40,7 @@ def test_an_error_of_the_steps_comes_through(terminal: bool) -> None:
         yield LoadProgress("test images", 1, 2)
         raise DataError("no more")
 
-    with pytest.raises(DataError, match="no more"):
+    with expect_error(DataError):
         progress.follow(failing(), "evaluating net")
 
 

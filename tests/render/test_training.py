@@ -23,6 +23,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
+from tests.expecting import rows_of
 
 Golden = Callable[[str, str], None]
 Captured = pytest.CaptureFixture[str]
@@ -74,8 +75,7 @@ def test_an_epoch_that_was_cut_short_says_of_how_many_images_it_is(capsys: Captu
 def test_a_run_that_ends_well(golden: Golden, capsys: Captured) -> None:
     assert training.show(run(*EVENTS), RECIPE, as_json=False) is None
     out, err = capsys.readouterr()
-    golden("train-progress", err)
-    golden("train-result", out.replace("\\", "/"))
+    golden("train", err + out.replace("\\", "/"))
 
 
 def test_a_run_of_no_epochs_says_what_it_measured_before_training(capsys: Captured) -> None:
@@ -87,7 +87,7 @@ def test_a_run_of_no_epochs_says_what_it_measured_before_training(capsys: Captur
     assert err.splitlines()[-1].split()[:5] == ["0", "–", "–", "0.7012", "48.8%"]
 
 
-def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, capsys: Captured) -> None:
+def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(capsys: Captured) -> None:
     unusual = {
         "epochs": 3, "warmup_epochs": 0.5, "weights": "resnet", "freeze": True, "ema": 0.99, "precision": "bf16",
         "compile": True, "mixup": 0.2, "adversarial_training": 0.1, "label_smoothing": 0.1,
@@ -96,7 +96,10 @@ def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(golden: Golden, 
     third = replace(SECOND, epoch=3, is_best=True)
     events = run(LoadNote("starting from resnet, with a new head for other classes"), started, third, FINISHED)
     training.show(events, RECIPE.override(unusual), as_json=False)
-    golden("train-resumed", capsys.readouterr().err)
+    err = capsys.readouterr().err
+    assert [row[0] for row in rows_of(err)[-4:]] == ["1", "2", "going on after step 125 of epoch 3", "3"]
+    for text in ("resnet", "1,290", "2 processes", "warm-up 0.5", "mixup 0.2", "PGD", "bf16", "0.99", "compile"):
+        assert text in err
 
 
 @pytest.mark.parametrize(("at", "text"), [((2, 0), "going on after epoch 2"), (None, None)])
@@ -107,14 +110,16 @@ def test_a_run_that_goes_on_between_two_epochs_has_no_step(
     assert [line for line in capsys.readouterr().err.splitlines() if "going on" in line] == ([text] if text else [])
 
 
-def test_a_dry_run_is_marked_wherever_a_figure_is_shown(golden: Golden, capsys: Captured) -> None:
+def test_a_dry_run_is_marked_wherever_a_figure_is_shown(capsys: Captured) -> None:
     notices.clear()
     first, second = (replace(record, dry_run=True) for record in (FIRST, SECOND))
     started = replace(STARTED, dry_run=(128, 64, 50))
     finished = replace(FINISHED, dry_run=True, validation_accuracy=0.5, test_accuracy=0.5)
     training.show(run(started, first, second, finished), RECIPE.override({"limit_batches": 2}), as_json=False)
     out, err = capsys.readouterr()
-    golden("train-dry-run", f"{err}{out}".replace("\\", "/"))
+    assert [line.endswith("dry run") for line in err.splitlines()[-2:]] == [True, True]
+    assert out.startswith("dry run: ")
+    assert "warning: this is a dry run of 2 batches" in err
     notices.clear()
 
 

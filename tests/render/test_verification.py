@@ -7,6 +7,7 @@ import pytest
 
 from cnnkit.render import verification
 from cnnkit.results import BatchParity, Divergence, LayerParity, ParityCertificate, Verification
+from tests.expecting import rows_of
 
 LAYERS = (
     LayerParity("normalise", "Normalise", "add_10", 1.2e-7, 2.1, True),
@@ -70,15 +71,18 @@ def failed(passed: Verification) -> Verification:
     )
 
 
-def test_passed(passed: Verification, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_passed(passed: Verification, capsys: pytest.CaptureFixture[str]) -> None:
     verification.show(passed)
-    golden("verification-passed", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert ["all", "10,000", "3.4e-06", "4.1e-07", "100%"] in rows_of(out)
+    assert ["onnxruntime CPU", "98.66%"] in rows_of(out)
+    assert out.splitlines()[-1].startswith("passed: ")
 
 
 def test_failed(failed: Verification, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]) -> None:
     verification.show(failed)
     shown = capsys.readouterr().out
-    golden("verification-failed", shown)
+    golden("verify", shown)
     assert max(map(len, shown.splitlines())) <= 80
 
 

@@ -16,6 +16,7 @@ from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
 from cnnkit.results.report import SECTIONS
 from cnnkit.words import percent, share
 from tests.conftest import FEW
+from tests.expecting import expect_error
 
 IMAGES = 20
 
@@ -44,6 +45,7 @@ def test_nothing_is_left_out_of_a_run(found: Report) -> None:
     assert re.fullmatch(r"CPU, \d+ threads?", found.origin.hardware)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_shapes")
 def test_its_numbers_are_those_of_the_other_commands(found: Report, tiny_run: Path, tmp_path: Path) -> None:
     assert found.evaluation is not None
@@ -113,6 +115,7 @@ def test_pictures_of_what_was_done_to_images_are_kept(found: Report) -> None:
     assert {curve.samples for curve in found.corruptions.corruptions} == {()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_shapes")
 def test_the_run_is_left_as_it_was(tiny_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
@@ -129,6 +132,7 @@ def test_the_run_is_left_as_it_was(tiny_run: Path, tmp_path: Path) -> None:
     assert cnnkit.report(run, without=without, device="cpu").onnx_made
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_shapes")
 def test_a_zoo_entry_lacks_the_records_only() -> None:
     found = cnnkit.report("shapes-cnn", data="shapes", without=["corruptions", "attacks"], device="cpu")
@@ -159,6 +163,7 @@ def test_an_exported_file_has_no_gradients_and_carries_its_certificate(tiny_onnx
     assert found.parameters == 174_243
 
 
+@pytest.mark.slow
 def test_without_the_images_all_else_is_there(photos_run: Path, tmp_path: Path) -> None:
     found = cnnkit.report(photos_run, data=str(tmp_path / "gone"), device="cpu")
     assert {out.section for out in found.left_out} == {"evaluation", "mistakes", "corruptions", "attacks"}
@@ -202,7 +207,7 @@ def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError):
         cnnkit.report(tmp_path / "gone")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="not a finished run"):
+    with expect_error(CheckpointError):
         cnnkit.report(tmp_path / "empty")
 
 

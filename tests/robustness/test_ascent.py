@@ -14,6 +14,7 @@ from cnnkit.robustness import ascent
 from cnnkit.robustness.ascent import Evolution, Gradient
 from cnnkit.robustness.canvas import Canvas
 from cnnkit.robustness.gradients import PixelNetwork
+from tests.expecting import expect_error
 
 FORM = Preprocessing(1, 12, 12, (0.0,), (1.0,))
 CANVAS = Canvas(FORM)
@@ -113,7 +114,7 @@ def test_images_are_remembered_for_classes_that_come() -> None:
 
 def test_log_odds_are_those_of_the_softmax_and_finite_where_a_class_has_it_all() -> None:
     logits = np.float32([[1, 2, 3.5], [0, 0, 0], [-1000, 0, 1000]])
-    found = ascent._log_odds(logits)
+    found = ascent.log_odds(logits)
     expected = torch.from_numpy(logits[:2]).double().softmax(1).logit().numpy()
     np.testing.assert_allclose(found[:2], expected, rtol=1e-6)
     assert np.isfinite(found).all()
@@ -130,5 +131,5 @@ def test_scores_that_are_not_finite_lead_nowhere(score: float) -> None:
 
     source = np.random.default_rng(0)
     way = Evolution(Bad(), CANVAS, range(4))
-    with pytest.raises(OnnxError, match="own:net gives scores that are not finite numbers for some images"):
+    with expect_error(OnnxError, "own:net", "finite"):
         way.direction(way.begin(0, source), 0, source)

@@ -21,6 +21,7 @@ from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.robustness.searching import reachable
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.training.networks import TorchNetwork
+from tests.expecting import expect_error
 
 
 def attack(ref: Path | str, *only: Any, **options: Any) -> Robustness:
@@ -38,6 +39,7 @@ def whole(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Robustn
     return attack(photos_run, split="all", images=12, output=tmp_path_factory.mktemp("attack"), steps=5)
 
 
+@pytest.mark.slow
 def test_all_parts_are_there(whole: Robustness) -> None:
     assert (whole.images, whole.accuracy, whole.data, whole.split, whole.notes) == (12, 1.0, "photos", "all", ())
     assert [curve.name for curve in whole.corruptions] == list(CORRUPTIONS)
@@ -136,28 +138,28 @@ def test_file_and_run_are_corrupted_alike(photos_run: Path, photos_onnx: Path) -
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"only": ("pgd", "cw")}, "--only 'pgd,cw': expected corruptions, fgsm, pgd, flip or fooling"),
-    ({"only": ()}, "--only '': expected corruptions"),
-    ({"norms": ("l1",)}, "--norm 'l1': expected linf or l2"),
-    ({"norms": ("linf", "l2"), "epsilons": (0.1,)}, "--epsilon means one thing in L∞ and another in L2"),
-    ({"steps": 0}, "--steps 0: expected a whole number from 1"),
-    ({"restarts": 0}, "--restarts 0: expected a whole number from 1"),
+    ({"only": ("pgd", "cw")}, "--only 'pgd,cw'"),
+    ({"only": ()}, "--only ''"),
+    ({"norms": ("l1",)}, "--norm 'l1'"),
+    ({"norms": ("linf", "l2"), "epsilons": (0.1,)}, "--epsilon"),
+    ({"steps": 0}, "--steps 0"),
+    ({"restarts": 0}, "--restarts 0"),
     ({"images": -1}, "--images -1"),
     ({"seed": -1}, "--seed -1"),
     ({"batch_size": 0}, "--batch-size 0"),
-    ({"step_size": 0.0}, "--step-size 0: expected a number over 0"),
+    ({"step_size": 0.0}, "--step-size 0"),
     ({"step_size": math.nan}, "--step-size nan"),
-    ({"only": ("fgsm", "flip"), "step_size": 0.1}, "--step-size is for pgd, and only fgsm, flip would run"),
-    ({"only": ("fgsm",), "steps": 40}, "--steps is for pgd, and only fgsm would run"),
-    ({"only": ("fgsm",), "restarts": 4}, "--restarts is for pgd, and only fgsm would run"),
-    ({"only": ("flip",), "epsilons": (0.1,)}, "--epsilon is for fgsm and pgd, and only flip would run"),
-    ({"only": ("fooling",), "norms": ("l2",)}, "--norm is for fgsm and pgd, and only fooling would run"),
+    ({"only": ("fgsm", "flip"), "step_size": 0.1}, "--step-size"),
+    ({"only": ("fgsm",), "steps": 40}, "--steps"),
+    ({"only": ("fgsm",), "restarts": 4}, "--restarts"),
+    ({"only": ("flip",), "epsilons": (0.1,)}, "--epsilon"),
+    ({"only": ("fooling",), "norms": ("l2",)}, "--norm"),
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), WRONG, ids=str)
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+@pytest.mark.parametrize(("options", "option"), WRONG, ids=str)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], option: str) -> None:
+    with expect_error(UsageError, option):
         AttackOptions(**options)
 
 
@@ -165,13 +167,13 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
     ("norm", "epsilon"), [("linf", 0.0), ("linf", 1.01), ("linf", -0.1), ("linf", math.nan), ("l2", 28.1)]
 )
 def test_a_radius_that_no_two_images_have_between_them_is_refused(photos_run: Path, norm: Any, epsilon: float) -> None:
-    with pytest.raises(UsageError, match=r"--epsilon .*: expected numbers over 0 and up to (1|28), the farthest"):
+    with expect_error(UsageError, "--epsilon"):
         attack(photos_run, "fgsm", norms=[norm], epsilons=[epsilon])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_radius_in_which_no_pixel_can_change_is_refused(photos_run: Path, norm: Any) -> None:
-    with pytest.raises(UsageError, match=r"--epsilon 0\.0039: no pixel can change by less than 1/255"):
+    with expect_error(UsageError, "--epsilon 0.0039", "1/255"):
         attack(photos_run, "fgsm", norms=[norm], epsilons=[0.0039])
     (least,) = attack(photos_run, "fgsm", norms=[norm], epsilons=[1 / 255], split="all").attacks
     assert least.epsilons == (1 / 255,)
@@ -182,7 +184,7 @@ def test_a_network_without_gradients_is_refused_before_the_work(photos: Path) ->
     card = ModelCard("net", ("dark", "light"), Preprocessing(1, 6, 6, (0.0,), (1.0,)))
     steps = cnnkit.attack.steps(Classifier(TorchNetwork(module, card, "cpu"), "net"), data=str(photos))
     seen = []
-    with pytest.raises(UsageError, match="the gradient of net is zero"):
+    with expect_error(UsageError, "net"):
         seen.extend(getattr(step, "what", "") for step in steps)
     assert not [what for what in seen if what.startswith("corrupting")]
 
@@ -218,19 +220,19 @@ def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) 
 
 
 def test_gradients_of_a_file_are_refused_by_name(photos_onnx: Path) -> None:
-    with pytest.raises(UsageError, match="an ONNX file has none of: name the run or the zoo entry"):
+    with expect_error(UsageError, "ONNX"):
         attack(photos_onnx, "pgd", "flip")
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(photos_run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write into"):
+    with expect_error(OutputError):
         attack(photos_run, "flip", output=tmp_path / "file" / "deep", data="nowhere")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_data_set_without_labels_is_refused(photos_run: Path, photos: Path) -> None:
-    with pytest.raises(DataError, match="has no class folders with images; expected at least one"):
+    with expect_error(DataError, "class folders"):
         attack(photos_run, "flip", data=str(photos / "dark"))
 
 

@@ -13,6 +13,7 @@ from cnnkit.runtime import contenders, guard
 from cnnkit.runtime.contenders import bound, check_threads, cores, examine, onnx_contenders
 from cnnkit.runtime.fixed import FixedBuffers
 from cnnkit.runtime.session import open_session
+from tests.expecting import expect_error
 
 
 def cpu(model, **options):
@@ -55,14 +56,14 @@ def test_inputs_cover_their_range_and_are_the_same_each_time(make_onnx):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "name"),
     [
-        ({"dtype": "int64"}, r"its input picture is of int64 numbers"),
-        ({"more_inputs": ("other",)}, "found picture .*; other .* Expected one input of numbers"),
+        ({"dtype": "int64"}, "int64"),
+        ({"more_inputs": ("other",)}, "other"),
     ],
 )
-def test_what_cannot_be_measured_is_an_onnx_error(options, message, make_onnx):
-    with pytest.raises(OnnxError, match=message):
+def test_what_cannot_be_measured_is_an_onnx_error(options, name, make_onnx):
+    with expect_error(OnnxError, name):
         cpu(make_onnx(**options))
 
 
@@ -74,7 +75,7 @@ def _relu(shape):
 
 
 def test_a_size_that_cannot_be_guessed_is_an_onnx_error():
-    with pytest.raises(OnnxError, match=r"found x \[batch, features\]. Only the batch, or height and width of images"):
+    with expect_error(OnnxError, "x [batch, features]"):
         cpu(_relu(("batch", "features")))
 
 
@@ -86,13 +87,13 @@ def test_a_size_that_is_guessed_is_said(shape):
 
 
 def test_what_is_no_onnx_file_is_an_onnx_error_by_name():
-    with pytest.raises(OnnxError, match=r"net\.onnx is not an ONNX file"):
+    with expect_error(OnnxError, "net.onnx"):
         examine("net.onnx", b"text", ["cpu"])
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_said_before_it_is_made(make_onnx):
     target = dataclasses.replace(cpu(make_onnx()), shape=(3, 100_000, 100_000))
-    with pytest.raises(OutOfMemoryError, match=r"a batch of 64 for net\.onnx takes 7680\.0 GB"):
+    with expect_error(OutOfMemoryError, "batch of 64", "net.onnx", "7680.0 GB"):
         target.inputs(64)
 
 
@@ -111,7 +112,7 @@ def test_each_number_of_threads_is_a_contender_on_the_cpu(make_onnx):
 
 @pytest.mark.parametrize("count", [0, -1, (os.cpu_count() or 1) + 1])
 def test_threads_that_this_machine_does_not_have_are_wrong_usage(count):
-    with pytest.raises(UsageError, match=f"--threads {count}: this machine can run from 1 to"):
+    with expect_error(UsageError, f"--threads {count}"):
         check_threads([1, count])
     check_threads([1, cores()])
 

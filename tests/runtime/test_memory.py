@@ -4,7 +4,6 @@ import sys
 import time
 
 import numpy as np
-import psutil
 import pytest
 
 from cnnkit.runtime.memory import MemoryGrowth
@@ -22,9 +21,7 @@ def test_what_is_held_is_counted():
 def test_what_was_given_back_before_the_end_is_counted_too():
     with MemoryGrowth() as memory:
         held = np.ones(64_000_000, np.uint8)
-        there, deadline = psutil.Process().memory_info().rss, time.monotonic() + 60
-        while memory._peak < there - 1e6 and time.monotonic() < deadline:
-            time.sleep(0.002)
+        time.sleep(0.5)  # it looks every 2 ms
         del held
     assert memory.peak_mb >= 60
 

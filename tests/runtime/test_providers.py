@@ -10,6 +10,7 @@ from cnnkit.runtime.providers import (
     parse_device,
     stored_options,
 )
+from tests.expecting import expect_error
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_a_device_is_a_kind_and_a_number(device, parsed):
     "device", ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "cpu:0", "trt", "a\n"]
 )
 def test_any_other_device_is_wrong_usage(device):
-    with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N; for ONNX files also tensorrt"):
+    with expect_error(UsageError, "cuda:N", "tensorrt"):
         parse_device(device)
 
 
@@ -89,7 +90,7 @@ def test_options_say_what_differs_from_the_default():
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])
 def test_a_number_of_threads_that_makes_no_sense_is_wrong_usage(threads):
-    with pytest.raises(UsageError, match=f"threads must be from 1 to 1024, got {threads}"):
+    with expect_error(UsageError, "threads", threads, 1024):
         merged(ProviderOptions(), threads)
 
 

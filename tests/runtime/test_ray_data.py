@@ -23,6 +23,7 @@ from cnnkit.errors import (
 )
 from cnnkit.loading import load_on_ray
 from cnnkit.runtime import ray_cluster, ray_data
+from tests.expecting import expect_error
 
 # Of Ray's own making.
 pytestmark = [
@@ -105,7 +106,7 @@ def test_a_network_that_no_worker_can_use_is_its_own_error(cluster, photos, make
     labels.write_text("a\nb\nc\nd\n")
     classifier = load_on_ray(tmp_path / "net.onnx", labels=labels, workers=1)
     labels.unlink()
-    with pytest.raises(DataError, match="cannot read the labels"):
+    with expect_error(DataError):
         list(classifier.stream([photos / "dark" / "00.png"]))
 
 
@@ -171,13 +172,13 @@ def test_workers_that_end_while_they_open_the_network_are_an_error_at_last(clust
 
     classifier = load_on_ray(photos_onnx, workers=1)
     monkeypatch.setattr(ray_data, "Worker", ended())
-    with pytest.raises(ClusterError, match="while they open"):
+    with expect_error(ClusterError):
         list(classifier.stream([photos / "dark" / "00.png"]))
 
 
 def test_gpus_that_are_not_there_are_an_error(cluster, photos, photos_onnx):
     classifier = load_on_ray(photos_onnx, workers=1000, device="cuda")
-    with pytest.raises(DeviceError, match="1000 Ray workers need a GPU each, and the cluster has"):
+    with expect_error(DeviceError, 1000):
         list(classifier.stream([photos / "dark" / "00.png"]))
 
 
@@ -201,22 +202,20 @@ def test_no_image_needs_no_cluster(photos_onnx):
     assert list(load_on_ray(photos_onnx).stream([])) == []
 
 
-@pytest.mark.parametrize(
-    ("options", "message"), [({"workers": 0}, "at least 1, got 0"), ({"device": "cuda:1"}, "Ray assigns the GPUs")]
-)
-def test_options_that_make_no_sense_are_wrong_usage(options, message, photos_onnx):
-    with pytest.raises(UsageError, match=message):
+@pytest.mark.parametrize(("options", "name"), [({"workers": 0}, 0), ({"device": "cuda:1"}, "Ray")])
+def test_options_that_make_no_sense_are_wrong_usage(options, name, photos_onnx):
+    with expect_error(UsageError, name):
         load_on_ray(photos_onnx, **options)
 
 
 def test_a_run_has_to_be_exported_first(photos_run):
-    with pytest.raises(UsageError, match=f"Export this one first: cnnkit export {photos_run} --onnx"):
+    with expect_error(UsageError, f"cnnkit export {photos_run} --onnx"):
         load_on_ray(photos_run)
 
 
 def test_without_ray_the_pip_line_is_told(photos_onnx, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.data", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "ray\[data\]"'):
+    with expect_error(MissingDependencyError, 'pip install "ray[data]"'):
         load_on_ray(photos_onnx)
 
 

@@ -67,6 +67,7 @@ def normalised() -> nn.Module:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.9, 0.999, 0.9999, 0.99999])
 def test_a_few_steps_give_a_useful_average(decay: float) -> None:
     network = normalised()

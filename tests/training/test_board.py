@@ -15,6 +15,7 @@ from cnnkit.results import EpochRecord, TrainingStopped
 from cnnkit.training import loop
 from cnnkit.training.board import Board, require_tensorboard
 from cnnkit.training.runs import recipe_of
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 FAST = {"model": "softmax-regression", "data": "shapes", "batch_size": 16, "epochs": 3, "tensorboard": True}
@@ -128,7 +129,7 @@ def test_nothing_is_written_for_nobody(tmp_path: Path) -> None:
 def test_without_tensorboard_the_pip_line_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_tensorboard()
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
-    with pytest.raises(MissingDependencyError, match=r"pip install 'cnnkit\[tensorboard\]'"):
+    with expect_error(MissingDependencyError, "pip install 'cnnkit[tensorboard]'"):
         train(Recipe(**FAST), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

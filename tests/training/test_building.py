@@ -7,6 +7,7 @@ from torch import nn
 from cnnkit import registry
 from cnnkit.errors import UsageError
 from cnnkit.training.building import construct, create_model, takes_shape
+from tests.expecting import expect_error
 
 NAMES = [name for name, spec in registry.models().items() if spec.factory.startswith("cnnkit.")]
 
@@ -16,7 +17,7 @@ NAMES = [name for name, spec in registry.models().items() if spec.factory.starts
 def test_registered_networks_take_the_images_that_they_are_built_for(name: str, shape: tuple[int, int, int]) -> None:
     least = registry.model(name).smallest_side
     if min(shape[1:]) < least:
-        with pytest.raises(UsageError, match=f"smallest that it can take are {least}×{least}"):
+        with expect_error(UsageError, f"{least}×{least}"):
             create_model(name, 7, shape)
         return
     with torch.device("meta"):
@@ -78,12 +79,12 @@ def test_lazy_layers_get_their_shapes_and_first_weights() -> None:
 
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize(
-    ("name", "shape", "said"),
+    ("name", "shape", "layer"),
     [
-        ("tinynets:lazy", (3, 2, 2), "tinynets:lazy cannot take images of 3×2×2"),
-        ("tinynets:lazy_unused", (3, 9, 9), "the lazy layer unused of .* gets no shape"),
+        ("tinynets:lazy", (3, 2, 2), "3×2×2"),
+        ("tinynets:lazy_unused", (3, 9, 9), "unused"),
     ],
 )
-def test_lazy_layers_that_get_no_shape_are_named(name: str, shape: tuple[int, int, int], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_lazy_layers_that_get_no_shape_are_named(name: str, shape: tuple[int, int, int], layer: str) -> None:
+    with expect_error(UsageError, name, layer):
         create_model(name, 4, shape)

@@ -103,6 +103,8 @@ def colours(counts: tuple[int, ...]) -> Split:
     return Split(pixels[targets].view(-1, 1, 1, 3), targets)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("counts", [(500, 12), (1000, 1)], ids=str)
 @pytest.mark.parametrize("pair", [*itertools.combinations(OPTIONS, 2)], ids="-".join)
 def test_with_any_two_options_each_image_gets_its_own_class(pair: tuple[str, str], counts: tuple[int, ...]) -> None:

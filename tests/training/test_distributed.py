@@ -23,6 +23,7 @@ from cnnkit.training import loop, networks
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group, LostProcessError, is_first, joined
 from cnnkit.training.step import Totals
+from tests.expecting import expect_error
 
 CPU = torch.device("cpu")
 ALONE = Group(0, 1, CPU)
@@ -121,17 +122,17 @@ def under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("under_torchrun")
 @pytest.mark.parametrize(
-    ("device", "batch_size", "error", "message"),
+    ("device", "batch_size", "error", "name"),
     [
-        ("cpu", 3, UsageError, "a batch of 3 leaves less than two images for each of 2 processes"),
-        ("gpu", 64, UsageError, "there is no device 'gpu'"),
-        ("cuda:99", 64, CnnkitError, "cuda:99"),
+        ("cpu", 3, UsageError, "batch of 3"),
+        ("gpu", 64, UsageError, "gpu"),
+        ("cuda:99", 64, DeviceError, "cuda:99"),
     ],
 )
 def test_what_cannot_work_is_said_before_anybody_is_waited_for(
-    device: str, batch_size: int, error: type[CnnkitError], message: str
+    device: str, batch_size: int, error: type[CnnkitError], name: str
 ) -> None:
-    with pytest.raises(error, match=message), joined(device, batch_size):
+    with expect_error(error, name), joined(device, batch_size):
         pass
     assert not dist.is_initialized()
 
@@ -139,7 +140,7 @@ def test_what_cannot_work_is_said_before_anybody_is_waited_for(
 @pytest.mark.usefixtures("under_torchrun")
 @pytest.mark.skipif(not torch.cuda.is_available() or torch.cuda.device_count() > 1, reason="needs exactly one GPU")
 def test_two_processes_need_two_gpus() -> None:
-    with pytest.raises(DeviceError, match="2 processes need 2 GPUs; this machine has 1"), joined("auto", 64):
+    with expect_error(DeviceError, "2 GPUs", 1), joined("auto", 64):
         pass
 
 

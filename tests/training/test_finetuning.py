@@ -34,6 +34,7 @@ from cnnkit.training.building import create_model
 from cnnkit.training.finetuning import Source, read_source, set_training_mode, start_from
 from cnnkit.training.heads import head_of
 from cnnkit.training.runs import recipe_of
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
 # Steps so short that no weight changes by them.
@@ -149,7 +150,7 @@ def test_the_recipe_says_how_images_get_there_where_it_says_anything() -> None:
     assert resized.form(Recipe(input_shape=(3, 14, 16))) == replace(form, height=14, width=16)
     for fit in ("contain", "stretch"):
         assert source.form(Recipe(fit=fit)) == replace(form, fit=fit, crop=1.0)
-        with pytest.raises(UsageError, match=f"--crop-fraction is for --fit cover, and the fit of it is {fit}"):
+        with expect_error(UsageError, "--crop-fraction", "--fit cover", fit):
             source.form(Recipe(fit=fit, crop_fraction=0.5))
 
 
@@ -237,8 +238,8 @@ def test_layers_that_a_network_froze_itself_keep_their_statistics() -> None:
 # What is refused.
 
 
-def refused(runs: Path, error: type[CnnkitError], message: str, **fields: Any) -> None:
-    with pytest.raises(error, match=message):
+def refused(runs: Path, error: type[CnnkitError], name: str, **fields: Any) -> None:
+    with expect_error(error, name):
         events_of(Recipe(**fields), runs)
     assert not runs.exists() or list(runs.iterdir()) == []
 
@@ -249,8 +250,7 @@ def test_another_architecture_is_refused_by_the_names_of_its_layers(model: str, 
     refused(
         tmp_path,
         CheckpointError,
-        rf"{tiny_run.name} has other layers than this network: {first}.* and more do not fit\. Start from weights of "
-        "the same architecture",
+        first,
         model=model,
         data="shapes",
         weights=str(tiny_run),
@@ -260,14 +260,14 @@ def test_another_architecture_is_refused_by_the_names_of_its_layers(model: str, 
 def test_a_layer_too_many_is_named_too() -> None:
     source = classes_of("abc")
     more = Source("it", {**source.state, "extra.weight": torch.zeros(1)}, source.labels, source.preprocessing)
-    with pytest.raises(CheckpointError, match=r"other layers than this network: extra\.weight do not fit"):
+    with expect_error(CheckpointError, "extra.weight"):
         start_from(create_model("shapes-cnn", 3), more, None)
 
 
 def test_a_layer_of_another_size_is_named() -> None:
     source = classes_of("abc")
     source.state["fc1.bias"] = torch.zeros(7)
-    with pytest.raises(CheckpointError, match=r"it has other layers than this network: fc1\.bias do not fit"):
+    with expect_error(CheckpointError, "fc1.bias"):
         start_from(create_model("shapes-cnn", 3), source, None)
 
 
@@ -275,7 +275,7 @@ def test_another_number_of_channels_is_refused(tiny_run: Path, tmp_path: Path) -
     refused(
         tmp_path,
         UsageError,
-        f"{tiny_run.name} was trained on 3 channels; --input gives 1",
+        "--input",
         model="shapes-cnn",
         data="shapes",
         weights=str(tiny_run),
@@ -285,21 +285,21 @@ def test_another_number_of_channels_is_refused(tiny_run: Path, tmp_path: Path) -
 
 def test_weights_that_name_code_need_to_be_trusted(regular: Path, photos: Path, tmp_path: Path) -> None:
     fields = {"model": "tinynets:Regular", "data": str(photos), "weights": str(regular), **STILL}
-    refused(tmp_path, CheckpointError, "names code to import as its network, 'tinynets:Regular'", **fields)
+    refused(tmp_path, CheckpointError, "tinynets:Regular", **fields)
     assert trained(tmp_path, **fields).is_dir()
 
 
 @pytest.mark.parametrize(
-    ("weights", "error", "message"),
+    ("weights", "error", "name"),
     [
-        ("nowhere.safetensors", CheckpointError, "there is no file nowhere"),
-        ("tinynets:Regular", CheckpointError, "has no PyTorch weights"),
-        ("shapes-cn", UnknownNameError, "Did you mean shapes-cnn"),
-        ("torchvision/resnet1", UnknownNameError, "Did you mean resnet1"),
+        ("nowhere.safetensors", CheckpointError, "nowhere.safetensors"),
+        ("tinynets:Regular", CheckpointError, "tinynets:Regular"),
+        ("shapes-cn", UnknownNameError, "shapes-cnn"),
+        ("torchvision/resnet1", UnknownNameError, "resnet1"),
     ],
 )
-def test_what_has_no_weights_is_refused(weights: str, error: type[CnnkitError], message: str, tmp_path: Path) -> None:
-    refused(tmp_path / "runs", error, message, model="shapes-cnn", data="shapes", weights=weights)
+def test_what_has_no_weights_is_refused(weights: str, error: type[CnnkitError], name: str, tmp_path: Path) -> None:
+    refused(tmp_path / "runs", error, name, model="shapes-cnn", data="shapes", weights=weights)
 
 
 def test_a_damaged_checkpoint_is_refused(tiny_run: Path, tmp_path: Path) -> None:
@@ -307,11 +307,11 @@ def test_a_damaged_checkpoint_is_refused(tiny_run: Path, tmp_path: Path) -> None
     data[-5] ^= 1
     (tmp_path / "it.safetensors").write_bytes(data)
     weights = str(tmp_path / "it.safetensors")
-    refused(tmp_path / "runs", CheckpointError, "is damaged", model="shapes-cnn", data="shapes", weights=weights)
+    refused(tmp_path / "runs", CheckpointError, "damaged", model="shapes-cnn", data="shapes", weights=weights)
 
 
 def test_an_onnx_file_has_no_weights_to_go_on_with(tiny_onnx: Path, tmp_path: Path) -> None:
-    refused(tmp_path, CheckpointError, "no PyTorch weights", model="shapes-cnn", data="shapes", weights=str(tiny_onnx))
+    refused(tmp_path, CheckpointError, tiny_onnx.name, model="shapes-cnn", data="shapes", weights=str(tiny_onnx))
 
 
 # What is frozen.
@@ -360,7 +360,7 @@ def test_frozen_layers_drop_nothing_and_take_no_statistics() -> None:
 
 
 def test_freezing_without_weights_makes_no_recipe() -> None:
-    with pytest.raises(UsageError, match="freeze True has no effect without weights"):
+    with expect_error(UsageError, "freeze"):
         Recipe().override({"freeze": True})
 
 
@@ -484,9 +484,7 @@ def test_weights_that_cannot_be_downloaded_are_asked_for_by_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    with pytest.raises(
-        CheckpointError, match=r"from https://.*squeezenet1_1-.*\.pth: .*hub/checkpoints of \$TORCH_HOME"
-    ):
+    with expect_error(CheckpointError, "torchvision/squeezenet1_1", "hub/checkpoints", "$TORCH_HOME"):
         read_source("torchvision/squeezenet1_1")
 
 
@@ -497,7 +495,7 @@ def test_damaged_weights_of_torchvision_are_a_checkpoint_error(
     planted("squeezenet1_1")
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="the weights of torchvision/squeezenet1_1 could not be loaded"):
+    with expect_error(CheckpointError, "torchvision/squeezenet1_1"):
         read_source("torchvision/squeezenet1_1")
 
 
@@ -505,7 +503,7 @@ def test_a_pickle_with_code_in_it_is_not_run(planted: Callable[..., dict[str, Te
     planted("squeezenet1_1")
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     torch.save({"it": Touch(tmp_path / "touched")}, file)
-    with pytest.raises(CheckpointError, match="could not be loaded"):
+    with expect_error(CheckpointError):
         read_source("torchvision/squeezenet1_1")
     assert not (tmp_path / "touched").exists()
 

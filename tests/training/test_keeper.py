@@ -20,6 +20,7 @@ from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, w
 from cnnkit.training.setup import Prepared, prepare
 from cnnkit.training.state import read_state
 from cnnkit.training.step import TrainingStep
+from tests.expecting import expect_error
 
 CPU = torch.device("cpu")
 TASK = Classification(3)
@@ -104,7 +105,7 @@ def test_the_best_weights_come_back_as_they_were(keeper: Keeper) -> None:
 
 
 def test_best_weights_that_are_gone_are_a_checkpoint_error(keeper: Keeper) -> None:
-    with pytest.raises(CheckpointError, match=r"best\.safetensors"):
+    with expect_error(CheckpointError, "best.safetensors"):
         keeper.load_best()
 
 

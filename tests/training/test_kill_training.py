@@ -14,15 +14,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there
 
 
 def test_training_that_is_killed_ends_as_if_nothing_had_happened() -> None:
-    arguments = ["--kills", "6", "--aimed", "3", "--seed", "1"]
+    arguments = ["--kills", "4", "--aimed", "2", "--seed", "1"]
     ended = subprocess.run(
         [sys.executable, str(SCRIPT), *arguments], capture_output=True, encoding="utf-8", timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     rows = dict(line.strip("| ").split(" | ") for line in ended.stdout.splitlines() if " | " in line.strip("| "))
     kills = int(rows["kills"])
-    assert kills >= 6
-    assert int(rows["… inside a save"]) >= 3
+    assert kills >= 4
+    assert int(rows["… inside a save"]) >= 2
     assert rows["kills whose run ended as if nothing had happened"] == f"{kills} of {kills}"
     assert int(rows["checkpoints read after kills"]) > kills
     assert rows["unreadable ones, and other problems"] == "0"

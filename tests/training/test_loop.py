@@ -46,6 +46,7 @@ from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 TASK = Classification(2)
@@ -179,6 +180,7 @@ def test_the_best_epoch_is_the_one_of_the_highest_validation_accuracy_then_the_l
     assert measured["test"].accuracy == pytest.approx(finished.test_accuracy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["softmax-regression", "dropout-cnn"])
 def test_a_seed_repeats_a_run_bit_for_bit(model: str, tmp_path: Path) -> None:
     changes = {"model": model, "epochs": 1, "augmentation": "drawings", "normalisation": "standard"}
@@ -229,10 +231,11 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     assert found.warnings == (
         "there is no test set in shapes; these are validation figures: the images chose the best epoch",
     )
-    with pytest.raises(DataError, match=r"shapes has no test images\. Use --split train or validation\."):
+    with expect_error(DataError, "shapes", "--split", "train", "validation"):
         cnnkit.evaluate(finished.run, split="test")
 
 
+@pytest.mark.slow
 def test_a_small_set_can_be_learnt_by_heart(tmp_path: Path) -> None:
     records, _ = train(tmp_path, model="mlp", epochs=30, learning_rate=0.002, normalisation="standard")
     assert records[-1].train_accuracy > 0.9
@@ -263,13 +266,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
 
 @pytest.mark.usefixtures("nets")
 def test_a_loss_that_was_never_a_number_leaves_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDivergedError, match="is nan before the first step"):
+    with expect_error(TrainingDivergedError, "nan"):
         train(tmp_path, model="tinynets:NotANumber", input_shape=(3, 8, 8))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_message_of_a_loss_that_becomes_infinite_in_the_first_epoch_reads_well(tmp_path: Path) -> None:
-    with pytest.raises(TrainingDivergedError, match=r"in epoch 1\. Lower the learning rate"):
+    with expect_error(TrainingDivergedError, "epoch 1"):
         train(tmp_path, optimizer="sgd", learning_rate=1e38)
     assert list(tmp_path.iterdir()) == []
 
@@ -318,30 +321,30 @@ def test_stopping_keeps_what_is_best(how: str, epoch: int, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize(
-    ("changes", "error", "message"),
+    ("changes", "error", "name"),
     [
-        ({"model": "lenet", "input_shape": (1, 8, 8)}, UsageError, "1×8×8; the smallest .* are 12×12"),
-        ({"model": "tinynets:silent"}, UsageError, "3×28×28: .* The smallest .* are 3×8×8: --input 3x8x8"),
-        ({"model": "tinynets:fixed"}, UsageError, r"gives \[2, 5\] for 2 images; expected logits \[2, 3\]"),
-        ({"model": "tinynets:two_outputs", "input_shape": (3, 8, 8)}, UsageError, "gives tuple for 2 images"),
-        ({"model": "lenett"}, UnknownNameError, "Did you mean lenet"),
-        ({"data": "shape"}, UnknownNameError, "Did you mean shapes"),
-        ({"data": "./nowhere"}, DataError, "there is no image folder"),
-        ({"precision": "fp16"}, DeviceError, "--precision fp16 needs a GPU"),
-        ({"model": "tinynets:Weightless"}, UsageError, "has no weights"),
+        ({"model": "lenet", "input_shape": (1, 8, 8)}, UsageError, "12×12"),
+        ({"model": "tinynets:silent"}, UsageError, "--input 3x8x8"),
+        ({"model": "tinynets:fixed"}, UsageError, "[2, 5]"),
+        ({"model": "tinynets:two_outputs", "input_shape": (3, 8, 8)}, UsageError, "tuple"),
+        ({"model": "lenett"}, UnknownNameError, "lenet"),
+        ({"data": "shape"}, UnknownNameError, "shapes"),
+        ({"data": "./nowhere"}, DataError, "nowhere"),
+        ({"precision": "fp16"}, DeviceError, "--precision fp16"),
+        ({"model": "tinynets:Weightless"}, UsageError, "weights"),
     ],
 )
 def test_what_cannot_be_trained_fails_before_a_run_folder_is_made(
-    changes: dict[str, object], error: type[Exception], message: str, tmp_path: Path
+    changes: dict[str, object], error: type[Exception], name: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=message):
+    with expect_error(error, name):
         list(start(tmp_path, **changes))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_runs_folder_that_cannot_be_written_is_found_out_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(OutputError, match="cannot write into"):
+    with expect_error(OutputError):
         next(start(tmp_path / "runs", data="./nowhere"))
 
 
@@ -525,14 +528,14 @@ def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_pa
 
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "name"),
     [
-        ("tinynets:GreedyAtOnce", "needs more memory than there is for a few images of 3×8×8"),
-        ("tinynets:TooLarge", r"for batches of 16\. Nothing was saved before\. A new run with a smaller"),
+        ("tinynets:GreedyAtOnce", "3×8×8"),
+        ("tinynets:TooLarge", "batches of 16"),
     ],
 )
-def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(OutOfMemoryError, match=said):
+def test_too_little_memory_for_the_first_step_leaves_no_folder(model: str, name: str, tmp_path: Path) -> None:
+    with expect_error(OutOfMemoryError, name):
         list(start(tmp_path, model=model, input_shape=(3, 8, 8)))
     assert list(tmp_path.iterdir()) == []
 
@@ -544,7 +547,7 @@ def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path, monkeypatch: p
     torch.compiler.reset()
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
-        pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here"),
+        expect_error(UsageError, "--compile"),
     ):
         train(tmp_path / "runs", model="mlp", compile=True)
     assert list((tmp_path / "runs").iterdir()) == []
@@ -552,7 +555,7 @@ def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("nets")
 def test_a_mistake_that_only_training_meets_is_found_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"tinynets:Breaking cannot be trained: .* cannot be multiplied"):
+    with expect_error(UsageError, "tinynets:Breaking"):
         list(start(tmp_path, model="tinynets:Breaking"))
     assert list(tmp_path.iterdir()) == []
 
@@ -583,9 +586,7 @@ def test_a_disk_that_fills_up_in_a_later_epoch_costs_that_epoch_only(
     run = tmp_path / "softmax-regression-shapes-1"
     before = content(run)
     full_disk(len(before["best.safetensors"]) + 500)  # weights alone still fit, the state does not
-    with pytest.raises(
-        OutputError, match=r"state\.safetensors: File too large.* What was saved before is whole; go on"
-    ):
+    with expect_error(OutputError, "state.safetensors"):
         list(events)
     full_disk(-1)
     after = content(run)
@@ -603,7 +604,7 @@ def test_a_disk_that_is_full_from_the_start_is_an_output_error(
     while not isinstance(next(events), TrainingStarted):
         pass
     full_disk(500)
-    with pytest.raises(OutputError, match=r"cannot write .*best\.safetensors: .* Nothing was saved before\."):
+    with expect_error(OutputError, "best.safetensors"):
         list(events)
     full_disk(-1)
     assert list(tmp_path.iterdir()) == []
@@ -614,7 +615,7 @@ def test_closing_on_a_full_disk_says_so(full_disk: Callable[[int], None], tmp_pa
     while not isinstance(next(events), EpochRecord):
         pass
     full_disk(500)
-    with pytest.raises(OutputError, match="cannot write"):
+    with expect_error(OutputError):
         events.close()
     full_disk(-1)
     assert read_state(tmp_path / "softmax-regression-shapes-1") is not None

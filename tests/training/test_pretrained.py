@@ -63,6 +63,8 @@ def test_every_classifier_has_the_numbers_of_its_own_transforms(name: str, scrip
     assert script.same_scale(form, name)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("form", "names"), by_form().items(), ids=lambda v: v[0] if isinstance(v, list) else "")
 def test_pixels_are_torchvisions_within_a_level(form: Preprocessing, names: list[str], script: ModuleType) -> None:
     for size in SIZES:
@@ -139,6 +141,7 @@ OLD_FILES: dict[str, Callable[[dict[str, Tensor]], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OLD_FILES)
 def test_files_with_the_names_of_older_versions_are_read_as_torchvision_reads_them(
     name: str, plant: Callable[[str, Any], None], tmp_path: Path
@@ -182,6 +185,7 @@ def test_weights_of_another_network_under_its_name_are_refused(plant: Callable[[
 # What GoogLeNet and Inception do to their input.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_the_input_is_the_one_that_the_weights_were_trained_on(
     name: str, plant: Callable[[str, Any], None], tmp_path: Path, script: ModuleType

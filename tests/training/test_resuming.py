@@ -31,6 +31,7 @@ from cnnkit.results import (
 from cnnkit.training import data, engine, loop, networks
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("fewer_shapes", "nets")
 FEWER = replace(datasets.DATASETS["shapes"], train=30, test=9)
@@ -161,6 +162,8 @@ def noise(_: object = None) -> None:
     random.gauss(0, 1)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("name", "call"),
     [("everything", call) for call in range(1, 17)]
@@ -182,6 +185,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert_same(event.run, straight(name))
 
 
+@pytest.mark.slow
 def test_a_run_may_be_stopped_again_and_again(straight: Callable[[str], Outcome], tmp_path: Path) -> None:
     run = stopped(recipe_named("everything"), tmp_path, 1).run
     for _ in range(11):
@@ -190,6 +194,8 @@ def test_a_run_may_be_stopped_again_and_again(straight: Callable[[str], Outcome]
     assert_same(run, straight("everything"))
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 def test_closing_at_any_event_loses_nothing_even_if_somebody_drew_numbers(
     straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +242,8 @@ def test_whoever_draws_random_numbers_between_events_changes_nothing(
     assert_same(event.run, straight("everything"))
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("damaged", [False, True], ids=["whole", "newest damaged"])
 def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
     damaged: bool, straight: Callable[[str], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -252,7 +260,7 @@ def test_killed_at_any_step_a_run_goes_on_from_its_last_state(
         if damaged and (copy / STATE).exists():
             (copy / STATE).write_bytes((copy / STATE).read_bytes()[:-20])
             if not (copy / PREVIOUS).exists():
-                with pytest.raises(CheckpointError, match="cannot be resumed"):
+                with expect_error(CheckpointError):
                     resume(copy)
                 continue
         resume(copy)
@@ -350,6 +358,7 @@ def test_a_run_that_was_killed_before_its_first_state_begins_again(
     assert_same(run, straight("adam"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["finished", "closed at the end", "stopped at the test", "stopped"])
 @pytest.mark.parametrize("name", ["everything", "rmsprop"])
 def test_more_epochs_are_those_of_a_longer_run(name: str, end: str, tmp_path: Path) -> None:
@@ -401,10 +410,10 @@ def own(quick: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(quick, tmp_path / "runs" / quick.name))
 
 
-def refused(run: Path, error: type[CnnkitError], message: str, recipe: Recipe | None = None, **options: Any) -> None:
+def refused(run: Path, error: type[CnnkitError], name: str, recipe: Recipe | None = None, **options: Any) -> None:
     """Resume, and make sure that it fails without a trace."""
     before = content(run) if run.is_dir() else None
-    with pytest.raises(error, match=message):
+    with expect_error(error, name):
         list(begin(recipe or recipe_of(run), run.parent, resume=run, **options))
     assert (content(run) if run.is_dir() else None) == before
     assert [path.name for path in run.parent.iterdir()] in ([run.name], [])
@@ -424,12 +433,12 @@ def refused(run: Path, error: type[CnnkitError], message: str, recipe: Recipe | 
         ("ema", 0.9, "ema was 0.0 and is 0.9"),
         ("limit_batches", 2, "limit_batches was 0 and is 2"),
         ("validation_fraction", 0.3, "validation_fraction was 0.2 and is 0.3"),
-        ("input_shape", (3, 14, 14), r"input_shape was \(3, 28, 28\) and is \(3, 14, 14\)"),
+        ("input_shape", (3, 14, 14), "input_shape was (3, 28, 28) and is (3, 14, 14)"),
         ("compile", True, "compile was False and is True"),
     ],
 )
 def test_another_recipe_is_another_run(field: str, value: object, said: str, own: Path) -> None:
-    refused(own, UsageError, rf"can only go on as it began: {said}\.", recipe_of(own).override({field: value}))
+    refused(own, UsageError, said, recipe_of(own).override({field: value}))
 
 
 def test_every_difference_is_named(own: Path) -> None:
@@ -458,7 +467,7 @@ def test_what_is_no_run_folder_cannot_be_resumed(given: str, tmp_path: Path) -> 
         run.mkdir()
     elif given == "file":
         run.write_text("")
-    with pytest.raises((UsageError, OutputError), match=given):
+    with expect_error(OutputError if given == "file" else UsageError, given):
         list(begin(Recipe(**QUICK), run.parent, resume=run))
     assert [p.name for p in run.parent.iterdir()] == [given] * (given != "missing")
     assert not run.is_dir() or list(run.iterdir()) == []
@@ -471,7 +480,7 @@ def damage_both(run: Path) -> None:
 
 def test_damaged_states_are_an_error_that_leaves_the_folder_alone(own: Path) -> None:
     damage_both(own)
-    refused(own, CheckpointError, "cannot be resumed.*best.safetensors may still be whole")
+    refused(own, CheckpointError, "best.safetensors")
 
 
 def change_facts(run: Path, **changes: object) -> None:
@@ -483,7 +492,7 @@ def change_facts(run: Path, **changes: object) -> None:
 @pytest.mark.parametrize("changes", [{"content": "other"}, {"classes": ["circles", "squares", "stars"]}], ids=str)
 def test_other_data_under_the_same_name_is_refused(changes: dict[str, object], own: Path) -> None:
     change_facts(own, **changes)
-    refused(own, DataError, "shapes is not what the run was begun with: files were added, removed or changed")
+    refused(own, DataError, "shapes")
 
 
 def test_a_state_of_another_network_is_refused(own: Path) -> None:
@@ -491,7 +500,7 @@ def test_a_state_of_another_network_is_refused(own: Path) -> None:
     assert state is not None
     tensors = {name.replace("model.", "model.other."): tensor for name, tensor in state[0].items()}
     write_state(own, tensors, state[1])
-    refused(own, CheckpointError, "the state does not fit this recipe's network and optimizer")
+    refused(own, CheckpointError, "state")
 
 
 @pytest.fixture
@@ -515,7 +524,7 @@ def test_a_folder_that_changed_is_refused_until_it_is_as_it_was(
         file.rename(new)
     else:
         shutil.copy(own_photos / "light" / "03.png", file)
-    refused(photos_quick, DataError, "photos is not what the run was begun with")
+    refused(photos_quick, DataError, "photos")
     new.unlink(missing_ok=True)
     file.write_bytes(old)
     assert resume(photos_quick).ended_by == "epochs"
@@ -530,16 +539,16 @@ def test_an_image_that_was_painted_over_is_noticed_though_its_size_is_the_same(
     old = file.read_bytes()
     run = stopped(Recipe(**{**QUICK, "data": str(own_photos), "batch_size": 4}), tmp_path / "runs", 6).run
     file.write_bytes(old[:-1] + bytes([old[-1] ^ 255]))
-    refused(run, DataError, "photos is not what the run was begun with")
+    refused(run, DataError, "photos")
     file.write_bytes(old)
     assert resume(run).ended_by == "epochs"
 
 
 def test_a_folder_that_was_moved_is_another_one(photos_quick: Path, own_photos: Path) -> None:
     moved = own_photos.rename(own_photos.with_name("moved"))
-    refused(photos_quick, DataError, "there is no image folder")
+    refused(photos_quick, DataError, "photos")
     recipe = recipe_of(photos_quick).override({"data": str(moved)})
-    refused(photos_quick, UsageError, "data was .*photos' and is .*moved'", recipe)
+    refused(photos_quick, UsageError, "moved", recipe)
 
 
 def test_a_run_on_a_relative_folder_goes_on_from_anywhere(

@@ -24,6 +24,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.training.classification import Classification
 from cnnkit.training.state import PREVIOUS, STATE, read_facts, read_state, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
+from tests.expecting import expect_error
 
 CPU = torch.device("cpu")
 TASK = Classification(3)
@@ -137,14 +138,14 @@ def test_where_both_are_damaged_both_are_named(damage: Callable[[bytes], bytes],
     write(tmp_path, 1, 2)
     for path in (tmp_path / STATE, tmp_path / PREVIOUS):
         path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CheckpointError, match=rf"cannot be resumed: .*{STATE} is .*{PREVIOUS} is .*best\.safetensors"):
+    with expect_error(CheckpointError, STATE, PREVIOUS, "best.safetensors"):
         read_state(tmp_path)
 
 
 def test_a_single_damaged_state_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None:
     write(tmp_path, 1)
     (tmp_path / STATE).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="cannot be resumed"):
+    with expect_error(CheckpointError):
         read_state(tmp_path)
 
 
@@ -152,7 +153,7 @@ def test_a_state_of_another_version_is_refused_by_its_number(tmp_path: Path) -> 
     write(tmp_path, 1)
     data = (tmp_path / STATE).read_bytes()
     (tmp_path / STATE).write_bytes(data.replace(rb"{\"version\": 1", rb"{\"version\": 7"))
-    with pytest.raises(CheckpointError, match="state of version 7; this cnnkit reads version 1"):
+    with expect_error(CheckpointError, "version 7", "version 1"):
         read_state(tmp_path)
 
 
@@ -169,7 +170,7 @@ def test_a_state_of_another_version_is_refused_by_its_number(tmp_path: Path) -> 
 )
 def test_another_file_in_its_place_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not a whole state"):
+    with expect_error(CheckpointError):
         read_state(tmp_path)
 
 
@@ -259,7 +260,7 @@ def test_a_disk_that_fills_up_keeps_both_generations(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
     try:
-        with pytest.raises(OutputError, match=STATE):
+        with expect_error(OutputError, STATE):
             write(tmp_path, 3)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -374,7 +375,7 @@ def test_the_scale_of_a_float16_loss_is_put_back() -> None:
 def test_a_state_of_another_network_or_optimizer_is_refused(other: Facts) -> None:
     step = make_step(optimizer="adam")
     take(step, 0, 2)
-    with pytest.raises(CheckpointError, match="the state does not fit this recipe's network and optimizer"):
+    with expect_error(CheckpointError, "network", "optimizer"):
         restore_step(make_step(**other), step_tensors(step))
 
 
@@ -384,7 +385,7 @@ def test_a_state_that_lacks_a_tensor_is_refused(name: str) -> None:
     take(step, 0, 2)
     tensors = step_tensors(step)
     del tensors[name]
-    with pytest.raises(CheckpointError, match="the state does not fit"):
+    with expect_error(CheckpointError):
         restore_step(make_step(optimizer="adam", ema=0.9), tensors)
 
 

@@ -19,6 +19,7 @@ from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.training.classification import Classification
 from cnnkit.training.step import Totals, TrainingStep, autocast, require_precision
+from tests.expecting import expect_error
 
 CPU = torch.device("cpu")
 TASK = Classification(3)
@@ -250,7 +251,7 @@ def test_float32_needs_no_context_and_bfloat16_has_one() -> None:
 
 
 def test_float16_is_refused_on_the_cpu() -> None:
-    with pytest.raises(DeviceError, match="--precision fp16 needs a GPU; on the CPU use bf16 or fp32"):
+    with expect_error(DeviceError, "--precision fp16", "bf16"):
         require_precision("fp16", CPU)
     require_precision("bf16", CPU)
     require_precision("fp32", CPU)
@@ -307,7 +308,7 @@ def test_what_cannot_be_compiled_is_the_users_to_switch_off(
     step = TrainingStep(plain, TASK, Recipe(compile=True), CPU)
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
-        pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"),
+        expect_error(UsageError, "--compile", "compiler"),
     ):
         take(step, 1)
 
@@ -328,5 +329,5 @@ def test_a_warning_on_the_way_is_no_failure_to_compile(plain: nn.Module, monkeyp
 
 def test_an_error_of_the_network_itself_is_not_blamed_on_the_compiler(network: nn.Module) -> None:
     step = TrainingStep(network, TASK, Recipe(), CPU)
-    with pytest.raises(RuntimeError, match="channels"):
+    with expect_error(RuntimeError, "channels"):
         step(torch.zeros(4, 2, 6, 6), torch.zeros(4, dtype=torch.int64), rate=0.1, together=4)

@@ -11,6 +11,7 @@ from cnnkit.errors import CheckpointError, OnnxError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.guard import graph_sha256
+from tests.expecting import expect_error
 
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 
@@ -26,7 +27,7 @@ def card(**changes):
     ids=lambda options: next(iter(options)),
 )
 def test_options_that_a_card_answers_are_a_usage_error(opened, options):
-    with pytest.raises(UsageError, match=rf"net\.onnx carries a model card .*leave out --{next(iter(options))}"):
+    with expect_error(UsageError, "net.onnx", f"--{next(iter(options))}"):
         opened(NHWC, "uint8", name="logits", metadata={CARD_KEY: card().to_json()}, **options)
 
 
@@ -43,18 +44,18 @@ OTHER = {
 @pytest.mark.parametrize("what", OTHER)
 def test_a_card_of_another_network_is_an_onnx_error(opened, what):
     shape, dtype, wrong = OTHER[what]
-    with pytest.raises(OnnxError, match=r"net\.onnx does not match its model card"):
+    with expect_error(OnnxError, "net.onnx", "card"):
         opened(shape, dtype, name="logits", metadata={CARD_KEY: wrong.to_json()})
 
 
 def test_a_card_without_its_output_is_an_onnx_error(opened):
-    with pytest.raises(OnnxError, match="does not match its model card"):
+    with expect_error(OnnxError, "card"):
         opened(NHWC, "uint8", name="scores", metadata={CARD_KEY: card().to_json()})
 
 
 @pytest.mark.parametrize("text", ["", "{}", json.dumps({"model": "x"})])
 def test_a_card_that_is_damaged_is_a_checkpoint_error_by_name(opened, text):
-    with pytest.raises(CheckpointError, match=r"the model card in net\.onnx is not valid"):
+    with expect_error(CheckpointError, "net.onnx", "card"):
         opened(NHWC, "uint8", name="logits", metadata={CARD_KEY: text})
 
 
@@ -65,5 +66,5 @@ def test_weights_that_were_changed_after_the_card_was_written_are_a_checkpoint_e
     open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
     weights = model.graph.initializer[0]
     weights.raw_data = bytes(len(weights.raw_data))
-    with pytest.raises(CheckpointError, match=r"net\.onnx does not match its model card: its graph or weights"):
+    with expect_error(CheckpointError, "net.onnx", "card"):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")

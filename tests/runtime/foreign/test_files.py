@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import cnnkit
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.runtime.guard import check
+from tests.expecting import expect_error
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 
@@ -202,5 +203,5 @@ def test_onnxruntimes_own_format_is_refused_by_its_name(ort_format, images, cli)
 
 
 def test_a_reference_to_an_ort_file_says_what_helps(ort_format):
-    with pytest.raises(CheckpointError, match=r"\.onnx"):
+    with expect_error(CheckpointError, ".onnx"):
         cnnkit.load(ort_format)

@@ -1,5 +1,4 @@
 import json
-import re
 from pathlib import Path
 
 import coloured
@@ -15,6 +14,7 @@ from cnnkit.runtime.foreign.colours import IMAGENET_MEAN
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
 from cnnkit.runtime.foreign.scaling import IMAGENET_STD
+from tests.expecting import expect_error
 
 NCHW, NHWC = ("batch", 3, 6, 5), ("batch", 6, 5, 3)
 NUMBERED = "no labels given: classes are numbered"
@@ -99,41 +99,41 @@ def test_scores_with_a_size_of_one_by_one_are_scores(opened, pictures):
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "name"),
     [
-        ({"shape": ("batch", 784)}, "expected one input of four dimensions, found picture [batch, 784]"),
-        ({"more_inputs": ["threshold"]}, "expected one input of four dimensions, found picture"),
-        ({"dtype": "int64"}, "its input picture is of int64 numbers; expected float32"),
-        ({"shape": ("batch", 4, 6, 5)}, "images of 4 channels, [batch, 4, 6, 5]; expected 1 or 3 channels"),
-        ({"shape": ("batch", 7, 6, 5)}, "images of 7 channels"),
+        ({"shape": ("batch", 784)}, "picture [batch, 784]"),
+        ({"more_inputs": ["threshold"]}, "picture"),
+        ({"dtype": "int64"}, "int64"),
+        ({"shape": ("batch", 4, 6, 5)}, "[batch, 4, 6, 5]"),
+        ({"shape": ("batch", 7, 6, 5)}, "7 channels"),
     ],
     ids=["rank 2", "two inputs", "int64", "four channels", "no channels"],
 )
-def test_what_is_no_image_classifier_is_refused_with_what_was_found(opened, made, said):
-    with pytest.raises(OnnxError, match=rf"^net\.onnx\b.*{re.escape(said)}"):
+def test_what_is_no_image_classifier_is_refused_with_what_was_found(opened, made, name):
+    with expect_error(OnnxError, "net.onnx", name):
         opened(**made)
 
 
 @pytest.mark.parametrize(
-    ("operation", "attributes", "output", "said"),
+    ("operation", "attributes", "output", "name"),
     [
         (
             "Relu",
             {},
             ("batch", 1, 6, 5),
-            "gives result [6, 1, 6, 5] for a batch of 6; expected one score",
+            "result [6, 1, 6, 5]",
         ),
-        ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, ("batch", 1), "one number for an image, which no Sigmoid made"),
+        ("ReduceMean", {"axes": [2, 3], "keepdims": 0}, ("batch", 1), "Sigmoid"),
     ],
     ids=["a picture", "one score"],
 )
-def test_what_gives_no_score_for_each_class_is_refused_with_what_it_gives(operation, attributes, output, said):
+def test_what_gives_no_score_for_each_class_is_refused_with_what_it_gives(operation, attributes, output, name):
     given = helper.make_tensor_value_info("picture", TensorProto.FLOAT, ("batch", 1, 6, 5))
     gives = helper.make_tensor_value_info("result", TensorProto.FLOAT, output)
     node = helper.make_node(operation, ["picture"], ["result"], **attributes)
     graph = helper.make_graph([node], "net", [given], [gives])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    with pytest.raises(OnnxError, match=re.escape(said)):
+    with expect_error(OnnxError, name):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
 
 
@@ -142,7 +142,7 @@ def test_a_class_without_scores_is_refused_with_what_would_help():
     (scores,) = model.graph.output
     model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1))
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("class", TensorProto.INT64, ("batch",)))
-    with pytest.raises(OnnxError, match=r"class of tensor\(int64\) .*without .* ArgMax"):
+    with expect_error(OnnxError, "ArgMax", "int64"):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
 
 
@@ -152,9 +152,9 @@ def test_a_class_as_a_floating_point_number_is_no_score():
     model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1))
     model.graph.node.append(helper.make_node("Cast", ["class"], ["result"], to=TensorProto.FLOAT))
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("result", TensorProto.FLOAT, ("batch", 1)))
-    with pytest.raises(OnnxError, match="ArgMax"):
+    with expect_error(OnnxError, "ArgMax"):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu")
-    with pytest.raises(OnnxError, match="ArgMax"):
+    with expect_error(OnnxError, "ArgMax"):
         open_onnx(model.SerializeToString(), "net.onnx", device="cpu", options=ForeignOptions(scores="sigmoid-logits"))
 
 
@@ -190,7 +190,7 @@ def test_ink_on_paper_is_scaled_as_the_file_beside_says(tmp_path):
 
 
 def test_the_form_of_mnist_is_for_files_of_its_size(opened):
-    with pytest.raises(UsageError, match="mnist is for 1 channel of 28×28"):
+    with expect_error(UsageError, "mnist", "28×28"):
         opened(NCHW, preprocess="mnist")
 
 
@@ -217,21 +217,21 @@ def test_a_label_file_names_the_classes_in_their_order(opened, label_file, pictu
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "name"),
     [
-        (b"cat\ndog\nfish\n", r"labels\.txt has 3 .*labels; net\.onnx has 4 classes"),
-        (b"a\nb\nc\nd\ne\n", "has 5 .*labels"),
-        (b"", "has 0 .*labels"),
-        (b"cat\ndog\nfish\n\xff\n", r"cannot read the labels in .*labels\.txt"),
+        (b"cat\ndog\nfish\n", 3),
+        (b"a\nb\nc\nd\ne\n", 5),
+        (b"", 0),
+        (b"cat\ndog\nfish\n\xff\n", "read"),
     ],
 )
-def test_a_label_file_that_does_not_fit_is_a_data_error(opened, label_file, content, said):
-    with pytest.raises(DataError, match=said):
+def test_a_label_file_that_does_not_fit_is_a_data_error(opened, label_file, content, name):
+    with expect_error(DataError, "labels.txt", name):
         opened(NCHW, labels=label_file(content))
 
 
 def test_a_missing_label_file_is_a_data_error(opened, tmp_path):
-    with pytest.raises(DataError, match=r"cannot read the labels in .*missing\.txt"):
+    with expect_error(DataError, "missing.txt"):
         opened(NCHW, labels=tmp_path / "missing.txt")
 
 
@@ -254,26 +254,26 @@ def test_mean_and_deviation_are_applied_to_each_channel(opened, answer, pictures
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "said"),
+    ("arguments", "options", "name"),
     [
-        ((NCHW,), {"mean": (0.5,)}, "--mean needs 3 values"),
-        ((NCHW,), {"std": (0.5, 0.5)}, "--std needs 3 values"),
-        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1 value,"),
-        ((NCHW,), {"std": (0.5, 0.0, 0.5)}, "--std must be positive"),
-        ((NCHW,), {"std": (0.5, -1.0, 0.5)}, "--std must be positive"),
-        ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean is for networks that take floats"),
-        ((NHWC, "uint8"), {"std": (0.5, 0.5, 0.5)}, "--std is for networks that take floats"),
-        ((("n", 1, 6, 5),), {"preprocess": "imagenet"}, "imagenet is for 3 channels; this network has 1"),
+        ((NCHW,), {"mean": (0.5,)}, "--mean needs 3"),
+        ((NCHW,), {"std": (0.5, 0.5)}, "--std needs 3"),
+        ((("n", 1, 6, 5),), {"mean": (0.5, 0.5, 0.5)}, "--mean needs 1"),
+        ((NCHW,), {"std": (0.5, 0.0, 0.5)}, "--std"),
+        ((NCHW,), {"std": (0.5, -1.0, 0.5)}, "--std"),
+        ((NHWC, "uint8"), {"mean": (0.5, 0.5, 0.5)}, "--mean"),
+        ((NHWC, "uint8"), {"std": (0.5, 0.5, 0.5)}, "--std"),
+        ((("n", 1, 6, 5),), {"preprocess": "imagenet"}, "imagenet"),
     ],
 )
-def test_options_that_do_not_fit_the_network_are_a_usage_error(opened, arguments, options, said):
-    with pytest.raises(UsageError, match=said):
+def test_options_that_do_not_fit_the_network_are_a_usage_error(opened, arguments, options, name):
+    with expect_error(UsageError, name):
         opened(*arguments, **options)
 
 
 @pytest.mark.parametrize("option", ["mean", "std"])
 def test_a_normalisation_that_is_no_number_is_a_usage_error(opened, option):
-    with pytest.raises(UsageError, match=f"--{option}"):
+    with expect_error(UsageError, f"--{option}"):
         opened(NCHW, **{option: (0.5, float("nan"), 0.5)})
 
 

@@ -26,7 +26,7 @@ from cnnkit.cli.common import (
     emit,
     foreign_options,
     names,
-    offer,
+    offer_several,
     require_suffix,
 )
 from cnnkit.cli.signals import StopRequest, name_of
@@ -46,14 +46,14 @@ def command(
         str | None,
         typer.Option(
             help="What to do: some of corruptions,fgsm,pgd,flip,fooling. Default: all that are possible.",
-            autocompletion=offer("corruptions", "fgsm", "pgd", "flip", "fooling"),
+            autocompletion=offer_several("corruptions", "fgsm", "pgd", "flip", "fooling"),
         ),
     ] = None,
     norm: Annotated[
         str | None,
         typer.Option(
             help="Norm of fgsm and pgd, linf or l2. Default: both; with --epsilon, linf.",
-            autocompletion=offer("linf", "l2"),
+            autocompletion=offer_several("linf", "l2"),
         ),
     ] = None,
     epsilon: Annotated[

@@ -83,6 +83,16 @@ def offer(*choices: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
 
 
+def offer_several(*choices: str) -> Callable[[str], list[str]]:
+    """Return what offers these values of an option that takes some of them, separated by commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + choice for choice in choices if choice.startswith(last)]
+
+    return complete
+
+
 def _known_device(text: str) -> str:
     if text not in DEVICES:
         from cnnkit.runtime.providers import parse_device

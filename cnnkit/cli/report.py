@@ -24,6 +24,7 @@ from cnnkit.cli.common import (
     emit,
     foreign_options,
     names,
+    offer_several,
     require_suffix,
 )
 from cnnkit.results.report import SECTIONS
@@ -49,6 +50,7 @@ def command(
         typer.Option(
             metavar="SECTIONS",
             help=f"Leave out some of these, separated by commas: {', '.join(SECTIONS)}.",
+            autocompletion=offer_several(*SECTIONS),
         ),
     ] = None,
     images: Annotated[

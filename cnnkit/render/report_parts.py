@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnnkit.datasets import DATASETS
+from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts
 from cnnkit.render.report_words import confidence, recipe_sentences, reference
@@ -55,10 +56,10 @@ def training(found: Report) -> dict[str, Any]:
 
 
 def _recipe(values: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
-    for name, field in Recipe.model_fields.items():
-        value = values.get(name)
-        if value not in _OFF and _counts(name, values):
-            yield name.replace("_", " "), _written(value), (field.description or "").replace("`", "")
+    for field in parameters(Recipe):
+        value = values.get(field.name)
+        if value not in _OFF and _counts(field.name, values):
+            yield field.name.replace("_", " "), _written(value), field.help
 
 
 def _counts(name: str, values: dict[str, Any]) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from cnnkit.card import ModelCard
-from cnnkit.recipe import resume_command
 from cnnkit.registry import BEST
 from cnnkit.results import EpochRecord, StartRecord
+from cnnkit.runfile import resume_command
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group

@@ -12,6 +12,7 @@ from cnnkit import datasets
 from cnnkit.errors import DataError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.images import Preprocessing
+from cnnkit.optimizers import schedule
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, Pretraining
 from cnnkit.training.data import ImageData
@@ -113,8 +114,8 @@ def check_same_run(recipe: Recipe, before: Recipe) -> None:
         UsageError: a field differs that decides what a step does.
     """
     changeable = set(CHANGEABLE)
-    if before.schedule in {"cosine", "one-cycle"} and before.epochs:
-        changeable.remove("epochs")  # these are laid out over all epochs
+    if schedule(before.schedule).fits_length and before.epochs:
+        changeable.remove("epochs")
     changed = [
         f"{name} was {old!r} and is {new!r}"
         for (name, old), new in zip(repeatable(before), dict(repeatable(recipe)).values(), strict=True)

@@ -19,8 +19,9 @@ import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import CheckpointError, OutputError, UsageError, guess
 from cnnkit.files import write_atomic
-from cnnkit.recipe import Recipe, read_recipe_table
+from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
+from cnnkit.runfile import read_recipe_table
 
 METRICS = "metrics.csv"
 _LAUNCH = ".launch"

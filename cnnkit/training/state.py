@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
-from cnnkit.recipe import Recipe
+from cnnkit.optimizers import optimizer
 from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import load_weights, weights_hash
 from cnnkit.training.step import TrainingStep
@@ -124,7 +124,8 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
             # The fused kernels walk parameter and state side by side in memory, so both need the same strides.
             value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(index), {})[key] = value
-        if any(values.keys() != _kept_by(step.recipe) for values in state.values()):
+        kept = optimizer(step.recipe.optimizer).state | ({"momentum_buffer"} if step.recipe.momentum else set())
+        if any(values.keys() != kept for values in state.values()):
             raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
     except (RuntimeError, KeyError, IndexError) as error:
@@ -135,18 +136,6 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
     if "scaler" in tensors:
         scale, growth = tensors["scaler"].tolist()
         step.scaler.load_state_dict({**step.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
-
-
-def _kept_by(recipe: Recipe) -> set[str]:
-    """Return the names of what the recipe's optimizer keeps for a parameter."""
-    momentum = {"momentum_buffer"} if recipe.momentum else set()
-    match recipe.optimizer:
-        case "sgd":
-            return momentum
-        case "rmsprop":
-            return {"step", "square_avg"} | momentum
-        case "adam" | "adamw":
-            return {"step", "exp_avg", "exp_avg_sq"}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import DeviceError, UsageError
+from cnnkit.optimizers import optimizer
 from cnnkit.recipe import Recipe
 from cnnkit.training.averaging import WeightAverage
 from cnnkit.training.losses import summed_loss
@@ -125,7 +126,7 @@ class TrainingStep:
         self.class_weights = class_weights
         # A step across processes waits for them, which a recording cannot; unfused steps under fp16 read the GPU.
         self._records = device.type == "cuda" and wrap is None
-        self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
+        self._records &= recipe.precision != "fp16" or optimizer(recipe.optimizer).fused
         self.optimizer = make_optimizer(recipe, network, captured=self._records)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.steps = 0

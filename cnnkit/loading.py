@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cnnkit import registry, zoo
+from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign.opening import open_onnx
@@ -19,8 +20,8 @@ Ref = str | Path | Classifier
 def load(
     ref: Ref = zoo.DEFAULT_CLASSIFIER,
     *,
-    device: str = "auto",
-    trust_code: bool = False,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
     provider: "ProviderOptions | None" = None,
     torch: bool = False,
     **foreign: Unpack[Described],

@@ -1,26 +1,25 @@
 """`cnnkit train`."""
 
+from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from signal import SIGTERM
 from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import (
-    DataDir,
-    Json,
-    TorchDevice,
-    TrustCode,
-    complete_model,
-    complete_run,
-    in_panel,
-    without_options,
-)
-from cnnkit.cli.fields import Overrides
+from cnnkit.cli.common import Json, without_options
+from cnnkit.cli.completion import complete_model
+from cnnkit.cli.fields import OptionsOf
 from cnnkit.cli.signals import StopRequest, name_of
 from cnnkit.errors import StoppedError, UsageError
+from cnnkit.options import Option
 from cnnkit.recipe import MACHINE, Recipe
+from cnnkit.results import TrainingEvent
 from cnnkit.runfile import is_of_earlier_version, read_recipe_table
+from cnnkit.training.train import train
+
+TrainingSteps = Generator[TrainingEvent, None, None]
 
 
 def command(
@@ -32,20 +31,10 @@ def command(
     config: Annotated[
         Path | None, typer.Option(help="Recipe as TOML, such as a run's run.toml. Options override it.")
     ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Go on with this run folder, bit for bit.", autocompletion=complete_run),
-    ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Where the run folder goes.")] = Path("runs"),
-    checkpoint_every: Annotated[
-        int, typer.Option(min=0, help="Steps between two checkpoints, besides the one after each epoch.")
-    ] = 0,
-    trust_code: TrustCode = False,
     json: Json = False,
-    data_dir: DataDir = None,
-    changes: Annotated[dict[str, object], Overrides(Recipe)],
-    device: TorchDevice = "auto",
-    nproc: Annotated[int, in_panel("Processes, with a GPU or a share of the cores each.", MACHINE, min=1)] = 1,
+    training: Annotated[partial[TrainingSteps], OptionsOf(train.steps)],
+    changes: Annotated[dict[str, object], OptionsOf(Recipe)],
+    nproc: Annotated[int, Option("Processes, with a GPU or a share of the cores each.", MACHINE, ge=1)] = 1,
 ) -> None:
     """Train a network by its reference recipe; any option overrides the recipe.
 
@@ -56,6 +45,8 @@ def command(
     from cnnkit.render import console
     from cnnkit.training import runs
 
+    chosen = training.keywords
+    resume, runs_dir, trust_code = chosen.get("resume"), Path(chosen["runs_dir"]), chosen["trust_code"]
     if runs.is_restart() and runs.run_of_this_launch(runs_dir, resume) is None:
         raise typer.Exit(1)  # the first try said what is wrong, and it still is
     if resume is not None and config is not None:
@@ -87,25 +78,24 @@ def command(
             going_on = [] if run is None else ["--resume", str(run)]
             return ["--debug"] * context.obj["debug"] + ["train", *given, *going_on]
 
-        raise typer.Exit(launch(nproc, arguments, device=device, runs_dir=runs_dir, resume=resume, say=console.warning))
+        raise typer.Exit(
+            launch(
+                nproc,
+                arguments,
+                device=training.keywords["device"],
+                runs_dir=runs_dir,
+                resume=resume,
+                say=console.warning,
+            )
+        )
 
-    from cnnkit.render import training
+    from cnnkit.render.training import how_to_go_on, show
     from cnnkit.training.distributed import is_first
-    from cnnkit.training.train import train
 
     with StopRequest() as stop:
-        events = train.steps(
-            recipe,
-            data_dir=data_dir,
-            runs_dir=runs_dir,
-            device=device,
-            resume=resume,
-            checkpoint_every=checkpoint_every,
-            stop=stop.wanted,
-            trust_code=trust_code,
-        )
-        stopped = training.show(events, recipe, as_json=context.obj["json"], quiet=not is_first())
+        events = training(recipe, stop=stop.wanted)
+        stopped = show(events, recipe, as_json=context.obj["json"], quiet=not is_first())
         if stopped is not None:
             # Where another of several processes got the signal, this one has none of its own.
             number = stop.signal or SIGTERM
-            raise StoppedError(training.how_to_go_on(stopped, name_of(number)), signal=number, result=stopped)
+            raise StoppedError(how_to_go_on(stopped, name_of(number)), signal=number, result=stopped)

@@ -92,12 +92,12 @@ class Parameter:
         """A number in its bounds, in words: `a whole number of at least 1`."""
         kind = "a whole number" if self.kind is int else "a number"
         least, above, most, below = (getattr(self.option, bound) for bound in _BOUNDS)
-        lower = "" if least is None else f"from {least:,}"
-        upper = "" if most is None else f"to {most:,}"
+        lower = "" if least is None else f"from {least}"
+        upper = "" if most is None else f"to {most}"
         if above is not None:
-            lower, upper = f"above {above:,}", upper and f"and up {upper}"
+            lower, upper = f"above {above}", upper and f"and up {upper}"
         if below is not None:
-            upper = f"to less than {below:,}" if least is not None else f"and below {below:,}"
+            upper = f"to less than {below}" if least is not None else f"and below {below}"
         if lower and not upper:
             lower = lower.replace("from", "of at least")
         return " ".join(filter(None, (kind, lower, upper)))

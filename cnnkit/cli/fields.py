@@ -69,6 +69,8 @@ def _shown(field: Parameter, *, optional: bool) -> inspect.Parameter:
     names = [field.flag, *option.also]
     if field.kind is bool and (optional or default is True):
         names = [f"{field.flag}/--no-{field.flag.removeprefix('--')}"]
+    if option.several and isinstance(default, tuple):
+        default = ",".join(default) or None
     kind = _kind(field)
 
     def check(value: object) -> object:
@@ -80,7 +82,7 @@ def _shown(field: Parameter, *, optional: bool) -> inspect.Parameter:
     is_between = option.ge is not None and option.le is not None and not optional
     offered = typer.Option(
         *names,
-        help=f"{field.help} From {option.ge:,} to {option.le:,}." if is_between else field.help,
+        help=f"{field.help} From {option.ge} to {option.le}." if is_between else field.help,
         rich_help_panel=option.panel or None,
         metavar=option.metavar or None,
         show_default=option.default or True,

@@ -30,7 +30,6 @@ def benchmark(
             flag="--device",
             several=True,
             suggest="devices",
-            default="auto",
         ),
     ] = ("auto",),
     batches: Annotated[

@@ -54,7 +54,6 @@ def report(
             metavar="SECTIONS",
             choices=lambda: SECTIONS,
             several=True,
-            default="none",
         ),
     ] = (),
     data: Data = None,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.foreign import scores as scoring
 from cnnkit.runtime.foreign.options import Scores
-from cnnkit.runtime.session import Session, device_of
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.session import Session
 
 ImageSource = str | pictures.ImageSource
 
@@ -78,7 +80,7 @@ class OnnxNetwork:
 
     def __init__(
         self,
-        session: Session,
+        session: "Session",
         card: ModelCard,
         *,
         feed: Feed | None = None,
@@ -87,6 +89,8 @@ class OnnxNetwork:
         batch: int | None = None,
         most: int | None = None,
     ) -> None:
+        from cnnkit.runtime.session import device_of
+
         self.card = card
         self.most = most
         self.engine = f"onnxruntime {device_of(session)}"

@@ -26,7 +26,7 @@ class Described(TypedDict, total=False):
     input_shape: Annotated[
         tuple[int, int, int] | None,
         Option(
-            "Input shape, where the file leaves it open, as in 3x224x224.",
+            "Input shape, as in 3x224x224, where the file or the network leaves it open.",
             PANEL,
             flag="--input",
             metavar="CxHxW",

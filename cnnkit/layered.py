@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cnnkit.errors import UsageError, close_matches
+from cnnkit.files import write_atomic
 from cnnkit.options import choices_of, flag
+from cnnkit.runfile import is_whole, read_recipe_table
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -109,6 +113,25 @@ class Layered(BaseModel):
         except ValidationError as error:
             problems = "; ".join(_said(each, cls.model_fields) for each in error.errors())
             raise UsageError(f"the recipe is not valid: {problems}.") from error
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a recipe from the `[recipe]` table of a TOML file such as a run's `run.toml`.
+
+        Raises:
+            UsageError: no such file, not TOML, no such table, or an invalid field.
+        """
+        table = read_recipe_table(path)
+        # A whole one of an earlier version may hold fields that have no effect.
+        return cls.layered(table, strict=() if is_whole(table) else table)
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, the fields that are unset left out."""
+        return tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)})
+
+    def write(self, path: Path) -> None:
+        """Write `to_toml()` to `path` atomically."""
+        write_atomic(path, self.to_toml().encode())
 
 
 def asks(value: object) -> bool:

@@ -7,12 +7,9 @@ A new one is one entry here. Another package adds its own by an entry point in t
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from cnnkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from cnnkit.recipe import Recipe
 
 T = TypeVar("T")
 
@@ -57,6 +54,22 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
+class Rates(Protocol):
+    """The fields of a recipe that schedules need."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest one."""
+
+    @property
+    def decay_epochs(self) -> int:
+        """Epochs between two falls."""
+
+    @property
+    def decay_factor(self) -> float:
+        """Factor of each fall."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A course of the learning rate over the steps of a run.
@@ -72,13 +85,13 @@ class Schedule:
 
     title: str
     factory: str
-    arguments: "Callable[[Recipe, int, int], dict[str, object]]"
+    arguments: Callable[[Rates, int, int], dict[str, object]]
     uses: frozenset[str] = frozenset()
     warms_up: bool = False
     fits_length: bool = False
 
 
-def _one_cycle(recipe: "Recipe", steps: int, steps_per_epoch: int) -> dict[str, object]:
+def _one_cycle(recipe: Rates, steps: int, steps_per_epoch: int) -> dict[str, object]:
     # One step more, because the schedule is stepped once after the last one too. A rise of no step at all would be a
     # division by zero.
     rise = max(0.2, 2 / (steps + 1))

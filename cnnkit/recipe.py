@@ -1,17 +1,13 @@
 """A training recipe as data: everything that decides what a run does, and the options of `cnnkit train`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import tomli_w
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from cnnkit.files import write_atomic
 from cnnkit.layered import Effect, Layered
 from cnnkit.optimizers import OPTIMIZERS, optimizer, optimizers, schedule, schedules
 from cnnkit.options import Option, parse_shape
-from cnnkit.runfile import is_whole, read_recipe_table
 from cnnkit.words import counted, listed
 
 DATA, START, LENGTH, OPTIMIZER = "Data", "Fine-tuning", "Length", "Optimizer"
@@ -294,22 +290,3 @@ class Recipe(Layered):
         """
         old = {"split_by": "path", "split_seed": fields.get("seed", 0)} if fields and "split_by" not in fields else {}
         return cls.layered(fields, old)
-
-    @classmethod
-    def from_toml(cls, path: Path) -> "Recipe":
-        """Read a recipe from the `[recipe]` table of a TOML file such as a run's `run.toml`.
-
-        Raises:
-            UsageError: no such file, not TOML, no such table, or an invalid field.
-        """
-        table = read_recipe_table(path)
-        # A whole one of an earlier version may hold fields that have no effect.
-        return cls.layered(table, strict=() if is_whole(table) else table)
-
-    def to_toml(self) -> str:
-        """Return the recipe as TOML, the fields that are unset left out."""
-        return tomli_w.dumps({"recipe": self.model_dump(mode="json", exclude_none=True)})
-
-    def write(self, path: Path) -> None:
-        """Write `to_toml()` to `path` atomically."""
-        write_atomic(path, self.to_toml().encode())

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 
 from cnnkit.cli import completion
 from cnnkit.options import Parameter, as_parameter, parameters
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def changed(operation: partial[Any]) -> list[str]:
+def changed(operation: partial[T]) -> list[str]:
     """Return the names of the options that differ from their defaults."""
     return [field.name for field in parameters(operation.func) if operation.keywords.get(field.name) != field.default]
 

@@ -65,7 +65,7 @@ class Group(SimpleValues, TyperGroup):
             return f"To classify the image: cnnkit predict {shlex.quote(first)}"
         return ""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
         # Wrong usage may be found before `--json` itself is looked at.
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}

@@ -38,7 +38,7 @@ class Command(SimpleValues, TyperCommand):
 
     allow_extra_args = True  # to say more of them than that there are some
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Parse the command line.
 
         Raises:
@@ -49,7 +49,7 @@ class Command(SimpleValues, TyperCommand):
             _refuse(ctx.args, ctx)
         return rest
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command.
 
         Raises:

@@ -1,9 +1,9 @@
 """A report in words: what a reader should know who reads nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from cnnkit.files import JsonObject
 from cnnkit.optimizers import SCHEDULES, optimizers, schedules
 from cnnkit.results import Evaluation, Report, Robustness
 from cnnkit.words import counted, duration, listed, part_of, percent, sentence, share
@@ -179,7 +179,7 @@ def _file(found: Report) -> Iterable[str]:
         yield f"The ONNX file takes {first.latency_p50_ms:.2g} ms for one image on {found.benchmark.processor}."
 
 
-def recipe_sentences(recipe: Mapping[str, Any]) -> Iterable[str]:
+def recipe_sentences(recipe: JsonObject) -> Iterable[str]:
     """Yield how a network was trained, by the fields of its recipe that are known; what is off is not said."""
 
     def number(name: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
-from cnnkit.files import remove_temporaries, sha256, write_atomic
+from cnnkit.files import JsonObject, remove_temporaries, sha256, write_atomic
 from cnnkit.optimizers import optimizer
 from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import load_weights, weights_hash
@@ -22,7 +22,7 @@ _KEY = "cnnkit_state"
 _VERSION = 1
 
 
-def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_state(run: Path, tensors: dict[str, Tensor], facts: JsonObject) -> None:
     """Write tensors and JSON facts to the run's state file, atomically; the generation before it is kept.
 
     Raises:
@@ -36,7 +36,7 @@ def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     write_atomic(path, data, keep=run / PREVIOUS)
 
 
-def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def read_state(run: Path) -> tuple[dict[str, Tensor], JsonObject] | None:
     """Return what the newest whole state of a run holds; None where none was written yet.
 
     Where the newest file is damaged, the fact `damaged` says so.
@@ -58,7 +58,7 @@ def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
-def read_facts(run: Path) -> dict[str, Any] | None:
+def read_facts(run: Path) -> JsonObject | None:
     """Return the JSON facts of a run's newest state, without its tensors and unchecked; None where it has none.
 
     A training that goes on in the folder is not disturbed.

@@ -34,7 +34,7 @@ def require_precision(precision: str, device: torch.device) -> None:
         raise DeviceError(f"--precision bf16: {torch.cuda.get_device_name(device)} has no bfloat16; use fp16 or fp32.")
 
 
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Return the context in which a network computes in a precision; its weights stay float32."""
     if precision == "fp32":
         return contextlib.nullcontext()

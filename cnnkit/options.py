@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
+from cnnkit.errors import UsageError
 from cnnkit.words import listed
 
 _BOUNDS = ("ge", "gt", "le", "lt")
@@ -128,15 +129,12 @@ class Parameter:
 
     def _split(self, value: str) -> tuple[object, ...]:
         parts = [part.strip() for part in value.split(",")]
-        if self.choices:
-            unknown = [part for part in parts if part not in self.choices]
-            if unknown:
-                raise ValueError(f"{unknown[0]!r} is not one of {', '.join(self.choices)}.")
-            return tuple(dict.fromkeys(parts))
+        if self.option.parse is None:
+            return tuple(dict.fromkeys(parts))  # whether there are such names is for the operation
         try:
-            return tuple(map(self.option.parse or str, parts))
+            return tuple(map(self.option.parse, parts))
         except (ValueError, ArithmeticError):
-            raise ValueError(f"{value!r}: expected {self.option.expects}.") from None
+            raise UsageError(f"{self.flag} {value!r}: expected {self.option.expects}.") from None
 
 
 def flag(field: str) -> str:

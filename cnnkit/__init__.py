@@ -79,9 +79,10 @@ def _operation(name: str) -> str | None:
     """Return the module of an operation, which is one of its name in the folder of its subject."""
     from pathlib import Path
 
-    found = [path for path in Path(__file__).parent.glob(f"*/{name}.py") if path.parent.name not in {"cli", "render"}]
-    named = [path for path in found if f"\ndef {name}(" in path.read_text("utf-8")]
-    return f"cnnkit.{named[0].parent.name}.{name}" if name.isidentifier() and len(named) == 1 else None
+    for path in Path(__file__).parent.glob(f"*/{name}.py") if name.isidentifier() else ():
+        if f"\n@operation\ndef {name}(" in path.read_text("utf-8"):
+            return f"cnnkit.{path.parent.name}.{name}"
+    return None
 
 
 def __dir__() -> list[str]:

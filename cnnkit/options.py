@@ -110,7 +110,7 @@ class Parameter:
             ValueError: it is none of the choices, out of range, or not what the option parses.
         """
         if isinstance(value, list | tuple):
-            return [self.checked(each) for each in value] or None
+            return tuple(self.checked(each) for each in value) or None
         if isinstance(value, str) and self.option.several:
             return self._split(value)
         if isinstance(value, str) and self.choices and value not in self.choices:

@@ -53,6 +53,13 @@ Shape = tuple[
 ]
 
 
+def _input(text: str) -> tuple[int, int, int]:
+    channels, height, width = parse_shape(text)
+    if channels > 3 or max(height, width) > 4096:
+        raise ValueError(f"{text!r} has more than 3 channels, or a side of more than 4096 pixels.")
+    return channels, height, width
+
+
 class Recipe(Layered):
     """How to train one network on one data set.
 
@@ -71,7 +78,7 @@ class Recipe(Layered):
             "The run.toml of a run says which was used.",
             flag="--input",
             metavar="CxHxW",
-            parse=parse_shape,
+            parse=_input,
         ),
     ] = None
     weights: Annotated[

@@ -71,7 +71,7 @@ def _shown(field: Parameter, *, optional: bool) -> inspect.Parameter:
     names = [field.flag, *option.also]
     if field.kind is bool and (optional or default is True):
         names = [f"{field.flag}/--no-{field.flag.removeprefix('--')}"]
-    if option.several and isinstance(default, tuple):
+    if isinstance(default, tuple):
         default = ",".join(default) or None
     kind = _kind(field)
 

@@ -37,7 +37,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-optim\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[cnnkit.optimizers]\nnadam = acme_optim:NADAM\n[cnnkit.schedules]\nlinear = acme_optim:LINEAR\n"
+        "[cnnkit.optimizers]\nacme-nadam = acme_optim:NADAM\n[cnnkit.schedules]\nlinear = acme_optim:LINEAR\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     optimizers.cache_clear()
@@ -72,9 +72,9 @@ def test_an_optimizer_keeps_what_it_says(name: str, momentum: float) -> None:
 
 def test_the_recipe_takes_the_optimizer_and_schedule_of_another_package(installed: Path) -> None:
     choices = {field.name: field.choices for field in parameters(Recipe)}
-    assert offer(*choices["optimizer"])("n") == ["nadam"]
+    assert offer(*choices["optimizer"])("ac") == ["acme-nadam"]
     assert "linear" in choices["schedule"]
-    recipe = Recipe(optimizer="nadam", schedule="linear", learning_rate=0.1, epochs=1)
+    recipe = Recipe(optimizer="acme-nadam", schedule="linear", learning_rate=0.1, epochs=1)
     assert list(learning_rates(recipe, 3)) == pytest.approx([0.1, 0.075, 0.05])
     first, second = step_of(recipe), step_of(recipe)
     assert type(first.optimizer) is torch.optim.NAdam
@@ -85,7 +85,7 @@ def test_the_recipe_takes_the_optimizer_and_schedule_of_another_package(installe
 
 def test_without_the_package_its_optimizer_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="optimizer: expected sgd or adam"):
-        Recipe.recorded({"optimizer": "nadam", "momentum": 0.5})
+        Recipe.recorded({"optimizer": "acme-nadam", "momentum": 0.5})
 
 
 def test_a_package_that_cannot_be_imported_is_named(installed: Path) -> None:

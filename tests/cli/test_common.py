@@ -29,10 +29,7 @@ def test_help(command: str, cli: Cli, golden: Callable[[str, str], None]) -> Non
     shown = [param for param in found.params if not param.expose_value or param.help]
     # Versions of typer draw it in their own ways; what it says is ours.
     assert all(name in result.stdout for param in shown for name in param.opts if name.startswith("-"))
-    lines = [
-        found.help,
-        *(f"{name}: {each.get_short_help_str(200)}" for name, each in getattr(found, "commands", {}).items()),
-    ]
+    lines = [found.help]
     generated = {field.name for field in parameters(Recipe)} if command == "train" else set()
     for param in shown:
         if param.name not in generated:

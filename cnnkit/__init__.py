@@ -68,11 +68,21 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if (home := _HOMES.get(name) or _operation(name)) is None:
+        raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def _operation(name: str) -> str | None:
+    """Return the module of an operation, which is one of its name in the folder of its subject."""
+    from pathlib import Path
+
+    for path in Path(__file__).parent.glob(f"*/{name}.py") if name.isidentifier() else ():
+        if f"\n@operation\ndef {name}(" in path.read_text("utf-8"):
+            return f"cnnkit.{path.parent.name}.{name}"
+    return None
 
 
 def __dir__() -> list[str]:

@@ -88,7 +88,7 @@ class ModelCard:
         return "known" if self.pretraining.known else "unknown"
 
     @property
-    def split_settings(self) -> dict[str, Any]:
+    def split_settings(self) -> dict[str, object]:
         """How the images of its training were divided, as fields of a recipe; none where that is not known."""
         if not self.recipe:
             return {}

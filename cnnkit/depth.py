@@ -62,7 +62,7 @@ class Span:
     count: int
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Self:
+    def of(cls, values: NDArray[np.generic]) -> Self:
         """Sum up the values of one image, integer or floating-point, of any shape.
 
         Raises:
@@ -151,7 +151,7 @@ def value_range(span: Span) -> Range:
     return low, high
 
 
-def scaled(values: NDArray[Any], values_range: Range) -> NDArray[np.uint8]:
+def scaled(values: NDArray[np.generic], values_range: Range) -> NDArray[np.uint8]:
     """Return values of any shape as uint8 of the same shape: those of the range as 0 to 255, others clipped to it."""
     if values.dtype == np.uint16:
         table = _eight_bits(np.arange(65536), values_range)

@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cnnkit.errors import OutputError
+
+JsonObject = dict[str, Any]
+"""What a JSON object holds, or will hold; its values are checked where they are read."""
 
 
 def write_atomic(path: Path, data: bytes, *, keep: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cnnkit import datasets, registry, zoo
+from cnnkit.arguments import DataDir
 from cnnkit.results import DatasetInfo, ModelInfo, ZooInfo
 
 
@@ -30,7 +31,7 @@ def list_models() -> list[ModelInfo]:
     return found
 
 
-def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
+def list_datasets(data_dir: DataDir = None) -> list[DatasetInfo]:
     """Return the data sets by name, and where their files are.
 
     >>> import cnnkit

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cnnkit import registry, zoo
+from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import Described, ForeignOptions
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ Ref = str | Path | Classifier
 def load(
     ref: Ref = zoo.DEFAULT_CLASSIFIER,
     *,
-    device: str = "auto",
-    trust_code: bool = False,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
     provider: "ProviderOptions | None" = None,
     torch: bool = False,
     **foreign: Unpack[Described],
@@ -57,6 +57,8 @@ def load(
     source = _exported(ref, ForeignOptions.of(**foreign))
     of_zoo = source is not None and source.get("verified", False)
     if source is not None and not (torch and of_zoo):
+        from cnnkit.runtime.foreign.opening import open_onnx
+
         return open_onnx(device=device, provider=provider, **source)
     if provider is not None:
         raise UsageError(f"{ref} runs on PyTorch; provider options are for ONNX files. Export it: cnnkit export {ref}")

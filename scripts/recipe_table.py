@@ -4,30 +4,27 @@ python scripts/recipe_table.py
 """
 
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
+from cnnkit.options import Parameter, parameters
 from cnnkit.recipe import Recipe
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "training.md"
-HEADER = "| field | default | what |\n| --- | --- | --- |\n"
+HEADER = "| option | default | what |\n| --- | --- | --- |\n"
 
 
 def table() -> str:
     """Return the table as Markdown, its header included."""
-    rows = []
-    for name, field in Recipe.model_fields.items():
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-        default = field.default
-        text = (
-            str(default).lower()
-            if isinstance(default, bool)
-            else f"{default:g}"
-            if default.__class__ is float
-            else default
-        )
-        listed = ", ".join(f"`{choice}`" for choice in choices) + "; " if len(choices) > 1 else ""
-        rows.append(f"| `{name}` | {f'`{text}`' if text not in (None, '') else ''} | {listed}{field.description} |\n")
-    return HEADER + "".join(rows)
+    return HEADER + "".join(map(row, parameters(Recipe)))
+
+
+def row(field: Parameter) -> str:
+    """Return a line of the table."""
+    default = str(field.default).lower() if field.kind is bool else "" if field.default in (None, "") else field.default
+    shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`" if default != "" else ""
+    bounded = field.kind in (int, float)
+    words = [field.help, field.option.note, f"{field.expected[0].upper()}{field.expected[1:]}." if bounded else ""]
+    names = ", ".join(f"`{name}`" for name in (field.flag, *field.option.also))
+    return f"| {names} | {shown} | {' '.join(filter(None, words))} |\n"
 
 
 def main() -> None:

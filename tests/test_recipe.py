@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 
 from cnnkit.datasets import DATASETS
 from cnnkit.errors import OutputError, UsageError
-from cnnkit.recipe import Recipe, is_of_earlier_version, read_recipe_table
+from cnnkit.options import Parameter, parameters
+from cnnkit.recipe import Recipe
+from cnnkit.runfile import is_of_earlier_version, read_recipe_table
 
-positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
-amount = st.floats(0, allow_infinity=False, allow_nan=False)
-fraction = st.floats(0, 1, exclude_min=True, exclude_max=True)
-below_one = st.floats(0, 1, exclude_max=True)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -36,57 +34,27 @@ def fitting(changes):
     return changes
 
 
-FIELDS = {
-    "model": text,
-    "data": text,
-    "input_shape": st.tuples(st.integers(1, 3), st.integers(1, 4096), st.integers(1, 4096)),
-    "weights": text,
-    "freeze": st.booleans(),
-    "epochs": st.integers(0, 100_000),
-    "batch_size": st.integers(1, 1_000_000),
-    "max_seconds": amount,
-    "patience": st.integers(0, 10**9),
-    "limit_batches": st.integers(0, 10**9),
-    "optimizer": st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
-    "learning_rate": positive,
-    "schedule": st.sampled_from(["constant", "cosine", "one-cycle", "step"]),
-    "warmup_epochs": st.floats(0, 1e5),
-    "decay_epochs": st.integers(1, 10**6),
-    "decay_factor": fraction,
-    "momentum": below_one,
-    "nesterov": st.booleans(),
-    "weight_decay": amount,
-    "clip_norm": amount,
-    "ema": below_one,
-    "loss": st.just("cross-entropy"),
-    "label_smoothing": below_one,
-    "class_weights": st.sampled_from(["none", "balanced"]),
-    "mixup": amount,
-    "adversarial_training": below_one,
-    "adversarial_steps": st.integers(1, 1000),
-    "adversarial_step_size": below_one,
-    "initialisation": st.sampled_from(["default", "xavier"]),
-    "normalisation": st.sampled_from(["unit", "standard"]),
-    "augmentation": st.sampled_from(["none", "affine", "digits", "drawings", "crops"]),
-    "drawn_digits": below_one,
-    "fit": st.sampled_from(["auto", "contain", "cover", "stretch"]),
-    "crop_fraction": fraction | st.just(1.0),
-    "interpolation": st.sampled_from(["auto", "nearest", "bilinear", "bicubic", "lanczos", "box"]),
-    "validation_fraction": fraction,
-    "test_fraction": below_one,
-    "split_seed": st.integers(0, 2**32 - 1),
-    "split_by": st.sampled_from(["content", "path"]),
-    "skip_damaged": st.booleans(),
-    "allow_overlap": st.booleans(),
-    "seed": st.integers(0, 2**32 - 1),
-    "precision": st.sampled_from(["fp32", "bf16", "fp16"]),
-    "compile": st.booleans(),
-    "tensorboard": st.booleans(),
-}
+def values_of(field: Parameter) -> st.SearchStrategy[object]:
+    """What can be given for a field of the recipe."""
+    limit = field.option
+    if field.choices:
+        return st.sampled_from([name for name in field.choices if name != "weights"])
+    if field.kind is bool:
+        return st.booleans()
+    if field.kind is int:
+        return st.integers(int(limit.ge or 0), int(10**9 if limit.le is None else limit.le))
+    if field.kind is float:
+        least, most = (limit.ge if limit.gt is None else limit.gt) or 0, limit.le if limit.lt is None else limit.lt
+        edges = {"exclude_min": limit.gt is not None, "exclude_max": limit.lt is not None}
+        return st.floats(least, 1e6 if most is None else most, **edges)
+    return text if field.kind is str else st.tuples(st.integers(1, 3), st.integers(1, 4096), st.integers(1, 4096))
+
+
+FIELDS = {field.name: values_of(field) for field in parameters(Recipe)} | {"model": text}
 OVERRIDES = st.fixed_dictionaries({}, optional=FIELDS).map(fitting)
 
 
-def test_every_field_is_drawn_in_these_tests():
+def test_every_field_but_the_model_is_an_option():
     assert FIELDS.keys() == Recipe.model_fields.keys()
 
 
@@ -198,31 +166,31 @@ def test_a_wrong_field_or_value_is_refused_by_its_name(field, value):
 
 
 TOGETHER = [
-    ({"nesterov": True}, "nesterov True has no effect"),
-    ({"nesterov": True, "optimizer": "sgd"}, "nesterov True has no effect"),
-    ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "nesterov True has no effect"),
-    ({"schedule": "one-cycle", "warmup_epochs": 1}, r"warmup_epochs 1\.0 has no effect"),
-    ({"momentum": 0.9}, r"momentum 0\.9 has no effect"),
-    ({"decay_epochs": 3}, "decay_epochs 3 has no effect"),
-    ({"data": "mnist", "skip_damaged": True}, "skip_damaged True has no effect"),
-    ({"schedule": "cosine", "decay_factor": 0.5}, r"decay_factor 0\.5 has no effect"),
-    ({"adversarial_steps": 3}, "adversarial_steps 3 has no effect"),
-    ({"adversarial_step_size": 0.1}, r"adversarial_step_size 0\.1 has no effect"),
-    ({"weights": "digits", "normalisation": "unit"}, "normalisation unit has no effect with weights"),
-    ({"weights": "digits", "normalisation": "standard"}, "normalisation standard has no effect with weights"),
-    ({"weights": "digits", "initialisation": "xavier"}, "initialisation xavier has no effect with weights"),
-    ({"normalisation": "weights"}, "normalisation weights is for a run that starts from weights"),
-    ({"allow_overlap": True}, "allow_overlap True has no effect"),
-    ({"data": "mnist", "test_fraction": 0.1}, r"test_fraction 0\.1 has no effect"),
-    ({"data": "fashion-mnist", "drawn_digits": 0.1}, r"drawn_digits 0\.1 has no effect on another data set"),
-    ({"data": "photos", "drawn_digits": 0.1}, r"drawn_digits 0\.1 has no effect on another data set"),
-    ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs 5 leaves nothing of 5 epochs"),
-    ({"epochs": 1, "warmup_epochs": 1.5}, r"warmup_epochs 1\.5 leaves nothing of 1 epoch\."),
-    ({"freeze": True}, "freeze True has no effect without weights"),
+    ({"nesterov": True}, "--nesterov has no effect"),
+    ({"nesterov": True, "optimizer": "sgd"}, "--nesterov has no effect"),
+    ({"nesterov": True, "optimizer": "rmsprop", "momentum": 0.9}, "--nesterov has no effect"),
+    ({"schedule": "one-cycle", "warmup_epochs": 1}, r"--warmup-epochs 1\.0 has no effect"),
+    ({"momentum": 0.9}, r"--momentum 0\.9 has no effect"),
+    ({"decay_epochs": 3}, "--decay-epochs 3 has no effect"),
+    ({"data": "mnist", "skip_damaged": True}, "--skip-damaged has no effect"),
+    ({"schedule": "cosine", "decay_factor": 0.5}, r"--decay-factor 0\.5 has no effect"),
+    ({"adversarial_steps": 3}, "--adversarial-steps 3 has no effect"),
+    ({"adversarial_step_size": 0.1}, r"--adversarial-step-size 0\.1 has no effect"),
+    ({"weights": "digits", "normalisation": "unit"}, "--normalisation unit has no effect with --weights"),
+    ({"weights": "digits", "normalisation": "standard"}, "--normalisation standard has no effect with --weights"),
+    ({"weights": "digits", "initialisation": "xavier"}, "--initialisation xavier has no effect with --weights"),
+    ({"normalisation": "weights"}, "--normalisation weights is for a run that has --weights"),
+    ({"allow_overlap": True}, "--allow-overlap has no effect"),
+    ({"data": "mnist", "test_fraction": 0.1}, r"--test-fraction 0\.1 has no effect"),
+    ({"data": "fashion-mnist", "drawn_digits": 0.1}, r"--drawn-digits 0\.1 has no effect on another data set"),
+    ({"data": "photos", "drawn_digits": 0.1}, r"--drawn-digits 0\.1 has no effect on another data set"),
+    ({"epochs": 5, "warmup_epochs": 5}, "--warmup-epochs 5 leaves nothing of 5 epochs"),
+    ({"epochs": 1, "warmup_epochs": 1.5}, r"--warmup-epochs 1\.5 leaves nothing of 1 epoch\."),
+    ({"freeze": True}, "--freeze has no effect without --weights"),
     # What is asked for is refused, also where it is the default.
-    ({"decay_epochs": 30}, "decay_epochs 30 has no effect"),
-    ({"adversarial_steps": 7}, "adversarial_steps 7 has no effect"),
-    ({"data": "mnist", "test_fraction": 0.2}, r"test_fraction 0\.2 has no effect"),
+    ({"decay_epochs": 30}, "--decay-epochs 30 has no effect"),
+    ({"adversarial_steps": 7}, "--adversarial-steps 7 has no effect"),
+    ({"data": "mnist", "test_fraction": 0.2}, r"--test-fraction 0\.2 has no effect"),
 ]
 
 

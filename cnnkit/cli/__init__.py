@@ -2,45 +2,28 @@
 
 import atexit
 import gc
-import importlib
-import inspect
 import io
-import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import cnnkit
 from cnnkit.cli.group import Group
-from cnnkit.cli.values import Command
-
-COMMANDS = (
-    "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
-    "serve", "predict", "models", "datasets", "doctor",
-)  # fmt: skip
+from cnnkit.cli.loading import SETTINGS, filled
 
 
-def _help(function: Callable[..., Any]) -> str:
-    # Typer keeps the line breaks of a docstring; paragraphs read better filled to the terminal.
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
-
-
-def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the command line with these commands."""
+def make_app() -> typer.Typer:
+    """Return the command line."""
     app = typer.Typer(
         name="cnnkit",
         cls=Group,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=SETTINGS,
         rich_markup_mode="rich",
     )
-    for name in names:
-        command = importlib.import_module(f"cnnkit.cli.{name}").command
-        app.command(name, cls=Command, help=_help(command))(command)
-    app.callback(help=_help(options))(options)
+    app.callback(help=filled(options.__doc__ or ""))(options)
     return app
 
 
@@ -80,6 +63,4 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     atexit.register(_leave_quickly)
-    # A command that is named needs no other one, and `predict` would feel the building of their options.
-    first = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
-    make_app((first,) if first in COMMANDS else COMMANDS)()
+    make_app()()

@@ -1,13 +1,23 @@
 """`cnnkit datasets`."""
 
+from functools import partial
+from typing import Annotated
+
 import typer
 
-from cnnkit.cli.common import DataDir, Json, emit
+from cnnkit.cli.common import Json, emit
+from cnnkit.cli.fields import OptionsOf
+from cnnkit.listing import list_datasets
+from cnnkit.results import DatasetInfo
 
 
-def command(context: typer.Context, *, data_dir: DataDir = None, json: Json = False) -> None:
+def command(
+    context: typer.Context,
+    *,
+    listed: Annotated[partial[list[DatasetInfo]], OptionsOf(list_datasets)],
+    json: Json = False,
+) -> None:
     """List the data sets: where they are, whether present, how to get them."""
-    from cnnkit import listing
     from cnnkit.render import tables
 
-    emit(context, listing.list_datasets(data_dir), tables.datasets)
+    emit(context, listed(), tables.datasets)

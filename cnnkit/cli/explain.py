@@ -1,26 +1,16 @@
 """`cnnkit explain`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import (
-    ChannelOrder,
-    Device,
-    ForeignShape,
-    Json,
-    Labels,
-    Mean,
-    Pixels,
-    Preprocess,
-    Scores,
-    Std,
-    TrustCode,
-    complete_model,
-    foreign_options,
-    refuse_model,
-)
+from cnnkit.cli.common import Json, refuse_model
+from cnnkit.cli.completion import complete_model
+from cnnkit.cli.fields import OptionsOf
+from cnnkit.inspection.explain import explain
+from cnnkit.results import Explanation, Steps
 
 
 def command(
@@ -39,28 +29,10 @@ def command(
             "--output", "-o", metavar="DIR", help="Folder for the page and its pictures. Default: explain-IMAGE."
         ),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="The class to explain. Default: the predicted one.")
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Layer whose maps Grad-CAM weighs. Default: the last with maps of more than a pixel."
-        ),
-    ] = None,
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Draw a small version here, and write a folder only where -o names one.")
     ] = False,
-    labels: Labels = None,
-    input: ForeignShape = None,
-    pixels: Pixels = None,
-    mean: Mean = None,
-    std: Std = None,
-    channel_order: ChannelOrder = None,
-    preprocess: Preprocess = None,
-    scores: Scores = None,
-    trust_code: TrustCode = False,
-    device: Device = "auto",
+    explained: Annotated[partial[Steps[Explanation]], OptionsOf(explain.steps)],
     json: Json = False,
 ) -> None:
     """Show what a network sees in an image, and what its answer rests on.
@@ -69,7 +41,6 @@ def command(
     (pip install captum); every network, an ONNX file without PyTorch too, its occlusion sensitivity. All of it is on
     one page, index.html, and in PNG files beside it.
     """
-    from cnnkit.inspection.explain import explain
     from cnnkit.render import blocks, envelope, explanation, progress
     from cnnkit.zoo import DEFAULT_CLASSIFIER
 
@@ -77,16 +48,7 @@ def command(
     folder = output if output is not None or terminal else Path(f"explain-{image.stem}")
     if folder is not None:
         explanation.require_own(folder)
-    steps = explain.steps(
-        image,
-        model or DEFAULT_CLASSIFIER,
-        target=target,
-        layer=layer,
-        device=device,
-        trust_code=trust_code,
-        **foreign_options(context),
-    )
-    found = progress.follow(steps, f"explaining {image}")
+    found = progress.follow(explained(image, model or DEFAULT_CLASSIFIER), f"explaining {image}")
     files = [] if folder is None else explanation.save(found, folder)
     if context.obj["json"]:
         envelope.write("explain", {**envelope.plain(found), "folder": folder, "files": files})

@@ -2,29 +2,16 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import (
-    DEVICES,
-    DataDir,
-    Device,
-    Json,
-    ModelArgument,
-    Shape,
-    SkipDamaged,
-    TrustCode,
-    complete_data,
-    emit,
-    offer,
-    require_suffix,
-    shape_of,
-)
+from cnnkit.cli.common import Json, ModelArgument, emit, require_suffix
+from cnnkit.cli.completion import SUGGESTIONS
+from cnnkit.cli.fields import OptionsOf, changed
 from cnnkit.errors import PrecisionError, UsageError
-
-if TYPE_CHECKING:
-    from cnnkit.results import ExportResult, TritonModel
+from cnnkit.exporting.export import export
+from cnnkit.results import ExportResult, PrecisionReport, TritonModel
 
 
 def command(
@@ -36,33 +23,7 @@ def command(
         Path | None,
         typer.Option("--output", "-o", help="File to write. Default: model.onnx in the run folder, or NAME.onnx here."),
     ] = None,
-    raw_input: Annotated[
-        bool, typer.Option("--raw-input", help="Take normalised float32 NCHW instead of uint8 NHWC.")
-    ] = False,
-    input: Shape = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"],
-        typer.Option(
-            metavar="NAME", help="Precision to write: fp32, fp16 or int8; the last two are measured against the first."
-        ),
-    ] = "fp32",
-    accuracy_budget: Annotated[
-        float, typer.Option(metavar="POINTS", help="Percentage points of accuracy that fp16 or int8 may cost.")
-    ] = 0.5,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write fp16 or int8 even where it costs more or is not faster.")
-    ] = False,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set or image folder to measure fp16 and int8 on. Default: what it was trained on.",
-            autocompletion=complete_data,
-        ),
-    ] = None,
-    data_dir: DataDir = None,
-    skip_damaged: SkipDamaged = False,
-    trust_code: TrustCode = False,
-    device: Device = "auto",
+    exported: Annotated[partial[ExportResult], OptionsOf(export)],
     triton: Annotated[
         Path | None,
         typer.Option("--triton", metavar="DIR", help="Write into a Triton model repository instead of a file."),
@@ -75,7 +36,7 @@ def command(
         typer.Option(
             "--triton-device",
             help="Where Triton runs it: auto, cpu, cuda, cuda:N or tensorrt.",
-            autocompletion=offer(*DEVICES, "tensorrt"),
+            autocompletion=SUGGESTIONS["device"],
         ),
     ] = "auto",
     json: Json = False,
@@ -89,14 +50,11 @@ def command(
     With --triton, the file becomes a model of a Triton model repository, or the next version of one that is there; an
     ONNX file of cnnkit's goes there as it is.
     """
-    from cnnkit.exporting.export import export
     from cnnkit.render import progress, tables
     from cnnkit.render.precision import report
-    from cnnkit.results import ExportResult, PrecisionReport
 
-    if precision == "fp32" and (
-        accuracy_budget != 0.5 or force or device != "auto" or data is not None or skip_damaged
-    ):
+    given = set(changed(exported))
+    if "precision" not in given and given & {"accuracy_budget", "force", "device", "data", "skip_damaged"}:
         raise UsageError(
             "--accuracy-budget, --force, --device, --data and --skip-damaged are for --precision fp16 and int8."
         )
@@ -108,29 +66,14 @@ def command(
         require_suffix(output, ".onnx", "--output")
     elif output is not None:
         raise UsageError("--triton says where the file goes; leave out --output.")
-    write = partial(
-        export,
-        model,
-        raw_input=raw_input,
-        shape=shape_of(input),
-        data_dir=data_dir,
-        trust_code=trust_code,
-        precision=precision,
-        accuracy_budget=accuracy_budget,
-        force=force,
-        device=device,
-        data=data,
-        skip_damaged=skip_damaged,
-    )
     try:
         with progress.working(f"exporting {model}"):
             if triton is None:
-                result: ExportResult | TritonModel = write(output)
+                result: ExportResult | TritonModel = exported(model, output)
             else:
                 from cnnkit.exporting.triton import export_triton
 
-                given = any((raw_input, input, data_dir, trust_code, precision != "fp32"))
-                how = write if given else None
+                how = partial(exported, model) if given else None
                 result = export_triton(model, triton, name=name, device=triton_device, write=how)
     except PrecisionError as error:
         _warn(error.result)
@@ -146,13 +89,12 @@ def command(
 
 def _warn(report: object) -> None:
     from cnnkit.render import console
-    from cnnkit.results import PrecisionReport
 
     for text in report.warnings if isinstance(report, PrecisionReport) else ():
         console.warning(text)
 
 
-def _draw(result: "ExportResult") -> None:
+def _draw(result: ExportResult) -> None:
     from cnnkit.render import console, tables
     from cnnkit.render.precision import report
 

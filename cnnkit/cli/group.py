@@ -11,8 +11,9 @@ from signal import SIGINT
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from cnnkit.cli.loading import load, summaries
 from cnnkit.cli.signals import Terminated, name_of
 from cnnkit.cli.values import SimpleValues
 from cnnkit.errors import CnnkitError, DeviceWarning, LostProcessError, MissingDependencyError, StoppedError, UsageError
@@ -30,11 +31,18 @@ _OF_ONE = {"out-of-memory", "os", "internal"}
 
 
 class Group(SimpleValues, TyperGroup):
-    """Turns errors into messages and exit codes."""
+    """All commands; turns errors into messages and exit codes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # The help needs no more of a command than this.
+        self.commands = {name: TyperCommand(name, help=summary) for name, summary in summaries().items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command; where another word is in its place, say how the line is meant to be."""
-        if args and args[0] not in self.commands and (hint := self._hint(args)):
+        """Load the command; where another word is in its place, say how the line is meant to be."""
+        if args and args[0] in summaries():
+            self.commands[args[0]] = load(args[0])
+        elif args and (hint := self._hint(args)):
             raise UsageError(f"{args[0]} is no command. {hint}")
         return super().resolve_command(ctx, args)
 
@@ -43,7 +51,7 @@ class Group(SimpleValues, TyperGroup):
         from cnnkit.formats import SUFFIXES
 
         first, *rest = args
-        named = [word for word in rest if word in self.commands]
+        named = [word for word in rest if word in summaries()]
         if first == "help":
             about = f"cnnkit {named[0]} --help shows the options of {named[0]}." if named else ""
             return about or "cnnkit --help shows the commands, and cnnkit COMMAND --help the options of one."
@@ -57,7 +65,7 @@ class Group(SimpleValues, TyperGroup):
             return f"To classify the image: cnnkit predict {shlex.quote(first)}"
         return ""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command; see `cnnkit.errors` for the exit codes."""
         # Wrong usage may be found before `--json` itself is looked at.
         ctx.obj = {"json": "--json" in ctx.args, "debug": False, "arguments": list(ctx.args)}

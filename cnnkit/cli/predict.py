@@ -3,31 +3,22 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cnnkit.arguments import BatchSize
 from cnnkit.cautions import Tally
-from cnnkit.cli.common import (
-    BatchSize,
-    ChannelOrder,
-    Device,
-    ForeignShape,
-    Json,
-    Labels,
-    Mean,
-    Pixels,
-    Preprocess,
-    Scores,
-    Std,
-    TrustCode,
-    complete_model,
-    foreign_options,
-    refuse_model,
-)
+from cnnkit.cli.common import Json, refuse_model
+from cnnkit.cli.completion import complete_model
+from cnnkit.cli.fields import OptionsOf
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
+from cnnkit.loading import load, load_on_ray
+from cnnkit.options import Option
+from cnnkit.runtime.classifier import Classifier
 
 if TYPE_CHECKING:
     from cnnkit.results import Prediction
@@ -43,7 +34,7 @@ def command(
             "--model", "-m", help="Model reference. Default: digits, of the zoo.", autocompletion=complete_model
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Classes to show for each image.", min=1)] = 5,
+    top: Annotated[int, Option("Classes to show for each image.", ge=1)] = 5,
     batch_size: BatchSize = 64,
     output: Annotated[
         Path | None,
@@ -51,27 +42,13 @@ def command(
     ] = None,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(
-            help="Engine: local, or ray, which is Ray Data on the cluster of RAY_ADDRESS, or on processes here."
-        ),
+        Option("Engine: local, or ray, which is Ray Data on the cluster of RAY_ADDRESS, or on processes here."),
     ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(help="Ray workers to run on.", show_default="one for each CPU", min=1)
-    ] = None,
-    labels: Labels = None,
-    input: ForeignShape = None,
-    pixels: Pixels = None,
-    mean: Mean = None,
-    std: Std = None,
-    channel_order: ChannelOrder = None,
-    preprocess: Preprocess = None,
-    scores: Scores = None,
-    trust_code: TrustCode = False,
-    device: Device = "auto",
+    workers: Annotated[int | None, Option("Ray workers to run on.", ge=1, default="one for each CPU")] = None,
+    opened: Annotated[partial[Classifier], OptionsOf(load)],
     json: Json = False,
 ) -> None:
     """Classify images; the default model reads digits as people draw them."""
-    from cnnkit.loading import load, load_on_ray
     from cnnkit.render import console, envelope, predictions
     from cnnkit.zoo import DEFAULT_CLASSIFIER
 
@@ -82,11 +59,12 @@ def command(
         records.check(output)
     paths = find_images(images)
     sources = [_standard_input() if path is None else path for path in paths]
-    name, foreign = model or DEFAULT_CLASSIFIER, foreign_options(context)
+    name = model or DEFAULT_CLASSIFIER
     if engine == "ray":
-        classifier = load_on_ray(name, device=device, workers=workers, **foreign)
+        given = {option: value for option, value in opened.keywords.items() if option != "trust_code"}
+        classifier = load_on_ray(name, workers=workers, **given)
     else:
-        classifier = load(name, device=device, trust_code=trust_code, **foreign)
+        classifier = opened(name)
     tally = Tally()
     results = _tallied(classifier.stream(sources, top=top, batch_size=batch_size), tally)
     found: Any

@@ -1,32 +1,16 @@
 """`cnnkit report`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnkit.cli.common import (
-    ChannelOrder,
-    Data,
-    DataDir,
-    Device,
-    ForeignShape,
-    Json,
-    Labels,
-    Mean,
-    Pixels,
-    Preprocess,
-    Scores,
-    SkipDamaged,
-    Std,
-    TrustCode,
-    complete_model,
-    emit,
-    foreign_options,
-    names,
-    require_suffix,
-)
-from cnnkit.results.report import SECTIONS
+from cnnkit.cli.common import Json, emit, require_suffix
+from cnnkit.cli.completion import complete_model
+from cnnkit.cli.fields import OptionsOf
+from cnnkit.reporting.report import report
+from cnnkit.results import Report, Steps
 
 
 def command(
@@ -44,32 +28,7 @@ def command(
             help="Page to write. Default: RUN/report.html; without a run, report-NAME.html.",
         ),
     ] = None,
-    without: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECTIONS",
-            help=f"Leave out some of these, separated by commas: {', '.join(SECTIONS)}.",
-        ),
-    ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            help="Images to corrupt and attack, chosen by seed; 0: all.", min=0, show_default="500, fewer if large"
-        ),
-    ] = None,
-    data: Data = None,
-    data_dir: DataDir = None,
-    skip_damaged: SkipDamaged = False,
-    labels: Labels = None,
-    input: ForeignShape = None,
-    pixels: Pixels = None,
-    mean: Mean = None,
-    std: Std = None,
-    channel_order: ChannelOrder = None,
-    preprocess: Preprocess = None,
-    scores: Scores = None,
-    trust_code: TrustCode = False,
-    device: Device = "auto",
+    reported: Annotated[partial[Steps[Report]], OptionsOf(report.steps)],
     json: Json = False,
 ) -> None:
     """Write all that is known of a run to one page: network and data, how well it does, where it fails.
@@ -79,23 +38,10 @@ def command(
     """
     from cnnkit.render import console, progress
     from cnnkit.render.report import default_place, require_place, show
-    from cnnkit.reporting.report import report
 
     path = output or default_place(run)
     require_place(path)
     require_suffix(output, ".html", "--output")
-    steps = report.steps(
-        run,
-        without=names(without) or (),
-        data=data,
-        data_dir=data_dir,
-        skip_damaged=skip_damaged,
-        images=images,
-        device=device,
-        trust_code=trust_code,
-        output=path,
-        **foreign_options(context),
-    )
-    result = progress.follow(steps, f"reporting on {run}")
+    result = progress.follow(reported(run, output=path), f"reporting on {run}")
     emit(context, result, show)
     console.note(str(path))

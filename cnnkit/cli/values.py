@@ -1,17 +1,16 @@
-"""Values of options and arguments as Python's: texts, numbers and paths, and what is wrong with one in plain words."""
+"""Values of options and arguments as Python's: texts, numbers and paths."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from cnnkit.errors import UsageError
 from cnnkit.words import quoted
-
-_NUMBERS: dict[type, str] = {int: "a whole number", float: "a number"}
 
 
 class SimpleValues:
@@ -30,7 +29,7 @@ class SimpleValues:
         for param in params:
             # Click asks more than once.
             if not isinstance(param.process_value, partial):
-                param.process_value = partial(_process, param, param.process_value, *_kind(hints.get(param.name)))
+                param.process_value = partial(_process, param, param.process_value, _kind(hints.get(param.name)))
         return params
 
 
@@ -39,7 +38,7 @@ class Command(SimpleValues, TyperCommand):
 
     allow_extra_args = True  # to say more of them than that there are some
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Parse the command line.
 
         Raises:
@@ -50,7 +49,7 @@ class Command(SimpleValues, TyperCommand):
             _refuse(ctx.args, ctx)
         return rest
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command.
 
         Raises:
@@ -82,40 +81,23 @@ def _refuse(extra: list[str], ctx: Any) -> None:
     raise UsageError(f"unexpected extra argument {quoted(first)}. {hint}")
 
 
-def _kind(hint: Any) -> tuple[Any, Any]:
-    """Return the type of an annotation, without None, and the `typer.Option` that it carries."""
-    declared, *more = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+def _kind(hint: object) -> object:
+    """Return the type of an annotation, without None."""
+    declared = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     kinds = [kind for kind in get_args(declared) if kind is not type(None)]
     is_optional = len(kinds) < len(get_args(declared))
-    return kinds[0] if is_optional and len(kinds) == 1 else declared, more[0] if more else None
+    return kinds[0] if is_optional and len(kinds) == 1 else declared
 
 
-def _process(
-    param: Any, usual: Callable[[typer.Context, Any], Any], kind: Any, info: Any, ctx: typer.Context, value: Any
-) -> Any:
+def _process(param: Any, usual: Callable[[typer.Context, Any], Any], kind: Any, ctx: typer.Context, value: Any) -> Any:
     # Values that are missing, and types that are not simple, are for Typer.
     if value in (None, (), []):
         if param.required:
             return usual(ctx, value)
-    elif kind in _NUMBERS:
-        value = _number(kind, value, info.min, info.max, ctx, param)
-    elif kind is Path:
-        value = Path(value)
-    elif get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(get_args(kind))}.", ctx=ctx, param=param)
+    elif kind in (int, float, Path):
+        # What is no number is refused by the option's own check.
+        with suppress(ValueError):
+            value = kind(value)
     elif kind not in (str, list[str]) and not isinstance(value, bool):
         return usual(ctx, value)
     return value if param.callback is None else param.callback(ctx, param, value)
-
-
-def _number(kind: Any, value: Any, least: float | None, most: float | None, ctx: Any, param: Any) -> Any:
-    try:
-        number = kind(value)
-    except ValueError:
-        number = None
-    if number is None or (least is not None and not number >= least) or (most is not None and not number <= most):
-        bounds = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
-        shown = repr(value) if number is None else number
-        raise typer.BadParameter(f"{shown} is not {_NUMBERS[kind]}{bounds}.", ctx=ctx, param=param)
-    return number

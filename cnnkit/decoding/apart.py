@@ -14,6 +14,7 @@ from cnnkit.decoding import children
 from cnnkit.decoding.file import File
 from cnnkit.depth import Range, Span
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError
+from cnnkit.files import JsonObject
 from cnnkit.preprocessing import Original, Prepared, Preprocessing
 
 _ERRORS = {error.code: error for error in (ImageError, ImageFormatError, ImageTooLargeError)}
@@ -49,7 +50,7 @@ def prepared(file: File, form: Preprocessing | None, values_range: Range | None 
         raise ImageError(f"{file.name} is damaged: its decoder gave something else than an image.") from error
 
 
-def form_of(request: dict[str, Any]) -> Preprocessing | None:
+def form_of(request: JsonObject) -> Preprocessing | None:
     """Return the form that a request asks for."""
     form = request["form"]
     if form is None:
@@ -58,14 +59,14 @@ def form_of(request: dict[str, Any]) -> Preprocessing | None:
     return Preprocessing(**(form | lists))
 
 
-def answer(image: Prepared) -> tuple[dict[str, Any], bytes]:
+def answer(image: Prepared) -> tuple[JsonObject, bytes]:
     """Return the answer with an image, and its pixels."""
     steps = [{"step": str(step), "kinds": step.kinds if isinstance(step, Caution) else None} for step in image.steps]
     header = {"shape": image.pixels.shape, "steps": steps, "original": asdict(image.original)}
     return header, image.pixels.tobytes()
 
 
-def refusal(error: ImageError) -> dict[str, Any]:
+def refusal(error: ImageError) -> JsonObject:
     """Return the answer where there is no image."""
     return {"error": error.code, "message": str(error)}
 

@@ -15,9 +15,10 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from cnnkit.decoding.python import find_python
+from cnnkit.files import JsonObject
 
 if TYPE_CHECKING:
     from io import BufferedReader, BufferedWriter
@@ -82,7 +83,7 @@ class _Child:
     def lives(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any], data: bytes, most: int) -> tuple[dict[str, Any], bytearray]:
+    def ask(self, request: JsonObject, data: bytes, most: int) -> tuple[JsonObject, bytearray]:
         header = json.dumps(request).encode()
         late = threading.Event()
 
@@ -156,7 +157,7 @@ class _Pool:
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
 
-    def ask(self, request: dict[str, Any], data: bytes, most: int) -> tuple[dict[str, Any], bytearray]:
+    def ask(self, request: JsonObject, data: bytes, most: int) -> tuple[JsonObject, bytearray]:
         with self._places:
             for _ in range(2):
                 child = self._borrowed()
@@ -198,7 +199,7 @@ _current = [_Pool()]
 """One; a list, since a process that was forked gets another."""
 
 
-def ask(request: dict[str, Any], data: bytes, most: int) -> tuple[dict[str, Any], bytearray]:
+def ask(request: JsonObject, data: bytes, most: int) -> tuple[JsonObject, bytearray]:
     """Let a child decode a file; wait for a free one, and then for its answer.
 
     Args:

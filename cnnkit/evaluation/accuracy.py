@@ -1,13 +1,14 @@
 """`cnnkit.evaluate`: how well a network does on a data set."""
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
+from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.errors import UsageError, require_effect
 from cnnkit.files import expanded
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
+from cnnkit.options import Option
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.splits import split_named
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
 def evaluate(
     ref: Ref,
     *,
-    data: str | None = None,
-    split: str | None = None,
-    data_dir: str | Path | None = None,
-    batch_size: int = 256,
-    top_k: int = 5,
-    skip_damaged: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
-    untrained: bool = False,
-    seed: int | None = None,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    batch_size: BatchSize = 256,
+    top_k: Annotated[int, Option("Classes that the top-k accuracy looks among, fewer than there are.", ge=1)] = 5,
+    skip_damaged: SkipDamaged = False,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
+    untrained: Annotated[bool, Option("Give MODEL, an architecture, random weights.")] = False,
+    seed: Annotated[int | None, Option("Seed of the random weights. Default: 0.", ge=0)] = None,
     **foreign: Unpack[Described],
 ) -> "Steps[Evaluation]":
     """Measure a network on a data set: accuracy, loss, scores by class, confusion and calibration.

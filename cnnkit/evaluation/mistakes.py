@@ -2,11 +2,13 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
+from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.files import expanded, require_writable
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
+from cnnkit.options import Option
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.splits import split_named
 
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 def find_mistakes(
     ref: Ref,
     *,
-    data: str | None = None,
-    split: str | None = None,
-    data_dir: str | Path | None = None,
-    top: int = 36,
-    batch_size: int = 256,
-    skip_damaged: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    top: Annotated[int, Option("How many mistakes, and labels to check, to keep.", ge=1)] = 36,
+    batch_size: BatchSize = 256,
+    skip_damaged: SkipDamaged = False,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
     output: str | Path | None = None,
     **foreign: Unpack[Described],
 ) -> "Steps[Mistakes]":

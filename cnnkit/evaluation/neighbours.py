@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ def _extractor(network: Network, image: Pixels) -> Iterator[tuple[Extractor, str
     head = _head(network)
     given: list[Tensor] = []
 
-    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def keep(_: nn.Module, inputs: tuple[object, ...]) -> None:
         given.extend(value.float() for value in inputs[:1] if isinstance(value, Tensor))
 
     handle = head and head[1].register_forward_pre_hook(keep)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from cnnkit import registry
+from cnnkit.arguments import DataDir, Device, Shape, SkipDamaged, TrustCode
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
+from cnnkit.options import Option
 from cnnkit.results.precision import Precision
 
 if TYPE_CHECKING:
@@ -17,16 +19,26 @@ def export(
     ref: str | Path,
     output: str | Path | None = None,
     *,
-    raw_input: bool = False,
-    shape: tuple[int, int, int] | None = None,
-    data_dir: str | Path | None = None,
-    trust_code: bool = False,
-    precision: Precision = "fp32",
-    accuracy_budget: float = 0.5,
-    force: bool = False,
-    device: str = "auto",
-    data: str | None = None,
-    skip_damaged: bool = False,
+    raw_input: Annotated[bool, Option("Take normalised float32 NCHW instead of uint8 NHWC.")] = False,
+    shape: Shape = None,
+    data_dir: DataDir = None,
+    trust_code: TrustCode = False,
+    precision: Annotated[
+        Precision,
+        Option("Precision to write: {choices}; the last two are measured against the first.", metavar="NAME"),
+    ] = "fp32",
+    accuracy_budget: Annotated[
+        float, Option("Percentage points of accuracy that fp16 or int8 may cost.", metavar="POINTS", ge=0, le=100)
+    ] = 0.5,
+    force: Annotated[bool, Option("Write fp16 or int8 even where it costs more or is not faster.")] = False,
+    device: Device = "auto",
+    data: Annotated[
+        str | None,
+        Option(
+            "Data set or image folder to measure fp16 and int8 on. Default: what it was trained on.", suggest="data"
+        ),
+    ] = None,
+    skip_damaged: SkipDamaged = False,
 ) -> "ExportResult":
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
 

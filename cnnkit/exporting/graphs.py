@@ -1,7 +1,6 @@
 """Looking into ONNX graphs that `cnnkit.exporting.onnx` made: their layers, and the values between them."""
 
-from typing import Any
-
+import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -35,7 +34,9 @@ def layer_of(node: onnx.NodeProto) -> str:
     return layer_name(weights[0]).removesuffix(".weight") if weights else node.name
 
 
-def values(model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def values(
+    model: onnx.ModelProto, names: set[str], inputs: dict[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
     """Run a graph on the CPU as it is written, without optimisation, and return tensors inside it by name."""
     if not names:
         return {}

@@ -71,7 +71,7 @@ def _is_lost(node: onnx.NodeProto, stored: Mapping[str, onnx.TensorProto]) -> bo
         return True
     exact = [numpy_helper.to_array(stored[name]) for name in node.input[1:5]]
 
-    def line(values: list[NDArray[Any]]) -> NDArray[np.float64]:
+    def line(values: list[NDArray[np.floating]]) -> NDArray[np.float64]:
         scale, shift, mean, variance = (value.astype(np.float64) for value in values)
         factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
         return np.stack([factor, shift - mean * factor])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
@@ -40,12 +41,14 @@ class _Batches:
     def set_range(self, start_index: int, end_index: int) -> None:
         self._remaining = iter(self._batches[start_index:end_index])
 
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
+    def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         batch = next(self._remaining, None)
         return None if batch is None else {self._name: batch}
 
 
-def quantise(model: onnx.ModelProto, batches: Sequence[NDArray[Any]]) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
+def quantise(
+    model: onnx.ModelProto, batches: Sequence[NDArray[np.generic]]
+) -> tuple[onnx.ModelProto, tuple[LayerError, ...]]:
     """Quantise the weights and values of a network to eight bits, all but its normalisation and its outputs.
 
     Weights are signed, with a scale for each channel; values are unsigned, in the range that all but 0.001% of those of

@@ -39,8 +39,8 @@ def trace(network: nn.Module, batch: Tensor) -> list[Call]:
     """
     calls: list[Call] = []
 
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    def note(name: str) -> object:
+        def hook(module: nn.Module, given: tuple[object, ...], output: object) -> None:
             if given and isinstance(given[0], Tensor) and isinstance(output, Tensor):
                 # Copies: a layer that works in place changes what the one before gave.
                 calls.append(Call(name, module, inputs.pop(name), _array(output)))
@@ -49,8 +49,8 @@ def trace(network: nn.Module, batch: Tensor) -> list[Call]:
 
     inputs: dict[str, Array] = {}
 
-    def note_input(name: str) -> Any:
-        def hook(module: nn.Module, given: tuple[Any, ...]) -> None:
+    def note_input(name: str) -> object:
+        def hook(module: nn.Module, given: tuple[object, ...]) -> None:
             if given and isinstance(given[0], Tensor):
                 inputs[name] = _array(given[0])
 

@@ -2,10 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.files import expanded
 from cnnkit.operation import operation
+from cnnkit.options import Option
 from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
@@ -16,13 +18,20 @@ if TYPE_CHECKING:
 def verify(
     ref: str | Path,
     *,
-    against: str | Path | None = None,
-    data: str | None = None,
-    split: str | None = None,
-    data_dir: str | Path | None = None,
-    skip_damaged: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
+    against: Annotated[
+        str | Path | None,
+        Option(
+            "Run, checkpoint or zoo entry to compare with. Default: the one whose weights the file names.",
+            metavar="MODEL",
+            suggest="model",
+        ),
+    ] = None,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
 ) -> "Steps[Verification]":
     """Compare an ONNX file with its PyTorch network on every image of a data set.
 

@@ -4,11 +4,13 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from cnnkit import registry, zoo
+from cnnkit.arguments import Shape, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.operation import operation
+from cnnkit.options import COUNTS, Option, as_count
 from cnnkit.results import Benchmark, BenchmarkStep
 from cnnkit.runtime import contenders
 from cnnkit.runtime.benchmark import benchmark_steps, choose_batches
@@ -21,13 +23,40 @@ if TYPE_CHECKING:
 @operation
 def benchmark(
     *refs: str | Path,
-    devices: Sequence[str] = ("auto",),
-    batches: Sequence[int] | None = None,
-    threads: Sequence[int] | None = None,
-    torch: bool = False,
-    seconds: float = 1.0,
-    shape: tuple[int, int, int] | None = None,
-    trust_code: bool = False,
+    devices: Annotated[
+        Sequence[str],
+        Option(
+            "Devices to run on: auto, cpu, cuda, cuda:N, tensorrt, or several: cpu,cuda.",
+            flag="--device",
+            several=True,
+            suggest="devices",
+        ),
+    ] = ("auto",),
+    batches: Annotated[
+        Sequence[int] | None,
+        Option(
+            "Batch sizes. Default: 1,8,32,256, or the one that a file fixes.",
+            flag="--batch",
+            metavar="N,N…",
+            several=True,
+            parse=as_count,
+            expects=COUNTS,
+        ),
+    ] = None,
+    threads: Annotated[
+        Sequence[int] | None,
+        Option(
+            "Threads inside an operator, on the CPU. Default: one a core.",
+            metavar="N,N…",
+            several=True,
+            parse=as_count,
+            expects=COUNTS,
+        ),
+    ] = None,
+    torch: Annotated[bool, Option("Measure PyTorch as well, eager and compiled.")] = False,
+    seconds: Annotated[float, Option("Seconds to spend on each contender at each batch size.")] = 1.0,
+    shape: Shape = None,
+    trust_code: TrustCode = False,
 ) -> Generator[BenchmarkStep, None, Benchmark]:
     """Measure latency and throughput on onnxruntime, all networks, devices and numbers of threads in turn.
 

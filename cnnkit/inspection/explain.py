@@ -6,13 +6,15 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit import registry
+from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
+from cnnkit.options import Option
 from cnnkit.results import Explanation
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
@@ -32,10 +34,13 @@ def explain(
     image: "ImageSource",
     ref: Ref = DEFAULT_CLASSIFIER,
     *,
-    target: str | None = None,
-    layer: str | None = None,
-    device: str = "auto",
-    trust_code: bool = False,
+    target: Annotated[str | None, Option("The class to explain. Default: the predicted one.", metavar="LABEL")] = None,
+    layer: Annotated[
+        str | None,
+        Option("Layer whose maps Grad-CAM weighs. Default: the last with maps of more than a pixel.", metavar="NAME"),
+    ] = None,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
     **foreign: Unpack[Described],
 ) -> "Steps[Explanation]":
     """Find what a network saw in an image, and which part of it its answer rests on.

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ def _recorded(network: nn.Module) -> Iterator[Trace]:
     calls: Counter[str] = Counter()
     names = {module: name for name, module in network.named_modules() if name}
 
-    def after(module: nn.Module, _: Any, output: Any) -> None:
+    def after(module: nn.Module, _: object, output: object) -> None:
         name = names[module]
         tensor = output[0] if isinstance(output, tuple) and output else output
         if not isinstance(tensor, Tensor):

@@ -95,7 +95,7 @@ def _extents_of(tensor: Tensor) -> list[tuple[int, ...]]:
     return bounds.extents if bounds is not None and not bounds.lost else []
 
 
-def follow(operator: Operator, results: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+def follow(operator: Operator, results: object, arguments: Sequence[object], options: Mapping[str, object]) -> None:
     """Mark the results of an operator."""
     made = results if isinstance(results, list | tuple) else (results,)
     if operator.views:

@@ -15,7 +15,7 @@ class ShapeCache:
         self._pure: dict[Any, bool] = {}
         self._known: dict[Any, _Form | list[_Form]] = {}
 
-    def call(self, function: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
+    def call(self, function: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         """Return what the operator gives."""
         pure = self._pure.get(function)
         if pure is None:

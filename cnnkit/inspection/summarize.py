@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cnnkit import registry
+from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import UsageError
+from cnnkit.options import Option, parse_sides
 
 if TYPE_CHECKING:
     from cnnkit.results import GraphSummary, ModelSummary
@@ -14,14 +16,26 @@ if TYPE_CHECKING:
 def summarize(
     ref: str | Path,
     *,
-    batch: int = 1,
-    shape: tuple[int, ...] | Sequence[tuple[int, ...]] | None = None,
-    depth: int | None = None,
-    fold: bool = False,
-    trust_code: bool = False,
-    compare: str | Path | None = None,
-    profile: bool = False,
-    device: str = "auto",
+    batch: Annotated[int, Option("Batch size that multiply-adds and memory are for.", ge=1)] = 1,
+    shape: Annotated[
+        tuple[int, ...] | Sequence[tuple[int, ...]] | None,
+        Option(
+            "Input shape, as in 3x32x32; once for each input. Default: the network's own.",
+            flag="--input",
+            metavar="CxHxW",
+            repeated=True,
+            parse=parse_sides,
+        ),
+    ] = None,
+    depth: Annotated[int | None, Option("Levels of modules to list. Default: all.", ge=1)] = None,
+    fold: Annotated[bool, Option("Show layers alike, one after another, as one.")] = False,
+    trust_code: TrustCode = False,
+    compare: Annotated[
+        str | Path | None,
+        Option("PyTorch network to show beside an ONNX file.", metavar="MODEL", suggest="model"),
+    ] = None,
+    profile: Annotated[bool, Option("Run an ONNX file, and show the time of each node.")] = False,
+    device: Device = "auto",
 ) -> "ModelSummary | GraphSummary":
     """Return the layers of a network, or the nodes of an ONNX file.
 

@@ -98,7 +98,7 @@ def _hooked(
     names = {module: name for name, module in network.named_modules()}
     places: dict[nn.Module, list[int]] = {}
 
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def before(module: nn.Module, args: object, kwargs: object) -> None:
         name = names[module]
         record = records.get(name)
         given = tuple(tensors(args)) + tuple(tensors(kwargs))
@@ -109,7 +109,7 @@ def _hooked(
         places.setdefault(module, []).append(len(stack))
         stack.append((record, given))
 
-    def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def after(module: nn.Module, args: object, kwargs: object, output: object) -> None:
         place = places[module].pop()
         record, given = stack[place]
         # Modules that failed, in a network that went on, are still above it.
@@ -203,7 +203,7 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: object) -> Iterator[Tensor]:
     """Yield the tensors in a value of lists, tuples, mappings and dataclasses."""
     if isinstance(value, Tensor):
         yield value

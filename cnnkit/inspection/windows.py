@@ -156,7 +156,7 @@ def adaptive(out: Shape, source: Bounds, size: Sequence[int], *rest: object) -> 
 def resized(function: Callable[..., Tensor], rank: int, *, corners: bool) -> Rule:
     """Return the rule of an operator that resizes the last `rank` dimensions."""
 
-    def rule(out: Shape, source: Bounds, size: object, *rest: Any) -> Bounds:
+    def rule(out: Shape, source: Bounds, size: object, *rest: object) -> Bounds:
         own = (bool(rest[0]),) if corners else ()
         scales = (*rest[len(own) :], *(None,) * rank)
         changes = source.shape[-rank:] != out[-rank:]

@@ -20,7 +20,7 @@ VERSION = 1
 
 def write(
     command: str,
-    data: Any,
+    data: object,
     *,
     errors: Sequence[tuple[str, str]] = (),
     status: Literal["ok", "failed", "error"] = "ok",
@@ -31,7 +31,7 @@ def write(
 
 def text(
     command: str,
-    data: Any,
+    data: object,
     *,
     errors: Sequence[tuple[str, str]] = (),
     status: Literal["ok", "failed", "error"] = "ok",

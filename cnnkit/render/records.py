@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cnnkit.errors import ImageError, MissingDependencyError, UsageError
-from cnnkit.files import open_atomic, require_writable, writing
+from cnnkit.files import JsonObject, open_atomic, require_writable, writing
 from cnnkit.results import Prediction, PredictionFile
 
 Write = Callable[[dict[str, Any]], None]
@@ -94,7 +94,7 @@ def _csv(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
         csv.writer(line, lineterminator="\n").writerow(values)
         file.write(line.getvalue().encode())
 
-    def write(row: dict[str, Any]) -> None:
+    def write(row: JsonObject) -> None:
         rest = [value for score in row["scores"][1:classes] for value in score.values()]
         rest += [None] * (len(more) - len(rest))
         done = ["; ".join(row[what]) for what in ("steps", "warnings")]
@@ -107,7 +107,7 @@ def _csv(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
 
 @contextmanager
 def _json_lines(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
-    def write(row: dict[str, Any]) -> None:
+    def write(row: JsonObject) -> None:
         file.write(json.dumps({**row, "scores": row["scores"][:classes]}, ensure_ascii=False).encode() + b"\n")
 
     yield write
@@ -134,7 +134,7 @@ def _parquet_rows(file: BinaryIO, path: Path, classes: int) -> Iterator[Write]:
         writer.write_table(pa.Table.from_pylist(waiting, schema))
         waiting.clear()
 
-    def write(row: dict[str, Any]) -> None:
+    def write(row: JsonObject) -> None:
         waiting.append({**row, "scores": row["scores"][:classes]})
         if len(waiting) == _GROUP:
             flush()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnnkit.datasets import DATASETS
+from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts
 from cnnkit.render.report_words import confidence, recipe_sentences, reference
@@ -33,7 +34,7 @@ _ONLY_WITH = {
 """Fields that say nothing unless another has this value, or any but off."""
 
 
-def training(found: Report) -> dict[str, Any]:
+def training(found: Report) -> dict[str, object]:
     """Return what the network is, its images, and its recipe in words and in full."""
     origin = found.origin
     splits = {name.capitalize(): counted(size, "image") for name, size in origin.splits.items()}
@@ -55,10 +56,10 @@ def training(found: Report) -> dict[str, Any]:
 
 
 def _recipe(values: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
-    for name, field in Recipe.model_fields.items():
-        value = values.get(name)
-        if value not in _OFF and _counts(name, values):
-            yield name.replace("_", " "), _written(value), (field.description or "").replace("`", "")
+    for field in parameters(Recipe):
+        value = values.get(field.name)
+        if value not in _OFF and _counts(field.name, values):
+            yield field.name.replace("_", " "), _written(value), field.help
 
 
 def _counts(name: str, values: dict[str, Any]) -> bool:
@@ -74,7 +75,7 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else "yes" if value is True else str(value)
 
 
-def curves(found: Report) -> dict[str, Any]:
+def curves(found: Report) -> dict[str, object]:
     """Return the epochs to list, the best one, what the curves show, and the curves."""
     records = found.records
     best = next((record for record in reversed(records) if record.is_best), None)
@@ -115,7 +116,7 @@ def _reading(records: tuple[EpochRecord, ...], best: EpochRecord) -> str:
     return ""
 
 
-def evaluation(found: Report) -> dict[str, Any] | None:
+def evaluation(found: Report) -> dict[str, object] | None:
     """Return the classes to list, the confusion matrix as counts or as a picture, and the calibration."""
     scores = found.evaluation
     if scores is None:
@@ -149,12 +150,12 @@ def _confusion(scores: Evaluation) -> list[tuple[str, list[tuple[str, float, int
     ]
 
 
-def mistakes(found: Report) -> dict[str, Any] | None:
+def mistakes(found: Report) -> dict[str, object] | None:
     """Return nothing more: the result says it all."""
     return None if found.mistakes is None else {}
 
 
-def corruptions(found: Report) -> dict[str, Any] | None:
+def corruptions(found: Report) -> dict[str, object] | None:
     """Return a chart for each corruption, by its name."""
     result = found.corruptions
     if result is None or result.accuracy is None:
@@ -168,7 +169,7 @@ def _corruption(curve: CorruptionCurve, clean: float) -> str:
     return charts.lines({curve.name: places}, x="severity", fractions=True, whole=True, height=170)
 
 
-def attacks(found: Report) -> dict[str, Any] | None:
+def attacks(found: Report) -> dict[str, object] | None:
     """Return the chart and the table of what is left right, by radius."""
     result = found.attacks
     if result is None or result.accuracy is None or not result.attacks:
@@ -192,17 +193,17 @@ def attacks(found: Report) -> dict[str, Any] | None:
     }
 
 
-def parity(found: Report) -> dict[str, Any] | None:
+def parity(found: Report) -> dict[str, object] | None:
     """Return the certificate of the ONNX file."""
     return None if found.certificate is None else {"proof": found.certificate}
 
 
-def benchmark(found: Report) -> dict[str, Any] | None:
+def benchmark(found: Report) -> dict[str, object] | None:
     """Return the measurements."""
     return None if found.benchmark is None else {"result": found.benchmark}
 
 
-def layers(found: Report) -> dict[str, Any] | None:
+def layers(found: Report) -> dict[str, object] | None:
     """Return the layers to list, indented by their depth."""
     summary = found.layers
     if summary is None:
@@ -226,7 +227,7 @@ def _layer(row: LayerRow) -> tuple[str, ...]:
     )
 
 
-def usage(found: Report) -> dict[str, Any]:
+def usage(found: Report) -> dict[str, object]:
     """Return the commands that use the network, each with what it does, and the same from Python."""
     given = reference(found)
     is_file = given.endswith(".onnx")

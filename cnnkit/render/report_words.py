@@ -1,9 +1,10 @@
 """A report in words: what a reader should know who reads nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from cnnkit.files import JsonObject
+from cnnkit.optimizers import SCHEDULES, optimizers, schedules
 from cnnkit.results import Evaluation, Report, Robustness
 from cnnkit.words import counted, duration, listed, part_of, percent, sentence, share
 
@@ -178,10 +179,7 @@ def _file(found: Report) -> Iterable[str]:
         yield f"The ONNX file takes {first.latency_p50_ms:.2g} ms for one image on {found.benchmark.processor}."
 
 
-_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
-
-
-def recipe_sentences(recipe: Mapping[str, Any]) -> Iterable[str]:
+def recipe_sentences(recipe: JsonObject) -> Iterable[str]:
     """Yield how a network was trained, by the fields of its recipe that are known; what is off is not said."""
 
     def number(name: str) -> str:
@@ -191,19 +189,17 @@ def recipe_sentences(recipe: Mapping[str, Any]) -> Iterable[str]:
         head = "; only its head was trained" if recipe.get("freeze") else ""
         yield f"It started from the weights of {recipe['weights']}{head}."
     if "optimizer" in recipe and "learning_rate" in recipe:
-        rate = {
-            "cosine": "a learning rate that falls from {} along a cosine",
-            "one-cycle": "a learning rate that rises to {} and falls again (one cycle)",
-            "step": f"a learning rate of {{}}, times {number('decay_factor')} every {number('decay_epochs')} epochs",
-        }.get(recipe.get("schedule", ""), "a learning rate of {}")
+        course = schedules().get(recipe.get("schedule", "constant"))
+        rate = (course or SCHEDULES["constant"]).title.format(number("learning_rate"), **recipe)
         extras = {
             "momentum": "momentum {}",
             "weight_decay": "weight decay {}",
             "warmup_epochs": "a warm-up of {} epochs",
         }
         more = [text.format(number(name)) for name, text in extras.items() if recipe.get(name)]
-        chosen = _OPTIMIZERS.get(recipe["optimizer"], recipe["optimizer"])
-        said = listed([rate.format(number("learning_rate")), *more], most=9)
+        kind = optimizers().get(recipe["optimizer"])
+        chosen = recipe["optimizer"] if kind is None else kind.title
+        said = listed([rate, *more], most=9)
         size = f", in batches of {recipe['batch_size']:,}" if recipe.get("batch_size") else ""
         yield f"{chosen} with {said}{size}, for at most {counted(recipe.get('epochs', 0), 'epoch')}."
     varied = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnkit.recipe import Recipe, resume_command
+from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
 from cnnkit.render.tables import shape
@@ -24,6 +24,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
+from cnnkit.runfile import resume_command
 from cnnkit.words import counted, part_of, percent, share
 
 _LISTED = 20

@@ -6,9 +6,10 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
 
 from cnnkit import registry
+from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, TrustCode
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
@@ -18,16 +19,16 @@ from cnnkit.inspection.benchmark import benchmark
 from cnnkit.inspection.summarize import summarize
 from cnnkit.loading import load
 from cnnkit.operation import operation
+from cnnkit.options import Option
 from cnnkit.reporting.sections import Sections, done, told
 from cnnkit.results import Report
-from cnnkit.results.report import SECTIONS
+from cnnkit.results.report import SECTIONS, SectionName
 from cnnkit.robustness.attack import attack
 from cnnkit.runtime.foreign.options import Described
 
 if TYPE_CHECKING:
     from cnnkit.reporting.facts import ProvenFile
     from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps, Verification
-    from cnnkit.results.report import SectionName
 
 T = TypeVar("T")
 
@@ -46,13 +47,24 @@ _SECONDS = 0.5
 def report(
     ref: str | Path,
     *,
-    without: "Sequence[SectionName]" = (),
-    data: str | None = None,
-    data_dir: str | Path | None = None,
-    skip_damaged: bool = False,
-    images: int | None = None,
-    device: str = "auto",
-    trust_code: bool = False,
+    without: Annotated[
+        Sequence[SectionName],
+        Option(
+            "Leave out some of these, separated by commas: {choices}.",
+            metavar="SECTIONS",
+            choices=lambda: SECTIONS,
+            several=True,
+        ),
+    ] = (),
+    data: Data = None,
+    data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
+    images: Annotated[
+        int | None,
+        Option("Images to corrupt and attack, chosen by seed; 0: all.", ge=0, default="500, fewer if large"),
+    ] = None,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
     output: str | Path | None = None,
     **foreign: Unpack[Described],
 ) -> "Steps[Report]":

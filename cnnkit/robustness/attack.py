@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
+from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation, relayed
+from cnnkit.options import Option, as_fraction
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, FoolingSearch, Norm, Part, Robustness
-from cnnkit.robustness.options import AttackOptions
+from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.splits import split_named
@@ -24,23 +26,57 @@ if TYPE_CHECKING:
 def attack(
     ref: Ref,
     *,
-    data: str | None = None,
-    split: str | None = None,
-    data_dir: str | Path | None = None,
-    skip_damaged: bool = False,
-    only: Sequence[Part] | None = None,
-    norms: Sequence[Norm] | None = None,
-    epsilons: Sequence[float] | None = None,
-    steps: int | None = None,
-    step_size: float | None = None,
-    restarts: int | None = None,
-    images: int = 1000,
-    targets: Sequence[str] | None = None,
-    seed: int = 0,
-    output: str | Path | None = None,
-    device: str = "auto",
-    batch_size: int = 256,
-    trust_code: bool = False,
+    data: Data = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    skip_damaged: SkipDamaged = False,
+    only: Annotated[
+        Sequence[Part] | None,
+        Option("What to do: some of {choices}. Default: all that are possible.", choices=lambda: PARTS, several=True),
+    ] = None,
+    norms: Annotated[
+        Sequence[Norm] | None,
+        Option(
+            "Norm of fgsm and pgd, {choices}. Default: both; with --epsilon, linf.",
+            flag="--norm",
+            choices=lambda: EPSILONS,
+            several=True,
+        ),
+    ] = None,
+    epsilons: Annotated[
+        Sequence[float] | None,
+        Option(
+            "Radii of fgsm and pgd, pixels counted as 0 to 1, as in 0.1 or 4/255,8/255.",
+            flag="--epsilon",
+            several=True,
+            parse=as_fraction,
+            expects="numbers separated by commas, as in 0.05,0.1 or 4/255,8/255",
+        ),
+    ] = None,
+    steps: Annotated[int | None, Option("Steps of pgd. Default: 20.", ge=1)] = None,
+    step_size: Annotated[
+        float | None, Option("Length of a step of pgd.", default="the radius, shrinking to nothing")
+    ] = None,
+    restarts: Annotated[
+        int | None, Option("Random places that pgd begins at, for each loss. Default: 1.", ge=1)
+    ] = None,
+    images: Annotated[int, Option("Images to change, chosen by seed; 0: all of the split.", ge=0)] = 1000,
+    targets: Annotated[
+        Sequence[str] | None,
+        Option(
+            "Class to make a fooling image for; may be repeated. Default: all.",
+            flag="--target",
+            metavar="LABEL",
+            repeated=True,
+        ),
+    ] = None,
+    seed: Annotated[int, Option("Seed of the choice, the noise and the directions.", ge=0)] = 0,
+    output: Annotated[
+        str | Path | None, Option("Write the changed images here, as PNG.", metavar="DIR", also=("-o",))
+    ] = None,
+    device: Device = "auto",
+    batch_size: BatchSize = 256,
+    trust_code: TrustCode = False,
     stop: Callable[[], bool] | None = None,
     **foreign: Unpack[Described],
 ) -> "Steps[Robustness]":

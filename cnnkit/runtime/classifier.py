@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from cnnkit.pictures import Pixels
 from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.foreign import scores as scoring
 from cnnkit.runtime.foreign.options import Scores
-from cnnkit.runtime.session import Session, device_of
+
+if TYPE_CHECKING:
+    from cnnkit.runtime.session import Session
 
 ImageSource = str | pictures.ImageSource
 
@@ -52,7 +54,7 @@ class Feed:
         """Return that of a file that cnnkit exported."""
         return cls("float32", False) if card.raw_input else cls("uint8", True)
 
-    def of_pixels(self, pixels: Pixels, form: Preprocessing) -> NDArray[Any]:
+    def of_pixels(self, pixels: Pixels, form: Preprocessing) -> NDArray[np.generic]:
         """Return what a file takes for uint8 pixels [N, H, W, C]."""
         inputs: NDArray[Any] = pixels
         if self.dtype != "uint8":
@@ -78,7 +80,7 @@ class OnnxNetwork:
 
     def __init__(
         self,
-        session: Session,
+        session: "Session",
         card: ModelCard,
         *,
         feed: Feed | None = None,
@@ -87,6 +89,8 @@ class OnnxNetwork:
         batch: int | None = None,
         most: int | None = None,
     ) -> None:
+        from cnnkit.runtime.session import device_of
+
         self.card = card
         self.most = most
         self.engine = f"onnxruntime {device_of(session)}"
@@ -104,17 +108,17 @@ class OnnxNetwork:
         """Return float32 logits [N, classes] for uint8 pixels [N, H, W, C]."""
         return self.as_logits(self.run(self.feed(pixels)[self.input], [self.output])[0])
 
-    def as_logits(self, output: NDArray[Any]) -> NDArray[np.float32]:
+    def as_logits(self, output: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return float32 logits [N, classes] for what the file gave as its scores."""
         scores = np.asarray(output, np.float32).reshape(len(output), -1)
         scoring.require_read(scores, self.scores, self.card.model)
         return scoring.as_logits(scores, self.scores)
 
-    def feed(self, pixels: Pixels) -> dict[str, NDArray[Any]]:
+    def feed(self, pixels: Pixels) -> dict[str, NDArray[np.generic]]:
         """Return what the file takes for uint8 pixels [N, H, W, C]."""
         return {self.input: self._feed.of_pixels(pixels, self.card.preprocessing)}
 
-    def run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(self, inputs: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.generic]]:
         """Return outputs of the file, each [N, …], for N of what it takes.
 
         Raises:

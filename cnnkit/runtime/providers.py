@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import onnxruntime as ort
 
@@ -70,7 +70,7 @@ class ProviderOptions:
         # As JSON a table may stand for the class, and yet no text for a number.
         return TypeAdapter(cls).validate_json(json.dumps(stored))
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, object]:
         """Return what differs from the default, as it is stored.
 
         >>> ProviderOptions(threads=2, spinning=False).changes()
@@ -181,7 +181,7 @@ def stored_options(tuning: object, key: str) -> ProviderOptions | None:
     return ProviderOptions.from_stored(entry.get("options"))
 
 
-def as_stored(options: ProviderOptions, *, batch: int, speed_up: float) -> dict[str, Any]:
+def as_stored(options: ProviderOptions, *, batch: int, speed_up: float) -> dict[str, object]:
     """Return what a card stores of a winner."""
     return {
         "options": options.changes(),

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cnnkit.arguments import Device
+from cnnkit.options import Option
 from cnnkit.runtime.foreign.options import ForeignOptions
+
+LISTENING, BATCHING, LIMITS, ACCESS, RUNNING = "Listening", "Batching", "Limits", "Access", "Reloading and log"
+"""Panels of the help."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """Of the images that are taken: those that a browser or a camera sends."""
@@ -54,23 +59,43 @@ class Settings:
         shared: folder where several workers leave what all of them should know.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    workers: int = 1
-    device: str = "auto"
-    threads: int | None = None
-    max_batch: int = 32
-    max_delay_ms: float = 0.0
-    queue_size: int = 256
-    receive_seconds: float = 10.0
-    answer_seconds: float = 30.0
+    host: Annotated[str, Option("Address to listen on; 0.0.0.0 takes requests from the network.", LISTENING)] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Option("Port to listen on; 0 takes a free one.", LISTENING, ge=0, le=65535)] = 8000
+    workers: Annotated[int, Option("Processes that share the port.", LISTENING, ge=1, le=256)] = 1
+    device: Device = "auto"
+    max_batch: Annotated[int, Option("Most images of a batch, and of one /v2 request.", BATCHING, ge=1, le=4096)] = 32
+    max_delay_ms: Annotated[
+        float, Option("Milliseconds that the first image of a batch waits for others.", BATCHING, ge=0, le=10_000)
+    ] = 0.0
+    threads: Annotated[
+        int | None,
+        Option("Threads of a network on the CPU. Default: what suits it and the machine.", BATCHING, ge=1, le=1024),
+    ] = None
+    queue_size: Annotated[
+        int, Option("Most unanswered requests for a model; more are refused.", LIMITS, ge=1, le=100_000)
+    ] = 256
+    receive_seconds: Annotated[
+        float, Option("Time for a request's headers to come, and again for its body.", LIMITS, ge=0.1, le=3600)
+    ] = 10.0
+    answer_seconds: Annotated[float, Option("Time for an answer to be ready.", LIMITS, ge=0.1, le=3600)] = 30.0
     max_body: int = 16 * 2**20
-    max_pixels: int = 50_000_000
-    drain_seconds: float = 30.0
-    watch: bool = True
-    cors: tuple[str, ...] = ()
+    max_pixels: Annotated[int, Option("Most pixels of an image.", LIMITS, ge=1, le=500_000_000)] = 50_000_000
+    drain_seconds: Annotated[
+        float, Option("Time to answer what was accepted, once SIGTERM comes.", LIMITS, ge=0, le=3600)
+    ] = 30.0
+    cors: Annotated[
+        tuple[str, ...],
+        Option(
+            "Origin of web pages that may use the server, such as https://example.org. Repeatable.",
+            ACCESS,
+            repeated=True,
+        ),
+    ] = ()
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    admin: bool = False
-    access_log: bool = False
-    log_format: Literal["text", "json"] = "text"
+    watch: Annotated[bool, Option("Load a model file again when it changes.", RUNNING)] = True
+    admin: Annotated[bool, Option("Offer POST /admin/reload to this machine.", RUNNING)] = False
+    access_log: Annotated[bool, Option("Log each request in a line.", RUNNING)] = False
+    log_format: Annotated[Literal["text", "json"], Option("Form of the log on standard error.", RUNNING)] = "text"
     shared: Path | None = None

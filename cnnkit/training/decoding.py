@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -177,7 +176,7 @@ class _Chunks(Dataset[_Chunk]):
         return pixels, found
 
 
-def as_it_is(batch: Any) -> Any:
+def as_it_is(batch: object) -> object:
     """Collate nothing: what a data set gives is a batch already.
 
     An array is left one: it goes through a pipe; a tensor would need shared memory, which containers have little of.

@@ -3,14 +3,14 @@
 import shutil
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from cnnkit.card import ModelCard
-from cnnkit.recipe import resume_command
+from cnnkit.files import JsonObject
 from cnnkit.registry import BEST
 from cnnkit.results import EpochRecord, StartRecord
+from cnnkit.runfile import resume_command
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
@@ -62,7 +62,7 @@ class Position:
         return found
 
     @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> "Position":
+    def from_facts(cls, facts: JsonObject) -> "Position":
         """Read what `asdict` made, among other facts."""
         # States of earlier versions have neither notices nor a start.
         values = {f.name: facts[f.name] for f in fields(cls) if f.name in facts}
@@ -161,7 +161,7 @@ def remove_if_empty(run: Path) -> None:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def restore(state: tuple[dict[str, Tensor], dict[str, Any]], step: TrainingStep, group: Group) -> Position:
+def restore(state: tuple[dict[str, Tensor], JsonObject], step: TrainingStep, group: Group) -> Position:
     """Put a training step and every random generator back to a state; return where that is.
 
     Raises:

@@ -1,12 +1,13 @@
-"""From recipe fields to torch's own optimizers, schedules and initialisers."""
+"""From recipe fields to PyTorch's optimizers, schedules and initialisers."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from cnnkit.optimizers import import_named, optimizer, schedule
 from cnnkit.recipe import Recipe
 
 
@@ -28,26 +29,18 @@ def make_optimizer(recipe: Recipe, network: nn.Module, *, captured: bool = False
     rate: float | Tensor = recipe.learning_rate
     if captured:
         rate = torch.tensor(rate, device=parameters[0].device)
-    shared: dict[str, Any] = {"lr": rate, "weight_decay": recipe.weight_decay}
-    match recipe.optimizer:
-        case "sgd":
-            optimizer = torch.optim.SGD(
-                parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True, **shared
-            )
-            if recipe.momentum:
-                # Its own first step makes them without values, and leaves them so where fp16 skips that step.
-                for parameter in parameters:
-                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return optimizer
-        case "adam":
-            return torch.optim.Adam(parameters, fused=True, capturable=captured, **shared)
-        case "adamw":
-            return torch.optim.AdamW(parameters, fused=True, capturable=captured, **shared)
-        case "rmsprop":
-            # The decay and epsilon of Keras, which the recipes that use RMSprop were written for.
-            return torch.optim.RMSprop(
-                parameters, alpha=0.9, eps=1e-7, momentum=recipe.momentum, capturable=captured, **shared
-            )
+    kind = optimizer(recipe.optimizer)
+    given: dict[str, object] = {"lr": rate, "weight_decay": recipe.weight_decay, **kind.settings}
+    given |= {"fused": True} if kind.fused else {}
+    given |= {"capturable": captured} if kind.capturable else {}
+    given |= {"momentum": recipe.momentum} if kind.momentum else {}
+    given |= {"nesterov": recipe.nesterov} if kind.nesterov else {}
+    made = cast("torch.optim.Optimizer", import_named(kind.factory)(parameters, **given))
+    if recipe.momentum and kind.late_momentum:
+        # Its own first step makes them without values, and leaves them so where fp16 skips that step.
+        for parameter in parameters:
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made
 
 
 def learning_rates(recipe: Recipe, steps_per_epoch: int) -> Iterator[float]:
@@ -59,30 +52,13 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> Iterator[float]:
     stand_in = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=recipe.learning_rate)
     steps = steps_per_epoch * recipe.epochs
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), steps - 1)
-    schedule = _schedule(recipe, stand_in, steps - warmup, steps_per_epoch)
+    kind = schedule(recipe.schedule)
+    arguments = kind.arguments(recipe, steps - warmup, steps_per_epoch)
+    course = cast("lr_scheduler.LRScheduler", import_named(kind.factory)(stand_in, **arguments))
     if warmup:
         rise = lr_scheduler.LinearLR(stand_in, 1 / (warmup + 1), total_iters=warmup)
-        schedule = lr_scheduler.SequentialLR(stand_in, [rise, schedule], [warmup])
+        course = lr_scheduler.SequentialLR(stand_in, [rise, course], [warmup])
     stand_in.step()  # schedules insist on coming after a step
     for _ in range(steps):
         yield stand_in.param_groups[0]["lr"]
-        schedule.step()
-
-
-def _schedule(
-    recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int, steps_per_epoch: int
-) -> lr_scheduler.LRScheduler:
-    match recipe.schedule:
-        case "constant":
-            return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-        case "cosine":
-            return lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        case "step":
-            return lr_scheduler.StepLR(optimizer, recipe.decay_epochs * steps_per_epoch, recipe.decay_factor)
-        case "one-cycle":
-            # One step more, because the schedule is stepped once after the last one too. A rise of no step at all
-            # would be a division by zero.
-            rise = max(0.2, 2 / (steps + 1))
-            return lr_scheduler.OneCycleLR(
-                optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=rise, cycle_momentum=False
-            )
+        course.step()

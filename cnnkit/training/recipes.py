@@ -8,7 +8,8 @@ from typing import Any
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard, safetensors_metadata
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.recipe import Recipe, is_whole
+from cnnkit.recipe import Recipe
+from cnnkit.runfile import is_whole
 
 
 def default_recipe(model: str, /, **changes: object) -> Recipe:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cnnkit import datasets
 from cnnkit.errors import DataError, UsageError
-from cnnkit.files import require_writable
+from cnnkit.files import JsonObject, require_writable
 from cnnkit.images import Preprocessing
+from cnnkit.optimizers import schedule
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, Pretraining
 from cnnkit.training.data import ImageData
@@ -76,7 +77,7 @@ def given_by(recipe: Recipe, state: State | None) -> dict[str, str]:
 
 def facts_of(
     recipe: Recipe, data: ImageData, group: Group, given: dict[str, str], pretraining: Pretraining | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return what a resumed run has to share with its earlier parts, as JSON."""
     return {
         "recipe": repeatable(recipe).model_dump(mode="json"),
@@ -91,13 +92,13 @@ def facts_of(
     }
 
 
-def form_from_facts(facts: dict[str, Any]) -> Preprocessing:
+def form_from_facts(facts: JsonObject) -> Preprocessing:
     """Return the form of the images that a run was begun with."""
     given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in facts["preprocessing"].items()}
     return Preprocessing(**given)
 
 
-def pretraining_from_facts(facts: dict[str, Any]) -> Pretraining | None:
+def pretraining_from_facts(facts: JsonObject) -> Pretraining | None:
     """Return what a run's weights were before it began."""
     if "pretraining" not in facts:  # a state of versions before 0.2
         weights = facts["given"]["weights"]
@@ -113,8 +114,8 @@ def check_same_run(recipe: Recipe, before: Recipe) -> None:
         UsageError: a field differs that decides what a step does.
     """
     changeable = set(CHANGEABLE)
-    if before.schedule in {"cosine", "one-cycle"} and before.epochs:
-        changeable.remove("epochs")  # these are laid out over all epochs
+    if schedule(before.schedule).fits_length and before.epochs:
+        changeable.remove("epochs")
     changed = [
         f"{name} was {old!r} and is {new!r}"
         for (name, old), new in zip(repeatable(before), dict(repeatable(recipe)).values(), strict=True)
@@ -128,7 +129,7 @@ def check_same_run(recipe: Recipe, before: Recipe) -> None:
         )
 
 
-def check_same_data(data: ImageData, facts: dict[str, Any]) -> None:
+def check_same_data(data: ImageData, facts: JsonObject) -> None:
     """Make sure that the data is that of the run.
 
     Raises:
@@ -143,7 +144,7 @@ def check_same_data(data: ImageData, facts: dict[str, Any]) -> None:
         )
 
 
-def notes(facts: dict[str, Any], group: Group) -> Iterator[LoadNote]:
+def notes(facts: JsonObject, group: Group) -> Iterator[LoadNote]:
     """Say what the user should know of a state: that it is not the newest, or was made by another build."""
     if not group.is_first:
         return

@@ -20,8 +20,9 @@ import psutil  # type: ignore[import-untyped]
 
 from cnnkit.errors import CheckpointError, OutputError, UsageError, guess
 from cnnkit.files import write_atomic
-from cnnkit.recipe import Recipe, read_recipe_table
+from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
+from cnnkit.runfile import read_recipe_table
 
 METRICS = "metrics.csv"
 _NAME_BYTES = 100

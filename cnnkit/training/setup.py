@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import DataError, UsageError
-from cnnkit.recipe import Recipe, asks, is_whole
+from cnnkit.layered import asks
+from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
+from cnnkit.runfile import is_whole
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes

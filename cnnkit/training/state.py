@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
-from cnnkit.files import remove_temporaries, sha256, write_atomic
-from cnnkit.recipe import Recipe
+from cnnkit.files import JsonObject, remove_temporaries, sha256, write_atomic
+from cnnkit.optimizers import optimizer
 from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.networks import load_weights, weights_hash
 from cnnkit.training.step import TrainingStep
@@ -22,7 +22,7 @@ _KEY = "cnnkit_state"
 _VERSION = 1
 
 
-def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_state(run: Path, tensors: dict[str, Tensor], facts: JsonObject) -> None:
     """Write tensors and JSON facts to the run's state file, atomically; the generation before it is kept.
 
     Raises:
@@ -36,7 +36,7 @@ def write_state(run: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     write_atomic(path, data, keep=run / PREVIOUS)
 
 
-def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def read_state(run: Path) -> tuple[dict[str, Tensor], JsonObject] | None:
     """Return what the newest whole state of a run holds; None where none was written yet.
 
     Where the newest file is damaged, the fact `damaged` says so.
@@ -58,7 +58,7 @@ def read_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
-def read_facts(run: Path) -> dict[str, Any] | None:
+def read_facts(run: Path) -> JsonObject | None:
     """Return the JSON facts of a run's newest state, without its tensors and unchecked; None where it has none.
 
     A training that goes on in the folder is not disturbed.
@@ -124,7 +124,8 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
             # The fused kernels walk parameter and state side by side in memory, so both need the same strides.
             value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(index), {})[key] = value
-        if any(values.keys() != _kept_by(step.recipe) for values in state.values()):
+        kept = optimizer(step.recipe.optimizer).state | ({"momentum_buffer"} if step.recipe.momentum else set())
+        if any(values.keys() != kept for values in state.values()):
             raise KeyError(f"{step.recipe.optimizer} keeps something else")
         step.optimizer.load_state_dict({**form, "state": state})
     except (RuntimeError, KeyError, IndexError) as error:
@@ -135,18 +136,6 @@ def restore_step(step: TrainingStep, tensors: dict[str, Tensor]) -> None:
     if "scaler" in tensors:
         scale, growth = tensors["scaler"].tolist()
         step.scaler.load_state_dict({**step.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
-
-
-def _kept_by(recipe: Recipe) -> set[str]:
-    """Return the names of what the recipe's optimizer keeps for a parameter."""
-    momentum = {"momentum_buffer"} if recipe.momentum else set()
-    match recipe.optimizer:
-        case "sgd":
-            return momentum
-        case "rmsprop":
-            return {"step", "square_avg"} | momentum
-        case "adam" | "adamw":
-            return {"step", "exp_avg", "exp_avg_sq"}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import DeviceError, UsageError
+from cnnkit.optimizers import optimizer
 from cnnkit.recipe import Recipe
 from cnnkit.training.averaging import WeightAverage
 from cnnkit.training.memory import is_out_of_memory
@@ -33,7 +34,7 @@ def require_precision(precision: str, device: torch.device) -> None:
         raise DeviceError(f"--precision bf16: {torch.cuda.get_device_name(device)} has no bfloat16; use fp16 or fp32.")
 
 
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Return the context in which a network computes in a precision; its weights stay float32."""
     if precision == "fp32":
         return contextlib.nullcontext()
@@ -128,7 +129,7 @@ class TrainingStep:
         self.task = task
         # A step across processes waits for them, which a recording cannot; unfused steps under fp16 read the GPU.
         self._records = device.type == "cuda" and wrap is None
-        self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
+        self._records &= recipe.precision != "fp16" or optimizer(recipe.optimizer).fused
         self.optimizer = make_optimizer(recipe, network, captured=self._records)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.steps = 0

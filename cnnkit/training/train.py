@@ -3,12 +3,14 @@
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from cnnkit import registry
+from cnnkit.arguments import DataDir, TorchDevice, TrustCode
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import selecting
+from cnnkit.options import Option
 from cnnkit.results.training import EpochRecord, TrainingStarted
 
 if TYPE_CHECKING:
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 def train(
     recipe: "Recipe | str | None" = None,
     *,
-    data_dir: str | Path | None = None,
-    runs_dir: str | Path = "runs",
-    device: str = "auto",
-    resume: str | Path | None = None,
-    checkpoint_every: int = 0,
-    trust_code: bool = False,
+    data_dir: DataDir = None,
+    runs_dir: Annotated[str | Path, Option("Where the run folder goes.")] = "runs",
+    device: TorchDevice = "auto",
+    resume: Annotated[
+        str | Path | None, Option("Go on with this run folder, bit for bit.", metavar="RUN", suggest="run")
+    ] = None,
+    checkpoint_every: Annotated[
+        int, Option("Steps between two checkpoints, besides the one after each epoch.", ge=0)
+    ] = 0,
+    trust_code: TrustCode = False,
     stop: Callable[[], bool] | None = None,
 ) -> "Generator[TrainingEvent, None, None]":
     """Train a network; yields one record an epoch, and leaves a run folder under `runs_dir`.

@@ -4,8 +4,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from cnnkit.files import JsonObject
 from cnnkit.pictures import header
 from cnnkit.results import LoadProgress
 
@@ -29,7 +29,7 @@ class ImageTraits:
     size: tuple[int, int] | None
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> "ImageTraits":
+    def from_json(cls, found: JsonObject) -> "ImageTraits":
         """Read what `asdict` made.
 
         Raises:

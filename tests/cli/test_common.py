@@ -1,5 +1,6 @@
 """What all commands share: help, version, shapes, and arguments that were swapped."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,21 +14,19 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.cli import make_app
+from cnnkit.cli.loading import load, summaries
+from cnnkit.options import parameters
+from cnnkit.recipe import Recipe
 
-COMMANDS = (
-    "summary", "train", "evaluate", "mistakes", "explain", "attack", "report", "export", "verify", "benchmark",
-    "serve", "predict", "models", "datasets", "doctor",
-)  # fmt: skip
 Cli = Callable[..., Any]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *summaries()])
 def test_help(command: str, cli: Cli) -> None:
     result = cli(*command.split(), "--help")
     assert (result.exit_code, result.stderr) == (0, "")
-    program: Any = typer.main.get_command(make_app())
-    found = program.commands[command] if command else program
+    found: Any = load(command) if command else typer.main.get_command(make_app())
     shown = [param for param in found.params if not param.expose_value or param.help]
     # Versions of typer draw it in their own ways; what it says is ours.
     assert all(name in result.stdout for param in shown for name in param.opts if name.startswith("-"))
@@ -36,13 +35,48 @@ def test_help(command: str, cli: Cli) -> None:
     assert found.help.split("\n")[0][:40] in words
 
 
+def test_the_help_of_train_has_every_field_of_the_recipe(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    out = cli("train", "--help").stdout
+    for field in parameters(Recipe):
+        assert all(f" {name}" in out or f",{name}" in out for name in (field.flag, *field.option.also))
+        assert field.help in out
+        assert f"─ {field.option.panel} ─" in out
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", "0"),
+        ("momentum", "1"),
+        ("epochs", "-1"),
+        ("crop_fraction", "nan"),
+        ("ema", "inf"),
+        ("seed", "0.5"),
+    ],
+)
+def test_a_number_out_of_the_range_of_its_field_is_refused_by_its_option(field: str, value: object, cli: Cli) -> None:
+    result = cli("train", "lenet", f"--{field.replace('_', '-')}={value}", "--json")
+    (error,) = json.loads(result.stdout)["errors"]
+    assert (result.exit_code, error["code"]) == (2, "usage")
+    assert f"--{field.replace('_', '-')}" in error["message"]
+
+
+def test_a_command_is_a_module_that_defines_it() -> None:
+    folder = Path(cnnkit.cli.__path__[0])
+    assert set(summaries()) == {
+        path.stem for path in folder.glob("*.py") if "\ndef command(" in path.read_text("utf-8")
+    }
+    assert all(summaries().values())
+
+
 def test_h_is_help(cli: Cli) -> None:
     assert cli("summary", "-h").stdout == cli("summary", "--help").stdout
 
 
 def test_the_help_of_the_program_lists_every_command(cli: Cli) -> None:
     out = cli("--help").stdout
-    assert all(f" {command} " in out for command in COMMANDS)
+    assert all(f" {command} " in out for command in summaries())
 
 
 def test_no_command_shows_the_help(cli: Cli) -> None:
@@ -101,7 +135,7 @@ def test_an_image_where_a_model_is_expected_is_wrong_usage(
 def test_a_shape_that_is_none_is_wrong_usage(text: str, command: str, cli: Cli) -> None:
     result = cli(command, "lenet", f"--input={text}")
     assert result.exit_code == 2
-    assert "is not channels × height × width, as in" in result.stderr
+    assert "is not channels × height × width, as in" in " ".join(result.stderr.replace("│", "").split())
 
 
 @pytest.mark.parametrize("text", ["1x28x28", "1X28X28", "1×28×28"])

@@ -3,12 +3,13 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import pytest
 import typer
 
-from cnnkit.cli import make_app
+from cnnkit.cli.loading import load, summaries
+from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -85,14 +86,37 @@ def test_the_values_of_an_option_are_offered(line: str, choices: set[str], proce
     assert set(offered(process, f"cnnkit {line}").split()) == choices
 
 
+FREE = {
+    "--labels", "--target", "--layer", "--name", "--cors", "--api-key", "--host", "--mean", "--std", "--epsilon",
+    "--input", "--batch", "--threads",
+}  # fmt: skip
+"""Options for a text that is no name, or a name that only the file or the network knows."""
+
+
+@pytest.mark.parametrize("name", summaries())
+def test_every_option_that_takes_a_name_offers_names(name: str) -> None:
+    """A new option, and a new choice, that nobody thought of."""
+    command: Any = load(name)
+    context = typer.Context(command)
+    silent = [
+        param.opts[0]
+        for param in command.params
+        if param.param_type_name == "option"
+        and param.type.name in ("str", "text")
+        and not param.is_flag
+        and not param.shell_complete(context, "")
+    ]
+    assert set(silent) <= FREE
+
+
 def test_every_choice_of_the_recipe_is_offered() -> None:
-    """A new field of the recipe, and an option that nobody thought of."""
-    train: Any = typer.main.get_command(make_app()).commands["train"]  # type: ignore[attr-defined]
-    context = typer.Context(train)
-    for param in train.params:
-        field = Recipe.model_fields.get(param.name)
-        choices = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
-        assert {item.value for item in param.shell_complete(context, "")} >= set(choices)
+    train: Any = load("train")
+    offered = {
+        param.name: [item.value for item in param.shell_complete(typer.Context(train), "")] for param in train.params
+    }
+    choices = {field.name: list(field.choices) for field in parameters(Recipe) if field.choices}
+    assert "optimizer" in choices
+    assert {name: offered[name] for name in choices} == choices
 
 
 def test_the_model_of_predict_is_offered(process: Process) -> None:

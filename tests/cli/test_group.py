@@ -30,8 +30,11 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
         (["serve", "--max-batch", "0"], "'--max-batch': 0 is not a whole number from 1 to 4096."),
         (["serve", "--queue-size", "-1"], "'--queue-size': -1 is not a whole number from 1 to 100000."),
         (["serve", "--max-body-mb", "nan"], "'--max-body-mb': nan is not a number from 0.001 to 1024."),
-        (["export", "lenet", "--onnx", "--precision=fp16", "--accuracy-budget=nan"], "--accuracy-budget nan: expected"),
-        (["train", "--lr", "high"], "'high' is not a number."),
+        (
+            ["export", "lenet", "--onnx", "--precision=fp16", "--accuracy-budget=nan"],
+            "nan is not a number from 0 to 100.",
+        ),
+        (["train", "--lr", "high"], "'high' is not a number above 0."),
         (["summary", "lenet", "--columns", "parametrs"], "there is no column 'parametrs'. Did you mean parameters?"),
         (["export", "lenet"], "say which format: cnnkit export lenet --onnx"),
         (["train"], "say what to train: cnnkit train MODEL"),
@@ -40,7 +43,7 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
 def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], message: str, cli: Cli) -> None:
     result = cli(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
+    assert message in " ".join(result.stderr.replace("│", "").split())
     assert "Traceback" not in result.stderr
 
 

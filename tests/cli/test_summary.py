@@ -82,7 +82,7 @@ def test_a_run_is_summarised(tiny_run: Path, cli: Cli) -> None:
 def test_what_cannot_be_summarised_is_said(arguments: list[str], code: int, message: str, cli: Cli) -> None:
     result = cli("summary", *arguments)
     assert result.exit_code == code
-    assert message in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.replace("│", "").split())
 
 
 @pytest.mark.usefixtures("nets")

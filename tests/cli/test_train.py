@@ -118,10 +118,8 @@ def test_every_field_of_the_recipe_can_be_overridden(photos: Path, photos_run: P
     # The falls of the step schedule go with it, and the scale of the pixels is that of the weights.
     expected = {**changes, "input_shape": (1, 28, 28), "normalisation": "weights"}
     assert recipe == Recipe(model="softmax-regression", **expected)
-    # Each one was something else before; of the only loss there is, nothing else can be said.
+    # Each one was something else before.
     assert {name for name, value in expected.items() if CONFIG[name] == value} == set()
-    others = {"model", "loss", "initialisation", "decay_epochs", "decay_factor", "drawn_digits"}
-    assert set(expected) | others == set(Recipe.model_fields)
 
 
 def test_the_first_weights_and_the_scale_of_the_pixels_can_be_chosen(photos: Path, tmp_path: Path, cli: Cli) -> None:
@@ -169,53 +167,52 @@ def test_a_config_that_is_no_good_is_wrong_usage(text: str | None, message: str,
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--epochs=-1", "epochs: Input should be greater than or equal to 0"),
-        ("--batch-size=-1", "batch_size"),
-        ("--optimizer=adma", "optimizer: Input should be 'sgd', 'adam', 'adamw' or 'rmsprop', got 'adma'"),
-        ("--lr=0", "learning_rate: Input should be greater than 0, got 0.0"),
-        ("--lr=nan", "learning_rate"),
-        ("--schedule=linear", "schedule: Input should be 'constant', 'cosine', 'one-cycle' or 'step'"),
-        ("--max-seconds=-1", "max_seconds"),
-        ("--patience=-1", "patience"),
-        ("--warmup-epochs=100", "warmup_epochs 100 leaves nothing of"),
-        ("--decay-factor=1", "decay_factor"),
-        ("--momentum=1", "momentum"),
-        ("--nesterov", "nesterov True has no effect without sgd and a momentum"),
-        ("--momentum=0.5", "momentum 0.5 has no effect"),
-        ("--decay-epochs=3", "decay_epochs 3 has no effect without the step schedule"),
-        ("--test-fraction=0.3", "test_fraction 0.3 has no effect"),
-        ("--decay-epochs=30", "decay_epochs 30 has no effect without the step schedule"),
-        ("--skip-damaged", "skip_damaged True has no effect on a data set that is not a folder"),
-        ("--clip-norm=-1", "clip_norm"),
-        ("--ema=1", "ema"),
-        ("--label-smoothing=1", "label_smoothing"),
-        ("--class-weights=some", "class_weights: Input should be 'none' or 'balanced'"),
-        ("--mixup=-1", "mixup"),
-        ("--freeze", "freeze True has no effect without weights"),
-        ("--precision=fp8", "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
+        ("--epochs=-1", "whole number from 0"),
+        ("--batch-size=-1", "whole number from 1"),
+        ("--optimizer=adma", "adam, adamw"),
+        ("--lr=0", "above 0"),
+        ("--lr=nan", "above 0"),
+        ("--schedule=linear", "one-cycle"),
+        ("--max-seconds=-1", "at least 0"),
+        ("--patience=-1", "at least 0"),
+        ("--warmup-epochs=100", "leaves nothing of"),
+        ("--decay-factor=1", "below 1"),
+        ("--momentum=1", "less than 1"),
+        ("--nesterov", "without sgd and --momentum"),
+        ("--momentum=0.5", "has no effect"),
+        ("--decay-epochs=3", "without the step schedule"),
+        ("--test-fraction=0.3", "has no effect"),
+        ("--decay-epochs=30", "without the step schedule"),
+        ("--skip-damaged", "on a data set that is not a folder"),
+        ("--clip-norm=-1", "at least 0"),
+        ("--ema=1", "less than 1"),
+        ("--label-smoothing=1", "less than 1"),
+        ("--class-weights=some", "none, balanced"),
+        ("--mixup=-1", "at least 0"),
+        ("--freeze", "without --weights"),
+        ("--precision=fp8", "fp32, bf16, fp16"),
         ("--checkpoint-every=-1", "-1 is not a whole number"),
         ("--nproc=0", "0 is not a whole number"),
-        ("--loss=hinge", "loss: Input should be 'cross-entropy'"),
-        ("--validation-fraction=1", "validation_fraction: Input should be less than 1"),
-        ("--augmentation=flip", "augmentation: Input should be"),
-        ("--test-fraction=1", "test_fraction: Input should be less than 1"),
-        ("--fit=crop", "fit: Input should be 'auto', 'contain', 'cover' or 'stretch', got 'crop'"),
-        ("--crop-fraction=0", "crop_fraction: Input should be greater than 0"),
-        (
-            "--interpolation=cubic",
-            "interpolation: Input should be 'auto', 'nearest', 'bilinear', 'bicubic', 'lanczos' or",
-        ),
-        ("--split-seed=-1", "split_seed: Input should be greater than or equal to 0"),
-        ("--split-by=name", "split_by: Input should be 'content' or 'path', got 'name'"),
-        ("--seed=-1", "seed"),
-        ("--input=4x28x28", "input_shape"),
+        ("--loss=hinge", "cross-entropy"),
+        ("--validation-fraction=1", "below 1"),
+        ("--augmentation=flip", "not one of"),
+        ("--test-fraction=1", "less than 1"),
+        ("--fit=crop", "auto, contain, cover, stretch"),
+        ("--crop-fraction=0", "up to 1"),
+        ("--interpolation=cubic", "bicubic"),
+        ("--split-seed=-1", "from 0"),
+        ("--split-by=name", "content, path"),
+        ("--seed=-1", "from 0"),
+        ("--input=4x28x28", "3 channels"),
         ("--device=gpu", "there is no device 'gpu'; expected auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_a_value_outside_its_range_is_wrong_usage(option: str, message: str, tmp_path: Path, cli: Cli) -> None:
     result = cli("train", "mlp", option, "--runs-dir", tmp_path / "runs")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
+    said = " ".join(result.stderr.replace("│", "").split())
+    assert message in said
+    assert option.partition("=")[0] in said or option == "--device=gpu"
     assert not (tmp_path / "runs").exists()
 
 

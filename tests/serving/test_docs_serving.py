@@ -12,9 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import typer
 
-from cnnkit.cli import serve as serving
+from cnnkit.cli.loading import load
 from cnnkit.errors import ImageError, ImageFormatError, ImageTooLargeError, OnnxError
 from cnnkit.serving.http.errors import error_of
 from cnnkit.serving.info import description
@@ -137,9 +136,7 @@ def test_the_table_of_endpoints_is_that_of_the_description():
 
 
 def test_the_table_of_options_is_that_of_the_command():
-    app = typer.Typer()
-    app.command()(serving.command)
-    options = [each for each in typer.main.get_command(app).params if each.param_type_name == "option"]
+    options = [each for each in load("serve").params if each.param_type_name == "option"]
     known = {name: each for each in options for name in (*each.opts, *each.secondary_opts)}
     for names, default, _ in table("Options"):
         for name in re.findall(r"`(--[\w-]+)`", names):

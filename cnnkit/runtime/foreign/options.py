@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import Annotated, Any, Literal, Self, TypedDict, Unpack, get_args
 
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
+from cnnkit.options import Option, flag, parse_shape
 
 Preset = Literal["imagenet", "mnist"]
 Pixels = Literal["unit", "byte", "signed"]
@@ -14,17 +15,39 @@ Order = Literal["rgb", "bgr"]
 Scores = Literal["logits", "softmax", "log-softmax", "sigmoid", "sigmoid-logits", "percent"]
 
 
+PANEL = "ONNX files of others, which carry no model card"
+_EACH = "numbers separated by commas, one for each channel"
+
+
 class Described(TypedDict, total=False):
     """`ForeignOptions` as parameters of a function; None, or nothing, where nothing is said."""
 
-    labels: str | Path | None
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    preprocess: Preset | None
-    input_shape: tuple[int, int, int] | None
-    pixels: Pixels | None
-    channel_order: Order | None
-    scores: Scores | None
+    labels: Annotated[str | Path | None, Option("Names of the classes: text, a label a line, or JSON.", PANEL)]
+    input_shape: Annotated[
+        tuple[int, int, int] | None,
+        Option(
+            "Input shape, as in 3x224x224, where the file or the network leaves it open.",
+            PANEL,
+            flag="--input",
+            metavar="CxHxW",
+            parse=parse_shape,
+        ),
+    ]
+    pixels: Annotated[
+        Pixels | None,
+        Option("Scale of the pixels: unit (0 to 1), byte (0 to 255) or signed (-1 to 1).", PANEL),
+    ]
+    mean: Annotated[
+        Sequence[float] | None,
+        Option("Mean of each channel, as in 0.485,0.456,0.406.", PANEL, several=True, parse=float, expects=_EACH),
+    ]
+    std: Annotated[
+        Sequence[float] | None,
+        Option("Standard deviation of each channel.", PANEL, several=True, parse=float, expects=_EACH),
+    ]
+    channel_order: Annotated[Order | None, Option("Order of the colours: {choices}.", PANEL)]
+    preprocess: Annotated[Preset | None, Option("Preprocessing: {choices}.", PANEL)]
+    scores: Annotated[Scores | None, Option("What the file gives: {choices}.", PANEL)]
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -97,4 +120,4 @@ class ForeignOptions:
 
 def option(field: str) -> str:
     """Return the option of the command line for a field."""
-    return "--input" if field == "input_shape" else f"--{field.replace('_', '-')}"
+    return "--input" if field == "input_shape" else flag(field)

@@ -71,8 +71,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Classify images; the default model reads digits as people draw them."""
-    from cnnkit.loading import load, load_on_ray
     from cnnkit.render import console, envelope, predictions
+    from cnnkit.sources import load, load_on_ray
     from cnnkit.zoo import DEFAULT_CLASSIFIER
 
     _check_engine(engine, images, workers)

@@ -1,25 +1,24 @@
 """`cnnkit.summarize`: the layers of a network, or the nodes of an ONNX file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit import registry
 from cnnkit.errors import UsageError
+from cnnkit.sources import Ref, find
 
 if TYPE_CHECKING:
     from cnnkit.results import GraphSummary, ModelSummary
 
 
 def summarize(
-    ref: str | Path,
+    ref: Ref,
     *,
     batch: int = 1,
     shape: tuple[int, ...] | Sequence[tuple[int, ...]] | None = None,
     depth: int | None = None,
     fold: bool = False,
     trust_code: bool = False,
-    compare: str | Path | None = None,
+    compare: "Ref | None" = None,
     profile: bool = False,
     device: str = "auto",
 ) -> "ModelSummary | GraphSummary":
@@ -29,7 +28,7 @@ def summarize(
     goes by the values it sees is run for real, on zeros.
 
     Args:
-        ref: an architecture, a zoo entry, a run, a checkpoint or an ONNX file.
+        ref: a model reference, or an `nn.Module`.
         batch: images in the batch that the multiply-adds, the memory and the profile are for.
         shape: of the input, without the batch: channels, height and width, where the file leaves them open; one for
             each of several inputs of a PyTorch network. None for the network's own.
@@ -52,25 +51,23 @@ def summarize(
     >>> [layer.output_shape for layer in cnnkit.summarize("lenet").layers if layer.kind == "MaxPool2d"]
     [(6, 14, 14), (16, 5, 5)]
     """
-    text = str(ref)
-    reference = registry.resolve(text)
+    source = find(ref)
+    text = source.text
     if device != "auto" and not profile:
         raise UsageError("--device says where --profile runs a file; nothing else of summary runs.")
-    if reference.kind == "onnx" and reference.path is not None:
+    if not source.has_layers:
         if depth is not None:
             raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")
         if fold:
             raise UsageError(f"{text} is an ONNX file, whose nodes are no blocks; leave out --fold.")
-        from cnnkit.inspection import graph
+        from cnnkit.inspection.onnx_file import summarize_file
 
         image = None if shape is None else _image_shape(shape)
-        against = None if compare is None else str(compare)
-        return graph.summarize_file(
-            reference.path,
-            text,
+        return summarize_file(
+            source.require_exported(),
             batch=batch,
             shape=image,
-            against=against,
+            against=compare,
             profile=profile,
             device=device,
             trust_code=trust_code,
@@ -82,7 +79,7 @@ def summarize(
         )
     from cnnkit.inspection import summary
 
-    return summary.summarize_network(text, batch=batch, shape=shape, depth=depth, fold=fold, trust_code=trust_code)
+    return summary.summarize_network(source, batch=batch, shape=shape, depth=depth, fold=fold, trust_code=trust_code)
 
 
 def _image_shape(given: Sequence[Any]) -> tuple[int, int, int]:

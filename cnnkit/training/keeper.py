@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from cnnkit.card import ModelCard
+from cnnkit.models.networks import load_weights, read_checkpoint, save_checkpoint
 from cnnkit.recipe import resume_command
-from cnnkit.registry import BEST
 from cnnkit.results import EpochRecord, StartRecord
+from cnnkit.sources.files import BEST
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
-from cnnkit.training.networks import load_weights, read_checkpoint, save_checkpoint
 from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import METRICS, versions, write_metrics
 from cnnkit.training.setup import Prepared

@@ -74,7 +74,7 @@ def outcome() -> Callable[[Path], Any]:
     def read(run: Path) -> Any:
         from cnnkit.training import networks
 
-        card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+        card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
         with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         curves = [{n: v for n, v in row.items() if n not in {"seconds", "images_per_second"}} for row in rows]

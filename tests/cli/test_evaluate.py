@@ -14,7 +14,9 @@ import safetensors.torch
 from PIL import Image
 
 from cnnkit.card import CARD_KEY
-from cnnkit.training import networks
+from cnnkit.models import networks
+from cnnkit.sources import find
+from cnnkit.sources.checkpoint import load_checkpoint
 
 Cli = Callable[..., Any]
 
@@ -122,7 +124,7 @@ def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, cli:
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
-    _, card = networks.load_network(str(photos_run))
+    _, card = find(str(photos_run)).weights()
     state = safetensors.torch.load_file(photos_run / "best.safetensors")
     path = tmp_path / "mine.safetensors"
     path.write_bytes(safetensors.torch.save(state, {CARD_KEY: replace(card, model="mlp").to_json()}))
@@ -195,7 +197,7 @@ def test_images_of_the_training_are_found_in_the_data_folder(
     photos: Path, photos_run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = shutil.copytree(photos_run, tmp_path / "run")
-    network, card = networks.load_checkpoint(run / "best.safetensors", "run")
+    network, card = load_checkpoint(run / "best.safetensors", "run")
     card = replace(card, recipe={**(card.recipe or {}), "data": "./photos"})
     networks.save_checkpoint(run / "best.safetensors", network, card)
     monkeypatch.chdir(tmp_path)

@@ -21,8 +21,8 @@ from cnnkit.errors import (
     MissingDependencyError,
     UsageError,
 )
-from cnnkit.loading import load_on_ray
 from cnnkit.runtime import ray_cluster, ray_data
+from cnnkit.sources import load_on_ray
 
 # Of Ray's own making.
 pytestmark = [

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
@@ -21,8 +22,10 @@ from torchvision.models import get_model, get_model_weights, list_models
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.training import finetuning, networks
-from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
+from cnnkit.models import networks
+from cnnkit.sources import create_model
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import finetuning
 
 NAMES = list_models(module=torchvision.models)
 SIZES = [(500, 375), (375, 500), (300, 301), (37, 61), (224, 224), (900, 150)]
@@ -153,11 +156,11 @@ def test_files_with_the_names_of_older_versions_are_read_as_torchvision_reads_th
     assert len(labels) == 1000
     # They go into a new network, into a file, and out of it again.
     source = finetuning.Source(name, found, labels, torchvision_preprocessing(name))
-    network = networks.create_model(f"torchvision/{name}")
+    network = create_model(f"torchvision/{name}")
     finetuning.start_from(network, source, None)
     card = ModelCard(f"torchvision/{name}", labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    loaded, _ = networks.load_checkpoint(tmp_path / "it.safetensors", "it")
+    loaded, _ = load_checkpoint(tmp_path / "it.safetensors", "it")
     assert all(torch.equal(tensor, expected[key]) for key, tensor in loaded.state_dict().items())
 
 
@@ -193,11 +196,11 @@ def test_the_input_is_the_one_that_the_weights_were_trained_on(
     expected = reaching_first_layer(theirs, lambda: theirs(image))
     assert not torch.allclose(expected, image, atol=0.1)
     source = finetuning.read_source(f"torchvision/{name}")
-    network = networks.create_model(source.name)
+    network = create_model(source.name)
     finetuning.start_from(network, source, None)
     card = ModelCard(source.name, source.labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    ours = networks.TorchNetwork(*networks.load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
+    ours = networks.TorchNetwork(*load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
     pixels = np.stack([prepare(file, source.preprocessing).pixels])
     found = reaching_first_layer(ours.module, lambda: ours.logits(pixels))
     # One level of a pixel is 2 / 255.

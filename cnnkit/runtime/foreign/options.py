@@ -1,12 +1,16 @@
-"""What a user can say about an ONNX file that carries no model card."""
+"""What a user can say about a network that carries no model card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args
 
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
+
+if TYPE_CHECKING:
+    from cnnkit.card import ModelCard
+    from cnnkit.images import Preprocessing
 
 Preset = Literal["imagenet", "mnist"]
 Pixels = Literal["unit", "byte", "signed"]
@@ -17,7 +21,7 @@ Scores = Literal["logits", "softmax", "log-softmax", "sigmoid", "sigmoid-logits"
 class Described(TypedDict, total=False):
     """`ForeignOptions` as parameters of a function; None, or nothing, where nothing is said."""
 
-    labels: str | Path | None
+    labels: str | Path | Sequence[str] | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
     preprocess: Preset | None
@@ -25,6 +29,8 @@ class Described(TypedDict, total=False):
     pixels: Pixels | None
     channel_order: Order | None
     scores: Scores | None
+    preprocessing: "Preprocessing | None"
+    card: "ModelCard | None"
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -35,10 +41,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ForeignOptions:
-    """What the user says about a file without a card; None where nothing was said.
+    """What the user says about a network without a card; None where nothing was said.
 
     Attributes:
-        labels: file of the classes' names (see `cnnkit.runtime.foreign.labels`).
+        labels: the classes' names, or a file of them (see `cnnkit.runtime.foreign.labels`).
         mean, std: a value for each channel, in the units of `pixels`, in the order that the network takes.
         preprocess: `imagenet`: resize, crop, mean and std of that training; `mnist`: a drawn symbol is brought to the
             form of those digits, light on black.
@@ -47,9 +53,11 @@ class ForeignOptions:
         channel_order: of the three colours.
         scores: what the file gives: logits, probabilities of one class among all (`softmax`), their logarithms, or
             percentages; or probabilities of each class by itself (`sigmoid`), or their logits.
+        preprocessing: of an `nn.Module`, in place of all but the labels.
+        card: of an `nn.Module`, in place of all else.
     """
 
-    labels: Path | None = None
+    labels: Path | tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     preprocess: Preset | None = None
@@ -57,6 +65,8 @@ class ForeignOptions:
     pixels: Pixels | None = None
     channel_order: Order | None = None
     scores: Scores | None = None
+    preprocessing: "Preprocessing | None" = None
+    card: "ModelCard | None" = None
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -79,7 +89,9 @@ class ForeignOptions:
         given: dict[str, Any] = dict(said)
         for name in ("mean", "std"):
             given[name] = tuple(given[name]) if given.get(name) is not None else None
-        return cls(**{**given, "labels": expanded(said.get("labels"))})
+        labels = said.get("labels")
+        given["labels"] = expanded(labels) if labels is None or isinstance(labels, str | Path) else tuple(labels)
+        return cls(**given)
 
     def __bool__(self) -> bool:
         return bool(self.given)

@@ -101,10 +101,11 @@ def _found(ref: object) -> Source:
             raise
         except Exception as error:  # whatever somebody's code raises
             raise UsageError(f"{_maker(kind)} failed on {ref!r}: {type(error).__name__}: {error}.") from error
-        if isinstance(source, Source):
+        if isinstance(source, Source) and hasattr(source, "text"):
             return source
         if source is not None:
-            raise UsageError(f"{_maker(kind)} returned {type(source).__name__} for {ref!r}; expected a Source or None.")
+            said = "a Source without a text" if isinstance(source, Source) else type(source).__name__
+            raise UsageError(f"{_maker(kind)} returned {said} for {ref!r}; expected a Source or None.")
     if not isinstance(ref, str):
         raise UsageError(f"a {type(ref).__name__} is no model. {_EXPECTED} From Python also an nn.Module.")
     raise _not_a_model(ref, Path(ref))

@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: 
     ("ref", "message"),
     [
         ("lenett", "there is no model 'lenett'. Did you mean lenet"),
-        ("lenet", "lenet has no trained weights in the zoo. Train it first"),
+        ("lenet", "lenet has no trained weights. Train it first"),
         ("nowhere.onnx", "there is no file nowhere.onnx"),
         ("net.pt", "is a pickle, and cnnkit loads none"),
         ("snapshot", "Name the file in it: snapshot/model.onnx"),
@@ -239,7 +239,7 @@ def test_random_weights_are_those_that_a_training_begins_with(tmp_path: Path, cl
         (["lenet", "--seed", "3"], "--seed has no effect without --untrained"),
         (["lenet", "--input", "3x32x32"], "lenet knows its input, labels and scores; leave out --input"),
         (["lenet", "--untrained", "--mean", "0.5"], "--mean has no effect with --untrained"),
-        (["lenet-mnist", "--untrained"], "names trained weights; --untrained is for an architecture"),
+        (["lenet-mnist", "--untrained"], "names trained weights; expected a network to build"),
         (["tinynets:Linear", "--untrained"], "does not say what it is trained on. Name a data set with --data"),
         (["lenet", "--untrained", "--data", "shapes", "--input", "3x8x8"], "the smallest that it can take are 12×12"),
     ],

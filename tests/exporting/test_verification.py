@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_written_is_verified_all_the_same(own_run: Path, m
     [
         ("lenet", OnnxError, "has 3 classes; lenet has 10"),
         ("nosuch", cnnkit.CnnkitError, "nosuch"),
-        ("torchvision/resnet18", CheckpointError, "has no PyTorch weights"),
+        ("mypackage:net", CheckpointError, "has no trained weights"),
     ],
 )
 def test_what_cannot_be_compared_is_said(against: str, error: type[Exception], message: str, tiny_onnx: Path) -> None:

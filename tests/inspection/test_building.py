@@ -11,7 +11,7 @@ from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.inspection import building
 from cnnkit.models import networks
-from cnnkit.sources import create_model
+from cnnkit.sources import create_model, find
 from cnnkit.sources.checkpoint import load_checkpoint
 
 

@@ -11,9 +11,9 @@ import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import OnnxError
 from cnnkit.inspection.onnx_file import summarize_file
-from cnnkit.sources import Exported
 from cnnkit.registry import models
 from cnnkit.results import GraphSummary
+from cnnkit.sources import Exported
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.errors import (
+    CheckpointError,
     ClusterError,
     DataError,
     DeviceError,
@@ -210,7 +211,7 @@ def test_options_that_make_no_sense_are_wrong_usage(options, message, photos_onn
 
 
 def test_a_run_has_to_be_exported_first(photos_run):
-    with pytest.raises(UsageError, match=f"Export this one first: cnnkit export {photos_run} --onnx"):
+    with pytest.raises(CheckpointError, match=f"Export it first: cnnkit export {photos_run} --onnx"):
         load_on_ray(photos_run)
 
 

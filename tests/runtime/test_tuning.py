@@ -149,7 +149,7 @@ def test_a_file_of_the_zoo_is_not_tuned():
 
 
 def test_what_is_no_exported_file_is_not_tuned(photos_run, make_onnx, tmp_path):
-    with pytest.raises(UsageError, match=r"is not an ONNX file\. Export it first"):
+    with pytest.raises(CheckpointError, match=r"is not an ONNX file\. Export it first"):
         cnnkit.tune(photos_run, device="cpu")
     (tmp_path / "foreign.onnx").write_bytes(make_onnx())
     with pytest.raises(OnnxError, match="has no model card"):

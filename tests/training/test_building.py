@@ -6,8 +6,7 @@ from torch import nn
 
 from cnnkit import registry
 from cnnkit.errors import UsageError
-from cnnkit.sources import find
-from cnnkit.sources import create_model
+from cnnkit.sources import create_model, find
 
 NAMES = [name for name, spec in registry.models().items() if spec.factory.startswith("cnnkit.")]
 

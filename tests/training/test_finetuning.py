@@ -120,7 +120,7 @@ def test_images_come_in_the_form_that_the_weights_know(regular: Path, photos: Pa
 
 def test_another_size_keeps_the_normalisation(tiny_run: Path) -> None:
     source = read_weights(str(tiny_run))
-    form = source.preprocessing
+    form = source.card.preprocessing
     assert source.form(Recipe()) is source.form(Recipe(input_shape=(3, 28, 28))) is form
     wider = source.form(Recipe(input_shape=(3, 28, 40)))
     assert (wider.height, wider.width, wider.mean, wider.std) == (28, 40, form.mean, form.std)
@@ -128,7 +128,7 @@ def test_another_size_keeps_the_normalisation(tiny_run: Path) -> None:
 
 def test_the_box_of_mnist_fits_no_other_size() -> None:
     form = Preprocessing(1, 28, 28, (0.1,), (0.3,), "mnist-box", "light-on-dark")
-    source = StartingWeights("it", {}, ("a", "b"), form)
+    source = StartingWeights("it", {}, ModelCard("it", ("a", "b"), form))
     assert source.form(Recipe(input_shape=(1, 28, 28))).fit == "mnist-box"
     larger = source.form(Recipe(input_shape=(1, 32, 32)))
     assert (larger.fit, larger.polarity) == ("contain", "light-on-dark")
@@ -138,13 +138,13 @@ def test_the_recipe_says_how_images_get_there_where_it_says_anything() -> None:
     form = Preprocessing(
         3, 28, 28, (0.1,) * 3, (0.3,) * 3, fit="cover", crop=0.875, interpolation="bicubic", polarity="as-is"
     )
-    source = StartingWeights("it", {}, ("a", "b"), form)
+    source = StartingWeights("it", {}, ModelCard("it", ("a", "b"), form))
     assert source.form(Recipe()) is form
     assert source.form(Recipe(fit="cover", interpolation="bicubic")) == form
     assert source.form(Recipe(crop_fraction=1.0)) == replace(form, crop=1.0)
     assert source.form(Recipe(interpolation="box")) == replace(form, interpolation="box")
-    resized = replace(source, preprocessing=replace(form, crop=1.0, resize=32))
-    assert resized.form(Recipe(fit="cover")) is resized.preprocessing
+    resized = replace(source, card=replace(source.card, preprocessing=replace(form, crop=1.0, resize=32)))
+    assert resized.form(Recipe(fit="cover")) is resized.card.preprocessing
     assert resized.form(Recipe(crop_fraction=0.5)) == replace(form, crop=0.5)
     assert resized.form(Recipe(fit="stretch")) == replace(form, fit="stretch", crop=1.0)
     assert resized.form(Recipe(input_shape=(3, 14, 16))) == replace(form, height=14, width=16)
@@ -161,10 +161,10 @@ def test_the_zoo_can_be_started_from(reference: str, tmp_path: Path) -> None:
     assert record.validation_accuracy > 0.7
 
 
-def classes_of(labels: str, head: int = 3) -> Source:
+def classes_of(labels: str, head: int = 3) -> StartingWeights:
     torch.manual_seed(1)
     form = Preprocessing(3, 28, 28, (0.0,) * 3, (1.0,) * 3)
-    return StartingWeights("it", create_model("shapes-cnn", head).state_dict(), tuple(labels), form)
+    return StartingWeights("it", create_model("shapes-cnn", head).state_dict(), ModelCard("it", tuple(labels), form))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -260,7 +260,7 @@ def test_another_architecture_is_refused_by_the_names_of_its_layers(model: str, 
 
 def test_a_layer_too_many_is_named_too() -> None:
     source = classes_of("abc")
-    more = StartingWeights("it", {**source.state, "extra.weight": torch.zeros(1)}, source.labels, source.preprocessing)
+    more = StartingWeights("it", {**source.state, "extra.weight": torch.zeros(1)}, source.card)
     with pytest.raises(CheckpointError, match=r"other layers than this network: extra\.weight do not fit"):
         start_from(create_model("shapes-cnn", 3), more, None)
 
@@ -294,7 +294,7 @@ def test_weights_that_name_code_need_to_be_trusted(regular: Path, photos: Path, 
     ("weights", "error", "message"),
     [
         ("nowhere.safetensors", CheckpointError, "there is no file nowhere"),
-        ("tinynets:Regular", CheckpointError, "has no PyTorch weights"),
+        ("tinynets:Regular", CheckpointError, "has no trained weights"),
         ("shapes-cn", UnknownNameError, "Did you mean shapes-cnn"),
         ("torchvision/resnet1", UnknownNameError, "Did you mean resnet1"),
     ],
@@ -444,7 +444,8 @@ def test_torchvisions_weights_are_taken_over(
     assert (form.channels, form.height, form.width, form.fit) == (3, 32, 24, "cover")
     assert (form.mean, form.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (form.crop, form.interpolation) == (224 / 256, "bilinear")
-    assert card.pretraining == Pretraining("torchvision/squeezenet1_1")
+    started = find("torchvision/squeezenet1_1").weights()[1].weights_sha256
+    assert card.pretraining == Pretraining("torchvision/squeezenet1_1", started)
     assert not card.pretraining.known
     evaluation = evaluate(run, device="cpu")
     assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
@@ -472,8 +473,8 @@ def test_every_layer_of_torchvision_finds_its_weights_and_auxiliary_heads_none(
     source = read_weights(f"torchvision/{name}")
     form = source.form(Recipe())
     assert (form.channels, form.height, form.width) == (3, side, side)
-    assert len(source.labels) == 1000
-    assert source.labels[:2] == ("tench", "goldfish")
+    assert len(source.card.labels) == 1000
+    assert source.card.labels[:2] == ("tench", "goldfish")
     with torch.device("meta"):
         network = create_model(f"torchvision/{name}", 1000)
     assert source.state.keys() == network.state_dict().keys() <= weights.keys()

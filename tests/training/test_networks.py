@@ -12,7 +12,7 @@ from torch import nn
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.models import building, networks
+from cnnkit.models import networks
 from cnnkit.sources import create_model, find
 from cnnkit.sources.checkpoint import load_checkpoint
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Unpack, get_args
 
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
-from cnnkit.registry import short_name
 from cnnkit.results.precision import Precision
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, Source, find
@@ -117,4 +116,4 @@ def _default_output(source: Source, precision: Precision) -> Path:
     suffix = ".onnx" if precision == "fp32" else f"-{precision}.onnx"
     if source.path is not None:
         return source.path.with_name(("model" if source.path.stem == "best" else source.path.stem) + suffix)
-    return Path(short_name(source.text) + suffix)
+    return Path(source.stem + suffix)

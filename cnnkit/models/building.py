@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ _USUAL_SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384
 
 
 def call(
-    factory: Callable[..., Any], name: str, num_classes: int | None = None, input_shape: Shape | None = None
+    factory: Callable[..., object], name: str, num_classes: int | None = None, input_shape: Shape | None = None
 ) -> nn.Module:
     """Call a factory with the number of classes and the shape of the images, where it has parameters for them.
 
@@ -32,7 +31,7 @@ def call(
         UsageError: it breaks, or returns no module, or no tensor can be of that shape.
     """
     require_possible(input_shape)
-    takes, given = parameters(factory), dict[str, Any]()
+    takes, given = parameters(factory), dict[str, object]()
     if num_classes is not None and ("num_classes" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())):
         given["num_classes"] = num_classes
     if input_shape is not None and "input_shape" in takes:
@@ -46,7 +45,7 @@ def call(
     return network
 
 
-def parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a factory by name; none where it is not Python code."""
     try:
         return inspect.signature(factory).parameters

@@ -14,6 +14,7 @@ from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
+from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import Ref, Source
 from cnnkit.training.describing import described
 from cnnkit.training.state import read_facts
@@ -105,9 +106,7 @@ class ProvenFile:
     made: bool
 
 
-def proven_file(
-    source: Source, card: ModelCard, folder: Path, *, data_dir: Path | None = None, trust_code: bool = False
-) -> ProvenFile:
+def proven_file(source: Source, classifier: Classifier, folder: Path, *, data_dir: Path | None = None) -> ProvenFile:
     """Return the ONNX file of a network: the one that it has, or a new one in `folder`.
 
     The `model.onnx` of a run counts only where its card says that it holds the weights of the run's checkpoint.
@@ -116,18 +115,18 @@ def proven_file(
         CnnkitError: as of `cnnkit.export`.
     """
     if (file := source.exported()) is not None:
-        _, exported = guard.check_with_card(file.content, file.name) if file.verified else (None, card)
+        _, exported = guard.check_with_card(file.content, file.name) if file.verified else (None, classifier.card)
         return ProvenFile(source, exported.parity if exported else None, len(file.content) / 1e6, made=False)
     beside, copy = source.run and source.run / "model.onnx", folder / "model.onnx"
     with suppress(CnnkitError):
         if beside is not None and beside.is_file():
             _, exported = guard.check_with_card(beside, str(beside))
             proof = exported.parity if exported else None
-            if proof is not None and proof.weights_sha256 == card.weights_sha256:
+            if proof is not None and proof.weights_sha256 == classifier.card.weights_sha256:
                 content = beside.read_bytes()
                 write_atomic(copy, content)
                 return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
-    made = export(source, copy, data_dir=data_dir, trust_code=trust_code)
+    made = export(classifier, copy, data_dir=data_dir)
     return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)
 
 

@@ -140,7 +140,7 @@ def report(
         if not {"parity", "benchmark"} <= set(without):
             file = yield from sections.attempt(
                 ("parity", "benchmark"),
-                lambda: done(lambda: proven_file(source, card, place, data_dir=folder, trust_code=trust_code)),
+                lambda: done(lambda: proven_file(source, classifier, place, data_dir=folder)),
             )
         if file is not None and file.certificate is None:
             sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
@@ -149,7 +149,7 @@ def report(
         if file is not None:
             opened = file.ref
             if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
-                steps = verify.steps(opened, against=source, device="cpu", trust_code=trust_code, **common)
+                steps = verify.steps(opened, against=classifier, device="cpu", trust_code=trust_code, **common)
                 proof = yield from _proof_on_all(steps, proof)
             fixed = getattr(classifier.network, "batch", None)
             speed = yield from sections.attempt(

@@ -5,9 +5,9 @@ entry point `cnnkit.sources`.
 """
 
 import importlib
-import importlib.metadata
 import pkgutil
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -49,6 +49,8 @@ def installed_kinds() -> tuple[type[Source], ...]:
     Raises:
         UsageError: one of them cannot be imported, or is something else.
     """
+    import importlib.metadata
+
     kinds = []
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         try:
@@ -116,12 +118,13 @@ def _maker(kind: type[Source]) -> str:
 
 
 def is_model(text: str) -> bool:
-    """Whether a text names a model, and no other file or folder."""
+    """Whether a text names a model, and no other file or folder; what may be the name of any file does not."""
     path = Path(text)
     if path.is_file() and path.suffix.lower() not in ENDINGS:
         return False
     try:
-        return find(text).path is not None or not path.exists()
+        source = find(text)
+        return source.path is not None or not (path.exists() or source.runs_code)
     except CheckpointError:
         return path.suffix.lower() in ENDINGS
     except CnnkitError:
@@ -130,8 +133,11 @@ def is_model(text: str) -> bool:
 
 def offered() -> Iterator[str]:
     """Yield model references to offer to the shell."""
-    for kind in (*own_kinds(), *installed_kinds()):
+    for kind in own_kinds():
         yield from kind.offered()
+    for kind in installed_kinds():
+        with suppress(Exception):  # whatever somebody's code raises
+            yield from list(kind.offered())
 
 
 def _not_a_model(text: str, path: Path) -> CnnkitError:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.errors import CheckpointError, CnnkitError
 from cnnkit.sources import find
 from cnnkit.sources.files import BEST, named_file
 from cnnkit.sources.source import Exported, Shape, Source
@@ -136,12 +136,12 @@ def _built(card: "ModelCard", name: str, *, trust_code: bool, lazy: bool = False
     """
     try:
         source = find(card.model)
-        if source.runs_code and not trust_code:
-            raise CheckpointError(
-                f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
-                "(trust_code=True)."
-            )
         make = source.build if lazy else source.create
-        return make(len(card.labels), card.preprocessing.input_shape)
-    except (UnknownNameError, UsageError) as error:
+        if trust_code or not source.runs_code:
+            return make(len(card.labels), card.preprocessing.input_shape)
+    except CnnkitError as error:
         raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
+    raise CheckpointError(
+        f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
+        "(trust_code=True)."
+    )

@@ -27,6 +27,10 @@ class Module(Source):
         self._network = network
         self._said: dict[str, Any] = {}
 
+    @property
+    def stem(self) -> str:
+        return type(self._network).__name__
+
     @classmethod
     def find(cls, ref: object) -> Self | None:
         torch = sys.modules.get("torch")
@@ -42,8 +46,8 @@ class Module(Source):
             others = given.keys() & {"preprocess", "pixels", "channel_order", "scores"}
         if others:
             raise UsageError(
-                "of an nn.Module say card, or preprocessing and labels, or input_shape, mean, std and labels; leave out "
-                f"{', '.join(sorted(others))}."
+                "of an nn.Module say card, or preprocessing and labels, or input_shape, mean, std and labels; leave "
+                f"out {', '.join(sorted(others))}."
             )
         self._said = given
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cnnkit.card import ModelCard
     from cnnkit.runtime.classifier import Classifier
     from cnnkit.runtime.foreign.options import ForeignOptions
+    from cnnkit.runtime.providers import ProviderOptions
 
 
 class Opened(Source):
@@ -50,7 +51,7 @@ class Opened(Source):
             raise UsageError(f"{self.text} is open on onnxruntime; give the model reference instead of the classifier.")
         return deepcopy(self._module).cpu(), self._classifier.card
 
-    def open(self, *, device: str = "auto", provider: Any = None, **_: bool) -> "Classifier":
+    def open(self, *, device: str = "auto", provider: "ProviderOptions | None" = None, **_: bool) -> "Classifier":
         if device != "auto" or provider is not None:
             raise self._is_open()
         return self._classifier

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from cnnkit import zoo
 from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.registry import short_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,6 +90,11 @@ class Source:
     def __init__(self, text: str, name: str = "") -> None:
         self.text = text
         self.name = name or text
+
+    @property
+    def stem(self) -> str:
+        """What a file that is made of it is called."""
+        return short_name(self.text)
 
     @classmethod
     def find(cls, ref: object) -> Self | None:

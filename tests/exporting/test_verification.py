@@ -18,7 +18,7 @@ from PIL import Image
 import cnnkit
 from cnnkit import zoo
 from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, DataError, OnnxError, UsageError
+from cnnkit.errors import CheckpointError, DataError, OnnxError
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
 from cnnkit.results import WorkProgress
@@ -243,8 +243,8 @@ def test_other_sizes_cannot_be_compared(checkpoints: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["alexnet", "torchvision/resnet18"])
-def test_what_is_no_file_is_wrong_usage(ref: str) -> None:
-    with pytest.raises(UsageError, match="verify takes an ONNX file or a zoo entry"):
+def test_what_has_no_file_is_an_error(ref: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{ref} has no trained weights. Train it first"):
         cnnkit.verify(ref)
 
 

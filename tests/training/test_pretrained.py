@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
+import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
@@ -183,6 +184,18 @@ def test_a_vision_transformer_of_torchvision_0_12_is_read(plant: Callable[[str, 
     assert state.keys() != shapes.keys()
     plant("vit_b_32", state)
     assert torchvision_weights("vit_b_32")[0].keys() == shapes.keys()
+
+
+def test_the_network_classifies_with_these_weights(plant: Callable[[str, Any], None], script: ModuleType) -> None:
+    plant("squeezenet1_1", random_network("squeezenet1_1").state_dict())
+    classifier = cnnkit.load("torchvision/squeezenet1_1", device="cpu")
+    assert len(set(classifier.card.labels)) == 1000
+    (found,) = classifier.predict([script.drawn(300, 200)])
+    theirs = get_model("squeezenet1_1", weights="DEFAULT").eval()
+    image = get_model_weights("squeezenet1_1").DEFAULT.transforms()(Image.open(BytesIO(script.drawn(300, 200))))
+    with torch.inference_mode():
+        expected = theirs(image[None]).softmax(1).max()
+    assert found.scores[0].probability == pytest.approx(float(expected), rel=0.02)
 
 
 def test_weights_of_another_network_under_its_name_are_refused(plant: Callable[[str, Any], None]) -> None:

@@ -134,22 +134,11 @@ OWN = {spec.name: spec for spec in (
 @cache
 def models() -> dict[str, ModelSpec]:
     """Return every registered network by name: cnnkit's own first, then those of installed packages."""
-    import importlib.metadata
+    from cnnkit import plugins
 
     found = dict(OWN)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            spec = point.load()
-        except Exception as error:  # whatever importing somebody's package raises
-            raise UsageError(
-                f"an installed package registers {point.value!r} under {ENTRY_POINTS}, which cannot be imported: "
-                f"{error}. Repair or uninstall it."
-            ) from error
-        if not isinstance(spec, ModelSpec):
-            raise UsageError(
-                f"the installed package behind {point.value!r} registers {type(spec).__name__} under {ENTRY_POINTS}; "
-                "expected a cnnkit.registry.ModelSpec."
-            )
+    for name in plugins.registered(ENTRY_POINTS):
+        spec = plugins.load(ENTRY_POINTS, name, lambda it: isinstance(it, ModelSpec), "a cnnkit.registry.ModelSpec")
         found.setdefault(spec.name, spec)
     return found
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from cnnkit import registry
+from cnnkit import plugins, registry
 from cnnkit.datasets import DATASETS
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.recipe import Recipe
@@ -33,10 +33,14 @@ def install(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[cnnkit.models]\nacme = {entry}\n")
         (tmp_path / "acme_nets.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
+        forget()
+
+    def forget():
+        plugins.registered.cache_clear()
         registry.models.cache_clear()
 
     yield put
-    registry.models.cache_clear()
+    forget()
     sys.modules.pop("acme_nets", None)
 
 
@@ -146,7 +150,7 @@ def test_an_installed_package_cannot_take_the_name_of_an_own_network(install):
 
 def test_a_package_that_registers_something_else_is_named(install):
     install("spec = {'name': 'acmenet'}\n")
-    with pytest.raises(UsageError, match=r"'acme_nets:spec' registers dict under cnnkit\.models; expected .*ModelSpec"):
+    with pytest.raises(UsageError, match=r"'acme_nets:spec', .* is of the type dict; expected .*ModelSpec"):
         registry.models()
 
 

@@ -28,7 +28,7 @@ def export(
     device: str = "auto",
     data: str | None = None,
     skip_damaged: bool = False,
-    **said: Unpack[Described],
+    **foreign: Unpack[Described],
 ) -> "ExportResult":
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
 
@@ -48,7 +48,7 @@ def export(
         device: that a reduced precision is measured on.
         data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
         skip_damaged: leave out files of that folder that cannot be decoded.
-        said: of an `nn.Module`: `labels` and `preprocessing`, or `card`, as for `load`.
+        foreign: of an `nn.Module`: `labels` and `preprocessing`, or `card`, as for `load`.
 
     Raises:
         ParityError: they disagree; nothing is written.
@@ -65,7 +65,7 @@ def export(
     1.0
     """
     _check_precision(precision, accuracy_budget)
-    source, folder = find(ref, **said), expanded(data_dir)
+    source, folder = find(ref, **foreign), expanded(data_dir)
     text = source.text
     if not source.has_layers:
         raise UsageError(f"{text} is an ONNX file already.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from cnnkit.errors import OnnxError, UsageError
@@ -192,3 +193,19 @@ def _bytes(kind: int) -> float:
         return 0
     four_bits = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
     return 0.5 if kind in four_bits else helper.tensor_dtype_to_np_dtype(kind).itemsize
+
+
+def require_memory(graph: Graph) -> None:
+    """Refuse to run a batch whose largest result, and what it was made from, would take all the memory that is free.
+
+    Raises:
+        UsageError: it would; the system would end the process without a word.
+    """
+    results = [*(row.output_shape for row in graph.summary.layers), *(size[1:] for size in graph.sizes.values())]
+    needed = 2 * 4 * graph.summary.batch * max(map(prod, results))
+    free = psutil.virtual_memory().available
+    if needed > free / 2:
+        raise UsageError(
+            f"a batch of {graph.summary.batch:,} would take {needed / 1e9:.0f} GB or more; {free / 1e9:.0f} GB "
+            "are free. Use a smaller --batch."
+        )

@@ -1,6 +1,7 @@
 """`cnnkit.summarize`: the layers of a network, or the nodes of an ONNX file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import UsageError
@@ -60,18 +61,23 @@ def summarize(
             raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")
         if fold:
             raise UsageError(f"{text} is an ONNX file, whose nodes are no blocks; leave out --fold.")
-        from cnnkit.inspection.onnx_file import summarize_file
-
         image = None if shape is None else _image_shape(shape)
-        return summarize_file(
-            source.require_exported(),
-            batch=batch,
-            shape=image,
-            against=compare,
-            profile=profile,
-            device=device,
-            trust_code=trust_code,
-        )
+        from cnnkit.inspection.graph import read_graph, require_memory
+        from cnnkit.runtime.guard import check
+
+        checked = check(source.require_exported().model, text, shape=image, run=profile)
+        graph = read_graph(checked, text, batch=batch)
+        found = graph.summary
+        if compare is not None:
+            from cnnkit.inspection import comparison
+
+            found = replace(found, comparison=comparison.compare(graph, compare, trust_code=trust_code))
+        if profile:
+            from cnnkit.runtime import profiling
+
+            require_memory(graph)
+            found = replace(found, profile=profiling.profile(checked, text, graph.sizes, device=device))
+        return found
     if compare is not None or profile:
         raise UsageError(
             f"{text} is a PyTorch network; --compare and --profile are for ONNX files. Export it: cnnkit export {text} "

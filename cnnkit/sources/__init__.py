@@ -49,32 +49,21 @@ def installed_kinds() -> tuple[type[Source], ...]:
     Raises:
         UsageError: one of them cannot be imported, or is something else.
     """
-    import importlib.metadata
+    from cnnkit import plugins
 
-    kinds = []
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            kind = point.load()
-        except Exception as error:  # whatever importing somebody's package raises
-            raise UsageError(
-                f"an installed package registers {point.value!r} under {ENTRY_POINTS}, which cannot be imported: "
-                f"{error}. Repair or uninstall it."
-            ) from error
-        if not (isinstance(kind, type) and issubclass(kind, Source)):
-            raise UsageError(
-                f"the installed package behind {point.value!r} registers {kind!r} under {ENTRY_POINTS}; expected a "
-                "subclass of cnnkit.sources.Source. Repair or uninstall it."
-            )
-        kinds.append(kind)
-    return tuple(kinds)
+    def fits(found: object) -> bool:
+        return isinstance(found, type) and issubclass(found, Source)
+
+    names = plugins.registered(ENTRY_POINTS)
+    return tuple(plugins.load(ENTRY_POINTS, name, fits, "a subclass of cnnkit.sources.Source") for name in names)
 
 
-def find(ref: Ref, **said: "Unpack[Described]") -> Source:
+def find(ref: Ref, **foreign: "Unpack[Described]") -> Source:
     """Find out what a model reference means; nothing is loaded.
 
     Args:
         ref: a model reference, an `nn.Module`, an open classifier, or a source that was found before.
-        said: of a network without a card, as for `load`.
+        foreign: of a network without a card, as for `load`.
 
     Raises:
         UnknownNameError: nothing of that name, with the close matches.
@@ -82,10 +71,10 @@ def find(ref: Ref, **said: "Unpack[Described]") -> Source:
         UsageError: an image, or a network that knows what is said of it.
     """
     source = ref if isinstance(ref, Source) else _found(str(ref) if isinstance(ref, Path) else ref)
-    if any(value is not None for value in said.values()):
+    if any(value is not None for value in foreign.values()):
         from cnnkit.runtime.foreign.options import ForeignOptions
 
-        source.describe(ForeignOptions.of(**said))
+        source.describe(ForeignOptions.of(**foreign))
     return source
 
 
@@ -186,7 +175,7 @@ def load(
     trust_code: bool = False,
     provider: "ProviderOptions | None" = None,
     torch: bool = False,
-    **said: "Unpack[Described]",
+    **foreign: "Unpack[Described]",
 ) -> "Classifier":
     """Open a trained network as a classifier.
 
@@ -200,7 +189,7 @@ def load(
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
             None for those that the file's card holds for this hardware, else the default ones.
         torch: run a zoo entry on PyTorch as well, where its layers can be looked into.
-        said: of a network without a card. Of an `nn.Module`: `labels`, a list or a file of them, and `preprocessing`,
+        foreign: of a network without a card. Of an `nn.Module`: `labels`, a list or a file of them, and `preprocessing`,
             or `card`. Of an ONNX file: `labels`, `mean`, `std`, `preprocess`, `input_shape`, `pixels`, `channel_order`
             and `scores`; see `cnnkit.runtime.foreign.options.ForeignOptions`.
 
@@ -214,11 +203,11 @@ def load(
     >>> classifier.card.model, len(classifier.card.labels)
     ('lenet', 10)
     """
-    return find(ref, **said).open(device=device, trust_code=trust_code, provider=provider, torch=torch)
+    return find(ref, **foreign).open(device=device, trust_code=trust_code, provider=provider, torch=torch)
 
 
 def load_on_ray(
-    ref: Ref = DEFAULT_CLASSIFIER, *, workers: int | None = None, device: str = "auto", **said: "Unpack[Described]"
+    ref: Ref = DEFAULT_CLASSIFIER, *, workers: int | None = None, device: str = "auto", **foreign: "Unpack[Described]"
 ) -> "Classifier":
     """Open an ONNX file or a zoo entry as `load` does, to run on the workers of a Ray cluster.
 
@@ -227,7 +216,7 @@ def load_on_ray(
     Raises:
         CheckpointError: it has to be exported first.
     """
-    source = find(ref, **said)
+    source = find(ref, **foreign)
     file = source.require_exported()
     from cnnkit.runtime.ray_data import RayClassifier
 

@@ -95,6 +95,12 @@ class Torchvision(Source):
         network: nn.Module = torchvision.models.get_model(self._name, **arguments)
         return network
 
+    def without_weights(self) -> CheckpointError:
+        # What classifies by PyTorch has found its weights; what is missing is a file that runs without.
+        return CheckpointError(
+            f"{self.text} has no ONNX file. Train it first: cnnkit train {self.text} --weights {self.text}"
+        )
+
     def weights(self, input_shape: Shape | None = None, *, trust_code: bool = False) -> "tuple[nn.Module, ModelCard]":
         """Return the network with the weights of torchvision, downloaded where its cache has no file of them.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import cnnkit
-from cnnkit import sources
+from cnnkit import plugins, sources
 from cnnkit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -53,10 +53,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text("[cnnkit.sources]\nhub = acme_hub:Hub\n")
         (site / "acme_hub.py").write_text(module)
         monkeypatch.syspath_prepend(site)
+        forget()
+
+    def forget() -> None:
+        plugins.registered.cache_clear()
         sources.installed_kinds.cache_clear()
 
     yield put
-    sources.installed_kinds.cache_clear()
+    forget()
     sys.modules.pop("acme_hub", None)
 
 
@@ -83,7 +87,7 @@ def test_its_references_work_in_every_command(
     [
         ("1 / 0", "cannot be imported: division by zero"),
         ("", "cannot be imported"),
-        ("Hub = 7", "registers 7 under cnnkit.sources; expected a subclass"),
+        ("Hub = 7", "is of the type int; expected a subclass"),
         ("class Hub: pass", "expected a subclass of cnnkit.sources.Source"),
         ("Hub = {}['x']", "cannot be imported"),
         (GOOD.replace("return cls(ref) if", "return 5 if"), "returned int for 'hub/8'"),

@@ -55,7 +55,11 @@ def benchmark(
     >>> [(row.engine, row.device, row.batch) for row in found.measurements]
     [('onnxruntime', 'CPU', 1), ('onnxruntime', 'CPU', 8)]
     """
-    sources = {source.text: source for source in map(find, refs)}
+    given = [find(ref) for ref in dict.fromkeys(str(ref) if isinstance(ref, Path) else ref for ref in refs)]
+    names = [source.text for source in given]
+    # Two modules of one class are two networks.
+    names = [f"{name} {names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
+    sources = dict(zip(names, given, strict=True))
     if not sources or not devices:
         raise UsageError("say what to measure, and on which device.")
     counts = list(dict.fromkeys(threads or [contenders.cores()]))

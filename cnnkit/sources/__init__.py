@@ -79,9 +79,12 @@ def find(ref: Ref, **foreign: "Unpack[Described]") -> Source:
 
 
 def _found(ref: object) -> Source:
-    for kind in own_kinds():
-        if (source := kind.find(ref)) is not None:
-            return source
+    try:
+        for kind in own_kinds():
+            if (source := kind.find(ref)) is not None:
+                return source
+    except OSError as error:  # a name that is too long, or a folder that must not be read
+        raise CheckpointError(f"cannot look for {str(ref)[:80]!r}: {error.strerror or error}.") from error
     if isinstance(ref, str) and Path(ref).suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl"}:
         raise CheckpointError(f"{ref} is a pickle, and cnnkit loads none: they can run code. Use safetensors or ONNX.")
     # Other packages are asked last: looking for their entry points takes longer than opening a small network.
@@ -109,14 +112,14 @@ def _maker(kind: type[Source]) -> str:
 def is_model(text: str) -> bool:
     """Whether a text names a model, and no other file or folder; what may be the name of any file does not."""
     path = Path(text)
-    if path.is_file() and path.suffix.lower() not in ENDINGS:
-        return False
     try:
+        if path.is_file() and path.suffix.lower() not in ENDINGS:
+            return False
         source = find(text)
         return source.path is not None or not (path.exists() or source.runs_code)
     except CheckpointError:
         return path.suffix.lower() in ENDINGS
-    except CnnkitError:
+    except (CnnkitError, OSError):
         return False
 
 
@@ -189,8 +192,8 @@ def load(
         provider: options of onnxruntime's provider, such as `cnnkit.runtime.providers.ProviderOptions(tf32=True)`;
             None for those that the file's card holds for this hardware, else the default ones.
         torch: run a zoo entry on PyTorch as well, where its layers can be looked into.
-        foreign: of a network without a card. Of an `nn.Module`: `labels`, a list or a file of them, and `preprocessing`,
-            or `card`. Of an ONNX file: `labels`, `mean`, `std`, `preprocess`, `input_shape`, `pixels`, `channel_order`
+        foreign: of a network without a card. Of an `nn.Module`: `labels`, a list or a file, and `preprocessing`; or
+            `card`. Of an ONNX file: `labels`, `mean`, `std`, `preprocess`, `input_shape`, `pixels`, `channel_order`
             and `scores`; see `cnnkit.runtime.foreign.options.ForeignOptions`.
 
     Raises:

@@ -95,8 +95,8 @@ class Module(Source):
             return form
         if shape is None:
             raise UsageError(
-                f"{self.text} does not say what images it takes: give labels=… and "
-                "preprocessing=cnnkit.Preprocessing(…), or card=cnnkit.ModelCard(…)."
+                f"{self.text} does not say what images it takes: give preprocessing=cnnkit.Preprocessing(…) and "
+                "labels=…, or card=cnnkit.ModelCard(…); to benchmark it, shape=(channels, height, width)."
             )
         scale = {name: self._said[name] for name in ("mean", "std") if name in self._said}
         self.assumptions = () if scale else ("no mean and std given: pixels are scaled to [0, 1]",)

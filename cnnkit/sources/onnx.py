@@ -42,12 +42,11 @@ class OnnxFile(Source):
 
     def without_weights(self) -> CheckpointError:
         return CheckpointError(
-            f"{self.text} is an ONNX file, and has no PyTorch weights. Expected a PyTorch network: a name, a run or a "
-            ".safetensors file."
+            f"{self.text} is an ONNX file, and has no PyTorch weights. Name its run, checkpoint or zoo entry."
         )
 
     def require_trainable(self) -> None:
-        raise self.without_weights()
+        raise UsageError(f"{self.text} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
 
     def exported(self) -> Exported:
         return Exported(self.path, self.text)

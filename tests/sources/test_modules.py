@@ -60,22 +60,33 @@ SAID = {"labels": LABELS, "preprocessing": FORM}
         lambda m, photos, out: cnnkit.summarize(m, shape=(3, 10, 12)).parameters == 56,
         lambda m, photos, out: cnnkit.export(m, out / "m.onnx", **SAID).certificate.passed,
         lambda m, photos, out: (
-            cnnkit.benchmark(m, shape=(3, 10, 12), devices=["cpu"], batches=[1], threads=[1], seconds=0.05).measurements
-        ),
-        lambda m, photos, out: (
             cnnkit.report(
-                m, without=["corruptions", "attacks", "benchmark"], data=str(photos), device="cpu", **SAID
+                m,
+                without=["corruptions", "attacks", "benchmark"],
+                data=str(photos),
+                device="cpu",
+                output=out / "report.html",
+                **SAID,
             ).evaluation.accuracy
             == 1.0
         ),
     ],
-    ids=["load", "evaluate", "mistakes", "explain", "attack", "summarize", "export", "benchmark", "report"],
+    ids=["load", "evaluate", "mistakes", "explain", "attack", "summarize", "export", "report"],
 )
 def test_a_function_takes_a_module_and_leaves_it_as_it_was(
     call: Callable[..., object], module: nn.Module, photos: Path, tmp_path: Path
 ) -> None:
     before = state(module)
     assert call(module, photos, tmp_path)
+    assert state(module) == before
+
+
+def test_two_modules_of_one_class_are_measured_as_two(module: nn.Module) -> None:
+    before = state(module)
+    found = cnnkit.benchmark(
+        module, Brightness(), shape=(3, 10, 12), devices=["cpu"], batches=[1], threads=[1], seconds=0.05
+    )
+    assert len({row.model for row in found.measurements}) == 2
     assert state(module) == before
 
 

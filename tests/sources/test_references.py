@@ -93,6 +93,7 @@ def test_a_reference_is_understood(text, name, path, trained):
         ("seven.png", UsageError, r"seven\.png is an image, .*: cnnkit predict seven\.png"),
         ("", UnknownNameError, "Expected a name"),
         (7, UsageError, "a int is no model"),
+        ("x" * 5000, CheckpointError, "cannot look for 'xxx"),
     ],
 )
 @pytest.mark.usefixtures("here")

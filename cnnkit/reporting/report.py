@@ -185,6 +185,8 @@ def report(
         seconds=time.monotonic() - started,
         samples=samples,
         examples=examples,
+        has_layers=source.has_layers,
+        named=source.named,
     )
     if path is not None:
         pages.write(found, path)

@@ -20,6 +20,7 @@ class Module(Source):
 
     rank = 0
     trained = True
+    named = False
 
     def __init__(self, network: "nn.Module") -> None:
         # No reference is written so: no card of it can be taken for one of another network.

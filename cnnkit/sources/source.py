@@ -69,6 +69,7 @@ class Source:
         trained: it names trained weights. Otherwise its network has random ones, except for what calls `weights`.
         trainable: a run can build it for other classes, and start with random weights.
         has_layers: it is a PyTorch network, with layers and gradients. An ONNX file has nodes.
+        named: a command can name it by its text.
         runs_code: to build it is to import what the text names, which could be any code on this machine.
         recipe: fields of the recipe that it is trained by; `data` only where that is known.
         smallest_side: height and width of the smallest images that it can be built for.
@@ -81,6 +82,7 @@ class Source:
     trained: bool = False
     trainable: bool = False
     has_layers: bool = True
+    named: bool = True
     runs_code: bool = False
     recipe: Mapping[str, Any] = {"normalisation": "standard"}
     smallest_side: int = 1

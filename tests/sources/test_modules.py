@@ -81,6 +81,16 @@ def test_a_function_takes_a_module_and_leaves_it_as_it_was(
     assert state(module) == before
 
 
+def test_the_page_of_a_module_has_no_command_that_would_not_work(
+    module: nn.Module, photos: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    skipped = ["mistakes", "corruptions", "attacks", "parity", "benchmark", "layers"]
+    cnnkit.report(module, without=skipped, data=str(photos), device="cpu", output=page, **SAID)
+    assert "cnnkit.load(module" in page.read_text("utf-8")
+    assert "cnnkit predict" not in page.read_text("utf-8")
+
+
 def test_two_modules_of_one_class_are_measured_as_two(module: nn.Module) -> None:
     before = state(module)
     found = cnnkit.benchmark(

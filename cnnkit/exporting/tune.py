@@ -31,11 +31,12 @@ def tune(ref: Ref, *, device: str = "auto", batch: int = 32, seconds: float = 1.
         DeviceError: the device is unavailable.
         OutputError: the file cannot be written; it is untouched.
     """
-    file = find(ref).require_exported()
+    source = find(ref)
+    file = source.require_exported()
     path = file.path
     if path is None or file.is_of_zoo:  # known by their hashes
-        copied = f" Tune a copy: cnnkit export {file.name} --onnx" if path is None else ""
-        raise UsageError(f"{file.name} belongs to the zoo, whose files stay as they are.{copied}")
+        copied = f" Tune a copy: cnnkit export {source.text} --onnx" if path is None else ""
+        raise UsageError(f"{source.text} belongs to the zoo, whose files stay as they are.{copied}")
     require_writable(path.parent)
     checked, _ = guard.check_with_card(path, file.name)
     result, card = race_options(checked.source, file.name, device=device, batch=batch, seconds=seconds)

@@ -55,7 +55,8 @@ def benchmark(
     >>> [(row.engine, row.device, row.batch) for row in found.measurements]
     [('onnxruntime', 'CPU', 1), ('onnxruntime', 'CPU', 8)]
     """
-    given = [find(ref) for ref in dict.fromkeys(str(ref) if isinstance(ref, Path) else ref for ref in refs)]
+    wanted = [str(ref) if isinstance(ref, Path) else ref for ref in refs]
+    given = [find(ref) for at, ref in enumerate(wanted) if ref not in wanted[:at]]
     names = [source.text for source in given]
     # Two modules of one class are two networks.
     names = [f"{name} {names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]

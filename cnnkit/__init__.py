@@ -20,7 +20,7 @@ _HOMES = {
     "Recipe": "cnnkit.recipe",
     "attack": "cnnkit.robustness.attack",
     "benchmark": "cnnkit.inspection.benchmark",
-    "create_model": "cnnkit.training.building",
+    "create_model": "cnnkit.sources",
     "default_recipe": "cnnkit.training.recipes",
     "doctor": "cnnkit.runtime.doctor",
     "evaluate": "cnnkit.evaluation.accuracy",
@@ -29,7 +29,7 @@ _HOMES = {
     "find_mistakes": "cnnkit.evaluation.mistakes",
     "list_datasets": "cnnkit.listing",
     "list_models": "cnnkit.listing",
-    "load": "cnnkit.loading",
+    "load": "cnnkit.sources",
     "report": "cnnkit.reporting.report",
     "serve": "cnnkit.serving.serve",
     "summarize": "cnnkit.inspection.summarize",
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from cnnkit.inspection.summarize import summarize as summarize
     from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models
-    from cnnkit.loading import load as load
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec
     from cnnkit.reporting.report import report as report
@@ -62,7 +61,8 @@ if TYPE_CHECKING:
     from cnnkit.runtime.classifier import Classifier as Classifier
     from cnnkit.runtime.doctor import doctor as doctor
     from cnnkit.serving.serve import serve as serve
-    from cnnkit.training.building import create_model as create_model
+    from cnnkit.sources import create_model as create_model
+    from cnnkit.sources import load as load
     from cnnkit.training.recipes import default_recipe as default_recipe
     from cnnkit.training.train import train as train
 

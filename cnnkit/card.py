@@ -37,7 +37,7 @@ class ModelCard:
         pretraining: the weights that the training started from; None for random ones.
         metrics: of the checkpoint, by name; a dry run has measured none.
         versions: of the software that made it.
-        weights_sha256: hash over the tensors (see `cnnkit.training.networks.weights_hash`).
+        weights_sha256: hash over the tensors (see `cnnkit.models.networks.weights_hash`).
         graph_sha256: of an exported file's graph (see `cnnkit.runtime.guard.graph_sha256`).
         raw_input: an ONNX file with float32 NCHW input in place of uint8 NHWC.
         parity: of an exported file with its PyTorch network.

@@ -156,7 +156,7 @@ def parameters(of: Callable[..., object]) -> Iterator[Parameter]:
     for name, parameter in inspect.signature(of).parameters.items() if not isinstance(of, type) else ():
         described = get_args(parameter.annotation) if get_origin(parameter.annotation) is Unpack else ()
         for kind in described:
-            found += [as_parameter(*each, None) for each in get_type_hints(kind, include_extras=True).items()]
+            found += [as_parameter(each, hint, None) for each, hint in kind.__annotations__.items()]
         found.append(as_parameter(name, parameter.annotation, parameter.default))
     yield from filter(None, found)
 

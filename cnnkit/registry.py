@@ -1,21 +1,18 @@
-"""What can be named on the command line: the registered networks, and what a model reference means.
+"""The networks that can be built by name: cnnkit's own, and those of installed packages.
 
 The registry is data: a factory is a `module:function` text, imported only when the network is built, so that listing
 and completing names never pays for PyTorch.
 """
 
 import importlib
-import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from cnnkit import zoo
-from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError, guess
+from cnnkit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from cnnkit.recipe import Recipe
@@ -82,7 +79,7 @@ def _spec(
     )
 
 
-_OWN = (
+OWN = {spec.name: spec for spec in (
     _spec(
         "softmax-regression", "dense:softmax_regression", (1, 28, 28), 7_850, "lecture", 0.90,
         data="mnist", optimizer="sgd", learning_rate=0.05, momentum=0.9, batch_size=60, epochs=1,
@@ -129,28 +126,19 @@ _OWN = (
         schedule="one-cycle", batch_size=256, epochs=6, label_smoothing=0.1, validation_fraction=0.05,
         normalisation="standard", augmentation="crops",
     ),
-)  # fmt: skip
+
+)}  # fmt: skip
+"""cnnkit's own networks, by name."""
 
 
 @cache
 def models() -> dict[str, ModelSpec]:
     """Return every registered network by name: cnnkit's own first, then those of installed packages."""
-    import importlib.metadata
+    from cnnkit import plugins
 
-    found = {spec.name: spec for spec in _OWN}
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            spec = point.load()
-        except Exception as error:  # whatever importing somebody's package raises
-            raise UsageError(
-                f"an installed package registers {point.value!r} under {ENTRY_POINTS}, which cannot be imported: "
-                f"{error}. Repair or uninstall it."
-            ) from error
-        if not isinstance(spec, ModelSpec):
-            raise UsageError(
-                f"the installed package behind {point.value!r} registers {type(spec).__name__} under {ENTRY_POINTS}; "
-                "expected a cnnkit.registry.ModelSpec."
-            )
+    found = dict(OWN)
+    for name in plugins.registered(ENTRY_POINTS):
+        spec = plugins.load(ENTRY_POINTS, name, lambda it: isinstance(it, ModelSpec), "a cnnkit.registry.ModelSpec")
         found.setdefault(spec.name, spec)
     return found
 
@@ -188,105 +176,6 @@ def import_factory(factory: str) -> Any:
     return found
 
 
-MODEL_FILES = {".onnx", ".safetensors"}
-"""How the names of model files end."""
-BEST = "best.safetensors"
-"""Name of a run's best weights."""
-_EXPECTED = (
-    "Expected a name that cnnkit models lists, a run folder, an .onnx or .safetensors file, torchvision/NAME or "
-    "package.module:factory."
-)
-
-Kind = Literal["architecture", "zoo", "checkpoint", "onnx", "torchvision", "factory"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a model reference means. `path` is set for checkpoints and ONNX files."""
-
-    text: str
-    kind: Kind
-    path: Path | None = None
-
-    @property
-    def is_architecture(self) -> bool:
-        """Whether it names a network to build, not weights."""
-        return self.kind in {"architecture", "torchvision", "factory"}
-
-
-def resolve(text: str) -> Reference:
-    """Find out what a model reference means; nothing is loaded.
-
-    Raises:
-        UnknownNameError: nothing of that name, with the close matches.
-        CheckpointError: a file that is not there or no model, or a run folder without a checkpoint.
-        UsageError: an image.
-    """
-    path = Path(text)
-    if path.suffix.lower() in MODEL_FILES:
-        if path.is_dir():
-            raise CheckpointError(f"{text} is a folder; expected a file.")
-        if not path.is_file():
-            raise CheckpointError(f"there is no file {text}. {guess(text, _models_beside(path))}".rstrip())
-        return Reference(text, "onnx" if path.suffix.lower() == ".onnx" else "checkpoint", path)
-    if any(text == spec.name for spec in _OWN):
-        return Reference(text, "architecture")
-    if text in zoo.entries():
-        return Reference(text, "zoo")
-    if text and path.is_dir():
-        checkpoint = path / BEST
-        if not checkpoint.is_file():
-            found = sorted(each for each in path.glob("*") if each.suffix.lower() == ".onnx")[:3]
-            hint = f" Name the file in it: {', '.join(map(str, found))}." if found else ""
-            raise CheckpointError(f"{text} is a folder without a {BEST}: not a finished run.{hint}")
-        return Reference(text, "checkpoint", checkpoint)
-    if text.startswith("torchvision/"):
-        return Reference(text, "torchvision")
-    if path.suffix.lower() in {".pt", ".pth", ".ckpt", ".pkl"}:
-        raise CheckpointError(f"{text} is a pickle, and cnnkit loads none: they can run code. Use safetensors or ONNX.")
-    # Both sides are Python names, so that C:\\runs\\x is not taken for one.
-    if re.fullmatch(r"[\w.]+:[\w.]+", text):
-        return Reference(text, "factory")
-    # Installed packages are asked last: looking for their entry points takes longer than opening a small network.
-    if text in models():
-        return Reference(text, "architecture")
-    raise _not_a_model(text, path)
-
-
-def taken(text: str) -> str:
-    """Return the name of the zoo entry that a reference to an architecture means; any other reference as it is.
-
-    Several entries may have the same architecture, so results name the entry that was used.
-
-    Raises:
-        CnnkitError: as of `resolve`.
-
-    >>> taken("lenet"), taken("lenet-fashion-mnist"), taken("alexnet")
-    ('lenet-mnist', 'lenet-fashion-mnist', 'alexnet')
-    """
-    return zoo.entry(text).name if resolve(text).kind == "architecture" and zoo.has(text) else text
-
-
-def _not_a_model(text: str, path: Path) -> CnnkitError:
-    """Say what a text that is no model reference is instead, or what it may have been meant to be."""
-    from cnnkit.pictures import is_image_file
-
-    if is_image_file(path):
-        return UsageError(f"{text} is an image, and a model is expected here. To classify it: cnnkit predict {text}")
-    if path.is_file():
-        return CheckpointError(f"{text} is no model. {_EXPECTED}")
-    if len(path.parts) > 1:
-        return UnknownNameError("file or folder", text, _models_beside(path), hint=_EXPECTED)
-    return UnknownNameError("model", text, [*models(), *zoo.entries()], hint=_EXPECTED)
-
-
-def _models_beside(path: Path) -> list[str]:
-    """Return the runs and model files in the folder that a path is in, or would be."""
-    with suppress(OSError):
-        return [str(p) for p in path.parent.iterdir() if p.suffix.lower() in MODEL_FILES or (p / BEST).is_file()]
-    return []
-
-
 def short_name(text: str) -> str:
     """Return a name for what is made of the model that a reference names: that of its file, its run or its factory.
 
@@ -294,7 +183,7 @@ def short_name(text: str) -> str:
     ['lenet-mnist-1', 'resnet18', 'MyNet']
     """
     path = Path(text).expanduser().resolve()
-    if path.suffix.lower() not in MODEL_FILES:
+    if path.suffix.lower() not in {".onnx", ".safetensors"}:
         return path.name.rpartition(":")[2]
     # Runs call their file model.onnx, and their weights best.safetensors.
     return path.parent.name if path.stem in {"model", "best"} else path.stem

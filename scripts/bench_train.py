@@ -58,10 +58,10 @@ from torchvision.transforms import ToTensor
 
 import cnnkit
 from cnnkit import datasets
+from cnnkit.models.memory import keep_freed_memory
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingStarted
-from cnnkit.training.memory import keep_freed_memory
 
 BATCH, RATE, ALL_IMAGES = 64, 1e-3, 60_000
 BARS = {"notebook": 1.8, "bare step": 0.93, "lightning": 1.9, "keras": 2.2}

@@ -27,11 +27,11 @@ from cnnkit.errors import ParityError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.exporting.carding import replace_card
 from cnnkit.files import sha256, write_atomic
+from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import TrainingFinished
 from cnnkit.runtime.guard import check_with_card
-from cnnkit.training.networks import read_checkpoint
 from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry
 

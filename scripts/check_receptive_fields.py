@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from cnnkit.inspection import summary
 from cnnkit.results import ModuleRow
-from cnnkit.training import building
+from cnnkit.sources import create_model
 
 SIDES = {
     "inception_v3": 107,
@@ -100,7 +100,7 @@ def _network(name: str, shape: tuple[int, ...]) -> tuple[list[tuple[str, tuple[i
     if name.startswith("vit"):
         networks_of = [torchvision.models.get_model(name, weights=None, image_size=shape[1]) for _ in range(2)]
     else:
-        networks_of = [building.create_model(f"torchvision/{name}") for _ in range(2)]
+        networks_of = [create_model(f"torchvision/{name}") for _ in range(2)]
     network, copy = networks_of[0].to("meta"), networks_of[1]
     rows = {row.name: row for row in summary.summarize_module(network, shape).layers if row.output_shape}
     measured = _measured(copy, shape, rows)

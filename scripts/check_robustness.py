@@ -29,10 +29,11 @@ from torch import Tensor, nn
 import cnnkit
 from cnnkit import zoo
 from cnnkit.evaluation.images import load_for
+from cnnkit.models.networks import TorchNetwork, save_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels
 from cnnkit.robustness.subject import Subject, subject_of
-from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
+from cnnkit.sources import find
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "robustness.md"
 PART = "scales"
@@ -53,7 +54,7 @@ def installed(folder: str) -> Any:
 
 def scaled(name: str, scale: float, path: Path) -> None:
     """Write a network of the zoo with its last layer multiplied."""
-    network, card = load_network(name)
+    network, card = find(name).weights()
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         for parameter in last.parameters():

@@ -30,7 +30,7 @@ import torchvision
 from torch import nn
 
 from cnnkit.inspection import building, summary
-from cnnkit.training.building import create_model
+from cnnkit.sources import create_model, find
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ def _row(name: str, turn: int) -> dict[str, Any]:
     meta = weights.meta
 
     def ours() -> tuple[Any, float, float]:
-        (network, own), build_s = _timed(lambda: building.build(ref))
+        (network, own), build_s = _timed(lambda: building.build(find(ref)))
         found, summary_s = _timed(lambda: summary.summarize_module(network, own or (3, side, side), name=ref))
         return found, build_s, summary_s
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.training.pretrained import torchvision_preprocessing
+from cnnkit.sources import find
 
 SHAPES = [
     (500, 375), (375, 500), (224, 224), (1000, 200), (200, 1000), (300, 301), (301, 300), (37, 61), (61, 37),
@@ -68,6 +68,12 @@ def main() -> int:
     print(f"worst image: {worst:.4%} within 1 level")
     print(f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}")
     return 3 if failed else 0
+
+
+def torchvision_preprocessing(name: str) -> Preprocessing:
+    """Return how cnnkit prepares images for the default weights of a network."""
+    source = find(f"torchvision/{name}")
+    return source.preprocessing(source.input_shape() or (3, 224, 224))
 
 
 def drawn(width: int, height: int) -> bytes:

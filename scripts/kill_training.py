@@ -30,10 +30,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cnnkit import cli, registry
+from cnnkit import cli
 from cnnkit.errors import CnnkitError
+from cnnkit.models import networks
 from cnnkit.render import plots, training
-from cnnkit.training import loop, networks, runs, shapes
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.sources.files import BEST
+from cnnkit.training import loop, runs, shapes
 from cnnkit.training.state import PREVIOUS, STATE, read_state
 
 LOADED = (plots, training, loop)
@@ -152,9 +155,9 @@ def unreadable(run: Path, found: Found) -> Iterator[str]:
                     found.read += 1
                 except CnnkitError as error:
                     yield f"{name}: {error}"
-    if (run / registry.BEST).is_file():
+    if (run / BEST).is_file():
         try:
-            networks.load_checkpoint(run / registry.BEST, registry.BEST)
+            load_checkpoint(run / BEST, BEST)
             found.read += 1
         except CnnkitError as error:
             yield str(error)
@@ -162,7 +165,7 @@ def unreadable(run: Path, found: Found) -> Iterator[str]:
         runs.recipe_of(run)
     except CnnkitError as error:
         yield str(error)
-    if curves(run) and not (run / registry.BEST).is_file():
+    if curves(run) and not (run / BEST).is_file():
         yield "there are curves and no best checkpoint"
 
 
@@ -177,7 +180,7 @@ def curves(run: Path) -> list[dict[str, str]]:
 
 def outcome(run: Path) -> dict[str, Any]:
     """Return what has to be the same in the end."""
-    card = networks.load_checkpoint(run / registry.BEST, registry.BEST)[1]
+    card = load_checkpoint(run / BEST, BEST)[1]
     state = read_state(run)
     assert state is not None  # noqa: S101
     tensors, facts = state

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 import cnnkit
 from cnnkit.operation import result_of
+from cnnkit.sources import create_model, find
 from cnnkit.training.batches import Batches
-from cnnkit.training.building import create_model, input_shape
 from cnnkit.training.classification import Classification
 from cnnkit.training.data import load
 from cnnkit.training.optimisers import initialise
@@ -61,7 +61,7 @@ def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> Non
     recipe = cnnkit.default_recipe(
         network_name, data=data_name, seed=seed, batch_size=64, schedule="constant", warmup_epochs=0, ema=DECAY
     )
-    shape = input_shape(network_name) or (1, 28, 28)
+    shape = find(network_name).input_shape() or (1, 28, 28)
     data = result_of(load(recipe, shape, data_dir=data_dir))
     torch.manual_seed(seed)
     network = create_model(network_name, len(data.classes))

@@ -38,7 +38,7 @@ SIGNATURES = {
     "explain": "(image, ref='digits', *, target=None, layer=None, device='auto', trust_code=False, **foreign)",
     "export": (
         "(ref, output=None, *, raw_input=False, shape=None, data_dir=None, trust_code=False, precision='fp32', "
-        "accuracy_budget=0.5, force=False, device='auto', data=None, skip_damaged=False)"
+        "accuracy_budget=0.5, force=False, device='auto', data=None, skip_damaged=False, **foreign)"
     ),
     "find_mistakes": (
         "(ref, *, data=None, split=None, data_dir=None, top=36, batch_size=256, skip_damaged=False, device='auto', "

@@ -39,7 +39,7 @@ def records_of(events: list[TrainingEvent]) -> list[EpochRecord]:
 
 
 def weights_of(run: Path) -> str:
-    from cnnkit.training.networks import load_checkpoint
+    from cnnkit.sources.checkpoint import load_checkpoint
 
     return load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].weights_sha256
 
@@ -207,8 +207,8 @@ def test_a_network_that_cannot_be_recorded_is_trained_as_on_the_cpu_and_said(mak
 
 
 def test_too_little_memory_to_record_is_said_as_that():
+    from cnnkit.models.memory import is_out_of_memory
     from cnnkit.training.classification import Classification
-    from cnnkit.training.memory import is_out_of_memory
     from cnnkit.training.step import TrainingStep
 
     step = TrainingStep(Swelling().to(GPU), Classification(4), Recipe(batch_size=8), torch.device(GPU))

@@ -4,10 +4,11 @@ import sys
 import pytest
 import torch
 
-from cnnkit import registry
+from cnnkit import plugins, registry
 from cnnkit.datasets import DATASETS
-from cnnkit.errors import CheckpointError, UnknownNameError, UsageError
+from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.recipe import Recipe
+from cnnkit.sources import find
 
 # Of the references: the course, the notebooks and the article.
 PARAMETERS = {
@@ -32,10 +33,14 @@ def install(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[cnnkit.models]\nacme = {entry}\n")
         (tmp_path / "acme_nets.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
+        forget()
+
+    def forget():
+        plugins.registered.cache_clear()
         registry.models.cache_clear()
 
     yield put
-    registry.models.cache_clear()
+    forget()
     sys.modules.pop("acme_nets", None)
 
 
@@ -80,90 +85,6 @@ def test_a_recipe_is_valid_and_for_its_own_network(name):
     assert spec.recipe.model == name
     assert len(DATASETS[spec.recipe.data].classes) == spec.num_classes
     assert spec.source
-
-
-WEIGHTS = "best.safetensors"
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, zoo_at):
-    """Change into a folder with a run, a checkpoint, ONNX files, and a folder called like a network; one zoo entry."""
-    for path in (
-        "runs/lenet-1/best.safetensors",
-        "m.safetensors",
-        "m.onnx",
-        "M.ONNX",
-        "old.pt",
-        "notes.txt",
-        "seven.png",
-        "lenet/best.safetensors",
-    ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "zoo").mkdir()
-    (tmp_path / "zoo" / "index.json").write_text(
-        '{"entries": [{"name": "lenet-mnist", "model": "lenet", "dataset": "mnist", "accuracy": 0.9, "files": {}}]}'
-    )
-    zoo_at(tmp_path / "zoo")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "path", "architecture"),
-    [
-        ("lenet", "architecture", None, True),
-        ("lenet-mnist", "zoo", None, False),
-        ("runs/lenet-1", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
-        ("runs/lenet-1/", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
-        ("./lenet", "checkpoint", f"lenet/{WEIGHTS}", False),
-        (f"runs/lenet-1/{WEIGHTS}", "checkpoint", f"runs/lenet-1/{WEIGHTS}", False),
-        ("m.safetensors", "checkpoint", "m.safetensors", False),
-        ("m.onnx", "onnx", "m.onnx", False),
-        ("M.ONNX", "onnx", "M.ONNX", False),
-        ("torchvision/resnet18", "torchvision", None, True),
-        ("mypackage.nets:MyNet", "factory", None, True),
-    ],
-)
-@pytest.mark.usefixtures("here")
-def test_a_reference_is_understood(text, kind, path, architecture):
-    found = registry.resolve(text)
-    assert (found.text, found.kind) == (text, kind)
-    assert (found.path and found.path.as_posix()) == path
-    assert found.is_architecture is architecture
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "said"),
-    [
-        ("nowhere.onnx", CheckpointError, r"there is no file nowhere\.onnx"),
-        ("runs/best.safetensors", CheckpointError, "there is no file"),
-        ("empty", CheckpointError, r"empty is a folder without a best\.safetensors"),
-        ("old.pt", CheckpointError, "a pickle.*Use safetensors or ONNX"),
-        ("gone.PTH", CheckpointError, "a pickle"),
-        ("lenett", UnknownNameError, "no model 'lenett'. Did you mean lenet"),
-        ("lenet-mnst", UnknownNameError, "Did you mean lenet-mnist"),
-        (
-            "zzzz",
-            UnknownNameError,
-            r"Known: alexnet, .*lenet-mnist.* Expected a name that cnnkit models lists, a run",
-        ),
-        ("n.onnx", CheckpointError, r"there is no file n\.onnx\. Did you mean .*\bm\.onnx"),
-        ("runs/lenet-2", UnknownNameError, r"no file or folder .*Did you mean runs.lenet-1\?"),
-        ("gone/lenet", UnknownNameError, "no file or folder 'gone/lenet'. Expected a name"),
-        ("notes.txt", CheckpointError, r"notes\.txt is no model\. Expected"),
-        ("seven.png", UsageError, r"seven\.png is an image, .*: cnnkit predict seven\.png"),
-    ],
-)
-@pytest.mark.usefixtures("here")
-def test_what_cannot_be_understood_is_refused_with_what_would_do(text, error, said):
-    with pytest.raises(error, match=said):
-        registry.resolve(text)
-
-
-def test_an_empty_reference_is_an_unknown_name():
-    with pytest.raises(UnknownNameError):
-        registry.resolve("")
 
 
 def test_a_model_that_is_not_registered_is_an_unknown_name():
@@ -215,7 +136,7 @@ def net(num_classes=2):
 def test_an_installed_package_can_register_a_network(install):
     install(SPEC.format(name="acmenet"))
     spec = registry.model("acmenet")
-    assert registry.resolve("acmenet").kind == "architecture"
+    assert find("acmenet").create(3)[1].out_features == 3
     assert spec.recipe == Recipe(model="acmenet", data="shapes", epochs=3)
     assert sum(p.numel() for p in build(spec).parameters()) == spec.parameters
     assert list(registry.models())[-1] == "acmenet", "after cnnkit's own"
@@ -229,7 +150,7 @@ def test_an_installed_package_cannot_take_the_name_of_an_own_network(install):
 
 def test_a_package_that_registers_something_else_is_named(install):
     install("spec = {'name': 'acmenet'}\n")
-    with pytest.raises(UsageError, match=r"'acme_nets:spec' registers dict under cnnkit\.models; expected .*ModelSpec"):
+    with pytest.raises(UsageError, match=r"'acme_nets:spec', .* is of the type dict; expected .*ModelSpec"):
         registry.models()
 
 
@@ -242,8 +163,7 @@ def test_a_package_that_cannot_be_imported_is_named(install, module):
 
 def test_nothing_of_the_registry_imports_torch():
     code = (
-        "import sys; from cnnkit import registry; registry.models(); registry.resolve('lenet'); "
-        "registry.resolve('torchvision/resnet18'); registry.resolve('a:b'); registry.model('alexnet').recipe; "
+        "import sys; from cnnkit import registry; registry.models(); registry.model('alexnet').recipe; "
         "print([m for m in ('torch', 'torchvision', 'onnxruntime') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

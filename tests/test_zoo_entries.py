@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 import cnnkit
 from cnnkit import registry, zoo
 from cnnkit.files import sha256
+from cnnkit.models.networks import TorchNetwork, weights_hash
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.training.finetuning import read_source
-from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
+from cnnkit.sources import find
+from cnnkit.training.finetuning import read_weights
 from cnnkit.training.shapes import draw_shapes
 from cnnkit.words import percent
 
@@ -94,7 +95,7 @@ def test_an_entry_is_proven_on_its_whole_test_set(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_both_formats_are_the_same_network(name: str) -> None:
     classifier = cnnkit.load(name, device="cpu")
-    network, card = load_network(name)
+    network, card = find(name).weights()
     assert weights_hash(network.state_dict()) == card.weights_sha256 == classifier.card.weights_sha256
     assert (card.labels, card.preprocessing) == (classifier.card.labels, classifier.card.preprocessing)
     pixels = drawn_pixels(card)
@@ -118,7 +119,7 @@ def test_no_path_of_the_machine_that_trained_it_is_shipped(name: str) -> None:
 )
 def test_an_architecture_stands_for_its_entry(architecture: str, entry: str) -> None:
     assert cnnkit.load(architecture).name == cnnkit.load(architecture, torch=True).name == entry
-    assert read_source(architecture).name == entry
+    assert read_weights(architecture).name == entry
 
 
 @pytest.mark.parametrize(

@@ -58,21 +58,14 @@ def require_suffix(path: Path | None, suffix: str, option: str) -> None:
         raise UsageError(f"{option} {path}: the name must end in {suffix}.")
 
 
-def is_model(argument: str) -> bool:
-    """Whether an argument names a model, and is no other file that is there."""
-    from cnnkit import registry, zoo
-
-    path = Path(argument)
-    is_file = path.suffix.lower() in registry.MODEL_FILES or (path.is_dir() and (path / registry.BEST).is_file())
-    return is_file or (not path.exists() and (argument in registry.models() or argument in zoo.entries()))
-
-
 def refuse_model(argument: str, command: str, others: Sequence[str] = ()) -> None:
     """Make sure that what stands where images do is no model; `others` stand there too.
 
     Raises:
         UsageError: it is one; `command` takes images.
     """
+    from cnnkit.sources import is_model
+
     if is_model(argument):
         images = " ".join(map(quoted, others)) or "IMAGE"
         raise UsageError(f"{argument} is a model, and an image is expected here: {command} {images} --model {argument}")

@@ -8,11 +8,9 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:0")
 
 def complete_model(incomplete: str) -> list[str]:
     """Offer models, zoo entries, runs and ONNX files."""
-    from cnnkit import registry, zoo
+    from cnnkit.sources import offered
 
-    runs = [str(path.parent) for path in Path("runs").glob("*/best.safetensors")]
-    files = [str(path) for path in Path().glob("*.onnx")]
-    return offer(*registry.models(), *zoo.entries(), *sorted(runs), *sorted(files))(incomplete)
+    return offer(*offered())(incomplete)
 
 
 def complete_run(incomplete: str) -> list[str]:

@@ -47,8 +47,8 @@ class Group(SimpleValues, TyperGroup):
         return super().resolve_command(ctx, args)
 
     def _hint(self, args: list[str]) -> str:
-        from cnnkit.cli.common import is_model
         from cnnkit.formats import SUFFIXES
+        from cnnkit.sources import is_model
 
         first, *rest = args
         named = [word for word in rest if word in summaries()]

@@ -16,9 +16,9 @@ from cnnkit.cli.completion import complete_model
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
-from cnnkit.loading import load, load_on_ray
 from cnnkit.options import Option
 from cnnkit.runtime.classifier import Classifier
+from cnnkit.sources import load, load_on_ray
 
 if TYPE_CHECKING:
     from cnnkit.results import Prediction

@@ -46,10 +46,11 @@ def command(
     No weights are loaded, and nothing is computed where shapes are enough.
     """
     from cnnkit.render import console, graphs, layer_bars, plots, summaries
+    from cnnkit.sources import find
 
     if sum((tree, csv, markdown, context.obj["json"])) > 1:
         raise UsageError("--tree, --csv, --markdown and --json are ways to show one result; give one of them.")
-    of_file = model.lower().endswith(".onnx")
+    of_file = not find(model).has_layers
     if of_file and tree:
         raise UsageError(f"{model} is an ONNX file, whose nodes are no tree; leave out --tree.")
     chosen = summaries.columns_of(columns, summaries.OF_FILES if of_file else summaries.COLUMNS)

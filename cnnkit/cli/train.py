@@ -41,8 +41,8 @@ def command(
     The run folder gets run.toml, metrics.csv, curves.png, state.safetensors and best.safetensors, the weights of the
     best epoch by validation accuracy. Ctrl-C saves and stops; --resume goes on from there.
     """
-    from cnnkit import registry
     from cnnkit.render import console
+    from cnnkit.sources import find
     from cnnkit.training import runs
 
     chosen = training.keywords
@@ -55,7 +55,7 @@ def command(
     name = model or given.get("model")
     if not isinstance(name, str) or not name:
         raise UsageError("say what to train: cnnkit train MODEL, or --config with a recipe that names a model.")
-    if model is None and not trust_code and registry.resolve(name).kind == "factory":
+    if model is None and not trust_code and find(name).runs_code:
         raise UsageError(
             f"{resume or config} names code to import as its network, {name!r}. If you trust it, say --trust-code, or "
             f"name the network: cnnkit train {name} --{'resume' if resume else 'config'} {resume or config}"

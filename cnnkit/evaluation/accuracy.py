@@ -4,13 +4,13 @@ import time
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
-from cnnkit.errors import UsageError, require_effect
+from cnnkit.errors import require_effect
 from cnnkit.files import expanded
-from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign.options import Described
+from cnnkit.sources import Ref, find, load
 from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def evaluate(
     """Measure a network on a data set: accuracy, loss, scores by class, confusion and calibration.
 
     Args:
-        ref: model reference, or an open classifier.
+        ref: model reference, an `nn.Module`, or an open classifier.
         data: a data set or image folder; None for the one that the network was trained on.
         split: `train`, `validation`, `test` or `all`. None for the test split of the training data, or its validation
             split where it has no test split; of any other folder for the test split that it gives, or the whole.
@@ -49,7 +49,7 @@ def evaluate(
         untrained: the reference is an architecture; give it the random weights, and the input, that a training begins
             with. `input_shape` may choose another input.
         seed: of these weights; None for 0.
-        foreign: how to use an ONNX file without a card, as for `load`.
+        foreign: how to use a network without a card, as for `load`.
 
     Raises:
         UsageError: there is no such split, or an option has no effect.
@@ -65,15 +65,15 @@ def evaluate(
     if not untrained:
         require_effect({"seed": seed}, "without --untrained")
         classifier = load(ref, device=device, trust_code=trust_code, **foreign)
-    elif isinstance(ref, Classifier):
-        raise UsageError("untrained is for the name of an architecture, such as lenet.")
     else:
         shape = foreign.pop("input_shape", None)
         require_effect({**foreign, "trust_code": trust_code}, "with --untrained")
+        source = find(ref)
+        source.require_trainable()
         from cnnkit.evaluation.untrained import untrained_network
 
         network = yield from untrained_network(
-            str(ref),
+            source,
             data=data,
             data_dir=folder,
             skip_damaged=skip_damaged,
@@ -82,7 +82,7 @@ def evaluate(
             device=device,
         )
         # The data set is that of the card now, so that the split is the one that a training would measure on.
-        classifier, data = Classifier(network, str(ref)), None
+        classifier, data = Classifier(network, source.text), None
     from cnnkit.evaluation.images import load_for
     from cnnkit.evaluation.measures import measure
 

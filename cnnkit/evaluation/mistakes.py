@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.files import expanded, require_writable
-from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.runtime.foreign.options import Described
+from cnnkit.sources import Ref, load
 from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def find_mistakes(
     """Find the images that a network gets most wrong, what it takes them for, and labels that may be wrong.
 
     Args:
-        ref: model reference, or an open classifier. ONNX files run on onnxruntime, all else on PyTorch.
+        ref: model reference, an `nn.Module`, or an open classifier. ONNX files run on onnxruntime, all else on PyTorch.
         data, split, data_dir, skip_damaged: the images, as for `evaluate`.
         top: how many mistakes, and as many images with doubtful labels, to return.
         batch_size: images that go through the network together.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         output: a folder that gets a page, a contact sheet and JSON.
-        foreign: how to use an ONNX file without a card, as for `load`.
+        foreign: how to use a network without a card, as for `load`.
 
     Raises:
         UsageError, UnknownNameError, DataError, CheckpointError: as for `evaluate`.

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
+from cnnkit.models.heads import head_of
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.data import Split
-from cnnkit.training.heads import head_of
-from cnnkit.training.networks import TorchNetwork
 
 
 @dataclass(frozen=True)

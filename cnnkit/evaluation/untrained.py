@@ -5,22 +5,21 @@ from pathlib import Path
 
 import torch
 
-from cnnkit import registry
 from cnnkit.card import ModelCard
 from cnnkit.errors import UsageError
+from cnnkit.models.networks import TorchNetwork, weights_hash
+from cnnkit.models.trial import require_classifier
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training.building import Shape, create_model
+from cnnkit.sources import Shape, Source
 from cnnkit.training.data import load
 from cnnkit.training.inputs import input_for
-from cnnkit.training.networks import TorchNetwork, weights_hash
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import versions
-from cnnkit.training.trial import require_classifier
 
 
 def untrained_network(
-    ref: str,
+    source: Source,
     *,
     data: str | None = None,
     data_dir: Path | None = None,
@@ -34,25 +33,20 @@ def untrained_network(
     The options are those of `cnnkit.evaluate`; a training with this seed begins with the same weights.
 
     Raises:
-        UsageError: trained weights, no data for a network without a recipe, or no classifier of such images.
+        UsageError: no data for a network without a recipe, or no classifier of such images.
         UnknownNameError, DataError, DeviceError: as in a training.
     """
-    reference = registry.resolve(ref)
-    if not reference.is_architecture:
-        raise UsageError(f"{ref} names trained weights; --untrained is for an architecture, such as lenet.")
-    own = {"normalisation": "standard"}
-    if reference.kind == "architecture":
-        own = dict(registry.model(ref).recipe_fields)
-    elif data is None:
+    ref = source.text
+    if data is None and "data" not in source.recipe:
         raise UsageError(f"{ref} does not say what it is trained on. Name a data set with --data.")
     given = {"model": ref, "data": data, "input_shape": input_shape, "seed": seed, "skip_damaged": skip_damaged}
-    recipe = Recipe.layered(own, given)
+    recipe = Recipe.layered(source.recipe, given)
     loaded = yield from load(recipe, input_for(recipe), data_dir=data_dir, only=("train",))
     form = loaded.preprocessing
     shape = form.input_shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = create_model(ref, len(loaded.classes), shape)
+        network = source.create(len(loaded.classes), shape)
         require_classifier(network, ref, shape, len(loaded.classes))
         initialise(network, recipe.initialisation)
     card = ModelCard(

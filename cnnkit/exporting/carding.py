@@ -4,35 +4,31 @@ from pathlib import Path
 
 import onnx
 
-from cnnkit import registry
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, OnnxError
 from cnnkit.files import write_atomic
 from cnnkit.runtime import guard
 from cnnkit.runtime.foreign.signature import OpenSizeError
+from cnnkit.sources import Exported
 
 
-def require_card(ref: str) -> None:
+def require_card(file: Exported) -> None:
     """Make sure that a file says which network it is, before PyTorch is imported to look for that.
-
-    Args:
-        ref: a model reference; those that are no ONNX files pass.
 
     Raises:
         OnnxError: a file that cannot be opened.
         CheckpointError: a file without a card.
     """
-    reference = registry.resolve(ref)
-    if reference.kind != "onnx" or reference.path is None:
+    if file.verified:
         return
     try:
-        checked = guard.check(reference.path, ref, run=False)
+        checked = guard.check(file.model, file.name, run=False)
     except OpenSizeError:  # the network to compare with would tell the size
-        raise no_card(ref) from None
+        raise no_card(file.name) from None
     if CARD_KEY not in checked.metadata:
         if checked.obstacle:
-            raise OnnxError(f"{ref}: {checked.obstacle}")
-        raise no_card(ref)
+            raise OnnxError(f"{file.name}: {checked.obstacle}")
+        raise no_card(file.name)
 
 
 def no_card(name: str) -> CheckpointError:

@@ -2,21 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Unpack, get_args
 
-from cnnkit import registry
 from cnnkit.arguments import DataDir, Device, Shape, SkipDamaged, TrustCode
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
 from cnnkit.options import Option
 from cnnkit.results.precision import Precision
+from cnnkit.runtime.foreign.options import DescribedModule
+from cnnkit.sources import Ref, Source, find
 
 if TYPE_CHECKING:
     from cnnkit.results import ExportResult
 
 
 def export(
-    ref: str | Path,
+    ref: Ref,
     output: str | Path | None = None,
     *,
     raw_input: Annotated[bool, Option("Take normalised float32 NCHW instead of uint8 NHWC.")] = False,
@@ -39,18 +40,18 @@ def export(
         ),
     ] = None,
     skip_damaged: SkipDamaged = False,
+    **foreign: Unpack[DescribedModule],
 ) -> "ExportResult":
     """Write a network to one ONNX file, once PyTorch and onnxruntime agree on batches of 1, 2 and 7 images.
 
     A file in reduced precision is written only where it keeps its accuracy and is faster than the one in float32.
 
     Args:
-        ref: a run, a checkpoint, a zoo entry, or an architecture, which is exported with random weights where the zoo
-            has none.
+        ref: a model reference, or an `nn.Module`; an architecture without a zoo entry gets random weights.
         output: None for `model.onnx` in the run folder, or `<name>.onnx` in the current one; the precision is added to
             the name, as in `model-int8.onnx`.
         raw_input: take normalised float32 [N, C, H, W] in place of uint8 [N, H, W, C].
-        shape: channels, height and width for an architecture that does not say its input.
+        shape: channels, height and width for a network that does not say its input.
         data_dir: where to look for the images of the comparison first.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         precision: of the weights and of the values between layers; see `cnnkit.exporting.precision`.
@@ -59,6 +60,7 @@ def export(
         device: that a reduced precision is measured on.
         data: data set or image folder to calibrate and measure on; None for the one that it was trained on.
         skip_damaged: leave out files of that folder that cannot be decoded.
+        foreign: of an `nn.Module`: `labels` and `preprocessing`, or `card`, as for `load`.
 
     Raises:
         ParityError: they disagree; nothing is written.
@@ -75,10 +77,11 @@ def export(
     1.0
     """
     _check_precision(precision, accuracy_budget)
-    text, folder = str(ref), expanded(data_dir)
-    if registry.resolve(text).kind == "onnx":
-        raise UsageError(f"{ref} is an ONNX file already.")
-    path = expanded(output) or _default_output(text, precision)
+    source, folder = find(ref, **foreign), expanded(data_dir)
+    text = source.text
+    if not source.has_layers:
+        raise UsageError(f"{text} is an ONNX file already.")
+    path = expanded(output) or _default_output(source, precision)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name the file to write, as in -o {path / 'model.onnx'}.")
     require_writable(path.parent)
@@ -86,7 +89,7 @@ def export(
     from cnnkit.exporting.precision import reduce_precision, refuse
     from cnnkit.exporting.samples import load_samples
 
-    network, card = load_to_export(text, shape, trust_code=trust_code)
+    network, card = load_to_export(source, shape, trust_code=trust_code)
     samples = None
     if precision != "fp32":
         samples = load_samples(text, card, precision, data=data, data_dir=folder, skip_damaged=skip_damaged)
@@ -121,9 +124,8 @@ def _check_precision(precision: str, accuracy_budget: float) -> None:
         raise UsageError(f"--accuracy-budget {accuracy_budget:g}: expected percentage points from 0 to 100.")
 
 
-def _default_output(ref: str, precision: Precision) -> Path:
-    reference = registry.resolve(ref)
+def _default_output(source: Source, precision: Precision) -> Path:
     suffix = ".onnx" if precision == "fp32" else f"-{precision}.onnx"
-    if reference.path is not None:
-        return reference.path.with_name(("model" if reference.path.stem == "best" else reference.path.stem) + suffix)
-    return Path(ref.rpartition("/")[2].rpartition(":")[2] + suffix)
+    if source.path is not None:
+        return source.path.with_name(("model" if source.path.stem == "best" else source.path.stem) + suffix)
+    return Path(source.stem + suffix)

@@ -13,25 +13,24 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cnnkit import datasets, registry, zoo
+from cnnkit import datasets
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.files import write_atomic
-from cnnkit.images import Preprocessing
+from cnnkit.models.networks import weights_hash
 from cnnkit.models.normalisation import Deployed, Normalise
+from cnnkit.models.trial import require_classifier
 from cnnkit.results import Divergence, ExportResult, ParityCertificate
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.session import open_session
-from cnnkit.training import building, networks
-from cnnkit.training.pretrained import torchvision_preprocessing
+from cnnkit.sources import Source
 from cnnkit.training.runs import versions
-from cnnkit.training.trial import require_classifier
 from cnnkit.words import percent
 
 # A protobuf holds 2 GB at most; beyond this the weights would need a second file.
@@ -103,7 +102,7 @@ def write(model: onnx.ModelProto, card: ModelCard, path: Path) -> ExportResult:
         size_mb=len(content) / 1e6,
         opset=next(o.version for o in model.opset_import if o.domain == ""),
         trained=card.trained,
-        weights=f"{card.model} trained on {card.dataset}" if card.trained else "random",
+        weights=_weights(card),
         input_type="float32 [N, C, H, W]" if card.raw_input else "uint8 [N, H, W, C]",
         certificate=certificate,
     )
@@ -118,27 +117,35 @@ def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) 
     )
 
 
-def load_to_export(ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool) -> tuple[nn.Module, ModelCard]:
+def _weights(card: ModelCard) -> str:
+    if not card.trained:
+        return "random"
+    return f"{card.model} trained on {card.dataset}" if card.dataset else f"those of {card.model}"
+
+
+def load_to_export(
+    source: Source, shape: tuple[int, int, int] | None, *, trust_code: bool
+) -> tuple[nn.Module, ModelCard]:
     """Return the network, in evaluation mode, and its card; with random weights where there are no others."""
-    reference = registry.resolve(ref)
-    if not reference.is_architecture or (reference.kind == "architecture" and zoo.has(ref)):
-        if shape is not None:
+    ref = source.text
+    if source.trained:
+        if shape is not None and source.input_shape() is not None:
             raise UsageError(f"{ref} has trained weights, whose input is fixed; leave out --input.")
-        network, card = networks.load_network(ref, trust_code=trust_code)
+        network, card = source.weights(shape, trust_code=trust_code)
         # What trained it may be of a version that took probabilities for logits.
         require_classifier(network, ref, card.preprocessing.input_shape, len(card.labels))
         return network, card
-    shape = shape or building.input_shape(ref)
+    shape = shape or source.input_shape()
     if shape is None:
         raise UsageError(f"{ref} does not say its input; give channels × height × width, as in --input 3x32x32.")
-    return build_untrained(ref, shape)
+    return build_untrained(source, shape)
 
 
-def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, ModelCard]:
+def build_untrained(source: Source, shape: tuple[int, int, int]) -> tuple[nn.Module, ModelCard]:
     """Return a network in evaluation mode with random weights, the same ones every time, and its card.
 
     Args:
-        ref: an architecture.
+        source: an architecture.
         shape: channels, height and width of its input.
 
     Raises:
@@ -146,32 +153,23 @@ def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, M
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = building.create_model(ref, input_shape=shape).eval()
-    classes = require_classifier(network, ref, shape).classes
+        network = source.create(input_shape=shape).eval()
+    classes = require_classifier(network, source.text, shape).classes
     card = ModelCard(
-        model=ref,
-        labels=_labels(ref, classes),
-        preprocessing=_form(ref, shape),
+        model=source.text,
+        labels=_labels(source, classes),
+        preprocessing=source.preprocessing(shape),
         trained=False,
         versions=versions(),
-        weights_sha256=networks.weights_hash(network.state_dict()),
+        weights_sha256=weights_hash(network.state_dict()),
     )
     return network, card
 
 
-def _labels(ref: str, classes: int) -> tuple[str, ...]:
-    spec = registry.models().get(ref)
-    known = datasets.DATASETS[spec.recipe.data].classes if spec and spec.recipe.data in datasets.DATASETS else ()
+def _labels(source: Source, classes: int) -> tuple[str, ...]:
+    data = source.recipe.get("data")
+    known = datasets.DATASETS[data].classes if data in datasets.DATASETS else ()
     return known if len(known) == classes else tuple(map(str, range(classes)))
-
-
-def _form(ref: str, shape: tuple[int, int, int]) -> Preprocessing:
-    channels, height, width = shape
-    if channels not in {1, 3}:
-        raise UsageError(f"images have 1 or 3 channels; got {channels}.")
-    if registry.resolve(ref).kind == "torchvision" and channels == 3:
-        return torchvision_preprocessing(ref.removeprefix("torchvision/")).resized_to(height, width)
-    return Preprocessing(3 if channels == 3 else 1, height, width, (0.0,) * channels, (1.0,) * channels)
 
 
 def _convert(deployed: nn.Module, sample: Tensor, ref: str) -> onnx.ModelProto:

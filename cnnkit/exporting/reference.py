@@ -12,9 +12,9 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from cnnkit import registry, zoo
-from cnnkit.card import ModelCard, safetensors_metadata
-from cnnkit.errors import CheckpointError, CnnkitError, OnnxError, UsageError
+from cnnkit import zoo
+from cnnkit.card import ModelCard
+from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
 from cnnkit.exporting.carding import no_card
 from cnnkit.exporting.onnx import build_untrained
 from cnnkit.pictures import Pixels
@@ -23,7 +23,7 @@ from cnnkit.runtime.classifier import Feed, Network, OnnxNetwork
 from cnnkit.runtime.foreign.beside import Beside
 from cnnkit.runtime.foreign.opening import check_card, open_onnx
 from cnnkit.runtime.session import device_of, open_session
-from cnnkit.training.networks import load_network
+from cnnkit.sources import Exported, Ref, find
 from cnnkit.words import counted
 
 _RUNS_LOOKED_AT = 100
@@ -60,32 +60,27 @@ class Reference:
     card: ModelCard
 
 
-def open_file(ref: str, device: str, against: Reference | None = None) -> OnnxFile:
-    """Open a file or a zoo entry.
+def open_file(given: Exported, device: str, against: Reference | None = None) -> OnnxFile:
+    """Open a file.
 
     Args:
-        ref: it.
+        given: it.
         device: as in `cnnkit.runtime.session.open_session`.
         against: the network that it is compared with, where that is known; a file that leaves its size open takes its.
 
     Raises:
-        UsageError: something else.
         OnnxError, DeviceError: see `cnnkit.runtime.session.open_session`.
     """
-    reference = registry.resolve(ref)
     checked: guard.Checked | None = None
     around = None if against is None else Beside(sides=against.card.preprocessing.input_shape[1:])
-    if reference.kind == "onnx" and reference.path is not None:
-        path, name = reference.path, ref
-        checked = guard.check(path, name, around=around)
+    path, name, scales = given.path, given.name, False
+    if given.verified:
+        content = given.content
+    else:
+        checked = guard.check(given.model, name, around=around)
         content = checked.content
         entry = checked.signature.entry if checked.signature is not None else None
         scales = entry is not None and (entry.scales or entry.normalises)
-    elif reference.kind in {"zoo", "architecture"} and (reference.kind == "zoo" or zoo.has(ref)):
-        path, name, scales = None, zoo.entry(ref).name, False
-        content = zoo.read(name, "model.onnx")
-    else:
-        raise UsageError(f"verify takes an ONNX file or a zoo entry; {ref} is neither. Write one: cnnkit export {ref}")
     try:
         session = open_session(checked.source if checked else content, name, device=device)
     except OnnxError as error:
@@ -127,9 +122,10 @@ def _refused(name: str, path: Path | None, content: bytes, error: OnnxError) -> 
     return OnnxFile(name, path, content, card, RefusedNetwork(model, card, error), "CPU", "")
 
 
-def named_reference(against: str, *, trust_code: bool) -> Reference:
+def named_reference(against: Ref, *, trust_code: bool) -> Reference:
     """Return the network that the user names."""
-    return Reference(against, *load_network(against, trust_code=trust_code))
+    source = find(against)
+    return Reference(source.text, *source.weights(trust_code=trust_code))
 
 
 def find_reference(file: OnnxFile, *, trust_code: bool) -> Reference:
@@ -143,9 +139,9 @@ def find_reference(file: OnnxFile, *, trust_code: bool) -> Reference:
     wanted = file.card.weights_sha256
     for name in _candidates(file, file.card):
         if _hash_noted_in(name) == wanted:
-            return Reference(name, *load_network(name, trust_code=trust_code))
-    if not file.card.trained and (trust_code or ":" not in file.card.model):
-        module, card = build_untrained(file.card.model, file.card.preprocessing.input_shape)
+            return named_reference(name, trust_code=trust_code)
+    if not file.card.trained and (trust_code or not find(file.card.model).runs_code):
+        module, card = build_untrained(find(file.card.model), file.card.preprocessing.input_shape)
         if card.weights_sha256 == wanted:
             return Reference(f"{file.card.model} with random weights", module, file.card)
     raise CheckpointError(
@@ -167,9 +163,7 @@ def _candidates(file: OnnxFile, card: ModelCard) -> Iterator[str]:
 def _hash_noted_in(name: str) -> str | None:
     """Return the hash that a checkpoint's card notes; None where it has none or cannot be read."""
     with suppress(CnnkitError, OSError, ValueError, AttributeError):
-        path = registry.resolve(name).path
-        metadata = safetensors_metadata(zoo.read(name, "model.safetensors") if path is None else path.read_bytes())
-        card = ModelCard.from_metadata(metadata, name)
+        card = find(name).card()
         return card.weights_sha256 if card else None
     return None
 

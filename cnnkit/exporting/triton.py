@@ -13,14 +13,15 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
-from cnnkit import registry
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError, OutputError, UsageError
 from cnnkit.exporting.export import export
 from cnnkit.files import require_writable, write_folder_atomic
+from cnnkit.registry import short_name
 from cnnkit.results import ExportResult, TritonModel
 from cnnkit.results.triton import Outcome
 from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.sources import Ref, find
 
 MAX_BATCH_SIZE = 64
 PREFERRED_BATCH_SIZES = (8, 16, 32, 64)
@@ -78,7 +79,7 @@ def write_triton_repository(
 
 
 def export_triton(
-    ref: str | Path,
+    ref: Ref,
     repository: str | Path,
     *,
     name: str | None = None,
@@ -100,16 +101,16 @@ def export_triton(
     >>> made.version, made.written
     (1, ('lenet/config.pbtxt', 'lenet/labels.txt', 'lenet/1/model.onnx'))
     """
-    reference = registry.resolve(str(ref))
+    source = find(ref)
     target = Path(repository).expanduser()
-    name = name or model_name(reference.path or Path(str(ref).rpartition(":")[2]))
-    if reference.kind == "onnx" and reference.path is not None:
+    name = name or model_name(source.path or Path(source.text.rpartition(":")[2]))
+    if not source.has_layers and source.path is not None:
         if write is not None:
-            raise UsageError(f"{ref} is an ONNX file already; it cannot be exported again with other options.")
-        return write_triton_repository(reference.path, target, name=name, device=device)
+            raise UsageError(f"{source.text} is an ONNX file already; it cannot be exported again with other options.")
+        return write_triton_repository(source.path, target, name=name, device=device)
     require_place(target, name, device)
     with TemporaryDirectory() as folder:
-        exported = (write or partial(export, ref))(Path(folder) / "model.onnx")
+        exported = (write or partial(export, source))(Path(folder) / "model.onnx")
         return write_triton_repository(exported.path, target, name=name, device=device)
 
 
@@ -138,7 +139,7 @@ def model_name(source: Path) -> str:
     >>> model_name(Path("runs/lenet-mnist-1/model.onnx")), model_name(Path("my net.onnx"))
     ('lenet-mnist-1', 'my-net')
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", registry.short_name(str(source))).strip("-._")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", short_name(str(source))).strip("-._")
 
 
 def _result(

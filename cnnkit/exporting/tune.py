@@ -1,9 +1,7 @@
 """`cnnkit.tune`: the options of a provider that make an exported file fastest, kept in its card."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from cnnkit import registry, zoo
 from cnnkit.errors import UsageError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.files import require_writable
@@ -11,9 +9,10 @@ from cnnkit.results import TuningResult
 from cnnkit.runtime import guard
 from cnnkit.runtime.providers import ProviderOptions, as_stored
 from cnnkit.runtime.tuning import race_options
+from cnnkit.sources import Ref, find
 
 
-def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: float = 1.0) -> TuningResult:
+def tune(ref: Ref, *, device: str = "auto", batch: int = 32, seconds: float = 1.0) -> TuningResult:
     """Try provider options on an exported file, and store the winner in its card.
 
     Later sessions on the same hardware use it. Where nothing beats the default options beyond the noise nothing is
@@ -26,24 +25,21 @@ def tune(ref: str | Path, *, device: str = "auto", batch: int = 32, seconds: flo
         seconds: spent on each set of options.
 
     Raises:
-        UsageError: not an exported file, or one of the zoo.
+        UsageError: a file of the zoo.
+        CheckpointError: not an exported file.
         OnnxError: it has no card, or gives other logits on this device.
         DeviceError: the device is unavailable.
         OutputError: the file cannot be written; it is untouched.
     """
-
-    reference = registry.resolve(str(ref))
-    path = reference.path
-    # The zoo's files are known by their hashes.
-    of_zoo = path is not None and path.resolve().is_relative_to(zoo.folder().resolve())
-    if reference.kind == "zoo" or of_zoo or (reference.kind == "architecture" and zoo.has(str(ref))):
-        copied = "" if of_zoo else f" Tune a copy: cnnkit export {ref} --onnx"
-        raise UsageError(f"{ref} belongs to the zoo, whose files stay as they are.{copied}")
-    if reference.kind != "onnx" or path is None:
-        raise UsageError(f"{ref} is not an ONNX file. Export it first: cnnkit export {ref} --onnx")
+    source = find(ref)
+    file = source.require_exported()
+    path = file.path
+    if path is None or file.is_of_zoo:  # known by their hashes
+        copied = f" Tune a copy: cnnkit export {source.text} --onnx" if path is None else ""
+        raise UsageError(f"{source.text} belongs to the zoo, whose files stay as they are.{copied}")
     require_writable(path.parent)
-    checked, _ = guard.check_with_card(path, str(ref))
-    result, card = race_options(checked.source, str(ref), device=device, batch=batch, seconds=seconds)
+    checked, _ = guard.check_with_card(path, file.name)
+    result, card = race_options(checked.source, file.name, device=device, batch=batch, seconds=seconds)
     stored = {key: entry for key, entry in (card.tuning or {}).items() if key != result.hardware}
     removed = len(stored) < len(card.tuning or {})
     if result.winner is not None and result.speed_up is not None:

@@ -9,7 +9,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from cnnkit import zoo
 from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
@@ -23,6 +22,7 @@ from cnnkit.exporting.reference import (
     named_reference,
     open_file,
 )
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.results import (
     BatchParity,
@@ -35,9 +35,9 @@ from cnnkit.results.precision import Precision
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
+from cnnkit.sources import Exported, Ref
 from cnnkit.splits import SplitName
 from cnnkit.training.data import ImageData, Split
-from cnnkit.training.networks import TorchNetwork
 from cnnkit.words import part_of
 
 _EXAMINED = 4
@@ -61,10 +61,10 @@ class Pair:
         return self.file.card.precision if self.file.card else "fp32"
 
 
-def open_pair(ref: str, against: str | None, *, device: str, trust_code: bool) -> Pair:
+def open_pair(given: Exported, against: "Ref | None", *, device: str, trust_code: bool) -> Pair:
     """Open a file and the network to compare it with; the options are those of `cnnkit.verify`."""
     named = None if against is None else named_reference(against, trust_code=trust_code)
-    file = open_file(ref, device, named)
+    file = open_file(given, device, named)
     reference = named or find_reference(file, trust_code=trust_code)
     return Pair(file, reference, adapt(file, reference))
 
@@ -183,7 +183,7 @@ def _store(file: OnnxFile, reference: Reference, model: onnx.ModelProto, certifi
         return "the check failed"
     if file.card is None:
         return "the file has no model card"
-    if file.path is None or file.path.resolve().is_relative_to(zoo.folder().resolve()):
+    if file.path is None or Exported(file.path, file.name).is_of_zoo:
         return "the zoo's files are not rewritten"
     if certificate.weights_sha256 != file.card.weights_sha256:
         return f"the card names other weights than those of {reference.name}"

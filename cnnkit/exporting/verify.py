@@ -1,13 +1,13 @@
 """`cnnkit.verify`: is an ONNX file the network that it is said to be?"""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.files import expanded
 from cnnkit.operation import operation
 from cnnkit.options import Option
+from cnnkit.sources import Ref, find
 from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @operation
 def verify(
-    ref: str | Path,
+    ref: Ref,
     *,
     against: Annotated[
-        str | Path | None,
+        "Ref | None",
         Option(
             "Run, checkpoint or zoo entry to compare with. Default: the one whose weights the file names.",
             metavar="MODEL",
@@ -40,8 +40,8 @@ def verify(
 
     Args:
         ref: an ONNX file, or a zoo entry, which is verified and not rewritten.
-        against: the run, checkpoint or zoo entry that it was exported from; None to find the one whose weights have the
-            hash that the card names: beside the file, in the zoo, or a network with random weights.
+        against: the network that it was exported from, as a reference or an `nn.Module`; None to find the one whose
+            weights have the hash that the card names: beside the file, in the zoo, or a network with random weights.
         data: data set or image folder; None for the one that the network was trained on.
         split: None for the validation split where the file is in fp16 or int8, as at its export, since its accuracy
             budget decides; otherwise as for `evaluate`.
@@ -61,17 +61,18 @@ def verify(
     True
     """
     part, folder, started = split_named(split), expanded(data_dir), time.monotonic()
+    file = find(ref).require_exported()
     if against is None:
         from cnnkit.exporting.carding import require_card
 
-        require_card(str(ref))
+        require_card(file)
     from cnnkit.evaluation.images import load_for
     from cnnkit.exporting.verification import open_pair, verified
 
-    pair = open_pair(str(ref), None if against is None else str(against), device=device, trust_code=trust_code)
+    pair = open_pair(file, against, device=device, trust_code=trust_code)
     if part is None and pair.precision != "fp32":
         part = "validation"
     loaded, used = yield from load_for(
-        pair.reference.card, str(ref), data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
+        pair.reference.card, file.name, data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
     )
     return (yield from verified(pair, loaded, used, started=started))

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from cnnkit import registry, zoo
 from cnnkit.arguments import Shape, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.operation import operation
@@ -15,6 +14,7 @@ from cnnkit.results import Benchmark, BenchmarkStep
 from cnnkit.runtime import contenders
 from cnnkit.runtime.benchmark import benchmark_steps, choose_batches
 from cnnkit.runtime.timing import check_seconds
+from cnnkit.sources import Ref, Source, find
 
 if TYPE_CHECKING:
     from cnnkit.runtime.guard import Checked
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @operation
 def benchmark(
-    *refs: str | Path,
+    *refs: Ref,
     devices: Annotated[
         Sequence[str],
         Option(
@@ -64,7 +64,8 @@ def benchmark(
     imported only where it is measured, or makes the ONNX file.
 
     Args:
-        refs: ONNX files and zoo entries, which need no PyTorch; anything else is exported first, as `export` does.
+        refs: ONNX files and zoo entries, which need no PyTorch; any other model reference or `nn.Module` is exported
+            first, as `export` does.
         devices: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
         batches: sizes; None for 1, 8, 32 and 256, or the one that a file fixes.
         threads: inside an operator, on the CPU; None for as many as there are cores.
@@ -83,15 +84,20 @@ def benchmark(
     >>> [(row.engine, row.device, row.batch) for row in found.measurements]
     [('onnxruntime', 'CPU', 1), ('onnxruntime', 'CPU', 8)]
     """
-    names = list(dict.fromkeys(map(str, refs)))
-    if not names or not devices:
+    wanted = [str(ref) if isinstance(ref, Path) else ref for ref in refs]
+    given = [find(ref) for at, ref in enumerate(wanted) if ref not in wanted[:at]]
+    names = [source.text for source in given]
+    # Two modules of one class are two networks.
+    names = [f"{name} {names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
+    sources = dict(zip(names, given, strict=True))
+    if not sources or not devices:
         raise UsageError("say what to measure, and on which device.")
     counts = list(dict.fromkeys(threads or [contenders.cores()]))
     contenders.check_threads(counts)
     check_seconds(seconds)
     targets, notes = [], []
-    for name in names:
-        model, checked, made = _onnx_of(name, shape, trust_code=trust_code)
+    for name, source in sources.items():
+        model, checked, made = _onnx_of(source, shape, trust_code=trust_code)
         targets.append(contenders.examine(name, model, devices, checked))
         notes += [*made, *targets[-1].assumptions]
     sizes = choose_batches(batches, targets)
@@ -111,23 +117,22 @@ def benchmark(
 
 
 def _onnx_of(
-    ref: str, shape: tuple[int, int, int] | None, *, trust_code: bool
+    source: Source, shape: tuple[int, int, int] | None, *, trust_code: bool
 ) -> "tuple[Path | bytes, Checked | None, tuple[str, ...]]":
-    """Return the ONNX file of a reference, made now where there is none, what is known of it, and what was done."""
-    reference = registry.resolve(ref)
-    in_zoo = reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref))
-    if shape is not None and in_zoo:
-        raise UsageError(f"the input of {ref} is fixed; leave out --input.")
-    if in_zoo:
-        return zoo.read(ref, "model.onnx"), None, ()
-    if reference.kind == "onnx" and reference.path is not None:
+    """Return the ONNX file of a source, made now where there is none, what is known of it, and what was done."""
+    file = source.exported()
+    if file is not None and file.verified:
+        if shape is not None:
+            raise UsageError(f"the input of {source.text} is fixed; leave out --input.")
+        return file.model, None, ()
+    if file is not None:
         from cnnkit.runtime import guard  # takes the onnx library
 
-        checked, _ = guard.check_with_card(reference.path, ref, shape=shape)
+        checked, _ = guard.check_with_card(file.model, source.text, shape=shape)
         return checked.source, checked, ()
     from cnnkit.exporting.export import export
 
     with TemporaryDirectory() as folder:
-        result = export(ref, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
+        result = export(source, Path(folder) / "model.onnx", shape=shape, trust_code=trust_code)
         weights = "" if result.trained else ", with random weights,"
-        return result.path.read_bytes(), None, (f"{ref}{weights} was exported for this benchmark",)
+        return result.path.read_bytes(), None, (f"{source.text}{weights} was exported for this benchmark",)

@@ -1,34 +1,30 @@
 """Networks on the meta device: their layers and the shapes of their weights, without memory for any of them."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
-from cnnkit import registry
-from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, CnnkitError, UsageError
-from cnnkit.training import building as builders
-from cnnkit.training import networks
+from cnnkit import sources
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.sources import Source
 
 Shape = tuple[int, ...]
 META = torch.device("meta")
 
 
 def build(
-    ref: str, shapes: tuple[Shape, ...] | None = None, *, trust_code: bool = False
+    source: Source, shapes: tuple[Shape, ...] | None = None, *, trust_code: bool = False
 ) -> tuple[nn.Module, tuple[Shape, ...] | None]:
-    """Build the network behind a reference on the meta device.
+    """Build the network of a source on the meta device.
 
     Args:
-        ref: an architecture, a zoo entry, a run or a checkpoint; of a file only the header is read.
+        source: a PyTorch network; of a file only the header is read.
         shapes: of its inputs, for an architecture that is built for any; None for its own.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
 
@@ -40,42 +36,17 @@ def build(
         CheckpointError: a file that is no checkpoint, or of another network than its card says.
         UsageError: it cannot be built.
     """
-    reference = registry.resolve(ref)
-    if reference.is_architecture:
-        own = builders.input_shape(ref)
-        network = without_weights(lambda: builders.construct(ref, input_shape=image_shape(shapes)))
-        return network, None if own is None else shapes_of(own)
-    if reference.kind == "checkpoint" and reference.path is not None:
-        name = str(reference.path)
-        stored, card = _header(reference.path, name)
-        network = without_weights(lambda: networks.build_for(card, name, trust_code=trust_code, lazy=True))
-        state = network.state_dict()
-        built = {key: stored.get(key, ()) if is_lazy(tensor) else tuple(tensor.shape) for key, tensor in state.items()}
-        different = sorted(key for key in built.keys() | stored.keys() if built.get(key) != stored.get(key))
-        if different:
-            raise CheckpointError(
-                f"{name} does not fit the network {card.model!r} that its card names: {', '.join(different[:3])}"
-                f"{' and others' if len(different) > 3 else ''}."
-            )
-    else:
-        network, card = networks.load_network(ref, trust_code=trust_code)
-        network.to(META)
-    return network, (card.preprocessing.input_shape,)
+    network = without_weights(lambda: source.skeleton(image_shape(shapes), trust_code=trust_code))
+    own = source.input_shape()
+    return network, None if own is None else shapes_of(own)
 
 
-def image_shape(shapes: tuple[Shape, ...] | None) -> builders.Shape | None:
+def image_shape(shapes: tuple[Shape, ...] | None) -> sources.Shape | None:
     """Return the one shape of channels, height and width; None for anything else."""
     if shapes is None or len(shapes) != 1 or len(shapes[0]) != 3:
         return None
     channels, height, width = shapes[0]
     return channels, height, width
-
-
-def build_with_weights(ref: str, shapes: tuple[Shape, ...] | None = None, *, trust_code: bool = False) -> nn.Module:
-    """Build the network behind a reference on the CPU: trained where it is, else with random weights."""
-    if registry.resolve(ref).is_architecture:
-        return builders.construct(ref, input_shape=image_shape(shapes))
-    return networks.load_network(ref, trust_code=trust_code)[0]
 
 
 def shapes_of(given: object) -> tuple[Shape, ...]:
@@ -143,19 +114,3 @@ def _weightless() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _header(path: Path, name: str) -> tuple[Mapping[str, Shape], ModelCard]:
-    """Return the shapes in a checkpoint by name, and its card."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:  # a parser fed with hostile bytes may raise anything
-        raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
-    card = ModelCard.from_metadata(metadata, name)
-    if card is None:
-        raise CheckpointError(
-            f"{name} has no model card, so nothing says which network it is. Was it written by cnnkit?"
-        )
-    return shapes, card

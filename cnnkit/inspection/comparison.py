@@ -9,6 +9,7 @@ from cnnkit.inspection.graph import Graph
 from cnnkit.inspection.summary import summarize_network
 from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
 from cnnkit.runtime.graphs import layer_name, scopes
+from cnnkit.sources import Ref
 
 # Operators that a layer without weights becomes, for files whose nodes do not say where they come from.
 _OPERATORS = {
@@ -26,7 +27,7 @@ _FOLDED = {"BatchNorm1d", "BatchNorm2d"}
 _FOLDED_INTO = {"Conv", "ConvTranspose", "Gemm"}
 
 
-def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphComparison:
+def compare(graph: Graph, ref: Ref, *, trust_code: bool = False) -> GraphComparison:
     """Set a PyTorch network beside a graph.
 
     Nodes say which module they come from, in their metadata or by the names of their weights. The others are taken in
@@ -34,7 +35,7 @@ def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphCompari
 
     Args:
         graph: of the file.
-        ref: an architecture, a zoo entry, a run or a checkpoint.
+        ref: a PyTorch network.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
 
     Raises:
@@ -46,7 +47,7 @@ def compare(graph: Graph, ref: str, *, trust_code: bool = False) -> GraphCompari
     owners = [_owners(node, weights, layers) for node, weights in zip(graph.nodes, graph.weights, strict=True)]
     _take_in_order(owners, graph, network)
     return GraphComparison(
-        reference=ref,
+        reference=network.model,
         rows=tuple(_rows(graph.summary.layers, owners, network)),
         parameters=network.parameters,
         multiply_adds=network.multiply_adds,

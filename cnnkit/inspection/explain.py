@@ -8,17 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-from cnnkit import registry
 from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
-from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.results import Explanation
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.runtime.occlusion import occlude
+from cnnkit.sources import Ref, load
 from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -50,12 +49,12 @@ def explain(
 
     Args:
         image: a path, the content of a file, a Pillow image or a uint8 array [H, W], [H, W, 1] or [H, W, 3].
-        ref: a zoo entry, an architecture that has one, a run, a checkpoint, an ONNX file, or an open classifier.
+        ref: a model reference, an `nn.Module`, or an open classifier.
         target: label of the class to explain; None for the predicted one.
         layer: whose maps Grad-CAM weighs; None for the last ones that are larger than a pixel.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
-        foreign: how to use an ONNX file without a card, as for `load`.
+        foreign: how to use a network without a card, as for `load`.
 
     Raises:
         ImageError: not an acceptable image.
@@ -87,7 +86,7 @@ def explain(
     inside: Insight | None = None
     if not isinstance(network, OnnxNetwork):
         from cnnkit.inspection.explaining import look_inside
-        from cnnkit.training.networks import TorchNetwork
+        from cnnkit.models.networks import TorchNetwork
 
         assert isinstance(network, TorchNetwork)  # noqa: S101 - there is no third kind
         inside = yield from look_inside(network, pixels, index, layer=layer)
@@ -105,16 +104,16 @@ def explain(
         integrated_gradients=inside.integrated_gradients if inside else None,
         layers=inside.layers if inside else (),
         filters=inside.filters if inside else (),
-        notes=inside.notes if inside else (_onnx_note(classifier.name),),
+        notes=inside.notes if inside else (_onnx_note(),),
         versions=_versions("torch", "captum") if inside else _versions("onnxruntime"),
     )
 
 
-def _onnx_note(name: str) -> str:
-    is_file = registry.resolve(name).kind == "onnx"
+def _onnx_note() -> str:
+    an = "An" if find_spec("torch") else "PyTorch is not installed, and an"
     return (
-        f"{'An' if is_file else 'PyTorch is not installed, and an'} ONNX file shows what goes in and what comes out, "
-        "but no layers and no gradients: hence no feature maps, no Grad-CAM and no integrated gradients."
+        f"{an} ONNX file shows what goes in and what comes out, but "
+        "no layers and no gradients: hence no feature maps, no Grad-CAM and no integrated gradients."
     )
 
 

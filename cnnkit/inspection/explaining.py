@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
 from cnnkit.inspection import featuremaps, saliency
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.models.normalisation import Normalise
 from cnnkit.pictures import Pixels
 from cnnkit.results import FeatureMaps, Filters, GradCam, IntegratedGradients, WorkProgress
 from cnnkit.runtime.occlusion import plain_colour
-from cnnkit.training.networks import TorchNetwork
 from cnnkit.words import counted
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -196,7 +195,7 @@ def _bytes(kind: int) -> float:
     return 0.5 if kind in four_bits else helper.tensor_dtype_to_np_dtype(kind).itemsize
 
 
-def _require_memory(graph: Graph) -> None:
+def require_memory(graph: Graph) -> None:
     """Refuse to run a batch whose largest result, and what it was made from, would take all the memory that is free.
 
     Raises:
@@ -210,34 +209,3 @@ def _require_memory(graph: Graph) -> None:
             f"a batch of {graph.summary.batch:,} would take {needed / 1e9:.0f} GB or more; {free / 1e9:.0f} GB "
             "are free. Use a smaller --batch."
         )
-
-
-def summarize_file(
-    path: Path,
-    name: str,
-    *,
-    batch: int = 1,
-    shape: tuple[int, int, int] | None = None,
-    against: str | None = None,
-    profile: bool = False,
-    device: str = "auto",
-    trust_code: bool = False,
-) -> GraphSummary:
-    """Summarise an ONNX file; the options and errors are those of `cnnkit.summarize`, `against` its `compare`."""
-    from dataclasses import replace
-
-    from cnnkit.runtime.guard import check
-
-    checked = check(path, name, shape=shape, run=profile)
-    graph = read_graph(checked, name, batch=batch)
-    summary = graph.summary
-    if against is not None:
-        from cnnkit.inspection.comparison import compare
-
-        summary = replace(summary, comparison=compare(graph, against, trust_code=trust_code))
-    if profile:
-        from cnnkit.runtime.profiling import profile as measure
-
-        _require_memory(graph)
-        summary = replace(summary, profile=measure(checked, name, graph.sizes, device=device))
-    return summary

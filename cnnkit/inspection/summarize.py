@@ -1,20 +1,20 @@
 """`cnnkit.summarize`: the layers of a network, or the nodes of an ONNX file."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cnnkit import registry
 from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.options import Option, parse_sides
+from cnnkit.sources import Ref, find
 
 if TYPE_CHECKING:
     from cnnkit.results import GraphSummary, ModelSummary
 
 
 def summarize(
-    ref: str | Path,
+    ref: Ref,
     *,
     batch: Annotated[int, Option("Batch size that multiply-adds and memory are for.", ge=1)] = 1,
     shape: Annotated[
@@ -31,7 +31,7 @@ def summarize(
     fold: Annotated[bool, Option("Show layers alike, one after another, as one.")] = False,
     trust_code: TrustCode = False,
     compare: Annotated[
-        str | Path | None,
+        "Ref | None",
         Option("PyTorch network to show beside an ONNX file.", metavar="MODEL", suggest="model"),
     ] = None,
     profile: Annotated[bool, Option("Run an ONNX file, and show the time of each node.")] = False,
@@ -43,7 +43,7 @@ def summarize(
     goes by the values it sees is run for real, on zeros.
 
     Args:
-        ref: an architecture, a zoo entry, a run, a checkpoint or an ONNX file.
+        ref: a model reference, or an `nn.Module`.
         batch: images in the batch that the multiply-adds, the memory and the profile are for.
         shape: of the input, without the batch: channels, height and width, where the file leaves them open; one for
             each of several inputs of a PyTorch network. None for the network's own.
@@ -66,29 +66,32 @@ def summarize(
     >>> [layer.output_shape for layer in cnnkit.summarize("lenet").layers if layer.kind == "MaxPool2d"]
     [(6, 14, 14), (16, 5, 5)]
     """
-    text = str(ref)
-    reference = registry.resolve(text)
+    source = find(ref)
+    text = source.text
     if device != "auto" and not profile:
         raise UsageError("--device says where --profile runs a file; nothing else of summary runs.")
-    if reference.kind == "onnx" and reference.path is not None:
+    if not source.has_layers:
         if depth is not None:
             raise UsageError(f"{text} is an ONNX file, whose nodes have no levels; leave out --depth.")
         if fold:
             raise UsageError(f"{text} is an ONNX file, whose nodes are no blocks; leave out --fold.")
-        from cnnkit.inspection import graph
-
         image = None if shape is None else _image_shape(shape)
-        against = None if compare is None else str(compare)
-        return graph.summarize_file(
-            reference.path,
-            text,
-            batch=batch,
-            shape=image,
-            against=against,
-            profile=profile,
-            device=device,
-            trust_code=trust_code,
-        )
+        from cnnkit.inspection.graph import read_graph, require_memory
+        from cnnkit.runtime.guard import check
+
+        checked = check(source.require_exported().model, text, shape=image, run=profile)
+        graph = read_graph(checked, text, batch=batch)
+        found = graph.summary
+        if compare is not None:
+            from cnnkit.inspection import comparison
+
+            found = replace(found, comparison=comparison.compare(graph, compare, trust_code=trust_code))
+        if profile:
+            from cnnkit.runtime import profiling
+
+            require_memory(graph)
+            found = replace(found, profile=profiling.profile(checked, text, graph.sizes, device=device))
+        return found
     if compare is not None or profile:
         raise UsageError(
             f"{text} is a PyTorch network; --compare and --profile are for ONNX files. Export it: cnnkit export {text} "
@@ -96,7 +99,7 @@ def summarize(
         )
     from cnnkit.inspection import summary
 
-    return summary.summarize_network(text, batch=batch, shape=shape, depth=depth, fold=fold, trust_code=trust_code)
+    return summary.summarize_network(source, batch=batch, shape=shape, depth=depth, fold=fold, trust_code=trust_code)
 
 
 def _image_shape(given: Sequence[Any]) -> tuple[int, int, int]:

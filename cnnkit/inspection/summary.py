@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from cnnkit import registry
 from cnnkit.errors import ForwardError, UsageError
 from cnnkit.inspection import building, refusals, tracing
 from cnnkit.inspection.building import Shape
 from cnnkit.inspection.folding import folded
 from cnnkit.inspection.rows import distinct, idle_modules, parameter_count, rows_of
 from cnnkit.inspection.tracing import Trace
+from cnnkit.models import building as builders
 from cnnkit.results import ModelSummary
-from cnnkit.training import building as builders
+from cnnkit.sources import Ref, find
 
 
 def summarize_network(
-    ref: str,
+    ref: Ref,
     *,
     batch: int = 1,
     shape: Shape | Sequence[Shape] | None = None,
@@ -30,10 +30,10 @@ def summarize_network(
     trust_code: bool = False,
 ) -> ModelSummary:
     """Summarise the network behind a model reference; the options and errors are those of `cnnkit.summarize`."""
-    if registry.resolve(ref).kind == "onnx":
-        raise UsageError(f"{ref} is an ONNX file; expected a PyTorch network: a name, a run or a checkpoint.")
+    source = find(ref)
+    name = source.text
     given_shapes = None if shape is None else building.shapes_of(shape)
-    network, own = building.build(ref, given_shapes, trust_code=trust_code)
+    network, own = building.build(source, given_shapes, trust_code=trust_code)
     shapes = own if given_shapes is None else given_shapes
     for given, expected in zip(shapes or (), own or (), strict=False):
         if len(given) != len(expected):
@@ -41,16 +41,16 @@ def summarize_network(
                 "channels × height × width, as in 3x32x32" if len(expected) == 3 else f"like {refusals.sizes(expected)}"
             )
             raise UsageError(
-                f"an input of {refusals.sizes(given)} is not {what}; {ref} was made for {refusals.sizes(expected)}."
+                f"an input of {refusals.sizes(given)} is not {what}; {name} was made for {refusals.sizes(expected)}."
             )
-    shapes = _inputs(network, shapes, ref)
+    shapes = _inputs(network, shapes, name)
     device = building.META
     trace, fits = _attempt(network, shapes, batch, device, own)
     if trace.error is not None and building.needs_values(trace.error):
         device = torch.device("cpu")
-        network = building.build_with_weights(ref, shapes, trust_code=trust_code)
+        network = source.network(building.image_shape(shapes), trust_code=trust_code)
         trace, fits = _attempt(network, shapes, batch, device)
-    return _summary(network, trace, shapes, device, name=ref, batch=batch, depth=depth, fold=fold, fits=fits)
+    return _summary(network, trace, shapes, device, name=name, batch=batch, depth=depth, fold=fold, fits=fits)
 
 
 def summarize_module(

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
+from cnnkit.models.memory import is_out_of_memory
+from cnnkit.models.networks import choose_device
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.runtime.contenders import Calls, Contender, Inputs, Target
-from cnnkit.training import building, networks
-from cnnkit.training.memory import is_out_of_memory
+from cnnkit.sources import find
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
 
@@ -37,12 +38,13 @@ def torch_contenders(target: Target, threads: Sequence[int], *, trust_code: bool
     card = target.card
     if card is None:
         raise OnnxError(f"{target.name} has no model card that names its PyTorch network; leave out --torch.")
-    if ":" in card.model and not trust_code and target.name != card.model:
+    source = find(card.model)
+    if source.runs_code and not trust_code and target.name != card.model:
         raise CheckpointError(f"{target.name} names code to import, {card.model!r}. If you trust it, say --trust-code.")
     found = []
     for asked, real in target.devices.items():
         place = "cpu" if real == "CPU" else f"cuda:{asked.partition(':')[2] or 0}"
-        device = networks.choose_device(place)
+        device = choose_device(place)
         for engine in (EAGER, COMPILED):
             for count in threads if place == "cpu" else (None,):
                 found.append(_contender(target, engine, device, count))
@@ -84,7 +86,7 @@ def _forward(target: Target) -> nn.Module:
         raise OnnxError(f"{target.name} has no model card.")
     with torch.random.fork_rng(devices=[]):
         form = card.preprocessing
-        network = building.create_model(card.model, len(card.labels), form.input_shape)
+        network = find(card.model).create(len(card.labels), form.input_shape)
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
     return Deployed(network, normalise).eval()
 

@@ -229,8 +229,10 @@ def _layer(row: LayerRow) -> tuple[str, ...]:
 
 def usage(found: Report) -> dict[str, object]:
     """Return the commands that use the network, each with what it does, and the same from Python."""
-    given = reference(found)
-    is_file = given.endswith(".onnx")
+    if not found.named:
+        call = 'cnnkit.load(module, labels=labels, preprocessing=preprocessing).predict(["image.png"])'
+        return {"commands": {}, "call": call}
+    given, is_file = reference(found), not found.has_layers
     name, recipe = shlex.quote(given), shlex.quote(f"{given}/run.toml")
     file = name if is_file else shlex.quote(f"{given}/model.onnx") if found.is_run else "model.onnx"
     commands = {f"cnnkit predict image.png --model {name}": "classify an image"}

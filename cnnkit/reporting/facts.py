@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
@@ -15,14 +14,17 @@ from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
 from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
 from cnnkit.runtime import guard
+from cnnkit.runtime.classifier import Classifier
+from cnnkit.sources import Ref, Source
 from cnnkit.training.describing import described
 from cnnkit.training.state import read_facts
 from cnnkit.words import counted
 
 
 def origin_of(
-    ref: str,
+    source: Source,
     card: ModelCard,
+    size_mb: float,
     *,
     data: str | None = None,
     data_dir: Path | None = None,
@@ -31,18 +33,20 @@ def origin_of(
     """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
     Args:
-        ref: model reference.
+        source: of the network.
         card: of the network.
+        size_mb: of its weights, where no file has them.
         data: where its data set is; None for where its recipe says.
         data_dir: where to look for data sets first.
         skip_damaged: leave out files that cannot be decoded.
     """
-    reference = registry.resolve(ref)
     recipe = Recipe.recorded(card.recipe or {})
     splits: dict[str, int] = {}
     missing = ""
     try:
-        loaded, _ = yield from load_for(card, ref, data=data, split=None, data_dir=data_dir, skip_damaged=skip_damaged)
+        loaded, _ = yield from load_for(
+            card, source.name, data=data, split=None, data_dir=data_dir, skip_damaged=skip_damaged
+        )
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
             # A dry run used a part of each.
@@ -50,7 +54,7 @@ def origin_of(
             splits = {name: min(len(where), most) for name, where in loaded.catalogue.parts.items()}
     except (DataError, UnknownNameError) as error:
         missing = str(error)
-    form, file = card.preprocessing, reference.path
+    form, file = card.preprocessing, source.path
     origin = Origin(
         network=card.model,
         labels=card.labels,
@@ -63,8 +67,7 @@ def origin_of(
         metrics=card.metrics,
         versions=card.versions,
         weights_sha256=card.weights_sha256,
-        size_mb=(len(zoo.read(zoo.entry(ref).name, "model.safetensors")) if file is None else file.stat().st_size)
-        / 1e6,
+        size_mb=size_mb if file is None else file.stat().st_size / 1e6,
         saved="" if file is None else date.fromtimestamp(file.stat().st_mtime).isoformat(),
         hardware=_hardware(file),
         preparation=described(form),
@@ -92,20 +95,18 @@ class ProvenFile:
     """The ONNX file of a network.
 
     Attributes:
-        ref: reference that opens it; a copy, where it is the user's.
+        ref: what opens it; a copy, where it is the user's.
         certificate: its proof; None in a file by others.
         made: it was exported now.
     """
 
-    ref: str
+    ref: Ref
     certificate: ParityCertificate | None
     size_mb: float
     made: bool
 
 
-def proven_file(
-    ref: str, card: ModelCard, folder: Path, *, data_dir: Path | None = None, trust_code: bool = False
-) -> ProvenFile:
+def proven_file(source: Source, classifier: Classifier, folder: Path, *, data_dir: Path | None = None) -> ProvenFile:
     """Return the ONNX file of a network: the one that it has, or a new one in `folder`.
 
     The `model.onnx` of a run counts only where its card says that it holds the weights of the run's checkpoint.
@@ -113,23 +114,19 @@ def proven_file(
     Raises:
         CnnkitError: as of `cnnkit.export`.
     """
-    reference = registry.resolve(ref)
-    if reference.kind in {"zoo", "architecture"}:
-        content = zoo.read(zoo.entry(ref).name, "model.onnx")
-        _, exported = guard.check_with_card(content, ref)
-        return ProvenFile(ref, exported.parity if exported else None, len(content) / 1e6, made=False)
-    if reference.kind == "onnx" and reference.path is not None:
-        return ProvenFile(ref, card.parity, reference.path.stat().st_size / 1e6, made=False)
-    beside, copy = Path(ref) / "model.onnx", folder / "model.onnx"
+    if (file := source.exported()) is not None:
+        _, exported = guard.check_with_card(file.content, file.name) if file.verified else (None, classifier.card)
+        return ProvenFile(source, exported.parity if exported else None, len(file.content) / 1e6, made=False)
+    beside, copy = source.run and source.run / "model.onnx", folder / "model.onnx"
     with suppress(CnnkitError):
-        if beside.is_file():
+        if beside is not None and beside.is_file():
             _, exported = guard.check_with_card(beside, str(beside))
             proof = exported.parity if exported else None
-            if proof is not None and proof.weights_sha256 == card.weights_sha256:
+            if proof is not None and proof.weights_sha256 == classifier.card.weights_sha256:
                 content = beside.read_bytes()
                 write_atomic(copy, content)
                 return ProvenFile(str(copy), proof, len(content) / 1e6, made=False)
-    made = export(ref, copy, data_dir=data_dir, trust_code=trust_code)
+    made = export(classifier, copy, data_dir=data_dir)
     return ProvenFile(str(made.path), made.certificate, made.size_mb, made=True)
 
 

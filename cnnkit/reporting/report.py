@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
 
-from cnnkit import registry
 from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, TrustCode
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
@@ -17,7 +16,6 @@ from cnnkit.exporting.verify import verify
 from cnnkit.files import expanded
 from cnnkit.inspection.benchmark import benchmark
 from cnnkit.inspection.summarize import summarize
-from cnnkit.loading import load
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.reporting.sections import Sections, done, told
@@ -25,10 +23,12 @@ from cnnkit.results import Report
 from cnnkit.results.report import SECTIONS, SectionName
 from cnnkit.robustness.attack import attack
 from cnnkit.runtime.foreign.options import Described
+from cnnkit.sources import Ref, Source, find
 
 if TYPE_CHECKING:
     from cnnkit.reporting.facts import ProvenFile
     from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps, Verification
+    from cnnkit.runtime.classifier import Classifier
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _SECONDS = 0.5
 
 @operation
 def report(
-    ref: str | Path,
+    ref: Ref,
     *,
     without: Annotated[
         Sequence[SectionName],
@@ -71,7 +71,7 @@ def report(
     """Gather all that is known of a run; an unavailable section is left out, with the reason.
 
     Args:
-        ref: a run folder; a zoo entry, a checkpoint or an ONNX file have no records of their training.
+        ref: a model reference or an `nn.Module`; only a run folder has records of its training.
         without: sections to leave out: see `cnnkit.results.report.SECTIONS`.
         data: data set or image folder; None for the one that it was trained on.
         data_dir: where to look for data sets first.
@@ -81,7 +81,7 @@ def report(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         output: write the page to this file.
-        foreign: how to use an ONNX file without a card, as for `load`.
+        foreign: how to use a network without a card, as for `load`.
 
     Raises:
         UnknownNameError, CheckpointError: nothing of that name, or no trained weights there.
@@ -110,25 +110,25 @@ def report(
     )
     from cnnkit.training.runs import read_metrics, versions
 
-    started, text, folder = time.monotonic(), registry.taken(str(ref)), expanded(data_dir)
-    is_run = Path(text).is_dir() and registry.resolve(text).kind == "checkpoint"
+    started, source, folder = time.monotonic(), find(ref, **foreign), expanded(data_dir)
+    text = source.name
     common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
-    loading: dict[str, Any] = {"device": device, "trust_code": trust_code, **foreign}
-    classifier = load(ref, torch=True, **loading)
+    loading: dict[str, Any] = {"device": device, "trust_code": trust_code}
+    classifier = source.open(torch=True, **loading)
     card, sections = classifier.card, Sections(without)
-    origin, missing = yield from told("images", origin_of(text, card, **common))
+    origin, missing = yield from told("images", origin_of(source, card, _size_mb(classifier), **common))
     if missing:
         # Each of these would look for the images again, and download them in vain.
         for need in _OF_IMAGES:
             sections.leave_out(need, missing.removesuffix("."))
-    records = yield from sections.attempt("curves", lambda: done(lambda: _records(text, is_run, read_metrics)))
-    evaluation = yield from sections.attempt("evaluation", lambda: evaluate.steps(ref, **loading, **common))
+    records = yield from sections.attempt("curves", lambda: done(lambda: _records(source, read_metrics)))
+    evaluation = yield from sections.attempt("evaluation", lambda: evaluate.steps(source, **loading, **common))
     mistakes = yield from sections.attempt("mistakes", lambda: find_mistakes.steps(classifier, top=_WORST, **common))
     layers = yield from sections.attempt(
-        "layers", lambda: done(lambda: summarize(ref, shape=foreign.get("input_shape"), trust_code=trust_code))
+        "layers", lambda: done(lambda: summarize(source, shape=foreign.get("input_shape"), trust_code=trust_code))
     )
     if images is None:
-        images = _affordable(text, layers, classifier.engine, trust_code=trust_code)
+        images = _affordable(source, layers, classifier.engine, trust_code=trust_code)
     examined: dict[str, Any] = {**common, "images": images}
     with TemporaryDirectory(prefix="cnnkit-report-") as name:
         place = Path(name)
@@ -152,7 +152,7 @@ def report(
         if not {"parity", "benchmark"} <= set(without):
             file = yield from sections.attempt(
                 ("parity", "benchmark"),
-                lambda: done(lambda: proven_file(text, card, place, data_dir=folder, trust_code=trust_code)),
+                lambda: done(lambda: proven_file(source, classifier, place, data_dir=folder)),
             )
         if file is not None and file.certificate is None:
             sections.leave_out("parity", f"{text} was not exported by cnnkit, and carries no certificate")
@@ -161,7 +161,7 @@ def report(
         if file is not None:
             opened = file.ref
             if classifier.engine.startswith("PyTorch") and not (missing or sections.lacks("parity")):
-                steps = verify.steps(opened, against=text, device="cpu", trust_code=trust_code, **common)
+                steps = verify.steps(opened, against=classifier, device="cpu", trust_code=trust_code, **common)
                 proof = yield from _proof_on_all(steps, proof)
             fixed = getattr(classifier.network, "batch", None)
             speed = yield from sections.attempt(
@@ -178,7 +178,7 @@ def report(
     counted = layers.parameters if layers else None
     found = Report(
         model=text,
-        is_run=is_run,
+        is_run=source.run is not None,
         made=date.today().isoformat(),
         origin=origin,
         parameters=counted if module is None else sum(p.numel() for p in module.parameters()),
@@ -197,6 +197,8 @@ def report(
         seconds=time.monotonic() - started,
         samples=samples,
         examples=examples,
+        has_layers=source.has_layers,
+        named=source.named,
     )
     if path is not None:
         pages.write(found, path)
@@ -222,7 +224,7 @@ def _proof_on_all(
     return verified.certificate
 
 
-def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: str, *, trust_code: bool) -> int:
+def _affordable(ref: Source, layers: "ModelSummary | GraphSummary | None", engine: str, *, trust_code: bool) -> int:
     """Return how many images can be corrupted and attacked in a minute or two."""
     if not engine.endswith("CPU"):
         return _MOST
@@ -232,7 +234,13 @@ def _affordable(ref: str, layers: "ModelSummary | GraphSummary | None", engine: 
     return max(_LEAST, min(_MOST, _WORK // max(work, 1)))
 
 
-def _records(text: str, is_run: bool, read: Callable[[Path], T]) -> T:
-    if not is_run:
-        raise UsageError(f"records of the training are in a run folder, and {text} is no run folder")
-    return read(Path(text))
+def _records(source: Source, read: Callable[[Path], T]) -> T:
+    if source.run is None:
+        raise UsageError(f"records of the training are in a run folder, and {source.name} is no run folder")
+    return read(source.run)
+
+
+def _size_mb(classifier: "Classifier") -> float:
+    """Return the size of the weights of a network of PyTorch."""
+    module = getattr(classifier.network, "module", None)
+    return 0.0 if module is None else sum(t.numel() * t.element_size() for t in module.state_dict().values()) / 1e6

@@ -33,7 +33,7 @@ class ParityCertificate:
         mean_absolute_difference: of the logits; None in certificates that were made before it was noted.
         torch_accuracy: of the PyTorch network, None where the images were not classified.
         onnx_accuracy: of the file, likewise.
-        weights_sha256: of the PyTorch network (see `cnnkit.training.networks.weights_hash`).
+        weights_sha256: of the PyTorch network (see `cnnkit.models.networks.weights_hash`).
         device: what onnxruntime ran on: `CPU`, `CUDA` or `TensorRT`.
         precision: of the file; the PyTorch network is always the one in float32.
         accuracy_budget_points: percentage points of accuracy that a file in reduced precision may lose.

@@ -86,6 +86,8 @@ class Report:
         samples: PNG files of one image under each corruption at severities 1 to 5, by the corruption's name.
         examples: pairs of PNG files, the image and what `pgd` made of it at the largest radius, with two labels.
         versions: of the software that made the report.
+        has_layers: whether it is a PyTorch network, and no ONNX file.
+        named: whether a command can name it; a module of Python has no such name.
     """
 
     model: str
@@ -108,6 +110,8 @@ class Report:
     seconds: float
     samples: dict[str, tuple[bytes, ...]] = field(repr=False, compare=False)
     examples: tuple[tuple[str, bytes, str, bytes], ...] = field(repr=False, compare=False)
+    has_layers: bool = True
+    named: bool = True
 
     def reason(self, section: SectionName) -> str | None:
         """Say why a section is not there; None where it is."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
-from cnnkit.loading import Ref, load
 from cnnkit.operation import operation, relayed
 from cnnkit.options import Option, as_fraction
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, FoolingSearch, Norm, Part, Robustness
 from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
+from cnnkit.sources import Ref, load
 from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def attack(
     for the fooling images, which count as files.
 
     Args:
-        ref: model reference, or an open classifier. ONNX files run on onnxruntime, all else on PyTorch, which gives the
-            gradients.
+        ref: model reference, an `nn.Module`, or an open classifier. ONNX files run on onnxruntime, all else on PyTorch,
+            which gives the gradients.
         data, split, data_dir, skip_damaged: the images, as for `evaluate`.
         only: `corruptions`, `fgsm`, `pgd`, `flip`, `fooling`; None for all that the network allows.
         norms: `linf`, `l2`: that fgsm and pgd are measured by; None for both, and for `linf` where radii are given.
@@ -101,7 +101,7 @@ def attack(
         batch_size: images that go through the network together.
         trust_code: import the network that a checkpoint's card names as `module:factory`.
         stop: asked between two steps; once it returns True, what was finished by then is all there is.
-        foreign: how to use an ONNX file without a card, as for `load`.
+        foreign: how to use a network without a card, as for `load`.
 
     Raises:
         UsageError: options that make no sense or do not go with this network, or gradients asked of what has none.

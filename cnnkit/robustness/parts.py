@@ -9,6 +9,7 @@ import torch
 from cnnkit.errors import UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.files import require_writable
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.results import CorruptionCurve, FlipSearch, FoolingImage, GradientAttack, Step
 from cnnkit.results.robustness import CORRUPTIONS, GRADIENT_ATTACKS, Norm
 from cnnkit.robustness.curves import corruption_curve, gradient_attack
@@ -18,7 +19,6 @@ from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.options import STEPS, AttackOptions
 from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.training.networks import TorchNetwork
 
 _TRIED = 8
 """Images that the gradient is looked at with."""

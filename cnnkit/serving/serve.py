@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from cnnkit import registry, zoo
-from cnnkit.errors import CheckpointError, UsageError
+from cnnkit.errors import UsageError
 from cnnkit.runtime.foreign.options import Described, ForeignOptions
+from cnnkit.sources import Ref, find
 from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def serve(
-    refs: Sequence[str | Path] = (),
+    refs: Sequence[Ref] = (),
     settings: "Settings | None" = None,
     **foreign: Unpack[Described],
 ) -> None:
@@ -33,8 +33,8 @@ def serve(
         foreign: how to use files without a card, as for `load`.
 
     Raises:
-        UsageError: two models of one name, one that has to be exported first, or settings that make no sense.
-        UnknownNameError, CheckpointError, OnnxError, ZooError: a model that is unavailable.
+        UsageError: two models of one name, or settings that make no sense.
+        UnknownNameError, CheckpointError, OnnxError, ZooError: a model that is unavailable, or not exported.
         DeviceError: the device is unavailable.
         ServerError: the address cannot be used, or the workers die.
     """
@@ -44,7 +44,7 @@ def serve(
 
     settings = settings or Settings()
     _check(settings)
-    sources = served_models([str(ref) for ref in refs], ForeignOptions.of(**foreign))
+    sources = served_models(refs, ForeignOptions.of(**foreign))
     logs.configure(settings.log_format)
     run(sources, settings)
 
@@ -75,7 +75,7 @@ def _check(settings: "Settings") -> None:
         raise UsageError("an API key must be 1 to 512 visible ASCII characters without spaces.")
 
 
-def served_models(refs: Sequence[str], options: ForeignOptions | None = None) -> "list[ModelSource]":
+def served_models(refs: Sequence[Ref], options: ForeignOptions | None = None) -> "list[ModelSource]":
     """Return what references name, under the names that they are served by.
 
     Raises:
@@ -85,21 +85,11 @@ def served_models(refs: Sequence[str], options: ForeignOptions | None = None) ->
 
     sources: dict[str, ModelSource] = {}
     for text in refs or [DEFAULT_CLASSIFIER]:
-        name, ref = _named(text)
-        reference = registry.resolve(ref)
-        if reference.kind == "onnx" and reference.path is not None:
-            name = name or reference.path.stem
-            source = ModelSource(name, ref, reference.path, options or ForeignOptions())
-        elif reference.kind == "zoo" or (reference.kind == "architecture" and zoo.has(ref)):
-            name = name or ref
-            source = ModelSource(name, ref)
-        elif reference.kind == "architecture":
-            raise CheckpointError(f"{ref} has no trained weights in the zoo. Train it first: cnnkit train {ref}")
-        else:
-            exported = reference.path and reference.path.parent / "model.onnx"
-            ready = exported is not None and exported.is_file()
-            hint = f"It is there: cnnkit serve {exported}" if ready else f"Export it first: cnnkit export {ref} --onnx"
-            raise UsageError(f"the server runs ONNX files. {hint}")
+        name, ref = _named(str(text)) if isinstance(text, str | Path) else ("", text)
+        found = find(ref)
+        ref, path = found.text, found.require_exported().path
+        name = name or (ref if path is None else path.stem)
+        source = ModelSource(name, ref, path, options if options and path else ForeignOptions())
         if not _NAME.fullmatch(name) or name == "stats":  # whose path is that of all models' statistics
             raise UsageError(
                 f"{name!r} cannot be a model's name in a URL, which has letters from A to Z, digits, dots, hyphens and "

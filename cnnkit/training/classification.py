@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit.models.trial import require_classifier, require_trainable
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
-from cnnkit.training.building import Shape
-from cnnkit.training.trial import require_classifier, require_trainable
+from cnnkit.sources import Shape
 
 
 @dataclass(frozen=True)

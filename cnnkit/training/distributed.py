@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from cnnkit.errors import DeviceError, LostProcessError, UsageError
-from cnnkit.training.networks import choose_device
+from cnnkit.models.networks import choose_device
 from cnnkit.training.step import Totals
 
 T = TypeVar("T")

@@ -4,34 +4,29 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from cnnkit import registry
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.models.heads import Head
+from cnnkit.models.networks import load_weights
 from cnnkit.recipe import Recipe
-from cnnkit.training.heads import Head
-from cnnkit.training.networks import load_network, load_weights
-from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
+from cnnkit.sources import find
 from cnnkit.words import counted
 
 
 @dataclass(frozen=True)
-class Source:
+class StartingWeights:
     """Weights to start from.
 
     Attributes:
         name: model reference; of an architecture, its entry in the zoo.
         state: tensors by name.
-        labels: of the classes.
-        preprocessing: form of the images.
-        card: of the weights; None for those of torchvision.
+        card: their labels, the preprocessing of their images, and where they come from.
     """
 
     name: str
     state: dict[str, Tensor]
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    card: ModelCard | None = None
+    card: ModelCard
 
     def form(self, recipe: Recipe) -> Preprocessing:
         """Return the form of the images: what the weights were trained on, with what the recipe asks for instead.
@@ -39,7 +34,7 @@ class Source:
         Raises:
             UsageError: another number of channels.
         """
-        own, shape = self.preprocessing, recipe.input_shape
+        own, shape = self.card.preprocessing, recipe.input_shape
         if shape is not None and shape != own.input_shape:
             if shape[0] != own.channels:
                 raise UsageError(
@@ -57,24 +52,18 @@ class Source:
         return own
 
 
-def read_source(reference: str, *, trust_code: bool = False) -> Source:
+def read_weights(reference: str, *, trust_code: bool = False) -> StartingWeights:
     """Read the weights behind a model reference.
-
-    `torchvision/NAME` means the weights that torchvision recommends, downloaded where they are not in its cache;
-    their hash is checked, and nothing but tensors is read.
 
     Raises:
         CheckpointError: no weights there, or damaged ones.
     """
-    if registry.resolve(reference).kind != "torchvision":
-        network, card = load_network(reference, trust_code=trust_code)
-        return Source(registry.taken(reference), network.state_dict(), card.labels, card.preprocessing, card)
-    name = reference.removeprefix("torchvision/")
-    state, labels = torchvision_weights(name)
-    return Source(reference, state, labels, torchvision_preprocessing(name))
+    source = find(reference)
+    network, card = source.weights(trust_code=trust_code)
+    return StartingWeights(source.name, network.state_dict(), card)
 
 
-def start_from(network: nn.Module, source: Source, new_head: Head | None) -> None:
+def start_from(network: nn.Module, weights: StartingWeights, new_head: Head | None) -> None:
     """Copy weights into a network; where the classes differ, its head is not copied, and gets PyTorch's first weights.
 
     Raises:
@@ -82,13 +71,13 @@ def start_from(network: nn.Module, source: Source, new_head: Head | None) -> Non
     """
     own = network.state_dict()
     new = frozenset[str]() if new_head is None else new_head.tensors
-    state = {name: t for name, t in source.state.items() if name not in new}
+    state = {name: t for name, t in weights.state.items() if name not in new}
     fitting = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
     missing = [name for name in own if name not in fitting and name not in new]
     if missing or len(fitting) < len(state):
         strange = missing or [name for name in state if name not in fitting]
         raise CheckpointError(
-            f"{source.name} has other layers than this network: {', '.join(strange[:3])}"
+            f"{weights.name} has other layers than this network: {', '.join(strange[:3])}"
             f"{' and more' if len(strange) > 3 else ''} do not fit. Start from weights of the same architecture."
         )
     load_weights(network, own | fitting)

@@ -2,10 +2,10 @@
 
 from contextlib import suppress
 
-from cnnkit import registry
 from cnnkit.errors import UsageError
+from cnnkit.models.building import sizes
 from cnnkit.recipe import Recipe
-from cnnkit.training.building import Shape, input_shape, sizes, takes_shape
+from cnnkit.sources import Shape, Source, find
 from cnnkit.training.traits import LARGEST_SIDE, ImageTraits
 
 
@@ -22,15 +22,16 @@ def input_for(recipe: Recipe) -> "Shape | InputChoice":
     """
     if recipe.input_shape is not None and "input_shape" in recipe.model_fields_set:
         return recipe.input_shape
-    own = input_shape(recipe.model)
+    source = find(recipe.model)
+    own = source.input_shape()
     if own is not None and (len(own) != 3 or not all(isinstance(size, int) and size > 0 for size in own)):
         raise UsageError(
             f"{recipe.model} says that its input_shape is {own!r}; expected channels, height and width, such as "
             "(3, 32, 32)."
         )
-    if own is not None and not takes_shape(recipe.model):
+    if own is not None and not source.takes_shape():
         return recipe.input_shape or own
-    return InputChoice(recipe, own)
+    return InputChoice(recipe, source, own)
 
 
 class InputChoice:
@@ -40,10 +41,9 @@ class InputChoice:
         note: what a user should know of the choice, as a sentence without its full stop; None for nothing.
     """
 
-    def __init__(self, recipe: Recipe, own: Shape | None) -> None:
+    def __init__(self, recipe: Recipe, source: Source, own: Shape | None) -> None:
         self._model, self._data, self._own, self._kept = recipe.model, recipe.data, own, recipe.input_shape
-        known = registry.resolve(recipe.model).kind == "architecture"
-        self._smallest_side = registry.model(recipe.model).smallest_side if known else 1
+        self._smallest_side = source.smallest_side
         self.note: str | None = None
 
     def __call__(self, images: ImageTraits) -> Shape:

@@ -12,14 +12,14 @@ from cnnkit.results import Exposure, LoadNote, LoadProgress, Pretraining
 from cnnkit.splits import Part
 from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.data import ImageData
-from cnnkit.training.finetuning import Source
+from cnnkit.training.finetuning import StartingWeights
 from cnnkit.training.membership import Membership, membership_of
 from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted, listed
 
 
 def examine(
-    source: Source, recipe: Recipe, data: ImageData, *, data_dir: Path | None
+    source: StartingWeights, recipe: Recipe, data: ImageData, *, data_dir: Path | None
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Pretraining, Membership | None]]:
     """Find the held-out images that starting weights have seen; yields progress and notes.
 
@@ -30,10 +30,6 @@ def examine(
         OverlapError: there are such images, and the recipe does not allow them.
     """
     card = source.card
-    if card is None:
-        note = f"pretraining data unknown: {source.name} may have seen the images that are held out here"
-        yield LoadNote(note, warning=True)
-        return Pretraining(source.name), None
     if data.name == card.dataset and card.split_settings == {name: getattr(recipe, name) for name in SPLIT_SETTINGS}:
         yield LoadNote(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
     seen = yield from _seen(source, card, recipe, data_dir)
@@ -67,7 +63,7 @@ def examine(
 
 
 def _seen(
-    source: Source, card: ModelCard, recipe: Recipe, data_dir: Path | None
+    source: StartingWeights, card: ModelCard, recipe: Recipe, data_dir: Path | None
 ) -> Generator[LoadProgress | LoadNote, None, Membership | None]:
     """Return the images that weights have seen: by their list, by this run's data, or by their own, if at hand."""
     seen = membership_of(card, source.name)
@@ -85,7 +81,7 @@ def _seen(
 
 
 def _refusal(
-    source: Source,
+    source: StartingWeights,
     card: ModelCard,
     recipe: Recipe,
     data: ImageData,

@@ -5,11 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cnnkit import registry, zoo
-from cnnkit.card import ModelCard, safetensors_metadata
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError
 from cnnkit.recipe import Recipe
 from cnnkit.runfile import is_whole
+from cnnkit.sources import find
 
 
 def default_recipe(model: str, /, **changes: object) -> Recipe:
@@ -37,13 +36,9 @@ def default_recipe(model: str, /, **changes: object) -> Recipe:
 
 def recipe_over(model: str, base: Mapping[str, object], changes: Mapping[str, object]) -> Recipe:
     """Return what `default_recipe` does, with the fields of `base`, as of a `run.toml`, between the two."""
-    reference = registry.resolve(model)
-    if reference.kind == "architecture":
-        own = {"model": model, **registry.model(model).recipe_fields}
-    elif reference.is_architecture:
-        own = {"model": model, "normalisation": "standard"}
-    else:
-        raise UsageError(f"{model} names trained weights; training starts from an architecture, such as mnist-cnn.")
+    source = find(model)
+    source.require_trainable()
+    own = {"model": model, **source.recipe}
     given = {name: value for name, value in changes.items() if value is not None}
     recipe = Recipe.layered(own, base, given, strict=given)
     explicit = set(given)
@@ -57,18 +52,12 @@ def recipe_over(model: str, base: Mapping[str, object], changes: Mapping[str, ob
 def _split_of(recipe: Recipe) -> dict[str, Any]:
     """Return the split settings that a recipe takes over from its starting weights."""
     with suppress(CnnkitError, OSError, ValueError):  # what is wrong with the weights is told when they are read
-        reference = registry.resolve(recipe.weights)
-        if reference.kind == "checkpoint" and reference.path is not None:
-            data = reference.path.read_bytes()
-        elif reference.kind in {"zoo", "architecture"}:
-            data = zoo.read(recipe.weights, "model.safetensors")
-        else:
-            return {}
-        card = ModelCard.from_metadata(safetensors_metadata(data), recipe.weights)
+        source = find(recipe.weights)
+        card = source.card()
         if card is None:
             return {}
         own_data = Path(recipe.data).expanduser().resolve().name == card.dataset or recipe.data == card.dataset
         settings = card.split_settings
-        if own_data or (reference.kind == "checkpoint" and settings.get("split_by") == "content"):
+        if own_data or (source.path is not None and settings.get("split_by") == "content"):
             return settings
     return {}

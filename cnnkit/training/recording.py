@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from cnnkit.training.memory import causes, is_out_of_memory
+from cnnkit.models.memory import causes, is_out_of_memory
 
 _SLOWER = "the step cannot be recorded as a CUDA graph, so each of its kernels is launched by itself, which is slower"
 

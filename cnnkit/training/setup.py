@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from cnnkit.errors import DataError, UsageError
 from cnnkit.layered import asks
+from cnnkit.models.heads import Head, head_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress, Pretraining
 from cnnkit.runfile import is_whole
+from cnnkit.sources import Shape, create_model
 from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
-from cnnkit.training.building import Shape, create_model
 from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.classification import Classification
 from cnnkit.training.damaged import damaged_list
 from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
-from cnnkit.training.heads import Head, head_of
 from cnnkit.training.inputs import InputChoice, input_for
 from cnnkit.training.membership import LIST, write_list
 from cnnkit.training.optimisers import initialise
@@ -73,13 +73,13 @@ def prepare(
     if recipe.tensorboard:
         require_tensorboard()
     run, state = resuming.find(recipe, group, runs_dir=runs_dir, resume=resume)
-    source = None
+    weights = None
     form: Preprocessing | Shape | InputChoice
     if state:
         form = resuming.form_from_facts(state[1])  # and what the weights began as no longer matters
     elif recipe.weights:
-        source = finetuning.read_source(recipe.weights, trust_code=trust_code)
-        form = source.form(recipe)
+        weights = finetuning.read_weights(recipe.weights, trust_code=trust_code)
+        form = weights.form(recipe)
     else:
         form = input_for(recipe)
     with group.first_goes_first():
@@ -92,11 +92,11 @@ def prepare(
     pretraining, seen = None, None
     if state:
         pretraining = resuming.pretraining_from_facts(state[1])
-    elif source is not None:
-        pretraining, seen = yield from origins.examine(source, recipe, data, data_dir=data_dir)
+    elif weights is not None:
+        pretraining, seen = yield from origins.examine(weights, recipe, data, data_dir=data_dir)
     recipe = recipe.override({"input_shape": data.preprocessing.input_shape})
     task = Classification.of(recipe, len(data.classes), data.train.targets, group.device)
-    network, trained = yield from _network(recipe, task, data, source, group)
+    network, trained = yield from _network(recipe, task, data, weights, group)
     if state:
         resuming.check_same_data(data, state[1])
         yield from resuming.notes(state[1], group)
@@ -109,7 +109,7 @@ def prepare(
 
 
 def _network(
-    recipe: Recipe, task: Task, data: ImageData, source: finetuning.Source | None, group: Group
+    recipe: Recipe, task: Task, data: ImageData, weights: finetuning.StartingWeights | None, group: Group
 ) -> Generator[LoadNote, None, tuple[nn.Module, Head | None]]:
     """Build the network with its first weights, and try it; return it with its head, where only that is trained."""
     name, shape, classes = recipe.model, data.preprocessing.input_shape, len(data.classes)
@@ -117,12 +117,12 @@ def _network(
     network = create_model(name, classes, shape)
     limit = task.require_output(network, name, shape)
     initialise(network, recipe.initialisation)
-    new_head = source is not None and source.labels != data.classes
+    new_head = weights is not None and weights.card.labels != data.classes
     head = head_of(network, shape) if recipe.freeze or new_head else None
-    if source is not None:
-        finetuning.start_from(network, source, head if new_head else None)
+    if weights is not None:
+        finetuning.start_from(network, weights, head if new_head else None)
         layer = f", with a new head ({head.name or 'its own weights'}) for other classes" if head and new_head else ""
-        yield LoadNote(f"starting from {source.name}{layer}")
+        yield LoadNote(f"starting from {weights.name}{layer}")
     trained = head if recipe.freeze else None
     if trained is not None:
         finetuning.freeze_all_but_head(network, trained)

@@ -12,9 +12,9 @@ from torch import Tensor
 from cnnkit.card import safetensors_metadata
 from cnnkit.errors import CheckpointError
 from cnnkit.files import JsonObject, remove_temporaries, sha256, write_atomic
+from cnnkit.models.memory import is_out_of_memory
+from cnnkit.models.networks import load_weights, weights_hash
 from cnnkit.optimizers import optimizer
-from cnnkit.training.memory import is_out_of_memory
-from cnnkit.training.networks import load_weights, weights_hash
 from cnnkit.training.step import TrainingStep
 
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import DeviceError, UsageError
+from cnnkit.models.memory import is_out_of_memory
 from cnnkit.optimizers import optimizer
 from cnnkit.recipe import Recipe
 from cnnkit.training.averaging import WeightAverage
-from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.optimisers import make_optimizer
 from cnnkit.training.recording import try_to_record
 from cnnkit.training.task import Task

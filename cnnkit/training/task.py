@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from cnnkit.results import EpochRecord
-from cnnkit.training.building import Shape
+from cnnkit.sources import Shape
 
 
 class Task(Protocol):

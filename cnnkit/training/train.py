@@ -5,13 +5,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cnnkit import registry
 from cnnkit.arguments import DataDir, TorchDevice, TrustCode
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import selecting
 from cnnkit.options import Option
 from cnnkit.results.training import EpochRecord, TrainingStarted
+from cnnkit.sources import find
 
 if TYPE_CHECKING:
     from cnnkit.recipe import Recipe
@@ -109,13 +109,17 @@ def _recipe(given: "Recipe | str | None", resume: Path | None, *, trust_code: bo
 
         return default_recipe(given)
     if given is not None:
+        from cnnkit.recipe import Recipe
+
+        if not isinstance(given, Recipe):
+            find(given).require_trainable()
         return given
     if resume is None:
         raise UsageError("say what to train: a recipe, the name of a network, or resume with a run folder.")
     from cnnkit.training.runs import recipe_of
 
     recipe = recipe_of(resume)
-    if not trust_code and registry.resolve(recipe.model).kind == "factory":
+    if not trust_code and find(recipe.model).runs_code:
         raise UsageError(
             f"{resume} names code to import as its network, {recipe.model!r}. If you trust it, say trust_code=True."
         )

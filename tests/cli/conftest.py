@@ -72,9 +72,9 @@ def outcome() -> Callable[[Path], Any]:
     """What two runs have in common that differ in speed only: `outcome(run)` is their weights and their curves."""
 
     def read(run: Path) -> Any:
-        from cnnkit.training import networks
+        from cnnkit.sources.checkpoint import load_checkpoint
 
-        card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+        card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
         with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         curves = [{n: v for n, v in row.items() if n not in {"seconds", "images_per_second"}} for row in rows]

@@ -85,7 +85,7 @@ def test_a_file_leaves_out_what_needs_gradients(photos_onnx: Path, cli: Cli) -> 
     ("arguments", "code", "message"),
     [
         (("lenett",), 1, "there is no model 'lenett'. Did you mean lenet"),
-        (("alexnet",), 1, "alexnet has no trained weights in the zoo"),
+        (("alexnet",), 1, "alexnet has no trained weights"),
         (("lenet", "--only", "pgd,cw"), 2, "--only 'pgd,cw': expected corruptions, fgsm, pgd, flip or fooling"),
         (("lenet", "--norm", "l1"), 2, "--norm 'l1': expected linf or l2"),
         (("lenet", "--epsilon", "1.5"), 2, "--epsilon 1.5: expected numbers over 0 and up to 1"),

@@ -14,7 +14,9 @@ import safetensors.torch
 from PIL import Image
 
 from cnnkit.card import CARD_KEY
-from cnnkit.training import networks
+from cnnkit.models import networks
+from cnnkit.sources import find
+from cnnkit.sources.checkpoint import load_checkpoint
 
 Cli = Callable[..., Any]
 
@@ -122,7 +124,7 @@ def test_classes_that_do_not_match_are_named(tiny_onnx: Path, photos: Path, cli:
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(photos_run: Path, tmp_path: Path, cli: Cli) -> None:
-    _, card = networks.load_network(str(photos_run))
+    _, card = find(str(photos_run)).weights()
     state = safetensors.torch.load_file(photos_run / "best.safetensors")
     path = tmp_path / "mine.safetensors"
     path.write_bytes(safetensors.torch.save(state, {CARD_KEY: replace(card, model="mlp").to_json()}))
@@ -146,7 +148,7 @@ def test_a_damaged_checkpoint_is_refused(photos_run: Path, tmp_path: Path, cli: 
     ("ref", "message"),
     [
         ("lenett", "there is no model 'lenett'. Did you mean lenet"),
-        ("lenet", "lenet has no trained weights in the zoo. Train it first"),
+        ("lenet", "lenet has no trained weights. Train it first"),
         ("nowhere.onnx", "there is no file nowhere.onnx"),
         ("net.pt", "is a pickle, and cnnkit loads none"),
         ("snapshot", "Name the file in it: snapshot/model.onnx"),
@@ -195,7 +197,7 @@ def test_images_of_the_training_are_found_in_the_data_folder(
     photos: Path, photos_run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = shutil.copytree(photos_run, tmp_path / "run")
-    network, card = networks.load_checkpoint(run / "best.safetensors", "run")
+    network, card = load_checkpoint(run / "best.safetensors", "run")
     card = replace(card, recipe={**(card.recipe or {}), "data": "./photos"})
     networks.save_checkpoint(run / "best.safetensors", network, card)
     monkeypatch.chdir(tmp_path)
@@ -237,7 +239,7 @@ def test_random_weights_are_those_that_a_training_begins_with(tmp_path: Path, cl
         (["lenet", "--seed", "3"], "--seed has no effect without --untrained"),
         (["lenet", "--input", "3x32x32"], "lenet knows its input, labels and scores; leave out --input"),
         (["lenet", "--untrained", "--mean", "0.5"], "--mean has no effect with --untrained"),
-        (["lenet-mnist", "--untrained"], "names trained weights; --untrained is for an architecture"),
+        (["lenet-mnist", "--untrained"], "names trained weights; expected a network to build"),
         (["tinynets:Linear", "--untrained"], "does not say what it is trained on. Name a data set with --data"),
         (["lenet", "--untrained", "--data", "shapes", "--input", "3x8x8"], "the smallest that it can take are 12×12"),
     ],

@@ -192,9 +192,9 @@ def test_code_of_the_user_is_imported_only_with_trust(here: Path, cli: Cli, phot
         (
             [SEVEN, "-m", "alexnet"],
             1,
-            "alexnet has no trained weights in the zoo. Train it first: cnnkit train alexnet",
+            "alexnet has no trained weights. Train it first: cnnkit train alexnet",
         ),
-        ([SEVEN, "-m", "torchvision/resnet18"], 1, "torchvision/resnet18 has no PyTorch weights"),
+        ([SEVEN, "-m", "torchvision/resnet81"], 1, "there is no torchvision classification model 'resnet81'"),
         ([SEVEN, "-m", "lenet", "--layer", "conv9"], 1, "there is no layer 'conv9'. Did you mean conv2 or conv1"),
         ([SEVEN, "-m", "lenet", "--layer", "fc1"], 2, "the layer fc1 gives 120 values and no maps"),
         (

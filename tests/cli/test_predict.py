@@ -342,8 +342,8 @@ def test_ray_does_not_read_standard_input(predict: Cli) -> None:
 
 def test_ray_runs_no_checkpoint(cli: Cli, photos: Path, photos_run: Path) -> None:
     result = cli("predict", photos, "-m", photos_run, "--engine", "ray")
-    assert result.exit_code == 2
-    assert f"Export this one first: cnnkit export {photos_run} --onnx" in result.stderr
+    assert result.exit_code == 1
+    assert f"Export it first: cnnkit export {photos_run} --onnx" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")

@@ -30,9 +30,9 @@ def foreign(photos_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def statistics(photos_run: Path) -> tuple[str, str]:
     """Mean and deviation that the network of `photos_run` was trained with, as options."""
-    from cnnkit.training.networks import load_network
+    from cnnkit.sources import find
 
-    form = load_network(str(photos_run))[1].preprocessing
+    form = find(str(photos_run)).weights()[1].preprocessing
     return f"--mean={form.mean[0]}", f"--std={form.std[0]}"
 
 

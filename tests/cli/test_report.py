@@ -68,9 +68,9 @@ def test_the_page_of_what_is_no_run_is_named_after_it(
 def test_a_place_that_cannot_be_written_is_found_before_the_work(
     where: str, run: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cnnkit.training import networks
+    from cnnkit.sources.checkpoint import Checkpoint
 
-    monkeypatch.setattr(networks, "load_network", lambda *_, **__: pytest.fail("the network was loaded"))
+    monkeypatch.setattr(Checkpoint, "weights", lambda *_, **__: pytest.fail("the network was loaded"))
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     output = {"a file": tmp_path / "file" / "report.html", "a folder": tmp_path / "folder"}[where]

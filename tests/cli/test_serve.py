@@ -11,7 +11,7 @@ def flat(text):
         (["lennet"], 1, "Did you mean lenet"),
         (["absent.onnx"], 1, "there is no file absent.onnx"),
         (["alexnet"], 1, "Train it first: cnnkit train alexnet"),
-        (["torchvision/resnet18"], 2, "cnnkit export torchvision/resnet18 --onnx"),
+        (["torchvision/resnet18"], 1, "Train it first: cnnkit train torchvision/resnet18"),
         (["lenet", "lenet"], 2, "two models are called lenet"),
         (["lenet", "a b=digits"], 1, "there is no model"),
         (["lenet", "--preprocess", "other"], 2, "not one of imagenet"),
@@ -28,7 +28,7 @@ def test_what_cannot_be_served_is_an_error(cli, arguments, code, said):
 
 def test_a_run_has_to_be_exported_first(cli, tiny_run):
     done = cli("serve", tiny_run)
-    assert done.exit_code == 2
+    assert done.exit_code == 1
     assert "Export it first" in flat(done.stderr)
 
 

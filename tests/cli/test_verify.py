@@ -88,7 +88,7 @@ def test_json_of_a_broken_file_says_where_and_why(broken: Path, cli: Cli) -> Non
     ("arguments", "code", "message"),
     [
         (("nowhere.onnx",), 1, "there is no file nowhere.onnx"),
-        (("alexnet",), 2, "verify takes an ONNX file or a zoo entry; alexnet is neither"),
+        (("alexnet",), 1, "alexnet has no trained weights. Train it first: cnnkit train alexnet"),
         (("lenet", "--device", "tpu"), 2, "there is no device 'tpu'"),
         (("lenet", "--against", "nosuch"), 1, "there is no model 'nosuch'"),
         (("lenet", "--data", "shapes"), 1, "shapes has 3 classes that the network does not know: circles, squares"),

@@ -14,12 +14,12 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
+from cnnkit.models.networks import TorchNetwork, save_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes
-from cnnkit.training.building import create_model
+from cnnkit.sources import create_model, find
 from cnnkit.training.data import load
-from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
 from cnnkit.training.shapes import draw_shapes
 from tests.expecting import expect_error
 
@@ -204,7 +204,7 @@ def test_a_network_that_does_not_say_where_it_comes_from_has_no_nearest(photos_r
 
 def run_with(run: Path, target: Path, **recipe: Any) -> Path:
     """Copy a run, with other fields of the recipe in its card."""
-    network, card = load_network(str(run))
+    network, card = find(str(run)).weights()
     target.mkdir()
     save_checkpoint(target / "best.safetensors", network, replace(card, recipe={**card.recipe, **recipe}))
     return target

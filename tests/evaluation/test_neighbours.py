@@ -12,10 +12,10 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.images import Preprocessing
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
-from cnnkit.training.building import create_model
+from cnnkit.sources import create_model
 from cnnkit.training.data import Split
-from cnnkit.training.networks import TorchNetwork
 from tests.hooks import hooks_of
 
 FORM = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)

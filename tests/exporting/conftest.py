@@ -14,8 +14,9 @@ from torch import nn
 import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
+from cnnkit.models import networks
 from cnnkit.results import Verification
-from cnnkit.training import networks
+from cnnkit.sources import create_model
 
 Edit = Callable[[onnx.ModelProto], object]
 LENET = Preprocessing(1, 28, 28, (0.3,), (0.25,))
@@ -25,7 +26,7 @@ COLOUR = {"mean": (0.4, 0.5, 0.55), "std": (0.2, 0.25, 0.3)}
 def _save(model: str, form: Preprocessing, path: Path, photos: Path) -> Path:
     """Write a checkpoint of a network with random weights and batch statistics, that says it saw `photos`."""
     torch.manual_seed(4)
-    network = networks.create_model(model, 2).eval()
+    network = create_model(model, 2).eval()
     for parameter in map(torch.Tensor.detach, network.parameters()):
         # So large that no layer leaves the next one without anything to tell images apart by.
         if parameter.ndim > 1:

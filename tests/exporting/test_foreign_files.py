@@ -39,9 +39,9 @@ def before(model: onnx.ModelProto, *steps: tuple[str, float]) -> onnx.ModelProto
 
 
 def statistics(run: Path) -> tuple[float, float]:
-    from cnnkit.training.networks import load_network
+    from cnnkit.sources import find
 
-    form = load_network(str(run))[1].preprocessing
+    form = find(str(run)).weights()[1].preprocessing
     return form.mean[0], form.std[0]
 
 

@@ -16,11 +16,12 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
+from cnnkit.models import networks
 from cnnkit.results import ExportResult
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.training import networks, shapes
-from cnnkit.training.pretrained import torchvision_preprocessing
+from cnnkit.sources import find
+from cnnkit.training import shapes
 from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -65,7 +66,7 @@ def test_images_go_in_and_logits_and_probabilities_come_out(tiny_onnx: Path) -> 
 def test_any_batch_gives_what_pytorch_gives(size: int, tiny_run: Path, tiny_onnx: Path) -> None:
     images = shapes.draw_shapes(22, seed=9)[0][:size]
     logits, probabilities = session(tiny_onnx).run(["logits", "probabilities"], {"image": images})
-    expected = networks.TorchNetwork(*networks.load_network(str(tiny_run)), "cpu").logits(images)
+    expected = networks.TorchNetwork(*find(str(tiny_run)).weights(), "cpu").logits(images)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     np.testing.assert_allclose(probabilities, torch.from_numpy(expected).softmax(1), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(1), np.ones(size), atol=1e-5)
@@ -94,7 +95,7 @@ def test_a_raw_file_predicts_like_the_other(raw: ExportResult, tiny_onnx: Path) 
 
 
 def test_the_card_of_the_run_is_inside_with_the_certificate(tiny_run: Path, tiny_onnx: Path) -> None:
-    card, original = card_in(tiny_onnx), networks.load_network(str(tiny_run))[1]
+    card, original = card_in(tiny_onnx), find(str(tiny_run)).weights()[1]
     certificate = card.parity
     assert certificate is not None
     assert certificate.passed
@@ -202,7 +203,7 @@ def test_a_network_of_torchvision_is_exported(tmp_path: Path) -> None:
     assert not card.trained
     assert len(card.labels) == 1000
     form = card.preprocessing
-    assert form == torchvision_preprocessing("squeezenet1_1")
+    assert form == find("torchvision/squeezenet1_1").preprocessing((3, 224, 224))
     assert (form.shape, form.fit, form.resize) == ((224, 224, 3), "cover", 256)
     assert result.certificate.passed
 

@@ -18,13 +18,14 @@ from PIL import Image
 import cnnkit
 from cnnkit import zoo
 from cnnkit.card import ModelCard
-from cnnkit.errors import CheckpointError, DataError, OnnxError, UnknownNameError, UsageError
+from cnnkit.errors import CheckpointError, DataError, OnnxError, UnknownNameError
 from cnnkit.images import Preprocessing
+from cnnkit.models import networks
 from cnnkit.results import WorkProgress
 from cnnkit.runtime import session
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.training import networks
+from cnnkit.sources import create_model, find
 from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -202,7 +203,7 @@ def test_a_card_that_prepares_images_otherwise_is_an_error(
 
 def test_other_weights_than_the_files_are_found_out(own_run: Path, tmp_path: Path) -> None:
     before = (own_run / "model.onnx").read_bytes()
-    network, card = networks.load_network(str(own_run))
+    network, card = find(str(own_run)).weights()
     next(network.parameters()).data.add_(1)
     networks.save_checkpoint(tmp_path / "other.safetensors", network, card)
     result = cnnkit.verify(own_run / "model.onnx", against=tmp_path / "other.safetensors")
@@ -229,7 +230,7 @@ def test_a_file_that_cannot_be_written_is_verified_all_the_same(own_run: Path, m
     [
         ("lenet", OnnxError, "lenet"),
         ("nosuch", UnknownNameError, "nosuch"),
-        ("torchvision/resnet18", CheckpointError, "torchvision/resnet18"),
+        ("mypackage:net", CheckpointError, "mypackage:net"),
     ],
 )
 def test_what_cannot_be_compared_is_said(against: str, error: type[Exception], name: str, tiny_onnx: Path) -> None:
@@ -243,8 +244,8 @@ def test_other_sizes_cannot_be_compared(checkpoints: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["alexnet", "torchvision/resnet18"])
-def test_what_is_no_file_is_wrong_usage(ref: str) -> None:
-    with expect_error(UsageError, "verify"):
+def test_what_has_no_file_is_an_error(ref: str) -> None:
+    with expect_error(CheckpointError, ref, f"cnnkit train {ref}"):
         cnnkit.verify(ref)
 
 
@@ -319,7 +320,7 @@ def test_what_onnxruntimes_optimisations_do_is_told_from_faults_of_the_file(tmp_
         (tmp_path / "greys" / name).mkdir(parents=True)
         for index in range(4):
             Image.new("RGB", (8, 8), (level + index,) * 3).save(tmp_path / "greys" / name / f"{index}.png")
-    network = networks.create_model("tinynets:Unstable").eval()
+    network = create_model("tinynets:Unstable").eval()
     one = 1 / 255
     card = ModelCard(
         model="tinynets:Unstable",

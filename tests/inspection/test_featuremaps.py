@@ -7,7 +7,7 @@ import torchvision
 from torch import Tensor, nn
 
 from cnnkit.inspection import featuremaps
-from cnnkit.training.building import create_model
+from cnnkit.sources import create_model
 from tests.hooks import hooks_of
 
 ARTICLE = [f"block{block}.{layer}" for block in (1, 2, 3) for layer in ("conv1", "conv2", "pool", "dropout")]

@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import OnnxError
-from cnnkit.inspection.graph import summarize_file
 from cnnkit.registry import models
 from cnnkit.results import GraphSummary
 from tests.expecting import expect_error
@@ -64,7 +63,7 @@ def test_nodes_that_say_where_they_come_from_are_put_there(exported, tmp_path):
             text = str(["", "network", f"network.{scopes[node.name]}", "operation"])
             node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=text)
     onnx.save(model, tmp_path / "net.onnx")
-    rows = summarize_file(tmp_path / "net.onnx", "net", against="lenet").comparison.rows
+    rows = cnnkit.summarize(tmp_path / "net.onnx", compare="lenet").comparison.rows
     placed = {node.name: row.layer.name for row in rows if row.layer for node in row.nodes}
     assert placed.items() >= scopes.items()
 
@@ -85,7 +84,7 @@ def test_nodes_without_names_are_taken_in_order(exported, tmp_path):
             node.input[:] = [f"w{index}" if name == tensor.name else name for name in node.input]
         tensor.name = f"w{index}"
     onnx.save(model, tmp_path / "net.onnx")
-    rows = summarize_file(tmp_path / "net.onnx", "net", against="lenet").comparison.rows
+    rows = cnnkit.summarize(tmp_path / "net.onnx", compare="lenet").comparison.rows
     assert all(row.nodes and row.agrees for row in rows if row.layer)
     kinds = {row.layer.kind: row.nodes[0].kind for row in rows if row.layer}
     assert kinds == {
@@ -109,7 +108,7 @@ def one_node(node, inputs, weights=(), *, outputs=("y",), opset=17, domains=()):
 
 def summary_of(tmp_path: Path, model, **options):
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    return summarize_file(tmp_path / "net.onnx", "net.onnx", **options)
+    return cnnkit.summarize(tmp_path / "net.onnx", **options)
 
 
 def op(kind, *inputs, **attributes):

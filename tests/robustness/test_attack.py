@@ -13,6 +13,7 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.images import Preprocessing
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
 from cnnkit.pictures import decode
 from cnnkit.results import LoadNote, Robustness
@@ -20,7 +21,6 @@ from cnnkit.results.robustness import CORRUPTIONS, PARTS
 from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.robustness.searching import reachable
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.training.networks import TorchNetwork
 from tests.expecting import expect_error
 
 
@@ -87,9 +87,9 @@ def test_no_attack_gets_more_out_of_a_linear_network_than_there_is(
     whole: Robustness, photos_run: Path, photos: Path
 ) -> None:
     from cnnkit.images import prepare
-    from cnnkit.training.networks import load_network
+    from cnnkit.sources import find
 
-    network, card = load_network(str(photos_run))
+    network, card = find(str(photos_run)).weights()
     weight, bias = (p.detach().double().numpy() for p in network.parameters())
     difference, offset = (weight[1] - weight[0]) / card.preprocessing.std[0], bias[1] - bias[0]
     margins = []

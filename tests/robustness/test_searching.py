@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
+from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
 from cnnkit.results import GradientAttack
 from cnnkit.results.robustness import AttackName, Norm
 from cnnkit.robustness.curves import gradient_attack
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.subject import Subject
-from cnnkit.training.networks import TorchNetwork
 from tests.expecting import expect_error
 
 FORM = Preprocessing(1, 6, 6, (0.5,), (0.25,))

@@ -12,6 +12,7 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.errors import (
+    CheckpointError,
     ClusterError,
     DataError,
     DeviceError,
@@ -21,8 +22,8 @@ from cnnkit.errors import (
     MissingDependencyError,
     UsageError,
 )
-from cnnkit.loading import load_on_ray
 from cnnkit.runtime import ray_cluster, ray_data
+from cnnkit.sources import load_on_ray
 from tests.expecting import expect_error
 
 # Of Ray's own making.
@@ -209,7 +210,7 @@ def test_options_that_make_no_sense_are_wrong_usage(options, name, photos_onnx):
 
 
 def test_a_run_has_to_be_exported_first(photos_run):
-    with expect_error(UsageError, f"cnnkit export {photos_run} --onnx"):
+    with expect_error(CheckpointError, f"cnnkit export {photos_run} --onnx"):
         load_on_ray(photos_run)
 
 

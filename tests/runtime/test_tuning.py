@@ -151,7 +151,7 @@ def test_a_file_of_the_zoo_is_not_tuned():
 
 
 def test_what_is_no_exported_file_is_not_tuned(photos_run, make_onnx, tmp_path):
-    with expect_error(UsageError, "cnnkit export"):
+    with expect_error(CheckpointError, "cnnkit export"):
         cnnkit.tune(photos_run, device="cpu")
     (tmp_path / "foreign.onnx").write_bytes(make_onnx())
     with expect_error(OnnxError, "card"):

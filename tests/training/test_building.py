@@ -6,7 +6,7 @@ from torch import nn
 
 from cnnkit import registry
 from cnnkit.errors import UsageError
-from cnnkit.training.building import construct, create_model, takes_shape
+from cnnkit.sources import create_model, find
 from tests.expecting import expect_error
 
 NAMES = [name for name, spec in registry.models().items() if spec.factory.startswith("cnnkit.")]
@@ -56,9 +56,9 @@ def test_the_reference_is_what_it_was(name: str) -> None:
 
 @pytest.mark.usefixtures("nets")
 def test_own_factories_take_a_shape_where_they_have_a_parameter_for_it() -> None:
-    assert takes_shape("tinynets:shaped")
-    assert not takes_shape("tinynets:Linear")
-    assert not takes_shape("torchvision/resnet18")
+    assert find("tinynets:shaped").takes_shape()
+    assert not find("tinynets:Linear").takes_shape()
+    assert not find("torchvision/resnet18").takes_shape()
     assert create_model("tinynets:shaped", 4, (1, 5, 6)).fc.in_features == 30
     assert create_model("tinynets:Linear", 4, (1, 5, 6)).fc.in_features == 192
 
@@ -74,7 +74,7 @@ def test_lazy_layers_get_their_shapes_and_first_weights() -> None:
     torch.manual_seed(0)
     again = create_model("tinynets:lazy", 4, (3, 9, 9))
     assert all(map(torch.equal, network.state_dict().values(), again.state_dict().values()))
-    assert any(map(nn.parameter.is_lazy, construct("tinynets:lazy").parameters()))
+    assert any(map(nn.parameter.is_lazy, find("tinynets:lazy").build().parameters()))
 
 
 @pytest.mark.usefixtures("nets")

@@ -10,12 +10,12 @@ import pytest
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import UsageError
+from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import StartRecord, TrainingFinished
 from cnnkit.training import data, loop
 from cnnkit.training.digits import LABELS, STYLES, draw_digits
-from cnnkit.training.networks import read_checkpoint
 
 
 @cache

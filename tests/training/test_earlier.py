@@ -10,10 +10,10 @@ import tomli_w
 import cnnkit
 from cnnkit.errors import DataError
 from cnnkit.evaluation.images import catalogue_for
+from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.results import Exposure, LoadNote, TrainingFinished
 from cnnkit.training.loop import train_events
-from cnnkit.training.networks import read_checkpoint
 from cnnkit.training.runs import read_metrics, recipe_of
 from cnnkit.training.state import read_state, write_state
 from tests.expecting import expect_error

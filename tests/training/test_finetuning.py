@@ -18,6 +18,8 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
+from cnnkit.models import networks
+from cnnkit.models.heads import head_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
@@ -29,10 +31,9 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.training import finetuning, loop, networks
-from cnnkit.training.building import create_model
-from cnnkit.training.finetuning import Source, read_source, set_training_mode, start_from
-from cnnkit.training.heads import head_of
+from cnnkit.sources import create_model, find
+from cnnkit.training import finetuning, loop
+from cnnkit.training.finetuning import StartingWeights, read_weights, set_training_mode, start_from
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
 
@@ -52,7 +53,7 @@ def trained(runs: Path, **fields: Any) -> Path:
 
 
 def opened(run: Path) -> tuple[dict[str, Tensor], ModelCard]:
-    network, card = networks.load_network(str(run), trust_code=True)
+    network, card = find(str(run)).weights(trust_code=True)
     return network.state_dict(), card
 
 
@@ -119,8 +120,8 @@ def test_images_come_in_the_form_that_the_weights_know(regular: Path, photos: Pa
 
 
 def test_another_size_keeps_the_normalisation(tiny_run: Path) -> None:
-    source = read_source(str(tiny_run))
-    form = source.preprocessing
+    source = read_weights(str(tiny_run))
+    form = source.card.preprocessing
     assert source.form(Recipe()) is source.form(Recipe(input_shape=(3, 28, 28))) is form
     wider = source.form(Recipe(input_shape=(3, 28, 40)))
     assert (wider.height, wider.width, wider.mean, wider.std) == (28, 40, form.mean, form.std)
@@ -128,7 +129,7 @@ def test_another_size_keeps_the_normalisation(tiny_run: Path) -> None:
 
 def test_the_box_of_mnist_fits_no_other_size() -> None:
     form = Preprocessing(1, 28, 28, (0.1,), (0.3,), "mnist-box", "light-on-dark")
-    source = Source("it", {}, ("a", "b"), form)
+    source = StartingWeights("it", {}, ModelCard("it", ("a", "b"), form))
     assert source.form(Recipe(input_shape=(1, 28, 28))).fit == "mnist-box"
     larger = source.form(Recipe(input_shape=(1, 32, 32)))
     assert (larger.fit, larger.polarity) == ("contain", "light-on-dark")
@@ -138,13 +139,13 @@ def test_the_recipe_says_how_images_get_there_where_it_says_anything() -> None:
     form = Preprocessing(
         3, 28, 28, (0.1,) * 3, (0.3,) * 3, fit="cover", crop=0.875, interpolation="bicubic", polarity="as-is"
     )
-    source = Source("it", {}, ("a", "b"), form)
+    source = StartingWeights("it", {}, ModelCard("it", ("a", "b"), form))
     assert source.form(Recipe()) is form
     assert source.form(Recipe(fit="cover", interpolation="bicubic")) == form
     assert source.form(Recipe(crop_fraction=1.0)) == replace(form, crop=1.0)
     assert source.form(Recipe(interpolation="box")) == replace(form, interpolation="box")
-    resized = replace(source, preprocessing=replace(form, crop=1.0, resize=32))
-    assert resized.form(Recipe(fit="cover")) is resized.preprocessing
+    resized = replace(source, card=replace(source.card, preprocessing=replace(form, crop=1.0, resize=32)))
+    assert resized.form(Recipe(fit="cover")) is resized.card.preprocessing
     assert resized.form(Recipe(crop_fraction=0.5)) == replace(form, crop=0.5)
     assert resized.form(Recipe(fit="stretch")) == replace(form, fit="stretch", crop=1.0)
     assert resized.form(Recipe(input_shape=(3, 14, 16))) == replace(form, height=14, width=16)
@@ -161,10 +162,10 @@ def test_the_zoo_can_be_started_from(reference: str, tmp_path: Path) -> None:
     assert record.validation_accuracy > 0.7
 
 
-def classes_of(labels: str, head: int = 3) -> Source:
+def classes_of(labels: str, head: int = 3) -> StartingWeights:
     torch.manual_seed(1)
     form = Preprocessing(3, 28, 28, (0.0,) * 3, (1.0,) * 3)
-    return Source("it", create_model("shapes-cnn", head).state_dict(), tuple(labels), form)
+    return StartingWeights("it", create_model("shapes-cnn", head).state_dict(), ModelCard("it", tuple(labels), form))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -193,7 +194,7 @@ def test_only_the_same_classes_in_the_same_order_keep_the_head(labels: str, new:
     fields = {"model": "tinynets:Linear", "epochs": 1, "batch_size": 4, "optimizer": "sgd", "learning_rate": 1e-30}
     first = trained(tmp_path / "runs", data=str(folder("first", "abc")), **fields)
     # The classes of a folder are in the order of their names, so the card of the first run gets another one.
-    network, card = networks.load_network(str(first), trust_code=True)
+    network, card = find(str(first)).weights(trust_code=True)
     networks.save_checkpoint(first / "best.safetensors", network, replace(card, labels=tuple(labels[:3].ljust(3, "z"))))
     weights = str(first)
     if len(labels) != 3:
@@ -208,7 +209,7 @@ def test_only_the_same_classes_in_the_same_order_keep_the_head(labels: str, new:
 def test_a_new_head_gets_pytorchs_own_first_weights(tmp_path: Path) -> None:
     """Not those of the network's recipe, as lenet's xavier."""
     first = trained(tmp_path, model="lenet", data="shapes", initialisation="xavier", **STILL)
-    network, card = networks.load_network(str(first))
+    network, card = find(str(first)).weights()
     networks.save_checkpoint(first / "best.safetensors", network, replace(card, labels=tuple("abc")))
     recipe = Recipe(model="lenet", data="shapes", weights=str(first), **STILL)
     state, _ = opened(trained(tmp_path, **recipe.model_dump()))
@@ -259,7 +260,7 @@ def test_another_architecture_is_refused_by_the_names_of_its_layers(model: str, 
 
 def test_a_layer_too_many_is_named_too() -> None:
     source = classes_of("abc")
-    more = Source("it", {**source.state, "extra.weight": torch.zeros(1)}, source.labels, source.preprocessing)
+    more = StartingWeights("it", {**source.state, "extra.weight": torch.zeros(1)}, source.card)
     with expect_error(CheckpointError, "extra.weight"):
         start_from(create_model("shapes-cnn", 3), more, None)
 
@@ -443,7 +444,8 @@ def test_torchvisions_weights_are_taken_over(
     assert (form.channels, form.height, form.width, form.fit) == (3, 32, 24, "cover")
     assert (form.mean, form.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (form.crop, form.interpolation) == (224 / 256, "bilinear")
-    assert card.pretraining == Pretraining("torchvision/squeezenet1_1")
+    started = find("torchvision/squeezenet1_1").weights()[1].weights_sha256
+    assert card.pretraining == Pretraining("torchvision/squeezenet1_1", started)
     assert not card.pretraining.known
     evaluation = evaluate(run, device="cpu")
     assert evaluation.exposure == Exposure(True, 0, 0, "unknown")
@@ -468,11 +470,11 @@ def test_every_layer_of_torchvision_finds_its_weights_and_auxiliary_heads_none(
 ) -> None:
     options = {"init_weights": False} if name != "resnet18" else {}
     weights = planted(name, **options)
-    source = read_source(f"torchvision/{name}")
+    source = read_weights(f"torchvision/{name}")
     form = source.form(Recipe())
     assert (form.channels, form.height, form.width) == (3, side, side)
-    assert len(source.labels) == 1000
-    assert source.labels[:2] == ("tench", "goldfish")
+    assert len(source.card.labels) == 1000
+    assert source.card.labels[:2] == ("tench", "goldfish")
     with torch.device("meta"):
         network = create_model(f"torchvision/{name}", 1000)
     assert source.state.keys() == network.state_dict().keys() <= weights.keys()
@@ -485,7 +487,7 @@ def test_weights_that_cannot_be_downloaded_are_asked_for_by_address(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with expect_error(CheckpointError, "torchvision/squeezenet1_1", "hub/checkpoints", "$TORCH_HOME"):
-        read_source("torchvision/squeezenet1_1")
+        read_weights("torchvision/squeezenet1_1")
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"PK\x03\x04 half a zip"])
@@ -496,7 +498,7 @@ def test_damaged_weights_of_torchvision_are_a_checkpoint_error(
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     file.write_bytes(content)
     with expect_error(CheckpointError, "torchvision/squeezenet1_1"):
-        read_source("torchvision/squeezenet1_1")
+        read_weights("torchvision/squeezenet1_1")
 
 
 def test_a_pickle_with_code_in_it_is_not_run(planted: Callable[..., dict[str, Tensor]], tmp_path: Path) -> None:
@@ -504,7 +506,7 @@ def test_a_pickle_with_code_in_it_is_not_run(planted: Callable[..., dict[str, Te
     (file,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     torch.save({"it": Touch(tmp_path / "touched")}, file)
     with expect_error(CheckpointError):
-        read_source("torchvision/squeezenet1_1")
+        read_weights("torchvision/squeezenet1_1")
     assert not (tmp_path / "touched").exists()
 
 

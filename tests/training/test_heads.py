@@ -8,8 +8,8 @@ from torch.nn.utils import parametrizations
 
 from cnnkit import registry
 from cnnkit.errors import UsageError
-from cnnkit.training.building import create_model
-from cnnkit.training.heads import head_of
+from cnnkit.models.heads import head_of
+from cnnkit.sources import create_model
 from tests.expecting import expect_error
 
 SHAPE = (1, 12, 12)

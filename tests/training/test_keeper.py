@@ -13,7 +13,9 @@ from cnnkit.errors import CheckpointError
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
-from cnnkit.training import networks, randomness
+from cnnkit.sources import create_model
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import randomness
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
@@ -77,7 +79,7 @@ def test_the_state_is_put_back_with_the_numbers_that_come_next(keeper: Keeper, p
     expected = torch.rand(3)
     state = read_state(prepared.run)
     assert state is not None
-    step = TrainingStep(networks.create_model("softmax-regression", 3, (3, 28, 28)), TASK, RECIPE, CPU)
+    step = TrainingStep(create_model("softmax-regression", 3, (3, 28, 28)), TASK, RECIPE, CPU)
     position = restore(state, step, GROUP)
     assert (position.epoch, position.step, step.totals.images) == (4, 2, 32)
     assert torch.equal(torch.rand(3), expected)
@@ -123,14 +125,14 @@ def test_before_the_first_epoch_the_weights_at_hand_are_kept_or_nothing_is(keep:
     keeper.leave(keep=keep)
     assert keeper.run.exists() == keep
     if keep:
-        assert networks.load_checkpoint(keeper.checkpoint, "best")[1].metrics == {}
+        assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {}
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_best_epoch_is_never_given_up(keep: bool, keeper: Keeper) -> None:
     keeper.save_best({"epoch": 3.0})
     keeper.leave(keep=keep)
-    assert networks.load_checkpoint(keeper.checkpoint, "best")[1].metrics == {"epoch": 3.0}
+    assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {"epoch": 3.0}
 
 
 def test_a_user_hears_what_there_is_to_go_on_with(keeper: Keeper, prepared: Prepared) -> None:

@@ -26,7 +26,7 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.evaluation.accuracy import evaluate
-from cnnkit.models import normalisation
+from cnnkit.models import networks, normalisation
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
@@ -40,7 +40,9 @@ from cnnkit.results import (
     TrainingStarted,
 )
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.training import data, loop, networks
+from cnnkit.sources import find
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import data, loop
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
@@ -72,7 +74,7 @@ def train(runs: Path, **changes: object) -> tuple[list[EpochRecord], TrainingFin
 
 
 def card_of(run: Path) -> ModelCard:
-    return networks.load_checkpoint(run / "best.safetensors", "best")[1]
+    return load_checkpoint(run / "best.safetensors", "best")[1]
 
 
 def split_off(events: Iterator[TrainingEvent], kind: type) -> tuple[list[TrainingEvent], list[TrainingEvent]]:
@@ -170,7 +172,7 @@ def test_the_best_epoch_is_the_one_of_the_highest_validation_accuracy_then_the_l
         best = rank if record.is_best else best
     assert finished.best_epoch == max(record.epoch for record in records if record.is_best)
     assert any(not record.is_best for record in records)
-    network, card = networks.load_network(str(finished.run))
+    network, card = find(str(finished.run)).weights()
     measured = {
         split: evaluate(Classifier(networks.TorchNetwork(network, card, "cpu"), "it"), split=split)
         for split in ("validation", "test")
@@ -199,7 +201,7 @@ def test_run_toml_repeats_its_run_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["digit-cnn", "dropout-cnn"])
 def test_validation_has_no_dropout_and_no_statistics_of_its_own(model: str, tmp_path: Path) -> None:
     (record,), finished = train(tmp_path, model=model, epochs=1)
-    network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
+    network = networks.TorchNetwork(*find(str(finished.run)).weights(), "cpu")
     # One image at a time, so that statistics of the batch would show.
     again = evaluate(Classifier(network, "it"), split="validation", batch_size=1)
     assert again.loss == pytest.approx(record.validation_loss, rel=1e-4)
@@ -354,7 +356,7 @@ def test_a_network_of_the_users_own_is_trained_and_found_again(photos: Path, tmp
     *_, finished = loop.train_events(recipe, runs_dir=tmp_path, device="cpu")
     assert finished.run.name == "tinynets-Linear-photos-1"
     assert finished.test_accuracy == 1.0
-    network, _ = networks.load_network(str(finished.run), trust_code=True)
+    network, _ = find(str(finished.run)).weights(trust_code=True)
     assert type(network).__name__ == "Linear"
 
 
@@ -377,7 +379,7 @@ def test_patience_begins_anew_with_each_better_epoch(tmp_path: Path) -> None:
     assert finished.best_epoch > 1
     assert len(records) == finished.best_epoch + 2
     # What is kept, and measured on the test images, are the weights of then, not the last ones.
-    network = networks.TorchNetwork(*networks.load_network(str(finished.run)), "cpu")
+    network = networks.TorchNetwork(*find(str(finished.run)).weights(), "cpu")
     validation, test = (evaluate(Classifier(network, "it"), split=split) for split in ("validation", "test"))
     assert validation.loss == pytest.approx(records[finished.best_epoch - 1].validation_loss, rel=1e-4)
     assert validation.loss != pytest.approx(records[-1].validation_loss, rel=1e-4)
@@ -415,7 +417,7 @@ def test_a_limit_is_one_of_training_validation_and_test(tmp_path: Path) -> None:
     assert (started.steps_per_epoch, started.train_images, started.test_images) == (2, 48, 30)
     assert [(e.step, e.images) for e in events if isinstance(e, StepProgress)][-1] == (2, 8)
     finished, record = events[-1], events[-2]
-    network, card = networks.load_network(str(finished.run))
+    network, card = find(str(finished.run)).weights()
     loaded = result_of(data.load(Recipe(**{**FAST, **changes}), card.preprocessing))
     for whole, loss, accuracy in (
         (loaded.validation, record.validation_loss, record.validation_accuracy),
@@ -487,7 +489,7 @@ def test_the_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
     assert averaged.train_loss == plain.train_loss, "the network that is trained is the same"
     assert averaged.validation_loss != plain.validation_loss
     if finished.best_epoch == 2:
-        network = networks.TorchNetwork(*networks.load_network(str(finished.run), trust_code=True), "cpu")
+        network = networks.TorchNetwork(*find(str(finished.run)).weights(trust_code=True), "cpu")
         again = evaluate(Classifier(network, "it"), split="validation")
         assert again.loss == pytest.approx(averaged.validation_loss, rel=1e-4)
 
@@ -512,7 +514,7 @@ def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_pa
         f"{model} --resume {run} A new run with a smaller --batch-size needs less."
     )
     assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 1
-    assert networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1
+    assert load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1
     # Five more steps are one more epoch, and so the state is one after the first.
     with pytest.raises(OutOfMemoryError):
         records += (

@@ -12,7 +12,9 @@ from torch import nn
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.training import building, networks
+from cnnkit.models import networks
+from cnnkit.sources import create_model, find
+from cnnkit.sources.checkpoint import load_checkpoint
 
 LABELS = tuple("0123456789")
 CARD = ModelCard(
@@ -27,7 +29,7 @@ def parameters(network: nn.Module) -> int:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "mlp.safetensors"
-    networks.save_checkpoint(path, networks.create_model("mlp"), CARD)
+    networks.save_checkpoint(path, create_model("mlp"), CARD)
     return path
 
 
@@ -46,7 +48,7 @@ def checkpoint(tmp_path: Path) -> Path:
     ],
 )
 def test_a_network_is_built_with_the_classes_asked_for(name: str, classes: int | None, expected: int) -> None:
-    assert parameters(networks.create_model(name, classes)) == expected
+    assert parameters(create_model(name, classes)) == expected
 
 
 @pytest.mark.usefixtures("nets")
@@ -64,19 +66,19 @@ def test_a_network_is_built_with_the_classes_asked_for(name: str, classes: int |
 )
 def test_what_cannot_be_built_is_said(name: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        networks.create_model(name)
+        create_model(name)
 
 
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize("name", ["tinynets:Needy", "tinynets:failing"])
 def test_a_factory_that_breaks_is_the_users_error(name: str) -> None:
     with pytest.raises(UsageError, match=name):
-        networks.create_model(name)
+        create_model(name)
 
 
 def test_a_checkpoint_is_not_a_network_to_build(checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="names trained weights"):
-        networks.create_model(str(checkpoint))
+        create_model(str(checkpoint))
 
 
 @pytest.mark.usefixtures("nets")
@@ -92,21 +94,21 @@ def test_a_checkpoint_is_not_a_network_to_build(checkpoint: Path) -> None:
     ],
 )
 def test_the_input_is_the_networks_own(name: str, shape: tuple[int, int, int] | None) -> None:
-    assert building.input_shape(name) == shape
+    assert find(name).input_shape() == shape
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_are_left_out(name: str) -> None:
-    network = networks.create_model(f"torchvision/{name}", 2)
+    network = create_model(f"torchvision/{name}", 2)
     assert not [part for part, _ in network.named_parameters() if part.lower().startswith("aux")]
 
 
 @pytest.mark.parametrize("name", ["mlp", "digit-cnn"])  # the second has integer buffers
 def test_weights_and_card_come_back(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = networks.create_model(name).to(memory_format=torch.channels_last)
+    network = create_model(name).to(memory_format=torch.channels_last)
     card = networks.save_checkpoint(tmp_path / "a.safetensors", network, replace(CARD, model=name))
-    loaded, found = networks.load_checkpoint(tmp_path / "a.safetensors", "a")
+    loaded, found = load_checkpoint(tmp_path / "a.safetensors", "a")
     assert found == card
     assert not loaded.training
     assert (
@@ -118,9 +120,9 @@ def test_weights_and_card_come_back(name: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nets")
 def test_tied_weights_come_back(tmp_path: Path) -> None:
     card = replace(CARD, model="tinynets:Tied", labels=("a", "b"))
-    network = networks.create_model("tinynets:Tied", 2)
+    network = create_model("tinynets:Tied", 2)
     networks.save_checkpoint(tmp_path / "a.safetensors", network, card)
-    loaded, _ = networks.load_checkpoint(tmp_path / "a.safetensors", "a", trust_code=True)
+    loaded, _ = load_checkpoint(tmp_path / "a.safetensors", "a", trust_code=True)
     assert torch.equal(loaded.state_dict()["again.weight"], network.state_dict()["fc.weight"])
 
 
@@ -152,7 +154,7 @@ def test_the_hash_sees_names_types_shapes_and_values_but_not_the_order() -> None
 def test_damaged_bytes_are_refused(checkpoint: Path, damage, message: str) -> None:
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
     with pytest.raises(CheckpointError, match=f"mlp.safetensors.*{message}"):
-        networks.load_checkpoint(checkpoint, checkpoint.name)
+        load_checkpoint(checkpoint, checkpoint.name)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_damaged_bytes_are_refused(checkpoint: Path, damage, message: str) -> No
 def test_a_card_is_required(metadata: dict[str, str] | None, message: str) -> None:
     data = safetensors.torch.save({"weight": torch.zeros(2)}, metadata)
     with pytest.raises(CheckpointError, match=message):
-        networks.load_checkpoint(data, "x")
+        load_checkpoint(data, "x")
 
 
 @pytest.mark.usefixtures("nets")
@@ -184,30 +186,30 @@ def test_a_card_is_required(metadata: dict[str, str] | None, message: str) -> No
 )
 def test_weights_of_another_network_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    networks.save_checkpoint(path, networks.create_model("mlp"), replace(CARD, **changes))
+    networks.save_checkpoint(path, create_model("mlp"), replace(CARD, **changes))
     with pytest.raises(CheckpointError, match=message):
-        networks.load_checkpoint(path, "a", trust_code=True)
+        load_checkpoint(path, "a", trust_code=True)
 
 
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize("named", ["tinynets:Linear", "torch:os.abort", "os:abort"])
 def test_code_that_a_card_names_is_not_imported_unasked(named: str, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    networks.save_checkpoint(path, networks.create_model("mlp"), replace(CARD, model=named))
+    networks.save_checkpoint(path, create_model("mlp"), replace(CARD, model=named))
     with pytest.raises(CheckpointError, match=f"names code to import as its network, '{named}'.*--trust-code"):
-        networks.load_checkpoint(path, "a")
+        load_checkpoint(path, "a")
 
 
 @pytest.mark.parametrize("name", ["absent.safetensors", ""], ids=["absent", "folder"])
 def test_an_unreadable_file_is_said(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        networks.load_checkpoint(tmp_path / name, "it")
+        load_checkpoint(tmp_path / name, "it")
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(checkpoint: Path) -> None:
     before = checkpoint.read_bytes()
     with pytest.raises(OutputError):
-        networks.save_checkpoint(checkpoint / "below" / "a.safetensors", networks.create_model("mlp"), CARD)
+        networks.save_checkpoint(checkpoint / "below" / "a.safetensors", create_model("mlp"), CARD)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
@@ -215,22 +217,22 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(checkpoint: Pa
 @pytest.mark.usefixtures("no_zoo")
 def test_an_architecture_without_entry_says_how_to_train_it() -> None:
     with pytest.raises(CheckpointError, match="Train it first: cnnkit train lenet"):
-        networks.load_network("lenet")
+        find("lenet").weights()
 
 
 def test_an_onnx_file_has_no_pytorch_weights(tiny_onnx: Path) -> None:
     with pytest.raises(CheckpointError, match="has no PyTorch weights"):
-        networks.load_network(str(tiny_onnx))
+        find(str(tiny_onnx)).weights()
 
 
 def test_a_run_folder_and_its_checkpoint_are_the_same_network(tiny_run: Path) -> None:
-    (_, one), (_, other) = (networks.load_network(str(ref)) for ref in (tiny_run, tiny_run / "best.safetensors"))
+    (_, one), (_, other) = (find(str(ref)).weights() for ref in (tiny_run, tiny_run / "best.safetensors"))
     assert one == other
     assert one.weights_sha256
 
 
 def test_a_torch_network_normalises_as_its_card_says() -> None:
-    network = networks.create_model("mlp").eval()
+    network = create_model("mlp").eval()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
     found = networks.TorchNetwork(network, CARD, "cpu").logits(pixels)
     expected = network(torch.from_numpy(((pixels / 255 - 0.1) / 0.5).astype(np.float32)).permute(0, 3, 1, 2))

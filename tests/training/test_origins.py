@@ -13,11 +13,11 @@ from PIL import Image
 import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import OverlapError
+from cnnkit.models.networks import read_checkpoint
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, Pretraining, TrainingEvent, TrainingFinished
 from cnnkit.splits import digest_of_pairs
 from cnnkit.training.loop import train_events
-from cnnkit.training.networks import read_checkpoint
 from cnnkit.training.runs import recipe_of
 
 FAST: dict[str, Any] = {"model": "softmax-regression", "epochs": 1, "batch_size": 8, "learning_rate": 0.001}

@@ -18,11 +18,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
+import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.training import finetuning, networks
-from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
+from cnnkit.models import networks
+from cnnkit.sources import create_model, find
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import finetuning
 
 NAMES = list_models(module=torchvision.models)
 SIZES = [(500, 375), (375, 500), (300, 301), (37, 61), (224, 224), (900, 150)]
@@ -37,6 +40,16 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def torchvision_preprocessing(name: str) -> Preprocessing:
+    source = find(f"torchvision/{name}")
+    return source.preprocessing(source.input_shape())
+
+
+def torchvision_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    network, card = find(f"torchvision/{name}").weights()
+    return network.state_dict(), card.labels
 
 
 def by_form() -> dict[Preprocessing, list[str]]:
@@ -155,12 +168,12 @@ def test_files_with_the_names_of_older_versions_are_read_as_torchvision_reads_th
     assert all(torch.equal(found[key], expected[key]) for key in expected)
     assert len(labels) == 1000
     # They go into a new network, into a file, and out of it again.
-    source = finetuning.Source(name, found, labels, torchvision_preprocessing(name))
-    network = networks.create_model(f"torchvision/{name}")
+    source = finetuning.read_weights(f"torchvision/{name}")
+    network = create_model(f"torchvision/{name}")
     finetuning.start_from(network, source, None)
-    card = ModelCard(f"torchvision/{name}", labels, source.preprocessing)
+    card = ModelCard(f"torchvision/{name}", labels, source.card.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    loaded, _ = networks.load_checkpoint(tmp_path / "it.safetensors", "it")
+    loaded, _ = load_checkpoint(tmp_path / "it.safetensors", "it")
     assert all(torch.equal(tensor, expected[key]) for key, tensor in loaded.state_dict().items())
 
 
@@ -174,6 +187,18 @@ def test_a_vision_transformer_of_torchvision_0_12_is_read(plant: Callable[[str, 
     assert state.keys() != shapes.keys()
     plant("vit_b_32", state)
     assert torchvision_weights("vit_b_32")[0].keys() == shapes.keys()
+
+
+def test_the_network_classifies_with_these_weights(plant: Callable[[str, Any], None], script: ModuleType) -> None:
+    plant("squeezenet1_1", random_network("squeezenet1_1").state_dict())
+    classifier = cnnkit.load("torchvision/squeezenet1_1", device="cpu")
+    assert len(set(classifier.card.labels)) == 1000
+    (found,) = classifier.predict([script.drawn(300, 200)])
+    theirs = get_model("squeezenet1_1", weights="DEFAULT").eval()
+    image = get_model_weights("squeezenet1_1").DEFAULT.transforms()(Image.open(BytesIO(script.drawn(300, 200))))
+    with torch.inference_mode():
+        expected = theirs(image[None]).softmax(1).max()
+    assert found.scores[0].probability == pytest.approx(float(expected), rel=0.02)
 
 
 def test_weights_of_another_network_under_its_name_are_refused(plant: Callable[[str, Any], None]) -> None:
@@ -196,13 +221,13 @@ def test_the_input_is_the_one_that_the_weights_were_trained_on(
     image = get_model_weights(name).DEFAULT.transforms()(Image.open(BytesIO(file)))[None]
     expected = reaching_first_layer(theirs, lambda: theirs(image))
     assert not torch.allclose(expected, image, atol=0.1)
-    source = finetuning.read_source(f"torchvision/{name}")
-    network = networks.create_model(source.name)
+    source = finetuning.read_weights(f"torchvision/{name}")
+    network = create_model(source.name)
     finetuning.start_from(network, source, None)
-    card = ModelCard(source.name, source.labels, source.preprocessing)
+    card = source.card
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    ours = networks.TorchNetwork(*networks.load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
-    pixels = np.stack([prepare(file, source.preprocessing).pixels])
+    ours = networks.TorchNetwork(*load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
+    pixels = np.stack([prepare(file, source.card.preprocessing).pixels])
     found = reaching_first_layer(ours.module, lambda: ours.logits(pixels))
     # One level of a pixel is 2 / 255.
     assert ((found - expected).abs() < 1.01 * 2 / 255).float().mean() >= 0.999

@@ -28,7 +28,9 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.training import data, engine, loop, networks
+from cnnkit.sources import find
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import data, engine, loop
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
 from tests.expecting import expect_error
@@ -118,7 +120,7 @@ def outcome(run: Path) -> Outcome:
     state = read_state(run)
     assert state is not None
     facts = {k: v for k, v in state[1].items() if k not in TIMES | {"records"}}
-    card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+    card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
     return Outcome(card.weights_sha256, dict(card.metrics), curves, state[0], facts)
 
 
@@ -177,7 +179,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     epoch, step = divmod(call - 1, 5)
     assert (event.epochs, event.steps) == (3, 0) if call == 16 else (epoch, min(step + 1, 4))
     assert event.run.parent == tmp_path
-    best = networks.load_checkpoint(event.run / "best.safetensors", "best", trust_code=True)[1]
+    best = load_checkpoint(event.run / "best.safetensors", "best", trust_code=True)[1]
     assert best.metrics.get("epoch", 0) == event.best_epoch
     finished = resume(event.run)
     assert finished.run == event.run
@@ -302,10 +304,10 @@ def test_stopped_in_its_first_epoch_a_run_of_no_epochs_keeps_what_was_trained(tm
     recipe = Recipe(model="mlp", data="shapes", epochs=2, batch_size=16)
     events = list(begin(recipe.override({"epochs": 0}), tmp_path))
     run = next(event.run for event in events if isinstance(event, TrainingStarted))
-    assert not networks.load_network(str(run))[1].trained
+    assert not find(str(run)).weights()[1].trained
     calls = iter([False, True])
     list(begin(recipe, tmp_path, resume=run, stop=lambda: next(calls)))
-    network, card = networks.load_network(str(run))
+    network, card = find(str(run)).weights()
     state = read_state(run)
     assert state is not None
     assert card.trained
@@ -564,7 +566,7 @@ def test_a_run_on_a_relative_folder_goes_on_from_anywhere(
     resume(run)
     found = outcome(run)
     assert (found.weights, found.curves) == (expected.weights, expected.curves)
-    card = networks.load_checkpoint(run / "best.safetensors", "best")[1]
+    card = load_checkpoint(run / "best.safetensors", "best")[1]
     assert card.recipe is not None
     assert card.recipe["data"] == "./photos", "the card, which travels, keeps what was given"
     train(recipe_of(run), tmp_path / "again")

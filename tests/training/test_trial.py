@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
-from cnnkit.training.building import create_model
-from cnnkit.training.heads import head_of
-from cnnkit.training.trial import require_classifier, require_trainable
+from cnnkit.models.heads import head_of
+from cnnkit.models.trial import require_classifier, require_trainable
+from cnnkit.sources import create_model
 from tests.expecting import expect_error
 
 SHAPE = (1, 12, 12)

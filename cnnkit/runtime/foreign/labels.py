@@ -22,6 +22,8 @@ _AFTER = re.compile(r"(.*?\S)(?:\s*[:,;\t=]\s*|\s+)(\d{1,9})")
 _HEADING = re.compile(r"\b(id|idx|index|class(_id|_name|es)?|categor(y|ies)|labels?|names?|synset)\b:?", re.IGNORECASE)
 _SYNSET = re.compile(r"(n\d{8})(?:\s*[:,;\t]\s*|\s+|$)(.*)")
 _SEPARATOR = re.compile(r'(?:[^",;\t]|"[^"]*")*([,;\t])')
+Labels = Path | tuple[str, ...]
+"""A file of them, or the labels themselves."""
 _FROM = (", by their numbers", ", by their numbers, which begin at 1")
 """How labels are ordered, in words, by the number of the first."""
 _UNORDERED = ", by their lines: their numbers are not those of the classes"
@@ -56,15 +58,15 @@ class _Listed:
 
 
 def class_names(
-    count: int, file: Path | None, metadata: Mapping[str, str], name: str, beside: Beside = NOTHING
+    count: int, file: Labels | None, metadata: Mapping[str, str], name: str, beside: Beside = NOTHING
 ) -> ClassNames:
     """Return the names of a network's classes: of the file of labels, of the metadata, of what is beside, or numbers.
 
     Args:
         count: of the classes.
-        file: that the user names. It has one label a line, each with its index before it or not; or JSON: a list, or a
-            map from index to label or from label to index, as in Hugging Face's `config.json`. A label may begin with
-            its WordNet synset.
+        file: that the user names, or the labels themselves. A file has one label a line, each with its index before it
+            or not; or JSON: a list, or a map from index to label or from label to index, as in Hugging Face's
+            `config.json`. A label may begin with its WordNet synset.
         metadata: of the ONNX file.
         name: of the ONNX file, for errors.
         beside: what further files in its folder say.
@@ -77,19 +79,21 @@ def class_names(
         if (given := len(found.labels)) != count:
             classes = counted(count, "class", "classes")
             hint = "Is the first a heading? Leave it out" if given == count + 1 else "Expected one a line, or JSON"
-            raise DataError(f"{file} has {counted(given, 'label')}{found.how}; {name} has {classes}. {hint}.")
-        return replace(_named(found.labels, f"labels of {file}{found.how}"), first=found.first)
+            where = file if isinstance(file, Path) else "the list of labels"
+            raise DataError(f"{where} has {counted(given, 'label')}{found.how}; {name} has {classes}. {hint}.")
+        where = f"labels of {file}{found.how}" if isinstance(file, Path) else "labels as given"
+        return replace(named(found.labels, where), first=found.first)
     known = names_in(metadata, count)
     if known is not None:
         key, names = known
-        return _named(names, f"labels of the file's metadata ({key})")
+        return named(names, f"labels of the file's metadata ({key})")
     names_beside = beside.names_of(count)
     if names_beside is not None:
-        return _named(names_beside, f"labels of {CONFIG} beside the file")
+        return named(names_beside, f"labels of {CONFIG} beside the file")
     return ClassNames(tuple(map(str, range(count))), (), "no labels given: classes are numbered")
 
 
-def is_named(count: int, file: Path | None, metadata: Mapping[str, str], beside: Beside = NOTHING) -> bool:
+def is_named(count: int, file: Labels | None, metadata: Mapping[str, str], beside: Beside = NOTHING) -> bool:
     """Whether there are names for so many classes, by the file of labels, else by the metadata or what is beside.
 
     Raises:
@@ -100,12 +104,14 @@ def is_named(count: int, file: Path | None, metadata: Mapping[str, str], beside:
     return names_in(metadata, count) is not None or beside.names_of(count) is not None
 
 
-def _read(file: Path, count: int) -> _Listed:
-    """Return the labels in a file.
+def _read(file: Labels, count: int) -> _Listed:
+    """Return the labels in a file, or those that were given.
 
     Args:
         count: of the classes; where there is a line more, the first may be a heading.
     """
+    if isinstance(file, tuple):
+        return _Listed(file)
     try:
         if file.stat().st_size > _LARGEST:
             raise DataError(f"{file} has more than {_LARGEST / 1e6:.0f} MB: no list of labels.")
@@ -206,7 +212,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _named(names: Sequence[str], source: str) -> ClassNames:
+def named(names: Sequence[str], source: str) -> ClassNames:
     """Split synsets from labels, and tell labels apart that occur twice."""
     found = [_SYNSET.fullmatch(name) for name in names]
     synsets: tuple[str, ...] = ()

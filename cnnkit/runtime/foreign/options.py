@@ -1,13 +1,17 @@
-"""What a user can say about an ONNX file that carries no model card."""
+"""What a user can say about a network that carries no model card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, Unpack, get_args
 
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.options import Option, flag, parse_shape
+
+if TYPE_CHECKING:
+    from cnnkit.card import ModelCard
+    from cnnkit.images import Preprocessing
 
 Preset = Literal["imagenet", "mnist"]
 Pixels = Literal["unit", "byte", "signed"]
@@ -22,7 +26,9 @@ _EACH = "numbers separated by commas, one for each channel"
 class Described(TypedDict, total=False):
     """`ForeignOptions` as parameters of a function; None, or nothing, where nothing is said."""
 
-    labels: Annotated[str | Path | None, Option("Names of the classes: text, a label a line, or JSON.", PANEL)]
+    labels: Annotated[
+        str | Path | Sequence[str] | None, Option("Names of the classes: text, a label a line, or JSON.", PANEL)
+    ]
     input_shape: Annotated[
         tuple[int, int, int] | None,
         Option(
@@ -48,6 +54,16 @@ class Described(TypedDict, total=False):
     channel_order: Annotated[Order | None, Option("Order of the colours: {choices}.", PANEL)]
     preprocess: Annotated[Preset | None, Option("Preprocessing: {choices}.", PANEL)]
     scores: Annotated[Scores | None, Option("What the file gives: {choices}.", PANEL)]
+    preprocessing: "Preprocessing | None"
+    card: "ModelCard | None"
+
+
+class DescribedModule(TypedDict, total=False):
+    """What is said of an `nn.Module`, as parameters of a function."""
+
+    labels: str | Path | Sequence[str] | None
+    preprocessing: "Preprocessing | None"
+    card: "ModelCard | None"
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -58,10 +74,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ForeignOptions:
-    """What the user says about a file without a card; None where nothing was said.
+    """What the user says about a network without a card; None where nothing was said.
 
     Attributes:
-        labels: file of the classes' names (see `cnnkit.runtime.foreign.labels`).
+        labels: the classes' names, or a file of them (see `cnnkit.runtime.foreign.labels`).
         mean, std: a value for each channel, in the units of `pixels`, in the order that the network takes.
         preprocess: `imagenet`: resize, crop, mean and std of that training; `mnist`: a drawn symbol is brought to the
             form of those digits, light on black.
@@ -70,9 +86,11 @@ class ForeignOptions:
         channel_order: of the three colours.
         scores: what the file gives: logits, probabilities of one class among all (`softmax`), their logarithms, or
             percentages; or probabilities of each class by itself (`sigmoid`), or their logits.
+        preprocessing: of an `nn.Module`, in place of all but the labels.
+        card: of an `nn.Module`, in place of all else.
     """
 
-    labels: Path | None = None
+    labels: Path | tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     preprocess: Preset | None = None
@@ -80,6 +98,8 @@ class ForeignOptions:
     pixels: Pixels | None = None
     channel_order: Order | None = None
     scores: Scores | None = None
+    preprocessing: "Preprocessing | None" = None
+    card: "ModelCard | None" = None
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -102,7 +122,9 @@ class ForeignOptions:
         given: dict[str, Any] = dict(said)
         for name in ("mean", "std"):
             given[name] = tuple(given[name]) if given.get(name) is not None else None
-        return cls(**{**given, "labels": expanded(said.get("labels"))})
+        labels = said.get("labels")
+        given["labels"] = expanded(labels) if labels is None or isinstance(labels, str | Path) else tuple(labels)
+        return cls(**given)
 
     def __bool__(self) -> bool:
         return bool(self.given)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnkit import zoo
 from cnnkit.decoding.bounds import ORDINARY_SECONDS
 from cnnkit.errors import ImageError, OnnxError
 from cnnkit.images import Prepared, prepare_all
@@ -27,6 +26,7 @@ from cnnkit.serving.batching.job import Job
 from cnnkit.serving.settings import FORMATS, ModelSource, Settings
 from cnnkit.serving.v2.tensors import describe
 from cnnkit.serving.versions import fingerprint
+from cnnkit.sources import find
 
 _log = logging.getLogger("cnnkit.serving")
 
@@ -94,7 +94,7 @@ class ModelInstance:
         if path is not None and self.fingerprint != fingerprint(path):
             return None  # another version, that will soon serve or be refused
         try:
-            return open_features(path or zoo.read(self._source.ref, "model.onnx"), self.network, self.name)
+            return open_features(find(self._source.ref).require_exported().model, self.network, self.name)
         except OnnxError as error:  # a graph that cannot be taken apart is served all the same
             _log.warning("%s shows no feature maps: %s", self.name, error, extra={"event": "no-features"})
             return None
@@ -234,10 +234,16 @@ def _encoded(pixels: Pixels) -> bytes:
 
 def _open(source: ModelSource, settings: Settings) -> Classifier:
     def opened(provider: ProviderOptions | None) -> Classifier:
-        if source.path is None:
-            content = zoo.read(source.ref, "model.onnx")
-            return open_onnx(content, source.name, device=settings.device, provider=provider, verified=True)
-        return open_onnx(source.path, source.ref, device=settings.device, options=source.options, provider=provider)
+        file = find(source.ref).require_exported()
+        name = source.name if file.verified else source.ref
+        return open_onnx(
+            file.model,
+            name,
+            device=settings.device,
+            options=source.options,
+            provider=provider,
+            verified=file.verified,
+        )
 
     # Threads that spin while they wait take the processor from the event loop.
     classifier = opened(ProviderOptions(threads=settings.threads or 1, spinning=False))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.errors import OutOfMemoryError, UsageError
-from cnnkit.training.building import Shape, in_one_line, refusal, sizes
-from cnnkit.training.heads import head_of
-from cnnkit.training.memory import is_out_of_memory
-from cnnkit.training.networks import load_weights
+from cnnkit.models.building import Shape, in_one_line, refusal, sizes
+from cnnkit.models.heads import head_of
+from cnnkit.models.memory import is_out_of_memory
+from cnnkit.models.networks import load_weights
 from cnnkit.words import counted
 
 _PROBABILITIES = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid"}

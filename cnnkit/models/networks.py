@@ -1,4 +1,4 @@
-"""Building networks, and keeping their weights with their card in one safetensors file."""
+"""Networks that run on a device, and their weights, kept with their card in one safetensors file."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnkit import registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard, safetensors_metadata
-from cnnkit.errors import CheckpointError, DeviceError, UnknownNameError, UsageError
+from cnnkit.errors import CheckpointError, DeviceError, UsageError
 from cnnkit.files import write_atomic
 from cnnkit.models.normalisation import Normalise
-from cnnkit.training.building import construct, create_model
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -69,30 +67,6 @@ def save_checkpoint(path: Path, network: nn.Module, card: ModelCard) -> ModelCar
     return card
 
 
-def load_checkpoint(source: Path | bytes, name: str, *, trust_code: bool = False) -> tuple[nn.Module, ModelCard]:
-    """Read a checkpoint, check its hash, and build its network in evaluation mode on the CPU.
-
-    Args:
-        source: the file or its content.
-        name: what to call it in errors.
-        trust_code: import the network that the card names as `module:factory`; a card is data from outside, and what
-            it names could be any code on this machine.
-
-    Raises:
-        CheckpointError: not a safetensors file, without a card, damaged, or of another network than its card says.
-    """
-    state, card = read_checkpoint(source, name)
-    network = build_for(card, name, trust_code=trust_code)
-    try:
-        load_weights(network, state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{name} does not fit the network {card.model!r} that its card names: {detail}"
-        ) from error
-    return network.eval(), card
-
-
 def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy tensors by their names, which are those of this network, into it.
 
@@ -104,30 +78,6 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     whole.clear()
     whole.update(state)
     network.load_state_dict(whole)
-
-
-def build_for(card: ModelCard, name: str, *, trust_code: bool = False, lazy: bool = False) -> nn.Module:
-    """Build the network that a checkpoint's card names, with random weights.
-
-    Args:
-        card: of the checkpoint.
-        name: of the checkpoint, for errors.
-        trust_code: as in `load_checkpoint`.
-        lazy: leave lazy layers without shapes.
-
-    Raises:
-        CheckpointError: it cannot be built, or is code to import that is not trusted.
-    """
-    if ":" in card.model and not trust_code:
-        raise CheckpointError(
-            f"{name} names code to import as its network, {card.model!r}. If you trust it, say --trust-code "
-            "(trust_code=True)."
-        )
-    make = construct if lazy else create_model
-    try:
-        return make(card.model, len(card.labels), card.preprocessing.input_shape)
-    except (UnknownNameError, UsageError) as error:
-        raise CheckpointError(f"{name} holds weights of {card.model!r}, which cannot be built here: {error}") from error
 
 
 def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor], ModelCard]:
@@ -142,37 +92,38 @@ def read_checkpoint(source: Path | bytes, name: str) -> tuple[dict[str, Tensor],
         metadata = safetensors_metadata(data)
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
-    card = ModelCard.from_metadata(metadata, name)
-    if card is None:
-        raise CheckpointError(
-            f"{name} has no model card, so nothing says which network it is. Was it written by cnnkit?"
-        )
+    card = _card_in(metadata, name)
     if weights_hash(state) != card.weights_sha256:
         raise CheckpointError(f"{name} is damaged: its weights are not those that its card was written for.")
     return state, card
 
 
-def load_network(text: str, *, trust_code: bool = False) -> tuple[nn.Module, ModelCard]:
-    """Return the trained network behind a reference to a checkpoint, a run folder or the zoo.
+def read_header(source: Path | bytes, name: str) -> tuple[dict[str, tuple[int, ...]], ModelCard]:
+    """Read the shapes of the tensors of a checkpoint by name, and its card; a file's tensors are not read.
 
     Raises:
-        CheckpointError: an architecture without zoo entry, an ONNX file, or a damaged file.
+        CheckpointError: not a safetensors file, or without a card.
     """
-    reference = registry.resolve(text)
-    if reference.kind == "checkpoint" and reference.path is not None:
-        return load_checkpoint(reference.path, str(reference.path), trust_code=trust_code)
-    if reference.kind in {"zoo", "architecture"}:
-        try:
-            entry = zoo.entry(text)
-        except UnknownNameError as error:
-            raise CheckpointError(
-                f"{text} has no trained weights in the zoo. Train it first: cnnkit train {text}"
-            ) from error
-        return load_checkpoint(zoo.read(entry.name, "model.safetensors"), entry.name)
-    first = f" Train it first: cnnkit train {text}" if reference.is_architecture else ""
-    raise CheckpointError(
-        f"{text} has no PyTorch weights of a run. Expected a run folder, a .safetensors file or a zoo entry.{first}"
-    )
+    try:
+        if isinstance(source, bytes):
+            shapes = {key: tuple(tensor.shape) for key, tensor in safetensors.torch.load(source).items()}
+            metadata = safetensors_metadata(source)
+        else:
+            with safetensors.safe_open(source, framework="pt") as file:
+                metadata = file.metadata() or {}
+                shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # a parser fed with hostile bytes may raise anything
+        raise CheckpointError(f"{name} is not a whole safetensors file: {error}.") from error
+    return shapes, _card_in(metadata, name)
+
+
+def _card_in(metadata: Mapping[str, str], name: str) -> ModelCard:
+    card = ModelCard.from_metadata(dict(metadata), name)
+    if card is None:
+        raise CheckpointError(
+            f"{name} has no model card, so nothing says which network it is. Was it written by cnnkit?"
+        )
+    return card
 
 
 class TorchNetwork:

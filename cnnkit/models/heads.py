@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import UsageError
-from cnnkit.training.building import Shape, in_one_line, sizes
+from cnnkit.models.building import Shape, in_one_line, sizes
 
 _CONTRACTIONS = {"Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Convolution", "Linear", "Mm", "Mv"}
 """Operations that multiply and add up, by the names of their gradients."""

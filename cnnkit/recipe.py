@@ -3,16 +3,19 @@
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from cnnkit.datasets import DATASETS
+from cnnkit.data import augmentations
+from cnnkit.data.dataset import DataOptions
+from cnnkit.data.sets import without_effect
 from cnnkit.errors import UsageError, close_matches
 from cnnkit.files import write_atomic
-from cnnkit.words import counted
+from cnnkit.words import counted, listed
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 Shape = tuple[
     Annotated[int, Field(ge=1, le=3)], Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]
 ]
+
+_RECORDED: dict[str, bool] = {"recorded": True}
+"""The context of a recipe that says how something was trained: what it names need not be installed here."""
+
+
+def _augmentation(name: str, info: ValidationInfo) -> str:
+    if info.context != _RECORDED and not augmentations.is_known(name):
+        raise ValueError(f"there is no such augmentation; expected {listed(augmentations.names(), 20)}")
+    return name
 
 
 class Recipe(BaseModel):
@@ -93,7 +105,7 @@ class Recipe(BaseModel):
         description="unit: pixels in [0, 1]; standard: then zero mean and unit variance of the training split; "
         "weights: as the starting weights were trained, and nothing else goes with them",
     )
-    augmentation: Literal["none", "affine", "digits", "drawings", "crops"] = Field(
+    augmentation: Annotated[str, AfterValidator(_augmentation)] = Field(
         "none", description="how the training images are varied in each epoch"
     )
     drawn_digits: float = Field(
@@ -150,6 +162,11 @@ class Recipe(BaseModel):
             raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {counted(self.epochs, 'epoch')}")
         return self
 
+    def data_options(self, data_dir: Path | None = None) -> DataOptions:
+        """Return what of it concerns the images; `data_dir` is where to look for the files of data sets first."""
+        own = {field.name: getattr(self, field.name) for field in fields(DataOptions) if field.name != "data_dir"}
+        return DataOptions(**own, data_dir=data_dir)
+
     @property
     def adversarial_step(self) -> float:
         """Length of a step of PGD in pixels of [0, 1], the default resolved."""
@@ -169,7 +186,9 @@ class Recipe(BaseModel):
         return self.layered(self.model_dump(), given, strict=given)
 
     @classmethod
-    def layered(cls, *layers: Mapping[str, Any], strict: Collection[str] = ()) -> "Recipe":
+    def layered(
+        cls, *layers: Mapping[str, Any], strict: Collection[str] = (), context: Mapping[str, bool] | None = None
+    ) -> "Recipe":
         """Return the recipe of several sets of fields, of which the later ones win, over the defaults.
 
         Fields that have no effect beside the others get their defaults; those that `strict` names must have one. They
@@ -186,7 +205,7 @@ class Recipe(BaseModel):
         for name, (_, has_effect) in CONDITIONAL.items():
             if name not in strict and not has_effect(known):
                 fields[name] = _idle(name, known.weights)
-        checked = cls._checked(fields)
+        checked = cls._checked(fields, context)
         for name, (needs, has_effect) in CONDITIONAL.items():
             if name in strict and asks(getattr(checked, name)) and not has_effect(checked):
                 problem = _without_effect(name, getattr(checked, name), needs)
@@ -194,9 +213,9 @@ class Recipe(BaseModel):
         return cls.model_construct(set(strict), **dict(checked))
 
     @classmethod
-    def _checked(cls, fields: dict[str, Any]) -> Self:
+    def _checked(cls, fields: dict[str, Any], context: Mapping[str, bool] | None) -> Self:
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(fields, context=context)
         except ValidationError as error:
             problems = "; ".join(map(_said, error.errors()))
             raise UsageError(f"the recipe is not valid: {problems}.") from error
@@ -212,7 +231,7 @@ class Recipe(BaseModel):
             UsageError: a field that does not exist, or a value outside its range.
         """
         old = {"split_by": "path", "split_seed": fields.get("seed", 0)} if fields and "split_by" not in fields else {}
-        return cls.layered(fields, old)
+        return cls.layered(fields, old, context=_RECORDED)
 
     @classmethod
     def from_toml(cls, path: Path) -> "Recipe":
@@ -243,6 +262,11 @@ def _without_effect(name: str, value: Any, needs: str) -> str:
     return f"{name} {value} has no effect {needs}"
 
 
+def _counts(name: str, recipe: Recipe) -> bool:
+    """Whether a field has an effect on the recipe's data set."""
+    return name not in without_effect(str(recipe.data))
+
+
 def _idle(name: str, weights: str) -> Any:
     """Return the value of a field that has no effect."""
     return "weights" if name == "normalisation" and weights else Recipe.model_fields[name].default
@@ -269,9 +293,9 @@ CONDITIONAL: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
     "decay_factor": ("without the step schedule", lambda recipe: recipe.schedule == "step"),
     "adversarial_steps": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
     "adversarial_step_size": ("without adversarial_training", lambda recipe: bool(recipe.adversarial_training)),
-    "drawn_digits": ("on another data set than mnist", lambda recipe: str(recipe.data) == "mnist"),
-    "test_fraction": ("on a data set that has a test set of its own", lambda recipe: str(recipe.data) not in DATASETS),
-    "skip_damaged": ("on a data set that is not a folder", lambda recipe: str(recipe.data) not in DATASETS),
+    "drawn_digits": ("on another data set than mnist", lambda recipe: _counts("drawn_digits", recipe)),
+    "test_fraction": ("on a data set that has a test set of its own", lambda recipe: _counts("test_fraction", recipe)),
+    "skip_damaged": ("on a data set whose images are no files", lambda recipe: _counts("skip_damaged", recipe)),
 }
 """Fields that have an effect beside certain others only: when they have none, in words, and whether they have one."""
 

@@ -31,9 +31,10 @@ import torch
 from PIL import Image
 
 from cnnkit import cli, registry
+from cnnkit.data import shapes
 from cnnkit.errors import CnnkitError
 from cnnkit.render import plots, training
-from cnnkit.training import loop, networks, runs, shapes
+from cnnkit.training import loop, networks, runs
 from cnnkit.training.state import PREVIOUS, STATE, read_state
 
 LOADED = (plots, training, loop)

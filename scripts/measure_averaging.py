@@ -19,10 +19,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import cnnkit
+from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
-from cnnkit.training.data import load
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.step import TrainingStep
 
@@ -61,7 +61,7 @@ def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> Non
         network_name, data=data_name, seed=seed, batch_size=64, schedule="constant", warmup_epochs=0, ema=DECAY
     )
     shape = input_shape(network_name) or (1, 28, 28)
-    data = result_of(load(recipe, shape, data_dir=data_dir))
+    data = result_of(load(recipe.data_options(data_dir), shape))
     torch.manual_seed(seed)
     network = create_model(network_name, len(data.classes))
     initialise(network, recipe.initialisation)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnnkit.data.folders import Contents, read_folder
+from cnnkit.data.splitnames import split_of
+from cnnkit.data.walking import stat, walk
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
-from cnnkit.folders import Contents, read_folder
-from cnnkit.splitnames import split_of
-from cnnkit.walking import stat, walk
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

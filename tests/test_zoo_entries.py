@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 
 import cnnkit
 from cnnkit import registry, zoo
+from cnnkit.data.shapes import draw_shapes
 from cnnkit.files import sha256
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.training.finetuning import read_source
 from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
-from cnnkit.training.shapes import draw_shapes
 from cnnkit.words import percent
 
 NAMES = (

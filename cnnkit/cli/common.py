@@ -93,10 +93,10 @@ def _known_device(text: str) -> str:
 
 def complete_data(incomplete: str) -> list[str]:
     """Offer data sets and the folders here."""
-    from cnnkit.datasets import DATASETS
+    from cnnkit.data.sets import names
 
     folders = sorted(f"./{path.name}" for path in Path().iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [name for name in [*DATASETS, *folders] if name.startswith(incomplete)]
+    return [name for name in [*names(), *folders] if name.startswith(incomplete)]
 
 
 def in_panel(text: str, panel: str, *names: str, **more: Any) -> Any:
@@ -120,7 +120,7 @@ Data = Annotated[
     typer.Option(help="Data set or image folder. Default: what it was trained on.", autocompletion=complete_data),
 ]
 Split = Annotated[
-    Literal["train", "validation", "test", "all"] | None,  # those of cnnkit.splits, which loads numpy
+    Literal["train", "validation", "test", "all"] | None,  # those of cnnkit.data.splits, which loads numpy
     typer.Option(
         help="Images to use: train, validation, test or all. Default: test; without a test set validation; all of a "
         "folder it never saw."

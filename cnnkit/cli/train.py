@@ -21,6 +21,7 @@ from cnnkit.cli.common import (
     without_options,
 )
 from cnnkit.cli.signals import StopRequest, name_of
+from cnnkit.data import augmentations
 from cnnkit.errors import StoppedError, UsageError
 
 _DATA, _START, _CHECKS, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
@@ -90,7 +91,7 @@ def command(
         in_panel(
             "Changes to training images: none, affine, digits, drawings or crops.",
             _DATA,
-            autocompletion=offer_field("augmentation"),
+            autocompletion=lambda incomplete: [name for name in augmentations.names() if name.startswith(incomplete)],
         ),
     ] = None,
     drawn_digits: Annotated[

@@ -4,11 +4,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from cnnkit.data.dataset import Choice
 from cnnkit.files import expanded, require_writable
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation
 from cnnkit.runtime.foreign.options import Described
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Mistakes, Steps
@@ -50,7 +50,7 @@ def find_mistakes(
     >>> found.images
     300
     """
-    part, place, folder = split_named(split), expanded(data_dir), expanded(output)
+    chosen, folder = Choice.of(data, split, data_dir, skip_damaged=skip_damaged), expanded(output)
     if folder is not None:
         require_writable(folder)
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
@@ -58,20 +58,8 @@ def find_mistakes(
     from cnnkit.evaluation.worst import mistakes_of
 
     started = time.monotonic()
-    loaded, used = yield from load_for(
-        classifier.card, classifier.name, data=data, split=part, data_dir=place, skip_damaged=skip_damaged
-    )
-    found = yield from mistakes_of(
-        classifier,
-        loaded,
-        used,
-        data=data,
-        data_dir=place,
-        skip_damaged=skip_damaged,
-        top=top,
-        batch_size=batch_size,
-        started=started,
-    )
+    loaded, used = yield from load_for(classifier.card, classifier.name, chosen)
+    found = yield from mistakes_of(classifier, loaded, used, chosen, top=top, batch_size=batch_size, started=started)
     if folder is not None:
         from cnnkit.render import mistakes
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit.data.loaded import Split
 from cnnkit.errors import UsageError
 from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
-from cnnkit.training.data import Split
 from cnnkit.training.heads import head_of
 from cnnkit.training.networks import TorchNetwork
 

@@ -1,17 +1,17 @@
 """Networks with random weights, measured as trained ones are: what training has to beat."""
 
 from collections.abc import Generator
-from pathlib import Path
 
 import torch
 
 from cnnkit import registry
 from cnnkit.card import ModelCard
+from cnnkit.data.dataset import Choice
+from cnnkit.data.loaded import load
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.building import Shape, create_model
-from cnnkit.training.data import load
 from cnnkit.training.inputs import input_for
 from cnnkit.training.networks import TorchNetwork, weights_hash
 from cnnkit.training.optimisers import initialise
@@ -21,13 +21,11 @@ from cnnkit.training.trial import require_classifier
 
 def untrained_network(
     ref: str,
+    chosen: Choice,
     *,
-    data: str | None = None,
-    data_dir: Path | None = None,
     input_shape: Shape | None = None,
     seed: int = 0,
     device: str = "auto",
-    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, TorchNetwork]:
     """Build a network as the first step of a training finds it: for these images, with random weights.
 
@@ -43,11 +41,12 @@ def untrained_network(
     own = {"normalisation": "standard"}
     if reference.kind == "architecture":
         own = dict(registry.model(ref).recipe_fields)
-    elif data is None:
+    elif chosen.data is None:
         raise UsageError(f"{ref} does not say what it is trained on. Name a data set with --data.")
-    given = {"model": ref, "data": data, "input_shape": input_shape, "seed": seed, "skip_damaged": skip_damaged}
+    given = {"model": ref, "data": chosen.data, "input_shape": input_shape, "seed": seed}
+    given["skip_damaged"] = chosen.skip_damaged
     recipe = Recipe.layered(own, given)
-    loaded = yield from load(recipe, input_for(recipe), data_dir=data_dir, only=("train",))
+    loaded = yield from load(recipe.data_options(chosen.data_dir), input_for(recipe), only=("train",))
     form = loaded.preprocessing
     shape = form.input_shape
     with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from cnnkit import registry
+from cnnkit.data.dataset import Choice
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
 from cnnkit.results.precision import Precision
@@ -63,7 +64,7 @@ def export(
     1.0
     """
     _check_precision(precision, accuracy_budget)
-    text, folder = str(ref), expanded(data_dir)
+    text, chosen = str(ref), Choice.of(data, None, data_dir, skip_damaged=skip_damaged)
     if registry.resolve(text).kind == "onnx":
         raise UsageError(f"{ref} is an ONNX file already.")
     path = expanded(output) or _default_output(text, precision)
@@ -77,8 +78,8 @@ def export(
     network, card = load_to_export(text, shape, trust_code=trust_code)
     samples = None
     if precision != "fp32":
-        samples = load_samples(text, card, precision, data=data, data_dir=folder, skip_damaged=skip_damaged)
-    proven = prove(text, network, card, raw_input=raw_input, data_dir=folder)
+        samples = load_samples(text, card, precision, chosen)
+    proven = prove(text, network, card, raw_input=raw_input, data_dir=chosen.data_dir)
     model, certificate, report = proven.model, proven.certificate, None
     if samples is not None and precision != "fp32":
         model, certificate, report = reduce_precision(

@@ -13,8 +13,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cnnkit import datasets, registry, zoo
+from cnnkit import registry, zoo
 from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.data import sets
 from cnnkit.errors import OnnxError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
@@ -161,7 +162,7 @@ def build_untrained(ref: str, shape: tuple[int, int, int]) -> tuple[nn.Module, M
 
 def _labels(ref: str, classes: int) -> tuple[str, ...]:
     spec = registry.models().get(ref)
-    known = datasets.DATASETS[spec.recipe.data].classes if spec and spec.recipe.data in datasets.DATASETS else ()
+    known = sets.labels_of(spec.recipe.data) if spec else ()
     return known if len(known) == classes else tuple(map(str, range(classes)))
 
 

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cnnkit import zoo
+from cnnkit.data.loaded import ImageData, Split
+from cnnkit.data.splits import SplitName
 from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
@@ -35,8 +37,6 @@ from cnnkit.results.precision import Precision
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.splits import SplitName
-from cnnkit.training.data import ImageData, Split
 from cnnkit.training.networks import TorchNetwork
 from cnnkit.words import part_of
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from cnnkit.data.results import Exposure
 from cnnkit.render import console
-from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, Exposure, ModelInfo, TritonModel
+from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, ModelInfo, TritonModel
 from cnnkit.words import counted, megabytes, percent, plain_percent, share
 
 

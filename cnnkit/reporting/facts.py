@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
+from cnnkit.data.dataset import Choice
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.export import export
@@ -23,26 +24,21 @@ from cnnkit.words import counted
 def origin_of(
     ref: str,
     card: ModelCard,
-    *,
-    data: str | None = None,
-    data_dir: Path | None = None,
-    skip_damaged: bool = False,
+    chosen: Choice,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
     """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
     Args:
         ref: model reference.
         card: of the network.
-        data: where its data set is; None for where its recipe says.
-        data_dir: where to look for data sets first.
-        skip_damaged: leave out files that cannot be decoded.
+        chosen: where its images are.
     """
     reference = registry.resolve(ref)
     recipe = Recipe.recorded(card.recipe or {})
     splits: dict[str, int] = {}
     missing = ""
     try:
-        loaded, _ = yield from load_for(card, ref, data=data, split=None, data_dir=data_dir, skip_damaged=skip_damaged)
+        loaded, _ = yield from load_for(card, ref, chosen)
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
             # A dry run used a part of each.

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from cnnkit import registry
+from cnnkit.data.dataset import Choice
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
@@ -104,7 +105,7 @@ def report(
     loading: dict[str, Any] = {"device": device, "trust_code": trust_code, **foreign}
     classifier = load(ref, torch=True, **loading)
     card, sections = classifier.card, Sections(without)
-    origin, missing = yield from told("images", origin_of(text, card, **common))
+    origin, missing = yield from told("images", origin_of(text, card, Choice.of(**common)))
     if missing:
         # Each of these would look for the images again, and download them in vain.
         for need in _OF_IMAGES:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from cnnkit.data.dataset import Choice
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.loading import Ref, load
@@ -14,7 +15,6 @@ from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, FoolingSearch, No
 from cnnkit.robustness.options import AttackOptions
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Step, Steps
@@ -91,10 +91,7 @@ def attack(
         seed=seed,
         batch_size=batch_size,
         output=expanded(output),
-        data=data,
-        split=split_named(split),
-        data_dir=expanded(data_dir),
-        skip_damaged=skip_damaged,
+        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged),
     )
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
     by_gradient, notes = not isinstance(classifier.network, OnnxNetwork), tuple[str, ...]()

@@ -3,10 +3,10 @@
 from contextlib import suppress
 
 from cnnkit import registry
+from cnnkit.data.traits import LARGEST_SIDE, ImageTraits
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.training.building import Shape, input_shape, sizes, takes_shape
-from cnnkit.training.traits import LARGEST_SIDE, ImageTraits
 
 
 def input_for(recipe: Recipe) -> "Shape | InputChoice":

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cnnkit.data.loaded import Split
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, StartRecord
-from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group
 from cnnkit.training.step import Totals, autocast
 

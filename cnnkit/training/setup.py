@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnkit.data import loaded as data_module
+from cnnkit.data.catalogue import HELD_OUT
+from cnnkit.data.damaged import damaged_list
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.recipe import Recipe, asks, is_whole
-from cnnkit.results import LoadNote, LoadProgress, Pretraining
-from cnnkit.training import data as data_module
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
 from cnnkit.training.building import Shape, create_model
-from cnnkit.training.catalogue import HELD_OUT
-from cnnkit.training.damaged import damaged_list
-from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
 from cnnkit.training.heads import Head, head_of
 from cnnkit.training.inputs import InputChoice, input_for
@@ -78,7 +79,7 @@ def prepare(
     else:
         form = input_for(recipe)
     with group.first_goes_first():
-        data = yield from data_module.load(recipe, form, data_dir=data_dir)
+        data = yield from data_module.load(recipe.data_options(data_dir), form)
     if not state:
         _require_effect(recipe, data)
     yield from _warnings(data)

@@ -12,15 +12,15 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import load
+from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes
 from cnnkit.training.building import create_model
-from cnnkit.training.data import load
 from cnnkit.training.networks import TorchNetwork, load_network, save_checkpoint
-from cnnkit.training.shapes import draw_shapes
 
 FLIPPED = {"light/dark-00.png", "light/dark-01.png", "light/dark-02.png", "dark/light-03.png", "dark/light-04.png"}
 
@@ -136,7 +136,7 @@ def test_another_folder_was_not_seen(photos_run: Path, tmp_path: Path) -> None:
 
 def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos: Path) -> None:
     card = cnnkit.load(photos_run).card
-    known = result_of(load(Recipe.recorded(card.recipe or {}), card.preprocessing)).catalogue
+    known = result_of(load(Recipe.recorded(card.recipe or {}).data_options(), card.preprocessing)).catalogue
     victim = next(name for name in known.names("train") if name.startswith("dark"))
     for level in range(195, 215):  # its content decides whether it is still a training image
         turn_light(own_photos / victim, level)

@@ -10,11 +10,11 @@ from torch import nn
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import Split
 from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.images import Preprocessing
 from cnnkit.operation import result_of
 from cnnkit.training.building import create_model
-from cnnkit.training.data import Split
 from cnnkit.training.networks import TorchNetwork
 
 FORM = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)

@@ -13,12 +13,13 @@ import torch
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data import shapes
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
 from cnnkit.results import ExportResult
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.training import networks, shapes
+from cnnkit.training import networks
 from cnnkit.training.pretrained import torchvision_preprocessing
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")

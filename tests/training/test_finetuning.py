@@ -15,15 +15,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cnnkit.card import ModelCard
+from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
-    Exposure,
     LoadNote,
-    Pretraining,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,

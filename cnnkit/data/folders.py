@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from cnnkit.datasets import require_folder
-from cnnkit.doubts import EXPECTED, question_classes, question_names
-from cnnkit.errors import DataError
-from cnnkit.files import sha256
-from cnnkit.layouts import Tree, has_pictures
-from cnnkit.pictures import how_to_convert
-from cnnkit.splitnames import is_neutral, is_numbered, split_of
-from cnnkit.walking import (
+from cnnkit.data.doubts import EXPECTED, question_classes, question_names
+from cnnkit.data.layouts import Tree, has_pictures
+from cnnkit.data.splitnames import is_neutral, is_numbered, split_of
+from cnnkit.data.walking import (
     NOT_DOWNLOADED,
     Folder,
     Skipped,
@@ -24,8 +20,12 @@ from cnnkit.walking import (
     in_order,
     left_out,
     named,
+    require_folder,
     tallied,
 )
+from cnnkit.errors import DataError
+from cnnkit.files import sha256
+from cnnkit.pictures import how_to_convert
 from cnnkit.words import agree, listed, quoted, sentence
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")

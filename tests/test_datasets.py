@@ -85,7 +85,7 @@ def test_the_form_of_a_data_set_is_one_that_images_can_be_brought_to(spec):
 
 
 def test_an_unknown_data_set_is_answered_with_the_close_matches_and_how_to_give_a_folder():
-    with pytest.raises(UnknownNameError, match=r"no data set 'fashion'. Did you mean fashion-mnist\?.* \./photos"):
+    with pytest.raises(UnknownNameError, match=r"no data set 'fashion'. Did you mean fashion-mnist.* \./photos"):
         find("fashion")
 
 

@@ -35,6 +35,7 @@ PUBLIC = [
     "list_datasets",
     "list_models",
     "load",
+    "open_dataset",
     "report",
     "serve",
     "summarize",

@@ -1,25 +1,12 @@
 """The data sets for Python: `cnnkit.list_datasets` and `cnnkit.open_dataset`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data import sets
 from cnnkit.data.dataset import DataOptions, Images
+from cnnkit.data.results import DatasetInfo
 from cnnkit.files import expanded
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A line of the list of data sets; `image_shape` is height, width and channels, None where the images differ."""
-
-    name: str
-    classes: int
-    image_shape: tuple[int, int, int] | None
-    train: int
-    test: int
-    folder: Path | None
-    present: bool
-    how_to_get: str
 
 
 def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
@@ -34,7 +21,7 @@ def list_datasets(data_dir: str | Path | None = None) -> list[DatasetInfo]:
         where = each.locate(expanded(data_dir))
         ways = {
             "none": "drawn by cnnkit" if each.name in sets.BUILT_IN else "in an installed package",
-            "cache": "in the cache folder" if where.present else "downloads on first use",
+            "cache": "in the cache folder" if where.present else "downloads when used",
             "--data-dir": "under --data-dir" if where.present else "not under --data-dir",
             "$CNNKIT_DATA": "under $CNNKIT_DATA" if where.present else "not under $CNNKIT_DATA",
         }

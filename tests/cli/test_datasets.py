@@ -63,7 +63,7 @@ def test_the_environment_names_the_folder(mnist: Path, cli: Cli, monkeypatch: py
     assert (elsewhere["mnist"]["present"], elsewhere["mnist"]["how_to_get"]) == (False, "not under --data-dir")
 
 
-@pytest.mark.parametrize(("there", "how"), [(True, "in the cache folder"), (False, "downloads on first use")])
+@pytest.mark.parametrize(("there", "how"), [(True, "in the cache folder"), (False, "downloads when used")])
 def test_without_a_folder_the_cache_is_looked_into(
     there: bool, how: str, mnist: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cnnkit import listing
-from cnnkit.data.results import Exposure
+from cnnkit.data.results import DatasetInfo, Exposure
 from cnnkit.render import tables
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, ParityCertificate
+from cnnkit.results import Evaluation, ExportResult, ParityCertificate
 
 Golden = Callable[[str, str], None]
 Make = Callable[..., Evaluation]

@@ -114,7 +114,7 @@ def test_a_second_load_decodes_nothing_again(spoiled: Path) -> None:
         assert not [step for step in steps if isinstance(step, LoadProgress)]
     assert caught.value.result == first.result
     left_out = Recipe(data=str(spoiled), skip_damaged=True)
-    assert not [step for step in data_module.load(left_out, FORM) if isinstance(step, LoadProgress)]
+    assert not [step for step in data_module.load(left_out.data_options(), FORM) if isinstance(step, LoadProgress)]
 
 
 def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -> None:

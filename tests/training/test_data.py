@@ -89,7 +89,7 @@ def test_a_data_set_comes_in_the_channels_and_the_size_asked_for() -> None:
 
 def test_the_preprocessing_of_a_card_is_kept() -> None:
     card = Preprocessing(3, 28, 28, (0.25,) * 3, (0.75,) * 3, "stretch")
-    assert load(form=card, normalisation="standard").preprocessing is card
+    assert load(form=card, normalisation="standard").preprocessing == card
 
 
 def test_two_or_four_channels_are_refused() -> None:

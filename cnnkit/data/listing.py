@@ -76,6 +76,6 @@ def open_dataset(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
     )
-    found = sets.find(options.data).open(options.data_dir)
+    found = sets.open_images(options.data, options.data_dir)
     _, parts = found.divided(options, found.contents)
     return replace(found, splits=dict(parts.items()))

@@ -30,7 +30,7 @@ def open_catalogue(
         DataError: absent, or unusable.
         DamagedFilesError: files that cannot be decoded, which the options do not leave out.
     """
-    found = sets.find(options.data, fewest=fewest).open(options.data_dir)
+    found = sets.open_images(options.data, options.data_dir, fewest=fewest)
     polarity = form.polarity if isinstance(form, Preprocessing) else found.polarity
 
     def own_form(traits: ImageTraits) -> Preprocessing:

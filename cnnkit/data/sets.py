@@ -1,15 +1,14 @@
 """Which data sets there are, and what a name or a path refers to."""
 
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from cnnkit.data.dataset import Dataset, data_folder
+from cnnkit.data.dataset import Dataset, Images, data_folder
 from cnnkit.data.from_torchvision import TORCHVISION
 from cnnkit.data.image_folder import ImageFolder
 from cnnkit.data.shapes import SHAPES
-from cnnkit.errors import DataError, UnknownNameError, UsageError
+from cnnkit.errors import CnnkitError, DataError, UnknownNameError
+from cnnkit.plugins import load, registered
 
 ENTRY_POINTS = "cnnkit.datasets"
 """The entry-point group in which installed packages register a `Dataset`, under its name."""
@@ -17,14 +16,9 @@ ENTRY_POINTS = "cnnkit.datasets"
 BUILT_IN: dict[str, Dataset] = {each.name: each for each in (*TORCHVISION, SHAPES)}
 
 
-@cache
-def _of_packages() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
 def names() -> list[str]:
     """Return the names of the data sets: cnnkit's own first, then those of installed packages."""
-    return list(dict.fromkeys([*BUILT_IN, *sorted(_of_packages())]))
+    return list(dict.fromkeys([*BUILT_IN, *registered(ENTRY_POINTS)]))
 
 
 def datasets() -> list[Dataset]:
@@ -44,22 +38,12 @@ def named(reference: str) -> Dataset | None:
     """
     if reference in BUILT_IN or "/" in reference or "\\" in reference:
         return BUILT_IN.get(reference)
-    point = _of_packages().get(reference)
-    if point is None:
-        return None
-    try:
-        found = point.load()
-    except Exception as error:  # whatever importing somebody's package raises
-        raise UsageError(
-            f"the data set {reference} is {point.value!r} of an installed package, which cannot be imported: {error}. "
-            "Repair or uninstall it."
-        ) from error
-    if not isinstance(found, Dataset) or found.name != reference:
-        what = f"the data set {found.name!r}" if isinstance(found, Dataset) else f"a {type(found).__name__}"
-        raise UsageError(
-            f"the data set {reference} is {point.value!r} of an installed package, {what}; expected an instance of a "
-            f"subclass of cnnkit.data.dataset.Dataset with the name {reference!r}."
-        )
+    found: Dataset | None = load(
+        ENTRY_POINTS,
+        reference,
+        lambda found: isinstance(found, Dataset) and found.name == reference,
+        f"an instance of a subclass of cnnkit.data.dataset.Dataset with the name {reference}",
+    )
     return found
 
 
@@ -81,6 +65,23 @@ def find(reference: str, *, fewest: int = 2) -> Dataset:
             "data set", reference, names(), hint="An image folder is given by its path, for example ./photos."
         )
     return ImageFolder.at(folder, fewest)
+
+
+def open_images(reference: str, data_dir: Path | None = None, *, fewest: int = 2) -> Images:
+    """Open the data set of a name, or the image folder of a path, which has `fewest` classes at least.
+
+    Raises:
+        UnknownNameError: no such data set.
+        DataError: absent, or unusable.
+    """
+    dataset = find(reference, fewest=fewest)
+    try:
+        return dataset.open(data_dir)
+    except Exception as error:
+        if isinstance(error, CnnkitError) or reference in BUILT_IN:
+            raise
+        # Whatever somebody's package raises.
+        raise DataError(f"the data set {reference} cannot be opened: {type(error).__name__}: {error}") from error
 
 
 def labels_of(reference: str) -> tuple[str, ...]:

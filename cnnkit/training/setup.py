@@ -143,7 +143,7 @@ def _require_effect(recipe: Recipe, data: ImageData) -> None:
     for name in idle:
         if name in chosen and asks(getattr(recipe, name)):
             option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
-            raise UsageError(f"{option} has no effect: {data.name} has folders for its {' and '.join(given)} images.")
+            raise UsageError(f"{option} has no effect: {data.name} has {' and '.join(given)} images of its own.")
 
 
 def _warnings(data: ImageData) -> Iterator[LoadNote]:

@@ -5,10 +5,10 @@ Other packages add theirs by the entry point `cnnkit.augmentations`. The names a
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
-from cnnkit.errors import UnknownNameError, UsageError
+from cnnkit.errors import UnknownNameError
+from cnnkit.plugins import load, registered
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -39,7 +39,7 @@ class Augmentation(Protocol):
 
 def names() -> list[str]:
     """Return the names that a recipe may give: `none`, those of cnnkit, and those of installed packages."""
-    return list(dict.fromkeys(["none", *_OWN, *sorted(point.name for point in entry_points(group=ENTRY_POINTS))]))
+    return list(dict.fromkeys(["none", *_OWN, *registered(ENTRY_POINTS)]))
 
 
 def is_known(name: str) -> bool:
@@ -59,19 +59,12 @@ def augmentation(name: str) -> Augmentation | None:
     if name in _OWN:
         own: Augmentation = importlib.import_module(f"{__name__}.{name}").AUGMENTATION
         return own
-    point = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
-    if point is None:
+    found: Augmentation | None = load(
+        ENTRY_POINTS,
+        name,
+        lambda found: all(callable(getattr(found, method, None)) for method in ("draw", "apply")),
+        "an object with the methods of cnnkit.data.augmentations.Augmentation",
+    )
+    if found is None:
         raise UnknownNameError("augmentation", name, names())
-    try:
-        found: Augmentation = point.load()
-    except Exception as error:  # whatever importing somebody's package raises
-        raise UsageError(
-            f"the augmentation {name} is {point.value!r} of an installed package, which cannot be imported: {error}. "
-            "Repair or uninstall it."
-        ) from error
-    if not (callable(getattr(found, "draw", None)) and callable(getattr(found, "apply", None))):
-        raise UsageError(
-            f"the augmentation {name} is {point.value!r} of an installed package, a {type(found).__name__}; expected "
-            "an object with the methods draw and apply of cnnkit.data.augmentations.Augmentation."
-        )
     return found

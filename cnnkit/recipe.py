@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from cnnkit.data import augmentations
-from cnnkit.data.dataset import DataOptions
+from cnnkit.data.options import DataOptions
 from cnnkit.data.sets import without_effect
 from cnnkit.errors import UsageError, close_matches
 from cnnkit.files import write_atomic
@@ -106,7 +106,9 @@ class Recipe(BaseModel):
         "weights: as the starting weights were trained, and nothing else goes with them",
     )
     augmentation: Annotated[str, AfterValidator(_augmentation)] = Field(
-        "none", description="how the training images are varied in each epoch"
+        "none",
+        description="how the training images are varied in each epoch: `none`, `affine`, `crops`, `digits`, "
+        "`drawings`, or the name of an installed package's",
     )
     drawn_digits: float = Field(
         0.0,

@@ -24,7 +24,7 @@ import cnnkit
 from cnnkit import registry, zoo
 from cnnkit.card import CARD_KEY
 from cnnkit.data import sets
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.errors import ParityError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.exporting.carding import replace_card

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import cnnkit
 from cnnkit import zoo
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.evaluation.images import load_for
 from cnnkit.operation import result_of
 from cnnkit.robustness.gradients import PixelNetwork, to_pixels

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from cnnkit.data import splits
-from cnnkit.data.dataset import DataOptions
 from cnnkit.data.decoding import Facts
 from cnnkit.data.duplicates import duplicate_warnings, find_duplicates
 from cnnkit.data.matching import match
+from cnnkit.data.options import DataOptions
 from cnnkit.data.results import Duplicates, SkippedFiles, SplitRecord
 from cnnkit.data.splits import Part, Positions
 from cnnkit.data.traits import ImageTraits

@@ -14,73 +14,17 @@ import platformdirs
 from numpy.typing import ArrayLike
 
 from cnnkit.data import splits
+from cnnkit.data.options import DataOptions
 from cnnkit.data.results import SkippedFiles
-from cnnkit.data.splits import PARTS, Part, Positions, SplitName
+from cnnkit.data.splits import PARTS, Part, Positions
 from cnnkit.data.walking import Stat, stat
-from cnnkit.files import expanded
-from cnnkit.images import Fit, Interpolation, Polarity
+from cnnkit.images import Fit, Polarity
 from cnnkit.pictures import Pixels
 
 DATA_VARIABLE = "CNNKIT_DATA"
 """The environment variable that names the data folder when `--data-dir` does not."""
 
 _HELD_OUT: tuple[Part, ...] = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which images a command uses, how they are divided, and how they get a network's form.
-
-    Attributes:
-        data: name of a data set, or path of an image folder.
-        data_dir: where to look for the files of data sets first.
-        normalisation: see `Recipe`, as of all others.
-    """
-
-    data: str
-    data_dir: Path | None = None
-    split_by: Literal["content", "path"] = "content"
-    split_seed: int = 0
-    validation_fraction: float = 0.2
-    test_fraction: float = 0.2
-    skip_damaged: bool = False
-    fit: Literal["auto", "contain", "cover", "stretch"] = "auto"
-    crop_fraction: float | None = None
-    interpolation: Literal["auto"] | Interpolation = "auto"
-    normalisation: Literal["unit", "standard", "weights"] = "unit"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which images a network is measured on.
-
-    Attributes:
-        data: name of a data set, or path of an image folder; None for what the network was trained on.
-        split: of it; None for the one that suits (see `cnnkit.evaluation.images.load_for`).
-        data_dir: where to look for the files of data sets first.
-        skip_damaged: leave out files that cannot be decoded.
-    """
-
-    data: str | None = None
-    split: SplitName | None = None
-    data_dir: Path | None = None
-    skip_damaged: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        data: str | None = None,
-        split: str | None = None,
-        data_dir: str | Path | None = None,
-        *,
-        skip_damaged: bool = False,
-    ) -> "Choice":
-        """Return what options say.
-
-        Raises:
-            UsageError: there is no such split.
-        """
-        return cls(data, splits.split_named(split), expanded(data_dir), skip_damaged)
 
 
 @dataclass(frozen=True)
@@ -164,7 +108,7 @@ class Images:
             names,
             np.concatenate(targets),
             _places(dict(zip(parts, map(len, pixels), strict=True))),
-            np.concatenate(pixels),
+            np.ascontiguousarray(np.concatenate(pixels)),
             fit=dataset.fit,
             polarity=dataset.polarity,
             fingerprint=dataset.name,
@@ -208,7 +152,7 @@ class Images:
     def contents(self) -> list[str]:
         """SHA-256 of each image's pixels, or of its file, in hexadecimal."""
         if self.pixels is not None:
-            return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in self.pixels]
+            return [hashlib.sha256(image.data).hexdigest() for image in self.pixels]
         return [hashlib.sha256((self.root / name).read_bytes()).hexdigest() for name in self.names]
 
     def divided(

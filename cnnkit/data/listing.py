@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data import sets
-from cnnkit.data.dataset import DataOptions, Images
+from cnnkit.data.dataset import Images
+from cnnkit.data.options import DataOptions
 from cnnkit.data.results import DatasetInfo
 from cnnkit.files import expanded
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cnnkit.data.arrays import fits_in_memory
 from cnnkit.data.catalogue import Catalogue, Form
-from cnnkit.data.dataset import DataOptions
 from cnnkit.data.digits import draw_digits
 from cnnkit.data.opening import open_catalogue
+from cnnkit.data.options import DataOptions
 from cnnkit.data.results import Exposure
 from cnnkit.data.splits import PARTS, Part, SplitName
 from cnnkit.errors import DataError

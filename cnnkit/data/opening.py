@@ -6,8 +6,9 @@ from dataclasses import replace
 from cnnkit.data import cache, damaged, sets
 from cnnkit.data.cache import Stored
 from cnnkit.data.catalogue import Catalogue, Form, derived, record_of
-from cnnkit.data.dataset import DataOptions, Images
+from cnnkit.data.dataset import Images
 from cnnkit.data.decoding import Facts
+from cnnkit.data.options import DataOptions
 from cnnkit.data.results import DamagedFiles
 from cnnkit.data.traits import ImageTraits, traits_of_arrays
 from cnnkit.depth import Range, describe

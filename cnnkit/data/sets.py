@@ -4,8 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from cnnkit.data.dataset import Dataset, Images, data_folder
+from cnnkit.data.folders import image_folder
 from cnnkit.data.from_torchvision import TORCHVISION
-from cnnkit.data.image_folder import ImageFolder
 from cnnkit.data.shapes import SHAPES
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.plugins import load, registered
@@ -59,12 +59,12 @@ def find(reference: str, *, fewest: int = 2) -> Dataset:
         return found
     folder = Path(reference).expanduser()
     with suppress(DataError):
-        return ImageFolder.at(folder, fewest)
+        return image_folder(folder, fewest=fewest)
     if "/" not in reference and "\\" not in reference:
         raise UnknownNameError(
             "data set", reference, names(), hint="An image folder is given by its path, for example ./photos."
         )
-    return ImageFolder.at(folder, fewest)
+    return image_folder(folder, fewest=fewest)
 
 
 def open_images(reference: str, data_dir: Path | None = None, *, fewest: int = 2) -> Images:

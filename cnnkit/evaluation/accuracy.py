@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError, require_effect
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation

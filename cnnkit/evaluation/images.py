@@ -10,9 +10,9 @@ from torch import Tensor
 from cnnkit.card import ModelCard
 from cnnkit.data import sets
 from cnnkit.data.catalogue import Catalogue
-from cnnkit.data.dataset import Choice
 from cnnkit.data.loaded import ImageData, Split, take
 from cnnkit.data.opening import open_catalogue
+from cnnkit.data.options import Choice
 from cnnkit.data.results import Exposure
 from cnnkit.data.splits import PARTS, SplitName
 from cnnkit.errors import CheckpointError, DataError

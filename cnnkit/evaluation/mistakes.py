@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.files import expanded, require_writable
 from cnnkit.loading import Ref, load
 from cnnkit.operation import operation

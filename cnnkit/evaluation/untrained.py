@@ -6,8 +6,8 @@ import torch
 
 from cnnkit import registry
 from cnnkit.card import ModelCard
-from cnnkit.data.dataset import Choice
 from cnnkit.data.loaded import load
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress

@@ -11,8 +11,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnkit.card import ModelCard
-from cnnkit.data.dataset import Choice
 from cnnkit.data.loaded import ImageData, Split, take
+from cnnkit.data.options import Choice
 from cnnkit.data.splits import SplitName
 from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.evaluation.images import catalogue_for, logits_by_batch

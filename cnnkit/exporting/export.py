@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from cnnkit import registry
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
 from cnnkit.results.precision import Precision

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cnnkit.card import ModelCard
-from cnnkit.data.dataset import Choice
 from cnnkit.data.loaded import Split, take
+from cnnkit.data.options import Choice
 from cnnkit.data.splits import PARTS, Part
 from cnnkit.errors import DataError, UsageError
 from cnnkit.evaluation.images import catalogue_for

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.operation import operation
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnkit import registry, zoo
 from cnnkit.card import ModelCard
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.export import export

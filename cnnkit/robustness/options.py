@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, Norm, Part

@@ -13,8 +13,8 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.data import sets
-from cnnkit.data.dataset import DataOptions
 from cnnkit.data.from_torchvision import TORCHVISION
+from cnnkit.data.options import DataOptions
 from cnnkit.errors import DataError
 from cnnkit.images import prepare
 

@@ -23,7 +23,7 @@ from cnnkit.data import arrays as stored_arrays
 from cnnkit.data import cache, decoding
 from cnnkit.data import loaded as data
 from cnnkit.data.cache import Stored
-from cnnkit.data.folders import read_folder
+from cnnkit.data.folders import image_folder
 from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
@@ -39,8 +39,8 @@ Steps = Generator[LoadProgress | LoadNote, None, Pixels]
 
 
 def steps(folder: Path, form: Preprocessing = FORM) -> Steps:
-    found = read_folder(folder)
-    return (yield from cache.load(found.folder, found.files, form)).images
+    found = image_folder(folder).open()
+    return (yield from cache.load(found.root, found.stats, form)).images
 
 
 def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
@@ -56,8 +56,8 @@ def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
 
 def stored(folder: Path, form: Preprocessing = FORM) -> Stored:
     """Load a folder with all that was found."""
-    found = read_folder(folder)
-    return result_of(cache.load(found.folder, found.files, form))
+    found = image_folder(folder).open()
+    return result_of(cache.load(found.root, found.stats, form))
 
 
 def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | LoadNote], Pixels]:
@@ -361,9 +361,9 @@ def test_damaged_files_are_not_decoded_again_until_they_change(own_photos: Path)
 
 
 def test_a_file_that_is_gone_is_a_damaged_one(own_photos: Path) -> None:
-    found = read_folder(own_photos)
+    found = image_folder(own_photos).open()
     (own_photos / "light" / "09.png").unlink()
-    damaged = result_of(cache.load(found.folder, found.files, FORM)).facts.damaged
+    damaged = result_of(cache.load(found.root, found.stats, FORM)).facts.damaged
     assert list(damaged) == ["light/09.png"]
     assert "09.png" in damaged["light/09.png"]
 

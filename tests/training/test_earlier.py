@@ -8,7 +8,7 @@ import pytest
 import tomli_w
 
 import cnnkit
-from cnnkit.data.dataset import Choice
+from cnnkit.data.options import Choice
 from cnnkit.data.results import Exposure
 from cnnkit.errors import DataError
 from cnnkit.evaluation.images import catalogue_for

@@ -45,7 +45,7 @@ class ModelCard:
         tuning: the fastest provider options by device and hardware (see `cnnkit.runtime.providers`).
         precision: of an exported file.
         synsets: WordNet's identifiers of the classes, where they are known.
-        numbered_from: number of the first class in the list of labels, so that folders with numbers find theirs.
+        numbered_from: number of the label at the top of the list, so that folders with numbers find theirs.
         independent: each class has a probability by itself, the sigmoid of its logit, so that they need not sum to 1.
     """
 

@@ -24,8 +24,9 @@ from cnnkit.operation import result_of
 from cnnkit.training import randomness
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
+from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import joined
-from cnnkit.training.optimisers import class_weights, initialise, learning_rates
+from cnnkit.training.optimisers import initialise, learning_rates
 from cnnkit.training.step import TrainingStep
 
 BAR = 1e-4
@@ -43,9 +44,9 @@ def losses(network: str, steps: int, data_dir: Path) -> list[float]:
         initialise(model, recipe.initialisation)
         step = TrainingStep(
             model.to(memory_format=torch.channels_last),
+            Classification.of(recipe, len(data.classes), data.train.targets, group.device),
             recipe,
             group.device,
-            class_weights=class_weights(recipe, data.train.targets, len(data.classes), group.device),
             wrap=group.wrap if group.world > 1 else None,
             world=group.world,
         )

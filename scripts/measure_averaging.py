@@ -23,6 +23,7 @@ from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.training.batches import Batches
 from cnnkit.training.building import create_model, input_shape
+from cnnkit.training.classification import Classification
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.step import TrainingStep
 
@@ -65,7 +66,7 @@ def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> Non
     torch.manual_seed(seed)
     network = create_model(network_name, len(data.classes))
     initialise(network, recipe.initialisation)
-    step = TrainingStep(network, recipe, CPU)
+    step = TrainingStep(network, Classification.of(recipe, len(data.classes), data.train.targets, CPU), recipe, CPU)
     averages = {
         f"{name}{', copied' if copied else ''}": Average(network, rule, copied=copied)
         for name, rule in RULES.items()

@@ -89,13 +89,15 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("fields", OPTIMIZERS, ids=str)
 def test_a_recorded_step_does_what_a_step_on_the_cpu_does(fields):
+    from cnnkit.training.classification import Classification
     from cnnkit.training.step import TrainingStep
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
     recipe, costs = Recipe(batch_size=12, **fields), torch.tensor([1.0, 0.5, 2.0, 1.0])
-    there = TrainingStep(copy.deepcopy(network).to(GPU), recipe, torch.device(GPU), class_weights=costs.to(GPU))
-    here = TrainingStep(network, recipe, torch.device("cpu"), class_weights=costs)
+    on_gpu, on_cpu = (Classification(4, costs.to(place), recipe.label_smoothing) for place in (GPU, "cpu"))
+    there = TrainingStep(copy.deepcopy(network).to(GPU), on_gpu, recipe, torch.device(GPU))
+    here = TrainingStep(network, on_cpu, recipe, torch.device("cpu"))
     source = torch.Generator().manual_seed(1)
     for number in range(20):
         # Every fifth batch is smaller, and cannot be replayed; every third rate is another one.
@@ -126,10 +128,16 @@ def test_a_recorded_optimizer_reads_its_rate_on_the_gpu(optimizer):
 
 @pytest.mark.parametrize("targets", ["indices", "shares"])
 def test_replaying_takes_the_images_and_targets_of_the_call(targets):
+    from cnnkit.training.classification import Classification
     from cnnkit.training.step import TrainingStep
 
     torch.manual_seed(0)
-    step = TrainingStep(nn.Sequential(nn.Flatten(), nn.Linear(48, 4)).to(GPU), Recipe(batch_size=8), torch.device(GPU))
+    step = TrainingStep(
+        nn.Sequential(nn.Flatten(), nn.Linear(48, 4)).to(GPU),
+        Classification(3),
+        Recipe(batch_size=8),
+        torch.device(GPU),
+    )
     for number in range(8):
         images = torch.full((8, 3, 4, 4), float(number), device=GPU)
         wanted = torch.arange(8, device=GPU) % 4
@@ -179,12 +187,13 @@ class Swelling(Branching):
 
 @pytest.mark.parametrize(("make", "said"), [(Branching, "captur"), (Replacing, "buffer moving")])
 def test_a_network_that_cannot_be_recorded_is_trained_as_on_the_cpu_and_said(make, said):
+    from cnnkit.training.classification import Classification
     from cnnkit.training.step import TrainingStep
 
     torch.manual_seed(0)
     network, recipe = make(), Recipe(optimizer="sgd", batch_size=8, ema=0.9)
-    there = TrainingStep(copy.deepcopy(network).to(GPU), recipe, torch.device(GPU))
-    here = TrainingStep(network, recipe, torch.device("cpu"))
+    there = TrainingStep(copy.deepcopy(network).to(GPU), Classification(4), recipe, torch.device(GPU))
+    here = TrainingStep(network, Classification(4), recipe, torch.device("cpu"))
     for _ in range(10):
         images, targets = torch.randn(8, 3, 4, 4), torch.arange(8) % 4
         for step in (there, here):
@@ -197,10 +206,11 @@ def test_a_network_that_cannot_be_recorded_is_trained_as_on_the_cpu_and_said(mak
 
 
 def test_too_little_memory_to_record_is_said_as_that():
+    from cnnkit.training.classification import Classification
     from cnnkit.training.memory import is_out_of_memory
     from cnnkit.training.step import TrainingStep
 
-    step = TrainingStep(Swelling().to(GPU), Recipe(batch_size=8), torch.device(GPU))
+    step = TrainingStep(Swelling().to(GPU), Classification(4), Recipe(batch_size=8), torch.device(GPU))
     images, targets = torch.randn(8, 3, 4, 4, device=GPU), torch.arange(8, device=GPU) % 4
     for _ in range(3):
         step(images, targets, rate=0.1, together=8)
@@ -213,12 +223,13 @@ def test_too_little_memory_to_record_is_said_as_that():
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_half_precision_learns_and_keeps_float32_weights(precision, optimizer):
+    from cnnkit.training.classification import Classification
     from cnnkit.training.step import TrainingStep
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).to(GPU)
     recipe = Recipe(optimizer=optimizer, momentum=0.5, precision=precision, clip_norm=5.0, batch_size=32)
-    step = TrainingStep(network, recipe, torch.device(GPU))
+    step = TrainingStep(network, Classification(4), recipe, torch.device(GPU))
     source = torch.Generator().manual_seed(1)
     losses = []
     for _ in range(60):

@@ -135,6 +135,7 @@ def command(
         robustness.show(result)
     if output is not None:
         sheets = robustness.write_sheets(result, output)
+        console.undrawn(robustness.captions(result))
         if sheets:
             console.note(f"images: {output}; at a glance: {', '.join(path.name for path in sheets)}")
     if plot is not None and (result.corruptions or result.attacks or result.flips):

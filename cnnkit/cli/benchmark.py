@@ -84,6 +84,7 @@ def command(
         console.note(f"measurements: {csv}")
     if plot is not None:
         plots.benchmark(result, plot)
+        console.undrawn(row.model for row in result.measurements)
         console.note(f"plot: {plot}")
     if context.obj["json"]:
         errors = [(failure.code, failure.message) for failure in result.failures]

@@ -88,6 +88,7 @@ def command(
     result = progress.follow(steps, f"evaluating {model}")
     if plot is not None:
         plots.confusion(result, plot)
+        console.undrawn([result.model, result.data, *(row.label for row in result.classes)])
         console.note(f"confusion matrix: {plot}")
     if min_accuracy is not None and not result.accuracy >= min_accuracy:
         if not context.obj["json"]:

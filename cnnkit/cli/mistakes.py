@@ -80,6 +80,7 @@ def command(
     )
     result = progress.follow(steps, f"looking for mistakes of {model}")
     written = mistakes.write(result, folder)
+    console.undrawn(text for each in result.worst for text in (each.label, each.predicted))
     emit(context, result, mistakes.show)
     for file in written:
         console.note(str(file))

@@ -96,6 +96,7 @@ def command(
         raise
     if plot is not None:
         layer_bars.draw(result, plot)
+        console.undrawn([result.model, *(row.name for row in result.layers)])
         console.note(f"plot: {plot}")
     emit(context, result, draw)
 

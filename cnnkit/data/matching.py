@@ -36,7 +36,7 @@ def match(
         labels: of the network. One may have several words, as in `tench, Tinca tinca`.
         synsets: WordNet's identifiers of the labels; empty where they are not known.
         name: of the data set, for errors.
-        first: number that folders give the first class.
+        first: number that folders give the class at the top of the list.
 
     Raises:
         DataError: one is not among them, or two are the same, or one could be several.

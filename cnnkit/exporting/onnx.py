@@ -115,7 +115,7 @@ def _failure(ref: str, found: ParityCertificate, divergence: Divergence | None) 
     return (
         f"{ref}: PyTorch and onnxruntime disagree on {found.images}: logits differ by up to "
         f"{found.max_absolute_difference:.3g}, {found.max_tolerance_ratio:.1f} times what is allowed, "
-        f"the first class agrees on {percent(found.top1_agreement, of=found.images_count)}. {where}No file was written."
+        f"the top-1 class agrees on {percent(found.top1_agreement, of=found.images_count)}. {where}No file was written."
     )
 
 

@@ -28,7 +28,7 @@ class Comparison:
         mean: absolute difference.
         relative: largest difference against the largest logit.
         ratio: largest difference as a multiple of what is tolerated.
-        agrees: whether both have the same first class.
+        agrees: whether both have the same top-1 class.
     """
 
     largest: NDArray[np.float64]

@@ -202,7 +202,7 @@ def _failing(report: PrecisionReport, certificate: ParityCertificate) -> str:
     if lost > budget:
         return f"It costs {points(lost, of=report.images)} points of accuracy, and the budget is {budget:g}"
     agreed = percent(certificate.top1_agreement, of=report.images)
-    return f"Only {agreed} of the images have the first class that they have in float32"
+    return f"Only {agreed} of the images have the top-1 class that they have in float32"
 
 
 def _logits(

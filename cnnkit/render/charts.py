@@ -13,22 +13,23 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnkit.results import CalibrationBin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _SOFT, _LINE, _TRACK, _ACCENT, _SECOND, _BAD = (
+_INK, _SOFT, _LINE, _TRACK, RIGHT, _SECOND, WRONG = (
     "#1b1f24", "#5b6470", "#dfe3e8", "#e6eaef", "#1668b8", "#a34a00", "#b93a0b",
 )  # fmt: skip
 _VARIABLES = {
-    _INK: "ink", _SOFT: "soft", _LINE: "line", _TRACK: "track", _ACCENT: "accent", _SECOND: "second", _BAD: "bad",
+    _INK: "ink", _SOFT: "soft", _LINE: "line", _TRACK: "track", RIGHT: "accent", _SECOND: "second", WRONG: "bad",
 }  # fmt: skip
 """Colours of the light page, and the names under which page.css has them."""
 _WIDTH = 360
 """Of a chart in units of its own; it is scaled to its place on the page."""
-_LINES = ((_ACCENT, "-"), (_SECOND, "--"), (_SOFT, ":"), (_INK, "-."))
+_LINES = ((RIGHT, "-"), (_SECOND, "--"), (_SOFT, ":"), (_INK, "-."))
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -92,7 +93,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
         figure = _figure(330, left=58)
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.grid(axis="y")
-        axes.bar(low, [found.accuracy for found in filled], width, align="edge", color=_ACCENT, alpha=0.75)
+        axes.bar(low, [found.accuracy for found in filled], width, align="edge", color=RIGHT, alpha=0.75)
         ends = [start + wide for start, wide in zip(low, width, strict=True)]
         axes.hlines([found.confidence for found in filled], low, ends, color=_SECOND, linewidth=2.5)
         axes.axline((0, 0), (1, 1), color=_INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -114,22 +115,27 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
         return _svg(figure)
 
 
-def matrix(counts: Sequence[Sequence[int]]) -> str:
-    """Return a confusion matrix of many classes, rows true and columns predicted, as a picture of a dot a cell.
+def cells(counts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Return the colours of a confusion matrix, red, green, blue and opacity from 0 to 1: float64 [N, N, 4].
 
-    A wrong cell is as strong as its share of the largest wrong one, a right one as the share of its class.
+    A right cell is as strong as its share of the class, a wrong one as its share of the largest wrong one.
     """
-    cells = np.asarray(counts, np.float64)
-    right = np.eye(len(cells), dtype=bool)
-    of = np.where(right, cells.sum(1, keepdims=True), cells[~right].max(initial=0.0))
-    strength = np.divide(cells, of, out=np.zeros_like(cells), where=of > 0)
-    colours = np.where(right[..., None], _rgb(_ACCENT), _rgb(_BAD))
-    shown = np.where(cells > 0, np.maximum(strength, 1 / 6), 0)
+    found = np.asarray(counts, np.float64)
+    right = np.eye(len(found), dtype=bool)
+    of = np.where(right, found.sum(1, keepdims=True), found[~right].max(initial=0.0))
+    strength = np.divide(found, of, out=np.zeros_like(found), where=of > 0)
+    colours = np.where(right[..., None], _rgb(RIGHT), _rgb(WRONG))
+    shown = np.where(found > 0, np.maximum(strength, 1 / 6), 0)
+    return np.concatenate([colours, shown[..., None]], -1)
+
+
+def matrix(counts: Sequence[Sequence[int]]) -> str:
+    """Return a confusion matrix of many classes, rows true and columns predicted, as a picture of a dot a cell."""
     with _style(counts):
         figure = _figure(_WIDTH)
         axes = figure.subplots()
         axes.set_facecolor(_TRACK)
-        axes.imshow(np.concatenate([colours, shown[..., None]], -1), interpolation="none")
+        axes.imshow(cells(counts), interpolation="none")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_xlabel("predicted class")

@@ -57,6 +57,14 @@ def note(message: str) -> None:
     say(err(), Text(printable(message), "dim"))
 
 
+def undrawn(texts: Iterable[str]) -> None:
+    """Warn of characters of some texts that pictures show as boxes, as no font of this machine has them."""
+    from cnnkit.render import fonts
+
+    if said := fonts.note(texts):
+        warning(said)
+
+
 def assumed(console: Console, assumptions: Iterable[str]) -> None:
     """Print what was assumed of an ONNX file without a card."""
     for assumption in assumptions:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.files import write_atomic
+from cnnkit.render import charts, fonts
 from cnnkit.render.benchmarks import contender
 from cnnkit.results import Benchmark, EpochRecord, Evaluation, Measurement
 from cnnkit.words import share
@@ -36,8 +37,9 @@ def save(figure: "Figure", path: Path) -> None:
     """
     content = io.BytesIO()
     with warnings.catch_warnings():
-        # Labels in a script that the font lacks are drawn as boxes.
+        # What no font has is drawn as boxes; `fonts.note` says so.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        fonts.apply(figure)
         figure.savefig(content, format="png", dpi=144)
     write_atomic(path, content.getvalue())
 
@@ -82,21 +84,24 @@ def curves(records: Sequence[EpochRecord], path: Path, *, title: str) -> None:
 
 
 def confusion(result: Evaluation, path: Path) -> None:
-    """Draw the confusion matrix to a PNG, coloured by the share of each true class.
+    """Draw the confusion matrix to a PNG, coloured as in the report: what is wrong stands out.
 
     Raises:
         OutputError: the file cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     labels = [row.label for row in result.classes]
     count = len(labels)
-    shares = [[cell / max(sum(row), 1) for cell in row] for row in result.confusion]
     side = max(4.5, 1.6 + 0.5 * count)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    cells = charts.cells(result.confusion)
+    axes.imshow(cells, interpolation="none")
+    right, wrong = "right: a share of its class", "wrong: a share of the most frequent mistake"
+    keys = [Patch(color=colour, label=label) for colour, label in ((charts.RIGHT, right), (charts.WRONG, wrong))]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2 if count > 4 else 1, frameon=False, fontsize=8)
     axes.set_xticks(
         range(count),
         labels,
@@ -109,9 +114,9 @@ def confusion(result: Evaluation, path: Path) -> None:
     axes.set_ylabel("true")
     axes.set_title(f"{result.model} on {result.data}: {_right(result)}", fontsize=10, parse_math=False)
     if count <= 30:
-        for row, cells in enumerate(result.confusion):
-            for column, cell in enumerate(cells):
-                colour = "white" if shares[row][column] > 0.5 else "#5a5f68" if cell else "#c8ccd2"
+        for row, line in enumerate(result.confusion):
+            for column, cell in enumerate(line):
+                colour = "white" if cells[row, column, 3] > 0.5 else "#1b1f24" if cell else "#c8ccd2"
                 axes.text(column, row, str(cell), ha="center", va="center", color=colour, fontsize=8)
     save(figure, path)
 

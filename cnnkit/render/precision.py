@@ -57,7 +57,7 @@ def report(found: PrecisionReport) -> None:
     if found.rounded_accuracy is not None and found.rounded_agreement is not None:
         rounded, agreed = (percent(x, of=found.images) for x in (found.rounded_accuracy, found.rounded_agreement))
         how = (
-            f"With all values rounded to {found.precision}, as on a GPU: accuracy {rounded}, same first class {agreed}."
+            f"With all values rounded to {found.precision}, as on a GPU: accuracy {rounded}, same top-1 class {agreed}."
         )
         out.print(Text(how, "dim"))
     if found.kept_fp32:

@@ -1,7 +1,7 @@
 """How easily a network is fooled: the tables, the curves, and the pictures at a glance."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _NORMS = {"linf": "L∞", "l2": "L2"}
 _SHARES = (0.1, 0.25, 0.5)
-_SHORT = 10
-"""Letters of two labels that fit under a picture."""
 
 
 def show(result: Robustness) -> None:
@@ -214,6 +212,15 @@ def write_sheets(result: Robustness, folder: Path) -> list[Path]:
     return written
 
 
+def captions(result: Robustness) -> Iterator[str]:
+    """Yield the names of classes that the sheets show."""
+    examples = [image for attack in result.attacks for image in attack.examples]
+    for image in (*examples, *(image for flip in result.flips for image in flip.examples)):
+        yield from (image.label, image.taken_for)
+    if result.fooling is not None:
+        yield from (image.label for image in result.fooling.images)
+
+
 def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
     amounts = [
         Tile(
@@ -223,15 +230,23 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
         for curve in result.corruptions
     ]
     yield "corruptions.png", "Corruptions", "one image at severities 1 to 5, with the amounts", amounts
-    turned = "images that were right, and what they are taken for"
+    turned = "images with their class; below, what the changed ones are taken for"
     for attack in result.attacks:
         rows = [
-            Tile(f"radius {epsilon:.4g}", _changed(image for image in attack.examples if image.strength == epsilon))
+            tile
             for epsilon in attack.epsilons
+            for tile in _pair(
+                f"radius {epsilon:.4g}", [image for image in attack.examples if image.strength == epsilon]
+            )
         ]
         yield f"{attack.attack}-{attack.norm}.png", f"{attack.attack} in {_NORMS[attack.norm]}", turned, rows
-    flips = [Tile(found.name, _changed(found.examples, at=True)) for found in result.flips]
-    yield "flips.png", "The least that flips an answer", "severities, and what each is taken for", flips
+    flips = [tile for found in result.flips for tile in _pair(found.name, found.examples, at=True)]
+    yield (
+        "flips.png",
+        "The least that flips an answer",
+        "images with their class; below, the severity that changes it",
+        flips,
+    )
     if result.fooling is not None:
         cells = [
             (_read(image.image), f"{image.probability:.1%} {image.label}")
@@ -244,14 +259,15 @@ def _sheets(result: Robustness) -> Iterator[tuple[str, str, str, list[Tile]]]:
         yield "fooling.png", "Images from noise", "how surely each is taken for its class", rows
 
 
-def _changed(images: Iterable[FooledImage], *, at: bool = False) -> list[tuple[Pixels, str]]:
-    return [(_read(image.changed), _caption(image, at=at)) for image in images if image.changed is not None]
-
-
-def _caption(image: FooledImage, *, at: bool) -> str:
-    # Of two long labels, the eye supplies the first.
-    known = image.label if len(image.label) + len(image.taken_for) <= _SHORT else ""
-    return " ".join(filter(None, (f"{image.strength:.2f}" if at else "", known, "→", image.taken_for)))
+def _pair(heading: str, images: Sequence[FooledImage], *, at: bool = False) -> tuple[Tile, Tile]:
+    """Return a row of images as they are, and below it one of what was changed, with its severity where that counts."""
+    as_they_are = [(_read(image.original), image.label) for image in images if image.original is not None]
+    changed = [
+        (_read(image.changed), f"{f'{image.strength:.2f} ' if at else ''}→ {image.taken_for}")
+        for image in images
+        if image.changed is not None
+    ]
+    return Tile(heading, as_they_are), Tile("", changed)
 
 
 def _read(path: Path) -> Pixels:

@@ -154,7 +154,7 @@ def export(result: ExportResult) -> None:
     judged = f"{found.max_tolerance_ratio:.0%} of what is allowed" if exact else f"as {found.precision} against float32"
     table.add_row("logits differ by", f"at most {found.max_absolute_difference:.2g}, {judged}")
     agreement = percent(found.top1_agreement, of=found.images_count)
-    table.add_row("same first class", Text(agreement, "bold green" if found.passed else "bold yellow"))
+    table.add_row("same top-1 class", Text(agreement, "bold green" if found.passed else "bold yellow"))
     out = console.out()
     console.titled(out, str(result.path), table)
     if not result.trained:
@@ -174,7 +174,7 @@ def triton(result: TritonModel) -> None:
     if found is not None:
         table.add_row("compared on", found.images)
         agreement = percent(found.top1_agreement, of=found.images_count)
-        table.add_row("same first class", Text(agreement, "bold green" if found.passed else "bold red"))
+        table.add_row("same top-1 class", Text(agreement, "bold green" if found.passed else "bold red"))
     out = console.out()
     console.titled(out, str(result.repository), table)
     if found is not None and not found.passed:

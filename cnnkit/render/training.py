@@ -68,6 +68,7 @@ def show(
         raise
     if quiet or finished is None:
         return stopped
+    console.undrawn([finished.run.name])
     if finished.advice:
         console.warning(finished.advice)
     if as_json:

@@ -17,7 +17,7 @@ def show(result: Verification) -> None:
     out = console.out()
     found = result.certificate
     table = console.table()
-    for name in ("batch", "images", "largest difference", "mean difference", "same first class"):
+    for name in ("batch", "images", "largest difference", "mean difference", "same top-1 class"):
         table.add_column(name, justify="right")
     for row in result.batches:
         table.add_row(
@@ -54,7 +54,7 @@ def show(result: Verification) -> None:
         judged = (
             f"the logits differ by at most {found.max_tolerance_ratio:.0%} of what is allowed"
             if found.precision == "fp32"
-            else f"as {found.precision}, by its accuracy and first classes"
+            else f"as {found.precision}, by its accuracy and top-1 classes"
         )
         line = Text.assemble(("passed", "bold green"), f": {judged}; ")
         line.append("the certificate is in the card" if result.stored else f"not stored: {result.not_stored_because}")
@@ -90,7 +90,7 @@ def failure(result: Verification) -> str:
     text = (
         f"{result.file} is not {result.reference}: logits differ by up to "
         f"{_difference(certificate.max_absolute_difference)}, {allowed}"
-        f"the first class agrees on {percent(certificate.top1_agreement, of=certificate.images_count)}."
+        f"the top-1 class agrees on {percent(certificate.top1_agreement, of=certificate.images_count)}."
     )
     lost = certificate.accuracy_loss_points or 0.0
     if certificate.precision != "fp32" and lost > certificate.accuracy_budget_points:

@@ -25,11 +25,11 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The images whose first class has a probability over `low` and up to `high`.
+    """The images whose top-1 class has a probability over `low` and up to `high`.
 
     Attributes:
         images: how many there are; a bin without any has a confidence and an accuracy of 0.
-        confidence: mean probability of their first class.
+        confidence: mean probability of their top-1 class.
         accuracy: share of them that are right.
     """
 

@@ -26,7 +26,7 @@ class ParityCertificate:
         max_absolute_difference: of the logits.
         max_relative_difference: of the logits, against the largest logit of the image.
         max_tolerance_ratio: the largest difference as a multiple of what is tolerated.
-        top1_agreement: fraction of the images with the same first class.
+        top1_agreement: fraction of the images with the same top-1 class.
         tolerance: absolute for logits up to 10, beyond in proportion to the largest of the image.
         versions: of the two engines.
         images_count: number of images.
@@ -68,8 +68,8 @@ class ParityCertificate:
     def passed(self) -> bool:
         """Whether the file is the network.
 
-        In float32 every image has the same first class and every logit is within the tolerance. In a reduced precision
-        the logits differ beyond it: there the scores are finite, nearly all first classes are the same, and the
+        In float32 every image has the same top-1 class and every logit is within the tolerance. In a reduced precision
+        the logits differ beyond it: there the scores are finite, nearly all top-1 classes are the same, and the
         accuracy is within its budget.
         """
         if self.precision == "fp32":

@@ -68,7 +68,7 @@ class PrecisionReport:
         calibration: what the ranges of the values were taken from; empty where nothing is calibrated.
         engine: what ran both files.
         batch: images in each timed call.
-        top1_agreement: fraction of the images with the same first class as in PyTorch.
+        top1_agreement: fraction of the images with the same top-1 class as in PyTorch.
         in_range: whether all logits are finite numbers, and nothing is in `out_of_range`.
         accuracy_budget_points: percentage points that the accuracy may fall.
         speed_up: how many times as fast as float32 it is, in one interleaved run.
@@ -80,7 +80,7 @@ class PrecisionReport:
             in the order of the graph.
         kept_fp32: for fp16, the operators that stay in float32, as "LayerNormalization norm1".
         rounded_accuracy: for fp16, with each operator's output rounded to float16, as on a GPU; None for int8.
-        rounded_agreement: fraction of the images with the same first class as in PyTorch, rounded likewise.
+        rounded_agreement: fraction of the images with the same top-1 class as in PyTorch, rounded likewise.
     """
 
     precision: Literal["fp16", "int8"]

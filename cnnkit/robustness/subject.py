@@ -69,7 +69,7 @@ class Subject:
             yield positions[start : start + self.batch_size]
 
     def answers(self, pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the first class of each image and its probability, both [N].
+        """Return the top-1 class of each image and its probability, both [N].
 
         Raises:
             CheckpointError: some scores are not finite, so that nothing tells whether the answer is right.

@@ -1,10 +1,9 @@
-"""What a user should know of a run before its first step and after its last one."""
+"""What a user should know of a run before its first step."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, LoadNote
+from cnnkit.results import LoadNote
 from cnnkit.training.averaging import on_warm_up
 from cnnkit.words import counted
 
@@ -32,17 +31,3 @@ def notes_before(recipe: Recipe, steps: int, done: int | None) -> Iterator[LoadN
             f"--epochs {done + max(1, recipe.epochs)} goes on",
             warning=True,
         )
-
-
-def advice_after(records: Sequence[EpochRecord], classes: int) -> str:
-    """Say that a network has learnt no more than to guess; "" where it has.
-
-    The loss of equal scores for all classes is the logarithm of their number, with smoothed and mixed labels too.
-    """
-    guessing = math.log(classes)
-    if not records or records[-1].dry_run or records[-1].train_loss < guessing:
-        return ""
-    return (
-        f"the training loss of the last epoch, {records[-1].train_loss:.4g}, is not below {guessing:.4g}, that of "
-        f"equal scores for all {classes} classes: try more --epochs, or another --learning-rate"
-    )

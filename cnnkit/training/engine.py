@@ -20,7 +20,7 @@ from cnnkit.results import (
 )
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
-from cnnkit.training.advice import advice_after, notes_before
+from cnnkit.training.advice import notes_before
 from cnnkit.training.batches import Batches
 from cnnkit.training.describing import class_counts, preparation
 from cnnkit.training.distributed import Group
@@ -28,7 +28,7 @@ from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
 from cnnkit.training.layout import channels_last
 from cnnkit.training.measuring import first_images, measure, metrics_of
-from cnnkit.training.optimisers import class_weights, learning_rates
+from cnnkit.training.optimisers import learning_rates
 from cnnkit.training.setup import Prepared
 from cnnkit.training.step import TrainingStep
 
@@ -56,14 +56,14 @@ class Engine:
         self.validation, self.test = (
             split.drawn(self.limit) if self.limit else split for split in (self.data.validation, self.data.test)
         )
-        self.trained = prepared.trained
+        self.trained, self.task = prepared.trained, prepared.task
         self.group, self.device_name, self.checkpoint_every, self.stop = group, device_name, checkpoint_every, stop
         classes = len(self.data.classes)
         self.train_step = TrainingStep(
             group.synchronised(channels_last(prepared.network, group.device)),
+            self.task,
             self.recipe,
             group.device,
-            class_weights=class_weights(self.recipe, self.data.train.targets, classes, group.device),
             wrap=group.wrap if group.world > 1 else None,
             world=group.world,
         )
@@ -234,9 +234,9 @@ class Engine:
             learning_rate=at.first_rate,
             seconds=at.epoch_seconds + time.perf_counter() - started,
             images_per_second=images / at.epoch_seconds,
-            # With few validation images accuracies tie often; the lower loss then tells them apart.
             is_best=best is None
-            or (validation_accuracy, -validation_loss) > (best.validation_accuracy, -best.validation_loss),
+            or self.task.rank(validation_accuracy, validation_loss)
+            > self.task.rank(best.validation_accuracy, best.validation_loss),
             dry_run=self.recipe.limit_batches > 0,
             train_images=images,
         )
@@ -251,7 +251,7 @@ class Engine:
 
     def _measure(self, split: Split, stop: Callable[[], bool] | None = None) -> tuple[float, float]:
         kept, normalise = self.train_step.kept, self.batches.normalise
-        found = measure(kept, normalise, split, self.recipe, self.group, stop=stop or self.stop)
+        found = measure(kept, self.task, normalise, split, self.recipe, self.group, stop=stop or self.stop)
         if found is None:
             raise _StopWanted
         return found
@@ -281,7 +281,7 @@ class Engine:
             test_images=images[1],
             dry_run=kept.dry_run,
             notices=tuple(self.at.notices),
-            advice=advice_after(self.at.records, len(self.data.classes)),
+            advice=self.task.advice(self.at.records),
         )
 
     def _require_finite(self, loss: float, which: str) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from cnnkit.data.loaded import Split
 from cnnkit.models.normalisation import Normalise
@@ -12,6 +11,7 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training.distributed import Group
 from cnnkit.training.step import Totals, autocast
+from cnnkit.training.task import Task
 
 _PIXELS = 1000 * 28 * 28
 """Pixels that are evaluated together: a thousand digits, or sixteen images of 224×224."""
@@ -42,6 +42,7 @@ def metrics_of(record: EpochRecord | StartRecord) -> dict[str, float]:
 @torch.inference_mode()
 def measure(
     network: nn.Module,
+    task: Task,
     normalise: Normalise,
     split: Split,
     recipe: Recipe,
@@ -54,7 +55,7 @@ def measure(
     None where `stop` asked to stop first; several processes finish what they began together.
     """
     network.eval()
-    totals = Totals(group.device)
+    totals = Totals(task, group.device)
     size = max(1, _PIXELS // (split.images.shape[1] * split.images.shape[2]))
     for number, (images, targets) in enumerate(split.batches(size)):
         if group.world == 1 and stop():
@@ -62,7 +63,7 @@ def measure(
         if number % group.world == group.rank:
             there = targets.to(group.device)
             with autocast(recipe.precision, group.device):
-                logits = network(normalise(images.to(group.device))).float()
-            totals.add(logits, there, F.cross_entropy(logits, there, reduction="sum"))
+                outputs = network(normalise(images.to(group.device))).float()
+            totals.add(outputs, there, task.held_out_loss(outputs, there))
     loss, accuracy, _ = group.means(totals)
     return loss, accuracy

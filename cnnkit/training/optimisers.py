@@ -50,14 +50,6 @@ def make_optimizer(recipe: Recipe, network: nn.Module, *, captured: bool = False
             )
 
 
-def class_weights(recipe: Recipe, targets: Tensor, classes: int, device: torch.device) -> Tensor | None:
-    """Return what a wrong answer costs by class, float32 [classes]; `balanced` makes all classes cost the same."""
-    if recipe.class_weights == "none":
-        return None
-    counts = torch.bincount(targets, minlength=classes).to(device)
-    return len(targets) / (classes * counts.clamp(min=1))
-
-
 def learning_rates(recipe: Recipe, steps_per_epoch: int) -> Iterator[float]:
     """Yield the learning rate of every step of the run, from torch's own schedules.
 

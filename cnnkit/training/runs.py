@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import unicodedata
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from cnnkit.recipe import Recipe, read_recipe_table
 from cnnkit.results import EpochRecord
 
 METRICS = "metrics.csv"
+_NAME_BYTES = 100
 _LAUNCH = ".launch"
 LAUNCH = "CNNKIT_LAUNCH"
 """The environment variable in which `--nproc` tells its processes which start they belong to."""
@@ -44,7 +46,7 @@ def new_run_folder(
     Raises:
         OutputError: it cannot be created.
     """
-    stem = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") for part in (model, data))
+    stem = "-".join(filter(None, map(_in_a_name, (model, data))))
     taken = [
         int(m[1]) for m in (re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name) for p in runs.glob(f"{stem}-*")) if m
     ]
@@ -70,6 +72,12 @@ def new_run_folder(
         raise OutputError(f"cannot create a run folder in {runs}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _in_a_name(text: str) -> str:
+    """Return a text as part of a folder's name, which may have 255 bytes: its letters and digits, in any script."""
+    plain = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", text))
+    return plain.encode()[:_NAME_BYTES].decode(errors="ignore").strip("-.")
 
 
 def launch_mark() -> str:

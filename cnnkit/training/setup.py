@@ -20,6 +20,7 @@ from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
 from cnnkit.training.building import Shape, create_model
+from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.heads import Head, head_of
 from cnnkit.training.inputs import InputChoice, input_for
@@ -27,7 +28,7 @@ from cnnkit.training.membership import LIST, write_list
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
-from cnnkit.training.trial import require_classifier, require_trainable
+from cnnkit.training.task import Task
 from cnnkit.words import listed
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Prepared:
     """What a run needs.
 
     Attributes:
+        task: what it is trained for.
         trained: the head, where nothing else is trained; None for the whole network.
         is_new: its folder was made for it.
         state: what an earlier part of it left, tensors and facts.
@@ -48,6 +50,7 @@ class Prepared:
 
     recipe: Recipe
     network: nn.Module
+    task: Task
     trained: Head | None
     data: ImageData
     run: Path
@@ -91,7 +94,8 @@ def prepare(
     elif source is not None:
         pretraining, seen = yield from origins.examine(source, recipe, data, data_dir=data_dir)
     recipe = recipe.override({"input_shape": data.preprocessing.input_shape})
-    network, trained = yield from _network(recipe, data, source, group)
+    task = Classification.of(recipe, len(data.classes), data.train.targets, group.device)
+    network, trained = yield from _network(recipe, task, data, source, group)
     if state:
         resuming.check_same_data(data, state[1])
         yield from resuming.notes(state[1], group)
@@ -100,17 +104,17 @@ def prepare(
         files["damaged.csv"] = damaged_list(data.catalogue.facts.damaged)
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
     given = resuming.given_by(recipe, state)
-    return Prepared(recipe, network, trained, data, folder, run is None, state, given, pretraining)
+    return Prepared(recipe, network, task, trained, data, folder, run is None, state, given, pretraining)
 
 
 def _network(
-    recipe: Recipe, data: ImageData, source: finetuning.Source | None, group: Group
+    recipe: Recipe, task: Task, data: ImageData, source: finetuning.Source | None, group: Group
 ) -> Generator[LoadNote, None, tuple[nn.Module, Head | None]]:
     """Build the network with its first weights, and try it; return it with its head, where only that is trained."""
     name, shape, classes = recipe.model, data.preprocessing.input_shape, len(data.classes)
     torch.manual_seed(recipe.seed)
     network = create_model(name, classes, shape)
-    output = require_classifier(network, name, shape, classes)
+    limit = task.require_output(network, name, shape)
     initialise(network, recipe.initialisation)
     new_head = source is not None and source.labels != data.classes
     head = head_of(network, shape) if recipe.freeze or new_head else None
@@ -124,9 +128,9 @@ def _network(
     least = min(batch_sizes(len(data.train), recipe, group.world), default=2)
     if group.device.type == "cpu":  # on GPUs, batch normalisation sees the batch of all processes
         least //= group.world
-    require_trainable(network, name, shape, classes, batch=min(2, max(1, least)))
-    if output.bounded_by:
-        yield LoadNote(f"{name} ends in {output.bounded_by}, so its logits cannot have every value", warning=True)
+    task.require_trainable(network, name, shape, batch=min(2, max(1, least)))
+    if limit:
+        yield LoadNote(f"{name} ends in {limit}, so its logits cannot have every value", warning=True)
     return network, trained
 
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.training.averaging import WeightAverage
-from cnnkit.training.losses import summed_loss
 from cnnkit.training.memory import is_out_of_memory
 from cnnkit.training.optimisers import make_optimizer
 from cnnkit.training.recording import try_to_record
+from cnnkit.training.task import Task
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _EAGER_STEPS = 3
@@ -43,7 +43,8 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 class Totals:
     """Sums of loss and of right answers, kept on the device until somebody asks."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, task: Task, device: torch.device) -> None:
+        self._task = task
         self.loss = torch.zeros((), device=device)
         self._right = torch.zeros((), dtype=torch.int64, device=device)
         self.images = 0
@@ -51,11 +52,13 @@ class Totals:
         self._every = 1 if device.type == "cuda" else 16
         self._uncounted: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
+    def add(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Add a batch; `loss` is the sum over its images. Targets are indices [N] or shares [N, classes]."""
         self.images += len(targets)
         self.loss += loss  # one by one: the sum must not depend on when somebody asks
-        self._uncounted.append((logits, targets if targets.dim() == 1 else targets.argmax(1)))
+        if self._uncounted and self._uncounted[-1][1].shape[1:] != targets.shape[1:]:
+            self._count()
+        self._uncounted.append((outputs, targets))
         if len(self._uncounted) == self._every:
             self._count()
 
@@ -67,9 +70,9 @@ class Totals:
 
     def _count(self) -> None:
         if self._uncounted:
-            logits, targets = map(torch.cat, zip(*self._uncounted, strict=True))
+            outputs, targets = map(torch.cat, zip(*self._uncounted, strict=True))
             self._uncounted.clear()
-            self._right += (logits.argmax(1) == targets).sum()
+            self._right += self._task.right(outputs, targets)
 
     def means(self) -> tuple[float, float]:
         """Return mean loss and accuracy of what this process saw."""
@@ -114,15 +117,15 @@ class TrainingStep:
     def __init__(
         self,
         network: nn.Module,
+        task: Task,
         recipe: Recipe,
         device: torch.device,
         *,
-        class_weights: Tensor | None = None,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
         world: int = 1,
     ) -> None:
         self.network, self.recipe, self.device, self.world = network, recipe, device, world
-        self.class_weights = class_weights
+        self.task = task
         # A step across processes waits for them, which a recording cannot; unfused steps under fp16 read the GPU.
         self._records = device.type == "cuda" and wrap is None
         self._records &= not (recipe.precision == "fp16" and recipe.optimizer == "rmsprop")
@@ -131,7 +134,7 @@ class TrainingStep:
         self.steps = 0
         self.notices: list[str] = []
         self._averaging = WeightAverage(network, recipe.ema) if recipe.ema else None
-        self.totals = Totals(device)
+        self.totals = Totals(task, device)
         self._forward: Callable[[Tensor], Tensor] = wrap(network) if wrap else network
         if recipe.compile:
             self._forward = torch.compile(self._forward)
@@ -176,10 +179,8 @@ class TrainingStep:
     def _compute(self, images: Tensor, targets: Tensor, together: int) -> None:
         with self._compiling(images.shape):
             with autocast(self.recipe.precision, self.device):
-                logits = self._forward(images)
-                loss = summed_loss(
-                    logits.float(), targets, weights=self.class_weights, smoothing=self.recipe.label_smoothing
-                )
+                outputs = self._forward(images)
+                loss = self.task.loss(outputs.float(), targets)
             self.optimizer.zero_grad()
             # Processes average their gradients: each divides by its part of the batch's images to give the batch's
             # mean.
@@ -191,7 +192,7 @@ class TrainingStep:
         self.scaler.update()
         if self._averaging is not None:
             self._averaging.add()
-        self.totals.add(logits.detach(), targets, loss.detach())
+        self.totals.add(outputs.detach(), targets, loss.detach())
 
     @contextlib.contextmanager
     def _compiling(self, shape: torch.Size) -> Iterator[None]:

@@ -21,7 +21,7 @@ def test_the_file_and_its_proof_are_shown(tiny_run: Path, tmp_path: Path, cli: C
     shown = " ".join(" ".join(lines[1:]).split())
     assert "compared on 10 images of shapes, in batches of 1, 2, 7" in shown
     assert "% of what is allowed" in shown
-    assert "same first class 100%" in shown
+    assert "same top-1 class 100%" in shown
     assert "input image: uint8 [N, H, W, C]" in shown
     assert "random" not in shown
     assert path.is_file()

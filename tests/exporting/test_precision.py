@@ -494,7 +494,7 @@ Change = dict[str, object]
             {"accuracy_budget_points": 0.4},
             ["It costs 0.50 points of accuracy, and the"],
         ),
-        ({}, {"top1_agreement": 0.94}, ["Only 94.00% of the images have the first class"]),
+        ({}, {"top1_agreement": 0.94}, ["Only 94.00% of the images have the top-1 class"]),
         ({"speed_up_interval": (1.0, 3.0)}, {}, ["It is not faster: 2.00 times as fast (95%: 1.00–3.00)"]),
         (
             {"in_range": False},

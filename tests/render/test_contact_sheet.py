@@ -61,8 +61,20 @@ def test_words_stay_inside_their_place(label: str, tmp_path: Path) -> None:
     # Between the columns, and at the edges, there is only paper.
     for x in (slice(0, 27), slice(28 + 112 + 1, 28 + 112 + 27), slice(-27, None)):
         assert (image[:, x] == paper).all()
-    words = image[28 + 34 + 20 + 28 : 28 + 34 + 20 + 28 + 20, 28:140]
-    assert (words != paper).any() == bool(label)
+    if label:
+        assert (image[102:122, 28:140] != paper).any()
+
+
+def test_a_caption_is_shown_as_a_whole(tmp_path: Path) -> None:
+    """In as many lines as it needs, below its image."""
+    for name, caption in (
+        ("short.png", "one"),
+        ("long.png", "a label of eleven words, which do not fit into one line"),
+    ):
+        contact_sheet.write(tmp_path / name, "t", "e", [Tile("", [(plain(RED, 9, 9), caption)])])
+    short, long = pixels(tmp_path / "short.png"), pixels(tmp_path / "long.png")
+    assert len(long) >= len(short) + 3 * 20
+    assert (long[-48:-28, 28:140] != long[0, 0]).any()
 
 
 def test_a_sheet_without_images_has_its_title(tmp_path: Path) -> None:

@@ -78,5 +78,5 @@ def test_what_is_out_of_range_and_what_is_kept_is_listed(
     assert max(map(len, shown.splitlines())) <= 80
     assert "(5 of 7)" in shown
     assert ["7e+04" in shown, "block5.conv" in shown, "block6.conv" in shown] == [True, True, False]
-    assert "accuracy 50.0%, same first class 25.0%" in " ".join(shown.split())
+    assert "accuracy 50.0%, same top-1 class 25.0%" in " ".join(shown.split())
     assert "Kept in fp32: 2 LayerNormalization, Softmax." in shown

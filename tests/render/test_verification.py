@@ -84,7 +84,7 @@ def test_failed(failed: Verification, golden: Callable[[str, str], None], capsys
 
 def test_the_reason_is_a_sentence(failed: Verification) -> None:
     assert verification.failure(failed) == (
-        "net.onnx is not best.safetensors: logits differ by up to 2.0e-02, 200.0 times what is allowed, the first "
+        "net.onnx is not best.safetensors: logits differ by up to 2.0e-02, 200.0 times what is allowed, the top-1 "
         "class agrees on 99.94%. First layer that differs: stage1.block.conv (Conv2d) with stage1.block.norm folded "
         "in. Likely cause, weight: stage1.block.conv.weight differs in 1 of 20,736 values."
     )
@@ -97,4 +97,4 @@ def test_a_file_that_does_not_run_says_so(failed: Verification) -> None:
 
 def test_where_nothing_is_known_nothing_is_said(failed: Verification) -> None:
     text = verification.failure(replace(failed, divergence=None))
-    assert text.endswith("the first class agrees on 99.94%.")
+    assert text.endswith("the top-1 class agrees on 99.94%.")

@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 import time
 from itertools import pairwise
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import onnx
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from cnnkit import zoo
@@ -400,11 +402,36 @@ def test_text_stands_out_from_its_ground(open_page, scheme):
     assert [said for said in empty + full + refused if said[0] < 4.5] == []
 
 
-def test_dark_and_light_differ_and_the_paper_stays_white(open_page):
-    pages = [open_page(color_scheme=scheme) for scheme in ("light", "dark")]
-    assert len({page.evaluate("getComputedStyle(document.body).backgroundColor") for page in pages}) == 2
-    corner = "canvas => [...canvas.getContext('2d').getImageData(3, 3, 1, 1).data]"
-    assert pages[1].locator("#canvas").evaluate(corner) == [255, 255, 255, 255]
+def white():
+    file = io.BytesIO()
+    Image.new("L", (28, 28), 255).save(file, "PNG")
+    return file.getvalue()
+
+
+CORNER = "canvas => canvas.getContext('2d').getImageData(3, 3, 1, 1).data[0]"
+
+
+def test_the_paper_is_dark_on_a_dark_page_and_the_same_is_sent(open_page):
+    seen, corners, grounds = [], [], []
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme)
+        page.on("request", lambda request: seen.append(request.post_data_buffer) if request.method == "POST" else None)
+        draw(page, SEVEN)
+        reads(page, "7")
+        corners.append(page.locator("#canvas").evaluate(CORNER))
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert corners[0] == 255
+    assert corners[1] < 32
+    assert len(set(grounds)) == 2
+    assert len(set(seen)) == 1
+
+
+def test_the_paper_follows_the_page_and_shows_an_image_as_it_is(open_page):
+    page = open_page(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    wait_until(lambda: page.locator("#canvas").evaluate(CORNER) < 32)
+    page.set_input_files("#file", {"name": "white.png", "mimeType": "image/png", "buffer": white()})
+    wait_until(lambda: page.locator("#canvas").evaluate(CORNER) == 255)
 
 
 def test_lines_are_as_sharp_as_the_screen_and_still_where_motion_is_unwanted(open_page):

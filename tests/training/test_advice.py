@@ -9,7 +9,8 @@ import pytest
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingFinished
 from cnnkit.training import loop
-from cnnkit.training.advice import advice_after, notes_before
+from cnnkit.training.advice import notes_before
+from cnnkit.training.classification import Classification
 
 RECORD = EpochRecord(
     epoch=1, train_loss=1.0, train_accuracy=0.5, validation_loss=1.0, validation_accuracy=0.5, learning_rate=0.1,
@@ -37,12 +38,12 @@ def test_a_finished_run_that_is_resumed_says_how_to_go_on(epochs: int, done: int
 
 @pytest.mark.parametrize(("loss", "said"), [(math.log(10), True), (9.6, True), (2.30, False), (0.1, False)])
 def test_a_network_that_guesses_is_said(loss: float, said: bool) -> None:
-    assert bool(advice_after([RECORD, replace(RECORD, train_loss=loss)], 10)) == said
+    assert bool(Classification(10).advice([RECORD, replace(RECORD, train_loss=loss)])) == said
 
 
 def test_a_dry_run_and_one_of_no_epochs_say_nothing_of_what_was_learnt() -> None:
-    assert advice_after([], 10) == ""
-    assert advice_after([replace(RECORD, train_loss=9.0, dry_run=True)], 10) == ""
+    assert Classification(10).advice([]) == ""
+    assert Classification(10).advice([replace(RECORD, train_loss=9.0, dry_run=True)]) == ""
 
 
 @pytest.mark.parametrize(("rate", "said"), [(1e-9, True), (0.002, False)])

@@ -17,11 +17,13 @@ from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, LoadNote, TrainingFinished
 from cnnkit.training import loop
 from cnnkit.training.averaging import WeightAverage, decay_at, on_warm_up
+from cnnkit.training.classification import Classification
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import read_state, write_state
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
+TASK = Classification(3)
 
 
 def test_the_decay_is_that_of_timm() -> None:
@@ -68,7 +70,7 @@ def normalised() -> nn.Module:
 @pytest.mark.parametrize("decay", [0.9, 0.999, 0.9999, 0.99999])
 def test_a_few_steps_give_a_useful_average(decay: float) -> None:
     network = normalised()
-    step = TrainingStep(network, Recipe(optimizer="sgd", ema=decay), CPU)
+    step = TrainingStep(network, TASK, Recipe(optimizer="sgd", ema=decay), CPU)
     batches = easy(350)
     images, targets = (torch.cat(part) for part in zip(*batches[300:], strict=True))
     for seen, wanted in batches[:300]:
@@ -109,7 +111,7 @@ class Odd(nn.Module):
 def test_buffers_of_all_kinds_are_averaged_or_copied() -> None:
     torch.manual_seed(0)
     network = Odd()
-    step = TrainingStep(network, Recipe(optimizer="sgd", ema=0.99), CPU)
+    step = TrainingStep(network, TASK, Recipe(optimizer="sgd", ema=0.99), CPU)
     expected = {"moving": network.moving.double(), "wide": network.wide}
     for number in range(1, 9):
         step(torch.randn(6, 1, 2, 2), torch.arange(6) % 4, rate=0.1, together=6)

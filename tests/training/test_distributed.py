@@ -20,6 +20,7 @@ from cnnkit.errors import CnnkitError, DeviceError, TrainingDivergedError, Usage
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from cnnkit.training import loop, networks
+from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group, LostProcessError, is_first, joined
 from cnnkit.training.step import Totals
 
@@ -81,7 +82,7 @@ def _received(end: Any) -> Any:
 
 
 def totals(loss: float, right: int, images: int) -> Totals:
-    made = Totals(CPU)
+    made = Totals(Classification(2), CPU)
     made.load({"loss": torch.tensor(loss), "right": torch.tensor(right), "images": torch.tensor(images)})
     return made
 

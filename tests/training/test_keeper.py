@@ -14,6 +14,7 @@ from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
 from cnnkit.training import networks, randomness
+from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.setup import Prepared, prepare
@@ -21,6 +22,7 @@ from cnnkit.training.state import read_state
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
+TASK = Classification(3)
 GROUP = Group(0, 1, CPU)
 RECIPE = Recipe(model="softmax-regression", data="shapes", batch_size=16, epochs=2)
 number = st.floats(allow_nan=False, allow_infinity=False)
@@ -39,7 +41,7 @@ def prepared(few_shapes: object, tmp_path: Path) -> Prepared:
 
 @pytest.fixture
 def keeper(prepared: Prepared) -> Keeper:
-    step = TrainingStep(prepared.network, RECIPE, CPU)
+    step = TrainingStep(prepared.network, TASK, RECIPE, CPU)
     return Keeper(prepared, GROUP, step, Position())
 
 
@@ -74,7 +76,7 @@ def test_the_state_is_put_back_with_the_numbers_that_come_next(keeper: Keeper, p
     expected = torch.rand(3)
     state = read_state(prepared.run)
     assert state is not None
-    step = TrainingStep(networks.create_model("softmax-regression", 3, (3, 28, 28)), RECIPE, CPU)
+    step = TrainingStep(networks.create_model("softmax-regression", 3, (3, 28, 28)), TASK, RECIPE, CPU)
     position = restore(state, step, GROUP)
     assert (position.epoch, position.step, step.totals.images) == (4, 2, 32)
     assert torch.equal(torch.rand(3), expected)
@@ -87,7 +89,7 @@ def test_a_process_that_was_not_there_before_keeps_its_own_numbers(keeper: Keepe
     assert state is not None
     torch.manual_seed(9)
     before = torch.get_rng_state()
-    restore(state, TrainingStep(prepared.network, RECIPE, CPU), Group(3, 4, CPU))
+    restore(state, TrainingStep(prepared.network, TASK, RECIPE, CPU), Group(3, 4, CPU))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -108,7 +110,7 @@ def test_best_weights_that_are_gone_are_a_checkpoint_error(keeper: Keeper) -> No
 
 def test_only_the_first_process_writes(prepared: Prepared) -> None:
     other = Group(1, 2, CPU)
-    keeper = Keeper(prepared, other, TrainingStep(prepared.network, RECIPE, CPU), Position())
+    keeper = Keeper(prepared, other, TrainingStep(prepared.network, TASK, RECIPE, CPU), Position())
     keeper.save_best({})
     keeper.write_metrics()
     keeper.leave(keep=False)

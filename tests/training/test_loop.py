@@ -42,12 +42,14 @@ from cnnkit.results import (
 )
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.training import loop, networks
+from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
+TASK = Classification(2)
 FAST = {"model": "softmax-regression", "data": "shapes", "batch_size": 16, "learning_rate": 0.01, "epochs": 3}
 
 
@@ -470,7 +472,7 @@ def test_measuring_takes_every_image_a_thousand_at_a_time() -> None:
     split = data.Split(torch.zeros(2500, 28, 28, 1, dtype=torch.uint8), torch.zeros(2500, dtype=torch.int64))
     recipe = Recipe(batch_size=64)
     group = Group(0, 1, torch.device("cpu"))
-    found = measure(network, normalisation.Normalise((0.0,), (1.0,)), split, recipe, group, stop=lambda: False)
+    found = measure(network, TASK, normalisation.Normalise((0.0,), (1.0,)), split, recipe, group, stop=lambda: False)
     assert found is not None
     assert seen == [1000, 1000, 500]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cnnkit.recipe import Recipe
-from cnnkit.training.optimisers import class_weights, initialise, learning_rates, make_optimizer
+from cnnkit.training.optimisers import initialise, learning_rates, make_optimizer
 
 
 @pytest.fixture
@@ -161,23 +161,3 @@ def test_what_is_frozen_is_not_in_the_optimizer(name: str, network: nn.Module) -
     assert [id(p) for group in optimizer.param_groups for p in group["params"]] == list(
         map(id, network[3].parameters())
     )
-
-
-def test_without_class_weights_there_are_none() -> None:
-    assert class_weights(Recipe(), torch.tensor([0, 0, 1]), 2, torch.device("cpu")) is None
-
-
-def test_balanced_weights_let_every_class_cost_the_same() -> None:
-    targets = torch.tensor([0] * 6 + [1] * 3 + [2])
-    weights = class_weights(Recipe(class_weights="balanced"), targets, 3, torch.device("cpu"))
-    assert weights is not None
-    assert weights.dtype == torch.float32
-    assert weights.tolist() == pytest.approx([10 / (3 * count) for count in (6, 3, 1)])
-    # All classes together cost as much as without weights.
-    assert weights[targets].sum().item() == pytest.approx(len(targets))
-
-
-def test_a_class_without_images_gets_a_finite_weight() -> None:
-    weights = class_weights(Recipe(class_weights="balanced"), torch.tensor([0, 1, 1]), 3, torch.device("cpu"))
-    assert weights is not None
-    assert torch.isfinite(weights).all()

@@ -59,7 +59,9 @@ def test_a_file_of_that_name_is_in_the_way(tmp_path: Path) -> None:
     [
         ("torchvision/resnet18", "photos", "torchvision-resnet18-photos-1"),
         ("my.nets:Net", "my photos (2)", "my.nets-Net-my-photos-2-1"),
-        ("../../etc", "..", "etc--1"),
+        ("../../etc", "..", "etc-1"),
+        ("lenet", "猫と犬", "lenet-猫と犬-1"),
+        ("lenet", "\u00e9t\u00e9" * 99, f"lenet-{'été' * 20}-1"),
     ],
 )
 def test_names_are_made_safe(model: str, data: str, expected: str, tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from cnnkit.errors import CheckpointError, OutputError
 from cnnkit.recipe import Recipe
+from cnnkit.training.classification import Classification
 from cnnkit.training.state import PREVIOUS, STATE, read_facts, read_state, restore_step, step_tensors, write_state
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
+TASK = Classification(3)
 Facts = dict[str, Any]
 
 
@@ -272,7 +274,7 @@ def make_step(seed: int = 0, width: int = 6, **fields: Any) -> TrainingStep:
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(16 * width, 3))
     network.to(memory_format=torch.channels_last)
-    return TrainingStep(network, Recipe(**fields), CPU)
+    return TrainingStep(network, TASK, Recipe(**fields), CPU)
 
 
 def take(step: TrainingStep, first: int, last: int) -> None:

@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from cnnkit.errors import DeviceError, UsageError
 from cnnkit.recipe import Recipe
+from cnnkit.training.classification import Classification
 from cnnkit.training.step import Totals, TrainingStep, autocast, require_precision
 
 CPU = torch.device("cpu")
+TASK = Classification(3)
 CLASSES = 5
 
 
@@ -74,7 +76,7 @@ def test_steps_are_those_of_the_optimizer_written_out(name: str, plain: nn.Modul
     fields, make, settings = OPTIMIZERS[name]
     kind = name if name in {"adam", "adamw", "rmsprop"} else "sgd"
     before, other = weights(plain), copy.deepcopy(plain)
-    step = TrainingStep(plain, Recipe(optimizer=kind, weight_decay=0.01, **fields), CPU)
+    step = TrainingStep(plain, TASK, Recipe(optimizer=kind, weight_decay=0.01, **fields), CPU)
     by_hand = make(other.parameters(), lr=1.0, weight_decay=0.01, foreach=False, **settings)
     for number, (images, targets) in enumerate(batches(8), 1):
         rate = 0.02 / number
@@ -92,9 +94,8 @@ def test_steps_are_those_of_the_optimizer_written_out(name: str, plain: nn.Modul
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_the_loss_is_the_formula(smoothing: float, weighted: bool, share: bool, plain: nn.Module) -> None:
     (images, targets), costs = next(batches(1)), torch.tensor([0.5, 1.0, 2.0, 0.1, 1.4])
-    step = TrainingStep(
-        plain, Recipe(optimizer="sgd", label_smoothing=smoothing), CPU, class_weights=costs if weighted else None
-    )
+    task = Classification(CLASSES, costs if weighted else None, smoothing)
+    step = TrainingStep(plain, task, Recipe(optimizer="sgd"), CPU)
     with torch.inference_mode():
         logits = plain(images).double().numpy()
     given = shares(targets) if share else targets
@@ -112,8 +113,8 @@ def test_the_loss_is_the_formula(smoothing: float, weighted: bool, share: bool, 
 def test_the_gradient_is_the_mean_over_the_images_of_the_batch(plain: nn.Module) -> None:
     (images, targets), costs = next(batches(1)), torch.tensor([0.5, 1.0, 2.0, 0.1, 1.4])
     before, other = weights(plain), copy.deepcopy(plain)
-    recipe = Recipe(optimizer="sgd", label_smoothing=0.2)
-    TrainingStep(plain, recipe, CPU, class_weights=costs)(images, targets, rate=0.5, together=12)
+    task = Classification(CLASSES, costs, 0.2)
+    TrainingStep(plain, task, Recipe(optimizer="sgd"), CPU)(images, targets, rate=0.5, together=12)
     losses = costs[targets] * F.cross_entropy(other(images), targets, label_smoothing=0.2, reduction="none")
     gradients = torch.autograd.grad(losses.mean(), list(other.parameters()))
     change = torch.cat([gradient.flatten() for gradient in gradients])
@@ -124,8 +125,8 @@ def test_the_gradient_is_the_mean_over_the_images_of_the_batch(plain: nn.Module)
 def test_clipping_shortens_the_gradient_to_its_limit_and_no_further(limit: float, plain: nn.Module) -> None:
     free = copy.deepcopy(plain)
     before, (images, targets) = weights(plain), next(batches(1))
-    TrainingStep(free, Recipe(optimizer="sgd"), CPU)(images, targets, rate=1.0, together=12)
-    TrainingStep(plain, Recipe(optimizer="sgd", clip_norm=limit), CPU)(images, targets, rate=1.0, together=12)
+    TrainingStep(free, TASK, Recipe(optimizer="sgd"), CPU)(images, targets, rate=1.0, together=12)
+    TrainingStep(plain, TASK, Recipe(optimizer="sgd", clip_norm=limit), CPU)(images, targets, rate=1.0, together=12)
     whole, clipped = weights(free) - before, weights(plain) - before
     assert whole.norm() > 0.5
     expected = limit if limit == 0.05 else whole.norm().item()
@@ -135,7 +136,7 @@ def test_clipping_shortens_the_gradient_to_its_limit_and_no_further(limit: float
 
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
 def test_what_is_kept_is_the_average_of_the_weights_and_statistics(decay: float, network: nn.Module) -> None:
-    step = TrainingStep(network, Recipe(optimizer="sgd", ema=decay), CPU)
+    step = TrainingStep(network, TASK, Recipe(optimizer="sgd", ema=decay), CPU)
     average = {name: tensor.double() for name, tensor in network.state_dict().items()}
     network.train()
     for number, (images, targets) in enumerate(batches(12), 1):
@@ -152,7 +153,7 @@ def test_what_is_kept_is_the_average_of_the_weights_and_statistics(decay: float,
 
 
 def test_without_averaging_the_network_itself_is_kept(network: nn.Module) -> None:
-    step = TrainingStep(network, Recipe(), CPU)
+    step = TrainingStep(network, TASK, Recipe(), CPU)
     assert step.kept is network
     assert step.average is None
 
@@ -161,8 +162,8 @@ def test_without_averaging_the_network_itself_is_kept(network: nn.Module) -> Non
 def test_two_processes_that_share_their_gradients_are_one(sizes: tuple[int, int], plain: nn.Module) -> None:
     recipe = Recipe(optimizer="sgd", label_smoothing=0.1)
     halves = [copy.deepcopy(plain) for _ in range(2)]
-    one = TrainingStep(plain, recipe, CPU)
-    two = [TrainingStep(half, recipe, CPU, world=2) for half in halves]
+    one = TrainingStep(plain, TASK, recipe, CPU)
+    two = [TrainingStep(half, TASK, recipe, CPU, world=2) for half in halves]
     for images, targets in batches(5):
         one(images, targets, rate=0.5, together=12)
         for step, part, wanted in zip(two, images.split(sizes), targets.split(sizes), strict=True):
@@ -187,7 +188,7 @@ def test_what_wraps_the_network_computes_the_gradients(plain: nn.Module) -> None
 
     other = copy.deepcopy(plain)
     (images, targets) = next(batches(1))
-    step = TrainingStep(plain, Recipe(optimizer="sgd"), CPU, wrap=Doubled)
+    step = TrainingStep(plain, TASK, Recipe(optimizer="sgd"), CPU, wrap=Doubled)
     step(images, targets, rate=1.0, together=12)
     expected = F.cross_entropy(2 * other(images), targets, reduction="sum")
     assert step.totals.loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -199,7 +200,7 @@ def test_what_is_frozen_stays_bit_for_bit(recipe: dict[str, Any], network: nn.Mo
     network.requires_grad_(False)
     network[4].requires_grad_(True)
     before = copy.deepcopy(network.state_dict())
-    step = TrainingStep(network, Recipe(**recipe), CPU)
+    step = TrainingStep(network, TASK, Recipe(**recipe), CPU)
     network.eval()
     for images, targets in batches(3):
         step(images, targets, rate=0.1, together=12)
@@ -214,7 +215,7 @@ def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(optimizer: str,
     network[4].register_forward_hook(lambda _, __, logits: seen.append(logits.dtype))
     momentum = 0.0 if optimizer == "adam" else 0.5
     recipe = Recipe(optimizer=optimizer, momentum=momentum, precision="bf16", ema=0.9, clip_norm=1.0)
-    step = TrainingStep(network, recipe, CPU)
+    step = TrainingStep(network, TASK, recipe, CPU)
     take(step, 12, rate=0.01)
     first = step.totals.means()[0]
     step.totals.clear()
@@ -230,7 +231,8 @@ def test_bfloat16_computes_in_it_and_keeps_everything_in_float32(optimizer: str,
 def test_bfloat16_comes_close_to_float32(network: nn.Module) -> None:
     other = copy.deepcopy(network)
     steps = [
-        TrainingStep(n, Recipe(optimizer="sgd", precision=p), CPU) for n, p in ((network, "bf16"), (other, "fp32"))
+        TrainingStep(n, TASK, Recipe(optimizer="sgd", precision=p), CPU)
+        for n, p in ((network, "bf16"), (other, "fp32"))
     ]
     for step in steps:
         take(step, 10, rate=0.05)
@@ -255,7 +257,7 @@ def test_float16_is_refused_on_the_cpu() -> None:
 
 
 def test_totals_are_sums_until_they_are_cleared() -> None:
-    totals = Totals(CPU)
+    totals = Totals(Classification(2), CPU)
     memory = totals.loss.data_ptr(), totals.right.data_ptr()
     logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
     totals.add(logits, torch.tensor([0, 1, 1]), torch.tensor(1.5))
@@ -270,7 +272,7 @@ def test_totals_are_sums_until_they_are_cleared() -> None:
 
 def test_the_rate_is_that_of_the_call_not_of_the_recipe(plain: nn.Module) -> None:
     before, (images, targets) = weights(plain), next(batches(1))
-    step = TrainingStep(plain, Recipe(optimizer="sgd", learning_rate=5.0), CPU)
+    step = TrainingStep(plain, TASK, Recipe(optimizer="sgd", learning_rate=5.0), CPU)
     step(images, targets, rate=0.0, together=12)
     assert torch.equal(weights(plain), before)
     step(images, targets, rate=0.1, together=12)
@@ -286,8 +288,8 @@ def test_a_compiled_network_trains_as_an_eager_one() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.Tanh(), nn.Linear(8, CLASSES))
     other = copy.deepcopy(network)
-    compiled = TrainingStep(network, Recipe(optimizer="sgd", compile=True), CPU)
-    eager = TrainingStep(other, Recipe(optimizer="sgd"), CPU)
+    compiled = TrainingStep(network, TASK, Recipe(optimizer="sgd", compile=True), CPU)
+    eager = TrainingStep(other, TASK, Recipe(optimizer="sgd"), CPU)
     for step in (compiled, eager):
         take(step, 4)
     torch.testing.assert_close(network.state_dict(), other.state_dict(), atol=1e-5, rtol=1e-4)
@@ -302,7 +304,7 @@ def test_what_cannot_be_compiled_is_the_users_to_switch_off(
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
-    step = TrainingStep(plain, Recipe(compile=True), CPU)
+    step = TrainingStep(plain, TASK, Recipe(compile=True), CPU)
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(UsageError, match=r"--compile: torch\.compile cannot compile this network here: .*compiler"),
@@ -317,7 +319,7 @@ def test_a_warning_on_the_way_is_no_failure_to_compile(plain: nn.Module, monkeyp
 
     torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=warning))
-    step = TrainingStep(plain, Recipe(compile=True), CPU)
+    step = TrainingStep(plain, TASK, Recipe(compile=True), CPU)
     # Warnings are errors in these tests.
     with warnings.catch_warnings(record=True) as said:
         take(step, 2)
@@ -325,6 +327,6 @@ def test_a_warning_on_the_way_is_no_failure_to_compile(plain: nn.Module, monkeyp
 
 
 def test_an_error_of_the_network_itself_is_not_blamed_on_the_compiler(network: nn.Module) -> None:
-    step = TrainingStep(network, Recipe(), CPU)
+    step = TrainingStep(network, TASK, Recipe(), CPU)
     with pytest.raises(RuntimeError, match="channels"):
         step(torch.zeros(4, 2, 6, 6), torch.zeros(4, dtype=torch.int64), rate=0.1, together=4)

@@ -116,7 +116,7 @@ def ordered(found: Any, count: int | None = None, *, first: int = 0) -> tuple[st
     Args:
         found: a list of names, a map from index to name, from name to index, or from index to synset and name.
         count: of the classes; None for any number.
-        first: index of a map's first class.
+        first: index of a map's lowest class.
     """
     if isinstance(found, Mapping):
         found = _from_map(found, first)

@@ -1,7 +1,8 @@
-// A drawing of strokes, and of an image under them, in a square of side 1: dark ink on white paper.
+// A drawing of strokes, and of an image under them, in a square of side 1: dark ink on white paper. A dark page shows it
+// in light ink on dark paper; what is sent is the same.
 
-const INK = "#101418";
-const PAPER = "#ffffff";
+const SENT = { ink: "#101418", paper: "#ffffff" };
+const DARK = { ink: "#f1f4f7", paper: "#0d1013" };
 // Of the side. A digit fills about two thirds of the paper, and MNIST's strokes are an eighth of their digit.
 const LINE = 0.07;
 const STEP = 0.025;
@@ -24,6 +25,7 @@ export class Drawing extends EventTarget {
   #pen = { x: 0.5, y: 0.5, down: false, shown: false };
   #held = new Set();
   #frame = 0;
+  #dark = matchMedia("(prefers-color-scheme: dark)");
 
   constructor(canvas) {
     super();
@@ -37,6 +39,7 @@ export class Drawing extends EventTarget {
     canvas.addEventListener("keyup", (event) => this.#held.delete(event.key));
     canvas.addEventListener("blur", () => this.#leave());
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    this.#dark.addEventListener("change", () => this.#repaint());
     new ResizeObserver(() => this.#repaint()).observe(canvas);
   }
 
@@ -89,7 +92,7 @@ export class Drawing extends EventTarget {
   async toBlob(side) {
     if (this.file) return this.file;
     const canvas = new OffscreenCanvas(side, side);
-    paint(canvas.getContext("2d"), side, this.#marks);
+    paint(canvas.getContext("2d"), side, this.#marks, SENT);
     return canvas.convertToBlob({ type: "image/png" });
   }
 
@@ -200,7 +203,8 @@ export class Drawing extends EventTarget {
       if (!side) return;
       if (this.#canvas.width !== side) this.#canvas.width = this.#canvas.height = side;
       const context = this.#canvas.getContext("2d");
-      paint(context, side, this.#marks);
+      // Strokes over an image are shown as they are sent: only there ink and image have to agree.
+      paint(context, side, this.#marks, this.#dark.matches && this.#marks.every((mark) => mark.points) ? DARK : SENT);
       if (this.#pen.shown) paintPen(context, side, this.#pen);
     });
   }
@@ -210,10 +214,10 @@ function clamp(value) {
   return Math.min(Math.max(value, 0), 1);
 }
 
-function paint(context, side, marks) {
-  context.fillStyle = PAPER;
+function paint(context, side, marks, { ink, paper }) {
+  context.fillStyle = paper;
   context.fillRect(0, 0, side, side);
-  context.strokeStyle = context.fillStyle = INK;
+  context.strokeStyle = context.fillStyle = ink;
   context.lineCap = context.lineJoin = "round";
   for (const mark of marks) {
     if (mark.points) paintStroke(context, side, mark.points);

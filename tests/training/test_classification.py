@@ -15,8 +15,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.batches import Batches
-from cnnkit.training.losses import summed_loss
-from cnnkit.training.optimisers import class_weights
+from cnnkit.training.classification import Classification, class_weights, summed_loss
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -111,8 +110,8 @@ def test_with_any_two_options_each_image_gets_its_own_class(pair: tuple[str, str
     recipe = Recipe(batch_size=len(split), **{name: value for one in pair for name, value in OPTIONS[one].items()})
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3, classes))
-    weights = class_weights(recipe, split.targets, classes, CPU)
-    step = TrainingStep(network, recipe, CPU, class_weights=weights)
+    task = Classification.of(recipe, classes, split.targets, CPU)
+    step = TrainingStep(network, task, recipe, CPU)
     adversary = Adversary(network, recipe, FORM, CPU) if recipe.adversarial_training else None
     batches = Batches(split, FORM, classes, recipe, CPU)
     for epoch in range(1, 41):
@@ -124,8 +123,28 @@ def test_with_any_two_options_each_image_gets_its_own_class(pair: tuple[str, str
         logits = step.kept(images)
     assert torch.equal(logits.argmax(1), targets)
     # And the loss agrees that this is better than any answer that is the same for all images.
-    own, options = weights, {"weights": weights, "smoothing": recipe.label_smoothing}
+    own, options = task.weights, {"weights": task.weights, "smoothing": recipe.label_smoothing}
     found = summed_loss(logits, targets, **options)
     counted = torch.tensor(counts) * (1 if own is None else own)
     for constant in (*torch.eye(classes).mul(8), (counted / counted.sum()).log()):
         assert found < summed_loss(constant.expand_as(logits), targets, **options)
+
+
+def test_without_class_weights_there_are_none() -> None:
+    assert class_weights(Recipe(), torch.tensor([0, 0, 1]), 2, torch.device("cpu")) is None
+
+
+def test_balanced_weights_let_every_class_cost_the_same() -> None:
+    targets = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = class_weights(Recipe(class_weights="balanced"), targets, 3, torch.device("cpu"))
+    assert weights is not None
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == pytest.approx([10 / (3 * count) for count in (6, 3, 1)])
+    # All classes together cost as much as without weights.
+    assert weights[targets].sum().item() == pytest.approx(len(targets))
+
+
+def test_a_class_without_images_gets_a_finite_weight() -> None:
+    weights = class_weights(Recipe(class_weights="balanced"), torch.tensor([0, 1, 1]), 3, torch.device("cpu"))
+    assert weights is not None
+    assert torch.isfinite(weights).all()

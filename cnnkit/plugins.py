@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import UsageError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @cache
-def registered(group: str) -> dict[str, EntryPoint]:
+def registered(group: str) -> "dict[str, EntryPoint]":
     """Return the entry points of a group by name, sorted. Nothing is imported; looking takes some 20 ms, once."""
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
 
 

@@ -21,7 +21,6 @@ from cnnkit.cli.common import (
     without_options,
 )
 from cnnkit.cli.signals import StopRequest, name_of
-from cnnkit.data import augmentations
 from cnnkit.errors import StoppedError, UsageError
 
 _DATA, _START, _CHECKS, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
@@ -33,6 +32,13 @@ _DATA, _START, _CHECKS, _LENGTH, _OPTIMIZER, _LOSS, _MACHINE = (
     "Loss and regularisation",
     "Machine",
 )
+
+
+def complete_augmentation(incomplete: str) -> list[str]:
+    """Offer the augmentations."""
+    from cnnkit.data import augmentations
+
+    return [name for name in augmentations.names() if name.startswith(incomplete)]
 
 
 def offer_field(name: str) -> Callable[[str], list[str]]:
@@ -91,7 +97,7 @@ def command(
         in_panel(
             "Changes to training images: none, affine, digits, drawings or crops.",
             _DATA,
-            autocompletion=lambda incomplete: [name for name in augmentations.names() if name.startswith(incomplete)],
+            autocompletion=complete_augmentation,
         ),
     ] = None,
     drawn_digits: Annotated[

@@ -141,7 +141,7 @@ def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos:
     for level in range(195, 215):  # its content decides whether it is still a training image
         turn_light(own_photos / victim, level)
         recipe = Recipe.recorded({**(card.recipe or {}), "data": str(own_photos)})
-        if victim in result_of(load(recipe, card.preprocessing)).catalogue.names("train"):
+        if victim in result_of(load(recipe.data_options(), card.preprocessing)).catalogue.names("train"):
             break
     result = cnnkit.find_mistakes(photos_run, data=str(own_photos), split="train", device="cpu")
     assert [m.source for m in result.worst] == [victim]

@@ -40,6 +40,8 @@ def test_datasets(golden: Golden, capsys: Captured) -> None:
         [
             DatasetInfo("mnist", 10, shape, 60_000, 10_000, place, True, "under --data-dir"),
             DatasetInfo("fashion-mnist", 10, shape, 60_000, 10_000, place, False, "not under --data-dir"),
+            DatasetInfo("emnist-letters", 26, shape, 124_800, 20_800, None, False, "downloads when used"),
+            DatasetInfo("flowers", 102, None, 1_020, 0, None, False, "not under --data-dir"),
             DatasetInfo("shapes", 3, (28, 28, 3), 1_200, 300, None, True, "drawn by cnnkit"),
         ]
     )

@@ -116,6 +116,7 @@ CASES = {
     "models as JSON": (COMMAND, ["models", "--json"], TRAINING, '"lenet"'),
     "doctor": (COMMAND, ["doctor"], HEAVY - {"numpy", "PIL", "pydantic"}, "session on CPU"),
     "datasets": (COMMAND, ["datasets"], TRAINING, "fashion-mnist"),
+    "open a data set": ("import cnnkit; print(cnnkit.open_dataset('shapes').classes)", [], TRAINING, "triangles"),
     "predict": (COMMAND, ["predict", "image.png", "--model", "net.onnx", "--device", "cpu"], FILE, "light"),
     "predict as JSON": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "--json"], FILE, '"light"'),
     "predict to CSV": (COMMAND, ["predict", "image.png", "-m", "net.onnx", "-o", "a.csv"], FILE, "1 image"),

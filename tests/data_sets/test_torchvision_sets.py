@@ -250,8 +250,8 @@ def pixels(image: Pixels | Path) -> Pixels:
     return np.asarray(Image.open(image)) if isinstance(image, Path) else image
 
 
-def test_every_set_of_the_table_is_opened_here() -> None:
-    assert list(WRITE) == [each.name for each in TORCHVISION]
+def test_the_sets_of_these_tests_are_in_the_table() -> None:
+    assert set(WRITE) <= {each.name for each in TORCHVISION}
 
 
 @pytest.mark.parametrize("name", WRITE)

@@ -66,16 +66,6 @@ class App:
         """Let all threads end."""
         self.repository.close()
 
-    @property
-    def engines(self) -> str:
-        """What the models run on."""
-        return ", ".join(sorted({batcher.model.classifier.engine for batcher in self.repository.batchers.values()}))
-
-    @property
-    def waiting(self) -> int:
-        """Requests that have no answer yet."""
-        return sum(batcher.in_flight for batcher in self.repository.batchers.values())
-
     def accept(self, request: Request) -> Response | None:
         """Decide by the head: return a response that needs no body, or set the limit of the body and return None."""
         try:
@@ -164,10 +154,6 @@ class App:
         }
         level = logging.WARNING if response.status >= 400 else logging.INFO
         _log.log(level, "%s %s", request.method or "no request", request.path, extra=extra)
-
-    def left(self) -> None:
-        """Take note of a client that left before its response."""
-        self.metrics.left()
 
     async def _measure(self) -> None:
         """Say now and then what only changes with every request: lengths of queues, refusals."""

@@ -1,8 +1,6 @@
 """The requests of the Open Inference Protocol."""
 
 import asyncio
-import gzip
-import zlib
 
 import numpy as np
 
@@ -33,9 +31,8 @@ async def infer(services: Services, request: Request) -> Response:
     batcher = services.batcher(request)
     body = await services.content(request)
     model = batcher.model
-    arguments = (body, _json_length(request.headers.get(_LENGTH)), model.inputs, model.outputs)
-    large = len(body) > LARGE_BODY
-    wanted = await services.in_thread(decode_request, *arguments) if large else decode_request(*arguments)
+    length, large = _json_length(request.headers.get(_LENGTH)), len(body) > LARGE_BODY
+    wanted = await services.call(decode_request, body, length, model.inputs, model.outputs, beside=large)
     inputs = wanted.inputs[model.network.input]
     if inputs.ndim and len(inputs) > model.max_images:
         said = f"the request has {len(inputs)} images; {model.name} takes {model.max_images} at a time (--max-batch)."
@@ -44,11 +41,9 @@ async def infer(services: Services, request: Request) -> Response:
     job = Job(asyncio.get_running_loop().create_future(), outputs, inputs=inputs)
     request.patience = min(request.patience, wanted.timeout_seconds or float("inf"))
     model = await batcher.run(job)
-    accepted = request.headers.get(b"accept-encoding", b"")
     large = sum(rows.size for rows in job.rows.values()) > _LARGE_ANSWER
     try:
-        respond = (wanted, job, model, accepted)
-        response = await services.in_thread(_response, *respond) if large else _response(*respond)
+        response = await services.call(_response, wanted, job, model, beside=large)
     except NotFiniteError as error:
         # A network that gives NaN for numbers is at fault; one that was sent NaN is not.
         sane = inputs.dtype.kind != "f" or bool(np.isfinite(inputs).all())
@@ -57,26 +52,18 @@ async def infer(services: Services, request: Request) -> Response:
     return response
 
 
-def _response(request: InferRequest, job: Job, model: ModelInstance, accepted: bytes) -> Response:
+def _response(request: InferRequest, job: Job, model: ModelInstance) -> Response:
     labels = model.classifier.card.labels
     content, json_length = encode_response(request, model.name, str(model.version), job.rows, labels)
     headers = () if json_length is None else ((_LENGTH, str(json_length).encode()),)
-    wanted = accepted.lower()
-    # In the way that the client asks for: Triton's names one, and browsers never come here.
-    if wanted == b"gzip":
-        content, headers = gzip.compress(content, 1), (*headers, (b"content-encoding", b"gzip"))
-    elif wanted == b"deflate":
-        content, headers = zlib.compress(content, 1), (*headers, (b"content-encoding", b"deflate"))
     return Response(content, JSON if json_length is None else _BINARY, headers=headers)
 
 
 def _json_length(value: bytes | None) -> int | None:
+    """Return the length of the JSON part; -1 for what is no number."""
     if value is None:
         return None
-    if not (value.isdigit() and len(value) < 19):
-        shown = value[:40].decode("latin-1")
-        raise HttpError(400, "json", f"{HEADER_LENGTH} is {shown!r}; expected a number of bytes.")
-    return int(value)
+    return int(value) if value.isdigit() and len(value) < 19 else -1
 
 
 async def live(_: Services, __: Request) -> Response:
@@ -109,10 +96,9 @@ async def model(services: Services, request: Request) -> Response:
 
 async def config(services: Services, request: Request) -> Response:
     """Say how a model is set up."""
-    found, settings = services.batcher(request).model, services.settings
-    device, labels = found.network.placement.device, found.classifier.card.labels
-    limits = settings.max_batch, settings.max_delay_ms
-    return json_response(documents.model_config(found.name, found.inputs, found.outputs, *limits, device, labels))
+    found = services.batcher(request).model
+    limits = services.settings.max_batch, services.settings.max_delay_ms
+    return json_response(documents.model_config(found.name, found.inputs, found.outputs, *limits))
 
 
 async def statistics(services: Services, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What the server says of itself: its models, metrics, description and page; and the reload on request."""
+"""What the server says of itself: its models, metrics and description; and the reload on request."""
 
 import asyncio
 from functools import cache
@@ -15,36 +15,19 @@ from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response, json_response
 from cnnkit.serving.services import Services
-from cnnkit.serving.static import page_file
-
-
-async def page(_: Services, request: Request) -> Response:
-    """Return a file of the page."""
-    name = {"": "index.html", "docs": "docs.html"}.get(request.segments[0], request.segments[0])
-    return page_file(name, request.headers.get(b"if-none-match", b""))
 
 
 @cache
 def description() -> dict[str, Any]:
-    """Return the OpenAPI document, without what is different from server to server."""
+    """Return the OpenAPI document."""
     document: dict[str, Any] = from_json((files("cnnkit.serving") / "openapi.json").read_bytes())
     document["info"]["version"] = version("cnnkit")
     return document
 
 
-async def openapi(services: Services, _: Request) -> Response:
-    """Describe the server in OpenAPI's form, with the names of its models."""
-    document = description()
-    parameters = document["components"]["parameters"]
-    model = parameters["Model"] | {"schema": {"type": "string", "enum": list(services.repository.batchers)}}
-    paths = document["paths"]
-    if not services.settings.admin:
-        paths = {path: item for path, item in paths.items() if not path.startswith("/admin")}
-    components = document["components"] | {"parameters": parameters | {"Model": model}}
-    document = document | {"paths": paths, "components": components}
-    if services.settings.api_keys:
-        document["security"] = [{"key": []}]
-    return json_response(document)
+async def openapi(_: Services, __: Request) -> Response:
+    """Describe the server in OpenAPI's form."""
+    return json_response(description())
 
 
 async def metrics(services: Services, _: Request) -> Response:
@@ -57,7 +40,7 @@ async def metrics(services: Services, _: Request) -> Response:
 async def models(services: Services, _: Request) -> Response:
     """Describe the models."""
     found = [batcher.model for batcher in services.repository.batchers.values()]
-    return json_response({"models": [await services.in_thread(_described, model) for model in found]})
+    return json_response({"models": [await services.call(_described, model) for model in found]})
 
 
 def _described(model: ModelInstance) -> dict[str, Any]:

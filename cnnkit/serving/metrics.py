@@ -1,7 +1,7 @@
 """What the server counts, as Prometheus reads it."""
 
 import os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that tells prometheus_client, when it is imported, where several processes put their values."""
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_INFO = ("model", "version", "provider", "precision")
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -28,25 +29,19 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
-        def counter(name: str, said: str, *labels: str) -> Counter:
-            return Counter(name, said, labels, registry=registry)
-
-        def gauge(name: str, said: str, mode: Any, *labels: str) -> Gauge:
-            return Gauge(name, said, labels, multiprocess_mode=mode, registry=registry)
-
-        def histogram(name: str, said: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, said, labels, buckets=buckets, registry=registry)
-
-        self._requests = counter("cnnkit_requests", "Requests answered.", "endpoint", "model", "status")
-        self._refused = counter("cnnkit_refused", "Requests refused.", "model", "reason")
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self._requests = counter("cnnkit_requests", "Requests answered.", ("endpoint", "model", "status"))
+        self._refused = counter("cnnkit_refused", "Requests refused.", ("model", "reason"))
         self._left = counter("cnnkit_clients_left", "Clients that left before their answer.")
-        self._loaded = counter("cnnkit_reloads", "Reloads.", "model", "outcome")
-        self._queue = gauge("cnnkit_queue_length", "Requests that wait or are worked on.", "livesum", "model")
+        self._loaded = counter("cnnkit_reloads", "Reloads.", ("model", "outcome"))
+        said = "Requests that wait or are worked on."
+        self._queue = gauge("cnnkit_queue_length", said, ("model",), multiprocess_mode="livesum")
         said = "1 for the version that serves, 0 for those before; with the provider that it really runs on."
-        self._running = gauge("cnnkit_model_info", said, "livemax", "model", "version", "provider", "precision")
-        self._batches = histogram("cnnkit_batch_size", "Images in a batch.", _SIZES, "model")
+        self._running = gauge("cnnkit_model_info", said, _INFO, multiprocess_mode="livemax")
+        self._batches = histogram("cnnkit_batch_size", "Images in a batch.", ("model",), buckets=_SIZES)
         said = "Of a batch: waiting of its first request, decoding, inference; of a request that is served: total."
-        self._stages = histogram("cnnkit_stage_seconds", said, _SECONDS, "model", "stage")
+        self._stages = histogram("cnnkit_stage_seconds", said, ("model", "stage"), buckets=_SECONDS)
         # Looking a child up by its labels takes longer than counting.
         self._of: Any = cache(lambda metric, *labels: metric.labels(*labels))
 

@@ -38,10 +38,8 @@ async def predict(services: Services, request: Request) -> Response:
     top, shown = _query(request.query)
     body = await services.content(request)
     kind, content_type = request.media_type, request.headers.get(b"content-type", b"")
-    if kind == JSON and len(body) > LARGE_BODY:
-        image = await services.in_thread(image_of, body, kind, content_type)
-    else:
-        image = image_of(body, kind, content_type)
+    large = kind == JSON and len(body) > LARGE_BODY
+    image = await services.call(image_of, body, kind, content_type, beside=large)
     job = Job(asyncio.get_running_loop().create_future(), (batcher.model.network.output,), image=image)
     try:
         model = await batcher.run(job)
@@ -56,7 +54,7 @@ async def predict(services: Services, request: Request) -> Response:
     if shown:
         # This takes longer than the answer, and the request is in flight meanwhile.
         with batcher.another():
-            document |= await services.in_thread(_drawn, model, job.prepared.pixels, shown)
+            document |= await services.call(_drawn, model, job.prepared.pixels, shown)
     document["timings_ms"]["total"] = _milliseconds(perf_counter() - request.received)
     return json_response(document)
 

@@ -50,7 +50,7 @@ class Repository:
         self._reload_file = settings.shared / "reload" if settings.shared is not None else None
         self._loading = asyncio.Lock()
         self._seen: dict[str, Fingerprint] = {}
-        self._opened: dict[str, ModelInstance] = {}
+        self._opened: list[ModelInstance] = []
         self._versions = Versions(settings.shared)
         self._asked = fingerprint(self._reload_file)
 
@@ -59,15 +59,14 @@ class Repository:
         guard.allow()
         for name, source in self.sources.items():
             self._seen[name] = fingerprint(source.path)
-            self._opened[name] = self._numbered(ModelInstance(source, self._settings))
+            self._opened.append(self._numbered(ModelInstance(source, self._settings)))
 
     def serve(self) -> None:
         """Put the opened models behind their queues, on the event loop that runs."""
-        while self._opened:
-            name, model = self._opened.popitem()
-            self.batchers[name] = Batcher(model, self._settings, self._metrics, self.decoders)
+        for model in self._opened:
+            self.batchers[model.name] = Batcher(model, self._settings, self._metrics, self.decoders)
             self._metrics.serving(model.info)
-        self.batchers = {name: self.batchers[name] for name in self.sources}
+        self._opened.clear()
 
     def batcher(self, name: str) -> Batcher:
         """Return the batcher of a model, or raise HttpError 404."""

@@ -1,10 +1,10 @@
-"""Which request goes where: one table, for the application and for the page at `/docs`."""
+"""Which request goes where: one table."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.serving import infer, info, predict
+from cnnkit.serving import infer, info, predict, static
 from cnnkit.serving.http.errors import HttpError
 from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response
@@ -59,25 +59,20 @@ ROUTES = (
     Route("GET", "/metrics", info.metrics),
     Route("GET", "/openapi.json", info.openapi, open=True),
     Route("POST", "/admin/reload", info.reload, info.accept_admin),
-    Route("GET", "/docs", info.page, open=True),
-    Route("GET", "/*", info.page, open=True),
+    Route("GET", "/docs", static.page, open=True),
+    Route("GET", "/*", static.page, open=True),
 )
 
-Tree = dict[str | None, Any]
 
-
-def _tree() -> Tree:
-    """Return the routes by the segments of their paths; those of one path by method, under None."""
-    root: Tree = {}
-    for route in ROUTES:
-        node = root
-        for segment in route.path[1:].split("/"):
-            node = node.setdefault(segment, {})
-        node.setdefault(None, {})[route.method] = route
-    return root
-
-
-_TREE = _tree()
+_TABLE: dict[tuple[str | None, ...], dict[str, Route]] = {}
+"""The routes by the segments of their paths, with None for any, and then by method."""
+_OPEN: dict[int, dict[tuple[int, ...], None]] = {}
+"""Which segments are left open in paths of so many; paths that leave fewer open come first."""
+for _route in sorted(ROUTES, key=lambda route: route.path.count("*")):
+    _parts = tuple(None if part == "*" else part for part in _route.path[1:].split("/"))
+    _TABLE.setdefault(_parts, {})[_route.method] = _route
+    _OPEN.setdefault(len(_parts), {})[tuple(index for index, part in enumerate(_parts) if part is None)] = None
+_ANYWHERE = {route.method: route for route in ROUTES}
 
 
 def find(request: Request) -> dict[str, Route]:
@@ -86,19 +81,14 @@ def find(request: Request) -> dict[str, Route]:
     Raises:
         HttpError: 404; there is nothing there.
     """
-    node: Tree | None = _TREE
-    params: list[str] = []
-    for segment in request.segments:
-        assert node is not None  # noqa: S101
-        if segment in node and segment != "*":
-            node = node[segment]
-        else:
-            node = node.get("*")
-            params.append(segment)
-        if node is None:
-            break
-    methods: dict[str, Route] | None = node.get(None) if node is not None else None
-    if methods is None:
-        raise HttpError(404, "not-found", f"there is nothing at {request.path[:80]!r}. See / and /docs.")
-    request.params = tuple(params)
-    return methods
+    segments = request.segments
+    for places in _OPEN.get(len(segments), ()):
+        parts: list[str | None] = list(segments)
+        for place in places:
+            parts[place] = None
+        if (methods := _TABLE.get(tuple(parts))) is not None:
+            request.params = tuple([segments[place] for place in places])
+            return methods
+    if not segments:
+        return _ANYWHERE
+    raise HttpError(404, "not-found", f"there is nothing at {request.path[:80]!r}. See / and /docs.")

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from cnnkit.serving.batching.batcher import Batcher
 from cnnkit.serving.http.body import decompressed, encoding_of
@@ -16,7 +14,6 @@ from cnnkit.serving.metrics import Metrics
 from cnnkit.serving.repository import Repository
 from cnnkit.serving.settings import Settings
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE_BODY = 2**16
@@ -40,11 +37,6 @@ class Services:
     inflight: InFlight
 
     @property
-    def threads(self) -> Executor:
-        """Threads for what would hold up the event loop."""
-        return self.repository.decoders.threads
-
-    @property
     def ready(self) -> bool:
         """Whether a load balancer should send requests here."""
         return bool(self.repository.batchers) and not self.inflight.draining
@@ -62,9 +54,11 @@ class Services:
         for name, batcher in self.repository.batchers.items():
             self.metrics.queue(name, batcher.in_flight)
 
-    async def in_thread(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Call a function outside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments, **named))
+    async def call(self, function: Callable[..., T], *arguments: Any, beside: bool = True) -> T:
+        """Call a function, beside the event loop or on it."""
+        if not beside:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.repository.decoders.threads, function, *arguments)
 
     async def content(self, request: Request) -> bytes:
         """Return the body of a request, decompressed, or raise HttpError."""
@@ -72,7 +66,7 @@ class Services:
         if not encoding:
             return bytes(body)
         # However small the body is, its content may take a while.
-        content = await self.in_thread(decompressed, body, encoding, request.limit)
+        content = await self.call(decompressed, body, encoding, request.limit)
         if not self.inflight.hold(request, len(content)):
             raise busy("memory", "The server holds as many bytes of requests as it can. Try again.", CLOSE)
         return content

@@ -2,10 +2,12 @@
 
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 
-from cnnkit.files import sha256
 from cnnkit.serving.http.errors import Headers, HttpError
+from cnnkit.serving.http.request import Request
 from cnnkit.serving.http.response import Response
+from cnnkit.serving.services import Services
 
 _TYPES = {
     ".html": b"text/html; charset=utf-8",
@@ -20,31 +22,28 @@ _ALWAYS: Headers = (
     (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    # Asked for again each time, and not sent again unless it changed.
+    # Asked for again each time: another version of the server may have another page.
     (b"cache-control", b"no-cache"),
 )
 
 
+_NAMES = {"": "index.html", "docs": "docs.html"}
+
+
 @cache
-def _files() -> dict[str, tuple[bytes, bytes, bytes]]:
-    """Return content, type and tag of each file by its name."""
+def _files() -> dict[str, Response]:
+    """Return what is sent for each file by its name."""
     found = {}
     for entry in (files("cnnkit.serving") / "page").iterdir():
-        suffix = entry.name[entry.name.rfind(".") :]
-        if suffix in _TYPES:
-            content = entry.read_bytes()
-            found[entry.name] = content, _TYPES[suffix], f'"{sha256(content)[:16]}"'.encode()
+        if kind := _TYPES.get(PurePath(entry.name).suffix):
+            found[entry.name] = Response(entry.read_bytes(), kind, headers=_ALWAYS)
     return found
 
 
-def page_file(name: str, seen: bytes = b"") -> Response:
-    """Return a file of the page; `seen` has the tags of what the browser has, as `If-None-Match` says it.
-
-    Raises:
-        HttpError: 404; there is none of that name.
-    """
-    if name not in _files():
-        raise HttpError(404, "not-found", f"there is nothing at /{name[:80]}. See / and /docs.")
-    content, kind, tag = _files()[name]
-    headers = (*_ALWAYS, (b"etag", tag))
-    return Response(b"", kind, 304, headers) if tag in seen else Response(content, kind, headers=headers)
+async def page(_: Services, request: Request) -> Response:
+    """Return a file of the page, or raise HttpError 404."""
+    name = request.segments[0]
+    try:
+        return _files()[_NAMES.get(name, name)]
+    except KeyError:
+        raise HttpError(404, "not-found", f"there is nothing at /{name[:80]}. See / and /docs.") from None

@@ -1,9 +1,6 @@
 """Which version of a model a file is, by its content: the same in every worker, whenever that started."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 Fingerprint = tuple[int, int, int] | None
 
@@ -28,17 +25,13 @@ class Versions:
     def number(self, model: str, sha256: str) -> int:
         """Return the version of what runs of a file, from 1 on."""
         known = self._known.setdefault(model, [])
-        while sha256 not in known:
-            place = f"{model}.{len(known) + 1}"
-            known.append(sha256 if self._folder is None else _agreed(self._folder / place, sha256))
+        if self._folder is not None:
+            # Each line is written at once and at the end: all workers see them in the same order.
+            with (self._folder / f"{model}.versions").open("a+", encoding="ascii") as file:
+                file.write(f"{sha256}\n")
+                file.flush()
+                file.seek(0)
+                known[:] = dict.fromkeys(file.read().split())
+        elif sha256 not in known:
+            known.append(sha256)
         return known.index(sha256) + 1
-
-
-def _agreed(place: Path, text: str) -> str:
-    """Write a text into a file unless another worker was first; return what it holds then."""
-    with NamedTemporaryFile("w", dir=place.parent, encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        with suppress(FileExistsError):
-            os.link(file.name, place)  # unlike a file that is opened, it is there with all its content
-    return place.read_text("ascii")

@@ -211,7 +211,7 @@ def test_a_new_version_is_given_as_many_batches_at_a_time_as_it_takes(within, mo
         monkeypatch.setattr(model, "run", slowly)
         monkeypatch.setattr(model, "instances", before)
         batcher._idle = before
-        new = app.repository._opened.setdefault("new", type(model)(ModelSource("digits", "digits"), Settings()))
+        new = type(model)(ModelSource("digits", "digits"), Settings())
         monkeypatch.setattr(new, "run", slowly)
         monkeypatch.setattr(new, "instances", after)
         first = [job_of(app, seven) for _ in range(6)]

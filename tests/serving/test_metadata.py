@@ -35,14 +35,12 @@ def test_a_model_says_what_it_takes_and_gives() -> None:
 
 
 def test_the_configuration_is_one_of_tritons() -> None:
-    document = model_config("lenet", INPUTS, OUTPUTS, max_batch=32, max_delay_ms=1.5, device="CUDA", labels=("0", "1"))
+    document = model_config("lenet", INPUTS, OUTPUTS, max_batch=32, max_delay_ms=1.5)
     config = json_format.ParseDict(document, model_config_pb2.ModelConfig())
     assert (config.name, config.backend, config.max_batch_size) == ("lenet", "onnxruntime", 32)
     assert list(config.input[0].dims) == [28, 28, 1]
     assert [output.data_type for output in config.output] == [model_config_pb2.TYPE_FP32, model_config_pb2.TYPE_STRING]
     assert config.dynamic_batching.max_queue_delay_microseconds == 1500
-    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
-    assert config.parameters["labels"].string_value == "0\n1"
 
 
 def test_a_file_that_fixes_its_batch_is_not_batched() -> None:
@@ -50,7 +48,6 @@ def test_a_file_that_fixes_its_batch_is_not_batched() -> None:
     config = json_format.ParseDict(model_config("net", fixed, OUTPUTS, max_batch=32), model_config_pb2.ModelConfig())
     assert (config.max_batch_size, list(config.input[0].dims)) == (0, [4, 3, 32, 32])
     assert not config.HasField("dynamic_batching")
-    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
 
 
 def test_statistics_agree_with_each_other() -> None:

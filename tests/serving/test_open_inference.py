@@ -87,35 +87,6 @@ def test_several_inputs_share_the_binary_part() -> None:
         np.testing.assert_array_equal(request.inputs[name], array)
 
 
-def test_a_raw_request_is_nothing_but_pixels() -> None:
-    request = decode_request(PIXELS.tobytes(), 0, IMAGE, SCORES)
-    np.testing.assert_array_equal(request.inputs["image"], PIXELS)
-    assert request.outputs == (RequestedOutput("logits", binary=True), RequestedOutput("probabilities", binary=True))
-    fixed = (TensorSpec("image", "UINT8", (2, 2, 2, 1)),)
-    np.testing.assert_array_equal(decode_request(PIXELS.tobytes(), 0, fixed, SCORES).inputs["image"], PIXELS)
-
-
-@pytest.mark.parametrize(
-    ("body", "inputs", "status", "said"),
-    [
-        (b"", IMAGE, 400, "the body has 0 bytes; one image of UINT8 takes 4"),
-        (b"12345", IMAGE, 400, "has 5 bytes"),
-        (
-            b"1234",
-            (TensorSpec("image", "UINT8", (2, 2, 2, 1)),),
-            400,
-            "the body has 4 bytes; one image of UINT8 takes 8",
-        ),
-        (b"1234", (TensorSpec("image", "UINT8", (-1, -1, 2, 1)),), 422, "not clear for this model"),
-        (b"1234", IMAGE * 2, 422, "not clear for this model"),
-    ],
-)
-def test_a_raw_request_that_does_not_fit(body: bytes, inputs: tuple[TensorSpec, ...], status: int, said: str) -> None:
-    with pytest.raises(HttpError, match=said) as raised:
-        decode_request(body, 0, inputs, SCORES)
-    assert raised.value.status == status
-
-
 def request_of(**changes: Any) -> bytes:
     """Return a request in JSON; `None` takes a field away, and those of the input have `input_` before them."""
     tensor: dict[str, Any] = {"name": "image", "datatype": "UINT8", "shape": [1, 2, 2, 1], "data": [1, 2, 3, 4]}
@@ -146,50 +117,46 @@ BAD: list[tuple[bytes, int, str, str]] = [
     (b"\xff\xfe", 400, "json", "not JSON"),
     (b'{"id": "\\ud800"}', 400, "json", "not JSON"),
     (b"1" * 5000, 400, "json", "number out of range"),
-    (b"[1, 2]", 400, "request", "the request must be a JSON object with inputs; got [1, 2]"),
+    (b"[1, 2]", 400, "request", "the request: "),
     (request_of(inputs=None), 422, "tensor", "the request lacks the input image, which the model takes"),
-    (b"{}", 400, "request", "inputs must be a list; it is missing"),
-    (b'{"inputs": {}}', 400, "request", "inputs must be a list; got {…}"),
-    (b'{"inputs": [7]}', 400, "request", "inputs[0] must be an object with a name; got 7"),
-    (request_of(id=7), 400, "request", "id must be a string; got 7"),
-    (request_of(parameters=[]), 400, "request", "parameters must be an object; got []"),
-    (request_of(parameters={"timeout": "1 s"}), 400, "request", "timeout must be a whole number; got \"1 s\""),
-    (request_of(parameters={"binary_data_output": 1}), 400, "request", "must be true or false; got 1"),
-    (request_of(input_name=None), 400, "request", "inputs[0].name must be a string; it is missing"),
-    (request_of(input_name="images"), 422, "tensor", "inputs[0] is named \"images\"; the model takes image."),
-    (request_of(input_datatype="FP32"), 422, "tensor", "inputs[0].datatype is \"FP32\"; image takes UINT8."),
+    (b"{}", 400, "request", "inputs: Field required"),
+    (b'{"inputs": {}}', 400, "request", "inputs: "),
+    (b'{"inputs": [7]}', 400, "request", "inputs[0]: "),
+    (request_of(id=7), 400, "request", "id: Input should be a valid string"),
+    (request_of(parameters=[]), 400, "request", "parameters: "),
+    (request_of(parameters={"timeout": "1 s"}), 400, "request", "parameters.timeout: Input should be a valid integer"),
+    (request_of(parameters={"binary_data_output": 1}), 400, "request", "parameters.binary_data_output: "),
+    (request_of(input_name=None), 400, "request", "inputs[0].name: Field required"),
+    (request_of(input_name="images"), 422, "tensor", "inputs[0] is named 'images'; the model has image."),
+    (request_of(input_datatype="FP32"), 422, "tensor", "inputs[0].datatype is 'FP32'; image takes UINT8."),
     (request_of(input_datatype="BYTES"), 422, "tensor", "An encoded image goes to POST /predict/NAME."),
-    (request_of(input_datatype="uint8"), 422, "tensor", "is \"uint8\"; image takes UINT8"),
-    (request_of(input_shape=None), 400, "request", "inputs[0].shape must be a list; it is missing"),
+    (request_of(input_datatype="uint8"), 422, "tensor", "is 'uint8'; image takes UINT8"),
+    (request_of(input_shape=None), 400, "request", "inputs[0].shape: Field required"),
     (request_of(input_shape=[2, 2, 1]), 422, "tensor", "shape is [2, 2, 1]; image takes [N, 2, 2, 1], N from"),
     (request_of(input_shape=[1, 2, 3, 1]), 422, "tensor", "shape is [1, 2, 3, 1]"),
     (request_of(input_shape=[0, 2, 2, 1]), 422, "tensor", "shape is [0, 2, 2, 1]"),
     (request_of(input_shape=[-1, 2, 2, 1]), 422, "tensor", "shape is [-1, 2, 2, 1]"),
-    (request_of(input_shape=[True, 2, 2, 1]), 422, "tensor", "shape is [true, 2, 2, 1]"),
-    (request_of(input_shape=[1.0, 2, 2, 1]), 422, "tensor", "shape is [1.0, 2, 2, 1]"),
-    (request_of(input_shape=["1", 2, 2, 1]), 422, "tensor", "shape is [\"1\", 2, 2, 1]"),
+    (request_of(input_shape=[True, 2, 2, 1]), 400, "request", "inputs[0].shape[0]: Input should be a valid integer"),
+    (request_of(input_shape=[1, 2.0, 2, 1]), 400, "request", "inputs[0].shape[1]: Input should be a valid integer"),
+    (request_of(input_shape=["1", 2, 2, 1]), 400, "request", "inputs[0].shape[0]: "),
     (request_of(input_shape=[10**4000, 2, 2, 1]), 422, "tensor", "shape is [1000"),
-    (request_of(input_shape=[2**62, 2, 2, 1]), 400, "tensor-data", "4 elements; [4611686018427387904, 2"),
-    (request_of(input_shape=[[1], 2, 2, 1]), 422, "tensor", "shape is [[…], 2, 2, 1]"),
-    (request_of(input_data=None), 400, "request", "inputs[0].data must be a list; it is missing"),
-    (request_of(input_data="1234"), 400, "request", "inputs[0].data must be a list; got \"1234\""),
-    (request_of(input_data=[1, 2, 3]), 400, "tensor-data", "inputs[0].data has 3 elements; [1, 2, 2, 1] has 4."),
-    (request_of(input_parameters={"binary_data_size": 4}), 400, "tensor-data", "the header Inference-Header-"),
-    (request_of(input_parameters={"binary_data_size": 4.0}), 400, "request", "binary_data_size must be a whole number"),
+    (request_of(input_shape=[2**62, 2, 2, 1]), 400, "tensor-data", "4 elements, or is not nested as"),
+    (request_of(input_shape=[[1], 2, 2, 1]), 400, "request", "inputs[0].shape[0]: "),
+    (request_of(input_data=None), 400, "request", "inputs[0] must have either data or parameters.binary_data_size"),
+    (request_of(input_data="1234"), 400, "request", "inputs[0].data: Input should be a valid "),
+    (request_of(input_data=[1, 2, 3]), 400, "tensor-data", "inputs[0].data has 3 elements, or is not nested as"),
+    (request_of(input_data=None, input_parameters={"binary_data_size": 4}), 400, "tensor-data", "header Inference-"),
+    (request_of(input_parameters={"binary_data_size": 4.0}), 400, "request", "inputs[0].parameters.binary_data_size: "),
     (request_of(input_parameters={"shared_memory_region": "r"}), 422, "not-offered", "offers no shared memory"),
-    (request_of(outputs={}), 400, "request", "outputs must be a list; got {…}"),
-    (request_of(outputs=["logits"]), 400, "request", "outputs[0] must be an object with a name; got \"logits\""),
-    (request_of(outputs=[{"name": "x"}]), 422, "tensor", "is named \"x\"; the model gives logits, probabilities."),
+    (request_of(outputs={}), 400, "request", "outputs: "),
+    (request_of(outputs=["logits"]), 400, "request", "outputs[0]: "),
+    (request_of(outputs=[{"name": "x"}]), 422, "tensor", "is named 'x'; the model has logits, probabilities."),
     (request_of(outputs=[{"name": "logits"}] * 2), 400, "request", "outputs[1] is named logits, and so is one"),
     (request_of(inputs=json.loads(request_of())["inputs"] * 2), 400, "request", "inputs[1] is named image, and so is"),
     *(
-        (request_of(outputs=[{"name": "logits", "parameters": {"classification": count}}]), status, code, said)
-        for count, status, code, said in (
-            (0, 422, "tensor", "classification is 0; expected 1 or more"),
-            (-3, 422, "tensor", "classification is -3"),
-            (2.5, 400, "request", "classification must be a whole number; got 2.5"),
-            (True, 400, "request", "classification must be a whole number; got true"),
-        )
+        (request_of(outputs=[{"name": "logits", "parameters": {"classification": count}}]), 400, "request",
+         "outputs[0].parameters.classification: Input should be ")
+        for count in (0, -3, 2.5, True)
     ),
 ]  # fmt: skip
 
@@ -207,10 +174,10 @@ def test_a_bad_request_gets_a_sentence(body: bytes, status: int, code: str, said
     ("change", "said"),
     [
         (lambda body, length: (body + b"x", length), "the body is 1 byte longer than its JSON and the binary data"),
-        (lambda body, length: (body[:-1], length), "inputs[0] is 8 bytes by its binary_data_size, and the body has 7"),
-        (lambda body, length: (body[:length], length), "and the body has 0 left"),
-        (lambda body, length: (body, -1), "Inference-Header-Content-Length is -1; the body has"),
-        (lambda body, length: (body, 10**30), "Inference-Header-Content-Length is 1000000"),
+        (lambda body, length: (body[:-1], length), "inputs[0] is 8 bytes by its binary_data_size; the body has 7"),
+        (lambda body, length: (body[:length], length), "the body has 0 left"),
+        (lambda body, length: (body, -1), "Inference-Header-Content-Length must be the length"),
+        (lambda body, length: (body, 10**30), "Inference-Header-Content-Length must be"),
         (lambda body, length: (body, length + 1), "the request is not JSON: trailing characters"),
         (lambda body, length: (body, length - 1), "the request is not JSON: EOF"),
         (lambda body, length: (body, None), "Inference-Header-Content-Length says its length"),
@@ -242,8 +209,25 @@ def test_a_great_deal_of_json_is_not_read() -> None:
 
 def test_data_comes_one_way() -> None:
     head = request_of(input_parameters={"binary_data_size": 4})
-    with pytest.raises(HttpError, match=r"inputs\[0\] has data and binary_data_size; it must have one of them"):
+    with pytest.raises(HttpError, match=r"inputs\[0\] must have either data or parameters.binary_data_size"):
         decode_request(head + b"1234", len(head), IMAGE, SCORES)
+
+
+def test_text_has_no_classes() -> None:
+    body = request_of(outputs=[{"name": "label", "parameters": {"classification": 1}}])
+    with pytest.raises(HttpError, match=r"outputs\[0\]: label is text") as raised:
+        decode_request(body, None, IMAGE, [TensorSpec("label", "BYTES", (-1,))])
+    assert raised.value.status == 422
+
+
+def test_only_the_first_of_many_faults_is_said() -> None:
+    for part, said in (
+        (b"7,", r"^inputs\[0\]: "),
+        (b'{"name":"","datatype":"","shape":[]},', r"^inputs: .* at most 1024"),
+    ):
+        with pytest.raises(HttpError, match=said) as raised:
+            decode_request(b'{"inputs": [' + part * 100_000 + b"7]}", None, IMAGE, SCORES)
+        assert len(raised.value.message) < 200
 
 
 WORDS = st.sampled_from(

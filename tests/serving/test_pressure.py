@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import socket
@@ -12,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from cnnkit.serving.http.parsing import MAX_HEAD
 from tests.serving.conftest import wait_until
@@ -267,3 +270,26 @@ def test_a_body_that_breaks_the_rules_is_told_so(hasty, broken):
         assert (status, body["error"]["code"]) == (400, "http")
         assert body["error"]["request_id"]
         assert is_closed(client)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process")
+def test_a_server_without_descriptors_says_that_it_has_too_much_to_do(serve):
+    import resource
+
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)).save(file, "JPEG")
+    server = serve("digits")
+    with httpx.Client(base_url=server.url) as client:
+        client.get("/v2/health/live")
+        taken = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (taken, before[1]))
+        for path, content, headers in (
+            ("/predict/digits", file.getvalue(), {}),
+            ("/predict/digits", gzip.compress(file.getvalue()), {"Content-Encoding": "gzip"}),
+        ):
+            answer = client.post(path, content=content, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "memory"), answer.text
+            assert answer.headers["retry-after"] == "1"
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+        assert client.post("/predict/digits", content=file.getvalue()).status_code == 200

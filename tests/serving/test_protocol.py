@@ -165,7 +165,8 @@ def test_what_may_smuggle_a_request_ends_the_connection(hasty, head, status):
         ("POST /predict/* HTTP/1.1", 404),
         ("GET /v2/models/* HTTP/1.1", 404),
         ("GET /* HTTP/1.1", 404),
-        ("OPTIONS * HTTP/1.1", 400),
+        ("GET * HTTP/1.1", 400),
+        ("OPTIONS ** HTTP/1.1", 400),
         ("CONNECT x:80 HTTP/1.1", 405),
         ("GET /v2 HTTP/2.0", 400),
         ("PRI * HTTP/2.0", 400),
@@ -177,6 +178,14 @@ def test_a_path_is_read_in_one_way(hasty, line, status):
     with connect(hasty.url) as client:
         client.sendall(f"{line}\r\nHost: x\r\n\r\n".encode())
         assert answer_of(client)[0] == status
+
+
+def test_options_of_everything_names_the_methods(hasty):
+    with connect(hasty.url) as client:
+        client.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = client.makefile("rb").read().lower()
+    assert answer.startswith(b"http/1.1 204 ")
+    assert {b"get", b"head", b"post", b"options"} == set(re.search(rb"\nallow: (.*)\r\n", answer)[1].split(b", "))
 
 
 def test_a_body_is_asked_for_only_where_it_is_wanted(hasty, seven):

@@ -59,11 +59,11 @@ def test_bytes_come_back_as_the_same_array(array: tensors.Array, before: bytes) 
     assert read.flags.aligned
 
 
-@given(array=ARRAYS.filter(lambda array: array.dtype != np.float16), nested=st.booleans())
+@given(array=ARRAYS, nested=st.booleans())
 def test_json_data_comes_back_as_the_same_array(array: tensors.Array, nested: bool) -> None:
     if array.dtype.kind == "f":
         array = np.nan_to_num(array)
-    data = array.tolist() if nested else tensors.to_json_data(array, "x")
+    data = array.tolist() if nested else array.ravel().tolist()
     read = tensors.from_json_data(data, tensors.datatype_of(array), array.shape, "x")
     np.testing.assert_array_equal(read, array)
     assert read.dtype == array.dtype
@@ -89,27 +89,27 @@ def test_a_view_into_the_body_runs() -> None:
 @pytest.mark.parametrize(
     ("data", "datatype", "said"),
     [
-        ([1, 2, 3], "UINT8", "x.data has 3 elements; [2, 2] has 4"),
-        ([[1, 2], [3]], "UINT8", "neither flat nor nested as its shape [2, 2] says"),
-        ([[1, 2, 3, 4]], "UINT8", "neither flat nor nested"),
-        ([[1, 2], 3], "UINT8", "neither flat nor nested"),
+        ([1, 2, 3], "UINT8", "x.data has 3 elements, or is not nested as its shape [2, 2] says"),
+        ([[1, 2], [3]], "UINT8", "is not nested as its shape [2, 2] says"),
+        ([[1, 2, 3, 4]], "UINT8", "is not nested"),
+        ([[1, 2], 3], "UINT8", "is not nested"),
         ([[[1], [2]], [[3], [4]]], "UINT8", "must be whole numbers from 0 on for UINT8; it has [1]"),
-        ([[], []], "UINT8", "neither flat nor nested"),
+        ([[], []], "UINT8", "is not nested"),
         ([], "UINT8", "has 0 elements"),
         ([0, 255, 256, 0], "UINT8", "beyond the range of UINT8"),
         ([0, -1, 0, 0], "UINT8", "beyond the range of UINT8"),
         ([0, 1.5, 0, 0], "UINT8", "whole numbers from 0 on for UINT8; it has 1.5"),
-        ([0, True, 0, 0], "UINT8", "it has true"),
-        ([0, "1", 0, 0], "UINT8", 'it has "1"'),
-        ([0, None, 0, 0], "FP32", "must be numbers for FP32; it has null"),
-        ([0, {"a": 1}, 0, 0], "FP32", "it has {…}"),
+        ([0, True, 0, 0], "UINT8", "it has True"),
+        ([0, "1", 0, 0], "UINT8", "it has '1'"),
+        ([0, None, 0, 0], "FP32", "must be numbers for FP32; it has None"),
+        ([0, {"a": 1}, 0, 0], "FP32", "it has {'a': 1}"),
         ([0, 1e39, 0, 0], "FP32", "beyond the range of FP32"),
         ([0, 10**400, 0, 0], "FP64", "beyond the range of FP64"),
         ([0, float("inf"), 0, 0], "FP64", "beyond the range of FP64"),
         ([0, 2**63, 0, 0], "INT64", "beyond the range of INT64"),
         ([True, False, 1, True], "BOOL", "must be true or false for BOOL; it has 1"),
         # numpy would make an array of strings of this length, 4 × 40 MB.
-        (["a" * 10**7, 0, 0, 0], "FP32", 'it has "aaaaa'),
+        (["a" * 10**7, 0, 0, 0], "FP32", "it has 'aaaaa"),
     ],
 )
 def test_json_data_that_is_no_such_tensor(data: list[object], datatype: str, said: str) -> None:
@@ -118,18 +118,6 @@ def test_json_data_that_is_no_such_tensor(data: list[object], datatype: str, sai
     assert (raised.value.status, raised.value.code) == (400, "tensor-data")
     assert said in raised.value.message
     assert len(raised.value.message) < 200
-
-
-def test_half_precision_has_no_json() -> None:
-    with pytest.raises(HttpError, match="FP16 has no form in JSON; send it as binary data") as raised:
-        tensors.from_json_data([1, 2], "FP16", (2,), "x")
-    assert raised.value.status == 422
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_json_has_no_form_for_what_is_not_finite(value: float) -> None:
-    with pytest.raises(tensors.NotFiniteError, match=r"output logits has values that are not finite.*binary data"):
-        tensors.to_json_data(np.array([[1, value]], np.float32), "logits")
 
 
 def test_booleans_are_zero_or_one() -> None:

@@ -120,6 +120,17 @@ def test_ctrl_c_in_a_terminal_waits_for_what_was_accepted(draining, gate):
     assert "Traceback" not in str(server.log)
 
 
+def test_a_worker_that_dies_as_it_starts_ends_the_server_with_the_reason():
+    server = start_server("lenet", "--workers", 2)
+    wait_until(lambda: len(workers_of(server)) == 2)
+    os.kill(workers_of(server)[1], signal.SIGKILL)
+    assert server.process.wait(60) == 1
+    server.wait_for("end")
+    said = " ".join(entry["message"] for entry in server.log)
+    assert "died as it started" in said
+    assert "Traceback" not in said
+
+
 def test_ctrl_c_while_workers_start_says_nothing_of_their_insides():
     server = start_server("lenet", "--workers", 2)
     while len(psutil.Process(server.process.pid).children()) < 3:

@@ -4,76 +4,63 @@ All counts of `inference_stats` are of requests and move together: a client may 
 Those of `batch_stats` are of batches.
 """
 
-from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
 from cnnkit.serving.batching.job import Timings
 
 _STAGES = ("compute_input", "compute_infer", "compute_output")
+Sums = dict[str, dict[str, int]]
 
 
-@dataclass(slots=True)
-class _Sum:
-    count: int = 0
-    seconds: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += seconds
-
-    def document(self) -> dict[str, int]:
-        return {"count": self.count, "ns": round(self.seconds * 1e9)}
-
-
-def _sums(*names: str) -> dict[str, _Sum]:
-    return {name: _Sum() for name in names}
-
-
-@dataclass(slots=True)
 class Statistics:
     """Sums over batches and requests."""
 
-    _images: int = 0
-    _last: float = 0.0
-    _requests: dict[str, _Sum] = field(default_factory=lambda: _sums("success", "fail", "queue", *_STAGES))
-    _batches: dict[int, dict[str, _Sum]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._images = 0
+        self._last = 0.0
+        # There is no cache of responses, so that nothing is ever found in one.
+        self._requests = _sums("success", "fail", "queue", *_STAGES, "cache_hit", "cache_miss")
+        self._batches: dict[int, Sums] = {}
 
     def batch(self, images: int, timings: Timings) -> None:
         """Count a batch of so many images."""
         self._last = time()
         self._images += images
-        _add(self._batches.setdefault(images, _sums(*_STAGES)), timings)
+        _add(self._batches.setdefault(images, _sums(*_STAGES)), timings.decode, timings.inference, 0.0)
 
     def request(self, seconds: float, timings: Timings | None) -> None:
         """Count a request that was answered, from its arrival on; without timings it failed."""
         if timings is None:
-            self._requests["fail"].add(seconds)
+            _count(self._requests["fail"], seconds)
             return
-        self._requests["success"].add(seconds)
-        self._requests["queue"].add(timings.queue)
-        self._requests["compute_input"].seconds += timings.before
-        _add(self._requests, timings)
+        _count(self._requests["success"], seconds)
+        _count(self._requests["queue"], timings.queue)
+        _add(self._requests, timings.before + timings.decode, timings.inference, 0.0)
 
     def document(self, name: str, version: str) -> dict[str, Any]:
-        """Return one entry of `model_stats`; there is no cache of responses, so nothing is ever found in it."""
-        requests = {key: each.document() for key, each in (self._requests | _sums("cache_hit", "cache_miss")).items()}
-        batches = [
-            {"batch_size": size} | {stage: each.document() for stage, each in stages.items()}
-            for size, stages in sorted(self._batches.items())
-        ]
+        """Return one entry of `model_stats`."""
         return {
             "name": name,
             "version": version,
             "last_inference": round(self._last * 1000),
             "inference_count": self._images,
-            "execution_count": sum(stages["compute_infer"].count for stages in self._batches.values()),
-            "inference_stats": requests,
-            "batch_stats": batches,
+            "execution_count": sum(stages["compute_infer"]["count"] for stages in self._batches.values()),
+            "inference_stats": self._requests,
+            "batch_stats": [{"batch_size": size} | stages for size, stages in sorted(self._batches.items())],
         }
 
 
-def _add(sums: dict[str, _Sum], timings: Timings) -> None:
-    sums["compute_input"].add(timings.decode)
-    sums["compute_infer"].add(timings.inference)
-    sums["compute_output"].add(0.0)  # a part of the inference
+def _sums(*names: str) -> Sums:
+    return {name: {"count": 0, "ns": 0} for name in names}
+
+
+def _count(total: dict[str, int], seconds: float) -> None:
+    total["count"] += 1
+    total["ns"] += round(seconds * 1e9)
+
+
+def _add(sums: Sums, *seconds: float) -> None:
+    """Count the stages of a request or a batch; making the output is a part of the inference."""
+    for stage, each in zip(_STAGES, seconds, strict=True):
+        _count(sums[stage], each)

@@ -108,8 +108,6 @@ def preflight(request: Request, origins: Collection[str], methods: bytes) -> Res
             (b"access-control-allow-headers", _ALLOWED),
             (b"access-control-max-age", _PREFLIGHT_SECONDS),
         )
-        if b"access-control-request-private-network" in request.headers:
-            headers += ((b"access-control-allow-private-network", b"true"),)
     return Response(b"", status=204, headers=headers)
 
 

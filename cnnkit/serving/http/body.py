@@ -1,11 +1,9 @@
 """What a body holds: decompression, and the image in a form, in JSON, or as it is."""
 
-import os
 import re
 import zlib
 from base64 import b64decode
 from contextlib import suppress
-from io import BufferedIOBase, BytesIO, RawIOBase
 from typing import Final
 
 from pydantic_core import from_json
@@ -16,11 +14,11 @@ from cnnkit.serving.http.request import Request
 # What zlib calls the window of each format; clients send deflate with and without zlib's own header.
 _WINDOWS: Final = {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (15, -15)}
 _BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
-_NAME = re.compile(rb'[;\s]name="?([^";\r\n]{0,80})', re.IGNORECASE)
+_DISPOSITION = re.compile(rb"^content-disposition:.*?[;\s]name=.*", re.IGNORECASE | re.MULTILINE)
 _FILE = re.compile(rb"[;\s]filename\*?=", re.IGNORECASE)
 _PIECE = 2**16
 """Bytes of a stream that are decompressed, or come out of it, at a time."""
-_MOST_PARTS, _MOST_HEAD = 32, 4096
+_MOST_PARTS = 32
 _PARSED = 2**16
 """Bytes of JSON that are parsed whatever they hold: a list of empty lists takes twenty times its own memory."""
 _EXPECTED = 'JSON must be {"image": "…"}, with the image file in base64.'
@@ -54,28 +52,21 @@ def decompressed(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes:
 
 def _stream_content(body: bytes | bytearray, window: int, limit: int) -> bytes:
     """Decompress piece by piece: in one go, zlib joins megabytes at the end, and no other thread runs meanwhile."""
-    stream, used, size = zlib.decompressobj(window), 0, 0
-    with _joining() as file:
-        while not stream.eof:
-            given = body[used : used + _PIECE]
-            piece = stream.decompress(given, _PIECE)
-            used += len(given) - len(stream.unconsumed_tail) - len(stream.unused_data)
-            if not given and not piece:
-                raise zlib.error("the stream has no end")
-            size += file.write(piece)
-            if size > limit:
-                raise too_large(limit)
-        if used < len(body):
-            raise zlib.error("something follows the stream")
-        file.seek(0)
-        return file.read(size)
-
-
-def _joining() -> BufferedIOBase | RawIOBase:
-    """Return a file that pieces are joined in, by the system and without the interpreter's lock where it can."""
-    with suppress(AttributeError, OSError):  # not Linux, or no descriptor is left
-        return os.fdopen(os.memfd_create("body"), "r+b", 0)
-    return BytesIO()
+    stream, used, pieces = zlib.decompressobj(window), 0, list[bytes]()
+    room = limit
+    while not stream.eof:
+        given = body[used : used + _PIECE]
+        piece = stream.decompress(given, _PIECE)
+        if not given and not piece:
+            raise zlib.error("the stream has no end")
+        used += len(given) - len(stream.unconsumed_tail) - len(stream.unused_data)
+        room -= len(piece)
+        if room < 0:
+            raise too_large(limit)
+        pieces.append(piece)
+    if used < len(body):
+        raise zlib.error("something follows the stream")
+    return b"".join(pieces)  # without the interpreter's lock where it is large
 
 
 def require_image_type(request: Request) -> None:
@@ -123,14 +114,10 @@ def _from_form(body: bytes, content_type: bytes) -> bytes:
     fields: list[bytes] = []
     for part in parts:
         head, blank, content = part.partition(b"\r\n\r\n")
-        if len(head) > _MOST_HEAD:
-            raise HttpError(400, "form", f"a part of the form has more than {_MOST_HEAD} bytes of headers.")
-        disposition = next(
-            (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition:")), b""
-        )
-        if not blank or not _NAME.search(disposition):
+        disposition = _DISPOSITION.search(head)
+        if not blank or disposition is None:
             raise HttpError(400, "form", "a part of the form lacks its name, or the blank line before its content.")
-        (files if _FILE.search(disposition) else fields).append(content)
+        (files if _FILE.search(disposition[0]) else fields).append(content)
     chosen = files or fields
     if len(chosen) != 1:
         raise HttpError(400, "form", f"the form has {len(chosen)} files; send one, as curl -F file=@image.png does.")
@@ -140,15 +127,10 @@ def _from_form(body: bytes, content_type: bytes) -> bytes:
 def _from_json(body: bytes) -> bytes:
     """Return the image of `{"image": BASE64}`; a data URI is taken as well."""
     # Neither base64 nor a data URI has these characters, so that there is nothing else in the document.
-    plain = b"[" not in body and body.count(b"{") == 1 and body.count(b'"') == 4
-    if not plain and len(body) > _PARSED:
+    if len(body) > _PARSED and (b"[" in body or body.count(b"{") != 1 or body.count(b'"') != 4):
         raise HttpError(400, "json", _EXPECTED)
-    try:
-        document = from_json(body)
-    except ValueError as error:
-        raise HttpError(400, "json", f"the request is not JSON: {error}.") from None
-    text = document.get("image") if isinstance(document, dict) else None
-    if not isinstance(text, str) or len(document) != 1:
+    text = json_object(body, "image").get("image")
+    if not isinstance(text, str):
         raise HttpError(400, "json", _EXPECTED)
     if text.startswith("data:"):
         text = text.partition(",")[2]

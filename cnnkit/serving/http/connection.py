@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from time import perf_counter
-from typing import Protocol, cast
+from typing import Any, cast
 
 from cnnkit.serving.http.errors import CLOSE, Headers, HttpError, busy, late, too_large
 from cnnkit.serving.http.inflight import InFlight
@@ -26,35 +26,13 @@ _SHED_SECONDS = 0.03
 """From a refusal to the next look at its client: one that asks again at once must not take the time of the others."""
 
 
-class Application(Protocol):
-    """What answers requests."""
-
-    def accept(self, request: Request) -> Response | None:
-        """Decide by the head: return a response that needs no body, or set the limit of the body and return None."""
-
-    async def answer(self, request: Request) -> Response:
-        """Answer a complete request, errors included."""
-
-    def failed(self, request: Request, error: Exception) -> Response:
-        """Return the response to a request that ended in an error."""
-
-    def headers(self, request: Request) -> Headers:
-        """Return the headers that a response has because of its request."""
-
-    def answered(self, request: Request, response: Response, seconds: float) -> None:
-        """Take note of a response that was sent."""
-
-    def left(self) -> None:
-        """Take note of a client that left before its response."""
-
-
 class Connection(asyncio.Protocol):
-    """Reads requests, has the application answer them in their order, and writes the responses.
+    """Reads requests, has the application (`cnnkit.serving.app.App`) answer them in order, and writes the responses.
 
     Deadlines are looked at by `check`, a few times a second for all connections: a timer for each would cost more.
     """
 
-    def __init__(self, app: Application, inflight: InFlight, receive_seconds: float) -> None:
+    def __init__(self, app: Any, inflight: InFlight, receive_seconds: float) -> None:
         self._app = app
         self._inflight = inflight
         self._receive_seconds = receive_seconds
@@ -86,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._inflight.connections.discard(self)
         if self._task is not None:
             self._task.cancel()
-            self._app.left()
+            self._app.metrics.left()
         for request in (self._parser.receiving, self._answering, *self._queue):
             if request is not None:
                 self._inflight.release(request)

@@ -1,6 +1,6 @@
 """Requests that cannot be served, in one form whatever went wrong."""
 
-from pydantic_core import to_json
+import errno
 
 from cnnkit.errors import CnnkitError, ImageError, ImageFormatError, ImageTooLargeError
 from cnnkit.words import counted
@@ -9,6 +9,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 RETRY = ((b"retry-after", b"1"),)
 CLOSE = ((b"connection", b"close"),)
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 class HttpError(Exception):
@@ -27,11 +29,6 @@ class HttpError(Exception):
         self.code = code
         self.message = message
         self.headers = headers
-
-    def body(self, request_id: str, *, flat: bool = False) -> bytes:
-        """Return the JSON body; flat is the Open Inference Protocol's form, whose `error` is the sentence."""
-        said = {"code": self.code, "request_id": request_id}
-        return to_json({"error": self.message, **said} if flat else {"error": {"message": self.message, **said}})
 
 
 def busy(code: str, message: str, headers: Headers = ()) -> HttpError:
@@ -62,7 +59,16 @@ def error_of(error: Exception) -> HttpError:
         return HttpError(415, error.code, f"{error}{hint}")
     if isinstance(error, ImageError):
         return HttpError(422, error.code, str(error))
+    if _is_exhausted(error):
+        return busy("memory", "The system has no memory, files or processes left for this request. Try again.")
     if isinstance(error, CnnkitError):
         return HttpError(500, error.code, str(error))
     said = f"internal error: {type(error).__name__}. The server's log has more under this request's id."
     return HttpError(500, "internal", said)
+
+
+def _is_exhausted(error: BaseException | None) -> bool:
+    """Whether the system has run out of something: files, processes or memory."""
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        return True
+    return error is not None and _is_exhausted(error.__cause__)

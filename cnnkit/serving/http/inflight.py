@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.serving.http.request import Request
 
 if TYPE_CHECKING:
-    from cnnkit.serving.http.errors import Headers, HttpError
+    from cnnkit.serving.http.errors import Headers
 
 _BODIES_IN_MEMORY = 16
 """All bodies from their first piece to their response may take this many times the largest that one may be."""
@@ -45,18 +45,3 @@ class InFlight:
         self.always = ((b"date", formatdate(usegmt=True).encode()),)
         for connection in list(self.connections):
             connection.check(now)
-
-    def close_idle(self) -> None:
-        """Close the connections that wait for a request."""
-        for connection in list(self.connections):
-            connection.close_if_idle()
-
-    def interrupt(self, error: "HttpError") -> None:
-        """Answer everything that is being answered with an error instead."""
-        for connection in list(self.connections):
-            connection.interrupt(error)
-
-    def abort(self) -> None:
-        """End all connections at once."""
-        for connection in list(self.connections):
-            connection.abort()

@@ -7,9 +7,10 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter
+from typing import Any
 
 from cnnkit.errors import ServerError
-from cnnkit.serving.http.connection import Application, Connection
+from cnnkit.serving.http.connection import Connection
 from cnnkit.serving.http.errors import CLOSE, busy
 from cnnkit.serving.http.inflight import InFlight
 
@@ -47,7 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
 class Listener:
     """Accepts connections on a bound socket, until it drains."""
 
-    def __init__(self, bound: socket.socket, app: Application, inflight: InFlight, receive_seconds: float) -> None:
+    def __init__(self, bound: socket.socket, app: Any, inflight: InFlight, receive_seconds: float) -> None:
         self._socket = bound
         self._inflight = inflight
         self._connection: Callable[[], Connection] = lambda: Connection(app, inflight, receive_seconds)
@@ -98,12 +99,16 @@ class Listener:
         for client in accepted:
             await asyncio.get_running_loop().connect_accepted_socket(self._connection, client)
         await asyncio.sleep(_LINGER_SECONDS)
-        self._inflight.close_idle()
+        for connection in list(self._inflight.connections):
+            connection.close_if_idle()
         await self._until(self._is_empty, deadline, hurried)
-        self._inflight.interrupt(busy("stopping", "The server is stopping. Send the request to another server.", CLOSE))
+        stopping = busy("stopping", "The server is stopping. Send the request to another server.", CLOSE)
+        for connection in list(self._inflight.connections):
+            connection.interrupt(stopping)
         await self._until(self._is_empty, perf_counter() + 2 * TICK_SECONDS, hurried)
         self._ticking.cancel()
-        self._inflight.abort()
+        for connection in list(self._inflight.connections):
+            connection.abort()
 
     def _is_empty(self) -> bool:
         return not self._inflight.connections

@@ -1,6 +1,6 @@
 """From bytes to requests: httptools' parser, and what it lets through and this server does not."""
 
-from typing import Protocol
+from typing import Any
 
 import httptools
 
@@ -11,24 +11,8 @@ MAX_HEAD = 32 * 2**10
 """Bytes of a request line and its headers."""
 
 
-class Receiver(Protocol):
-    """What hears of requests as they are received."""
-
-    def begun(self) -> bool:
-        """Hear of the first byte of a request; return whether it is wanted."""
-
-    def head_received(self, request: Request) -> None:
-        """Hear of a request whose head is complete."""
-
-    def body_received(self, request: Request) -> None:
-        """Hear of more of its body."""
-
-    def completed(self, request: Request) -> None:
-        """Hear of its end."""
-
-
 class RequestParser:
-    """Reads the requests of one connection.
+    """Reads the requests of one connection, which hears of each when it begins, and of its head, body and end.
 
     Attributes:
         in_head: a head is being received.
@@ -36,7 +20,7 @@ class RequestParser:
         error: why the bytes are no request.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Any) -> None:
         self.in_head = False
         self.receiving: Request | None = None
         self.error: HttpError | None = None

@@ -24,7 +24,7 @@ class Request:
         client: the address that connected.
         version: of HTTP, `1.0` or `1.1`.
         keep_alive: the client may send another request on the connection.
-        segments: of the path, decoded.
+        segments: of the path, decoded; none of `OPTIONS *`.
         query: after the question mark, as sent.
         authority: the host and port that the request is for.
         id: for the log, and sent back.
@@ -83,6 +83,8 @@ class Request:
         """Take the target apart, or raise HttpError 400; this is the only place that does."""
         target = self.target
         self.authority = self.headers.get(b"host", b"")
+        if target == b"*" and self.method == "OPTIONS":
+            return  # asks what the server takes at any path (RFC 9110, section 9.3.7)
         if not target.startswith(b"/"):
             if not target.lower().startswith((b"http://", b"https://")):
                 raise HttpError(400, "http", "the request target must be a path or an http URI.")

@@ -48,6 +48,8 @@ def json_response(content: Any) -> Response:
 
 
 def error_response(error: HttpError, request_id: str, *, flat: bool = False) -> Response:
-    """Return the response that tells a client of an error; flat as for `HttpError.body`."""
+    """Return the response that tells a client of an error; flat is the Open Inference Protocol's form."""
+    said = {"code": error.code, "request_id": request_id}
+    body = to_json({"error": error.message, **said} if flat else {"error": {"message": error.message, **said}})
     shed = error.code in {"queue-full", "decoders-full"}
-    return Response(error.body(request_id, flat=flat), JSON, error.status, error.headers, error.code, shed)
+    return Response(body, JSON, error.status, error.headers, error.code, shed)

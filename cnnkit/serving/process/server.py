@@ -18,8 +18,7 @@ from cnnkit.runtime import guard
 from cnnkit.serving.app import App
 from cnnkit.serving.http.listener import Listener, bind
 from cnnkit.serving.process import logs
-from cnnkit.serving.process.signals import handling
-from cnnkit.serving.process.workers import Workers
+from cnnkit.serving.process.workers import Workers, handling
 from cnnkit.serving.settings import ModelSource, Settings
 
 NOTICE_SECONDS = 1.0
@@ -46,13 +45,16 @@ def run(sources: Sequence[ModelSource], settings: Settings) -> None:
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         names = ", ".join(source.name for source in sources)
 
-        def announce(**extra: object) -> None:
-            _log.info("serving %s at %s", names, url, extra={"event": "serving", "url": url, **extra})
+        def announce(app: App | None = None) -> None:
+            batchers = app.repository.batchers.values() if app is not None else ()
+            engines = ", ".join(sorted({batcher.model.classifier.engine for batcher in batchers}))
+            how = {"engines": engines} if engines else {"workers": settings.workers}
+            _log.info("serving %s at %s", names, url, extra={"event": "serving", "url": url, **how})
 
         if settings.workers == 1:
-            serve(sources, settings, bound, lambda app: announce(engines=app.engines))
+            serve(sources, settings, bound, announce)
         else:
-            Workers(serve, sources, settings, bound, lambda: announce(workers=settings.workers)).run()
+            Workers(serve, sources, settings, bound, announce).run()
 
 
 def serve(
@@ -80,7 +82,7 @@ def serve(
     loop = _new_loop()
     try:
         # Not `asyncio.run`, which would wait for threads however long they take.
-        loop.run_until_complete(_Serving(app, settings, bound).until_stopped(started))
+        loop.run_until_complete(_until_stopped(app, settings, bound, started))
     finally:
         loop.close()
     _end_threads()
@@ -127,41 +129,33 @@ def _end_threads() -> None:
                 os._exit(0)
 
 
-class _Serving:
-    """The event loop's part of a server."""
+async def _until_stopped(app: App, settings: Settings, bound: socket.socket, started: Callable[[App], None]) -> None:
+    """Answer requests until a signal is sent and everything that was accepted is answered."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals: list[int] = []
 
-    def __init__(self, app: App, settings: Settings, bound: socket.socket) -> None:
-        self._app = app
-        self._settings = settings
-        self._bound = bound
-        self._stop = asyncio.Event()
-        self._signal = 0
-        self._hurried = False
+    def on_signal(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        app.inflight.draining = True
+        loop.call_soon_threadsafe(stop.set)
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        """Stop; a second Ctrl-C does not wait any more."""
-        self._hurried = bool(self._signal) and number == signal.SIGINT
-        self._signal = number
-        self._app.inflight.draining = True
-        self._loop.call_soon_threadsafe(self._stop.set)
+    def is_hurried() -> bool:
+        return len(signals) > 1 and signals[-1] == signal.SIGINT  # the second Ctrl-C of somebody who waits no longer
 
-    async def until_stopped(self, started: Callable[[App], None]) -> None:
-        """Answer requests until a signal comes and everything that was accepted is answered."""
-        self._loop = asyncio.get_running_loop()
-        listener = Listener(self._bound, self._app, self._app.inflight, self._settings.receive_seconds)
-        with handling(self._on_signal):
-            chores = self._app.start()
-            await listener.open()
-            started(self._app)
-            await self._stop.wait()
-            _log.info("stopping", extra={"event": "stopping", "waiting": self._app.waiting})
-            self._app.repository.stop_loading()
-            # Somebody at a terminal balances no load.
-            notice = 0.0 if self._signal == signal.SIGINT else NOTICE_SECONDS
-            deadline = perf_counter() + self._settings.drain_seconds
-            await listener.drain(notice, deadline, lambda: self._hurried)
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
-            self._app.close()
-        _log.info("stopped", extra={"event": "stopped"})
+    listener = Listener(bound, app, app.inflight, settings.receive_seconds)
+    with handling(on_signal):
+        chores = app.start()
+        await listener.open()
+        started(app)
+        await stop.wait()
+        waiting = sum(batcher.in_flight for batcher in app.repository.batchers.values())
+        _log.info("stopping", extra={"event": "stopping", "waiting": waiting})
+        app.repository.stop_loading()
+        # Somebody at a terminal balances no load.
+        notice = 0.0 if signals[-1] == signal.SIGINT else NOTICE_SECONDS
+        await listener.drain(notice, perf_counter() + settings.drain_seconds, is_hurried)
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        app.close()
+    _log.info("stopped", extra={"event": "stopped"})

@@ -14,19 +14,18 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 from types import FrameType
 from typing import Any
 
 from cnnkit.errors import CnnkitError, ServerError
 from cnnkit.serving.metrics import SHARED_FOLDER, forget
 from cnnkit.serving.process import logs
-from cnnkit.serving.process.signals import handling
 from cnnkit.serving.settings import ModelSource, Settings
 
 _SOON = 5.0
-"""Seconds: a worker that dies sooner after its start would die again."""
-_MOST_DEATHS = 3
+"""Seconds: a worker that dies sooner after its start would die again; the next one is started a second later."""
+_STOPPING = ("SIGINT", "SIGTERM", "SIGBREAK" if sys.platform == "win32" else "SIGHUP")
 _GRACE = 0.8
 """Seconds after --drain-seconds; a worker that is still there is killed."""
 _NEVER = float("inf")
@@ -56,11 +55,11 @@ class Workers:
         self._socket, self._started = bound, started
         self._workers: list[_Worker] = []
         self._served = False
-        self._deaths = 0
+        self._next_start = 0.0
         self._last_moment = _NEVER
 
     def run(self) -> None:
-        """Serve until a signal ends it, or raise ServerError: workers cannot start, or die again and again."""
+        """Serve until a signal ends it, or raise ServerError: workers cannot start."""
         try:
             folder = tempfile.TemporaryDirectory(prefix="cnnkit-", ignore_cleanup_errors=True)
         except OSError as error:
@@ -69,19 +68,21 @@ class Workers:
             self._settings = replace(self._settings, shared=Path(name))
             os.environ[SHARED_FOLDER] = name
             try:
-                while len(self._workers) < self._settings.workers and not self._stopping:
-                    self._start()
-                while self._workers:
+                while self._workers or not self._stopping:
                     self._look()
             finally:
-                self._send(signal.SIGTERM)
+                self._each(SpawnProcess.terminate)
                 for worker in self._workers:
                     worker.process.join(self._settings.drain_seconds + _GRACE)
-                self._send(signal.SIGKILL)
+                self._each(SpawnProcess.kill)
 
     @property
     def _stopping(self) -> bool:
         return self._last_moment < _NEVER
+
+    def _each(self, do: Callable[[SpawnProcess], None]) -> None:
+        for worker in self._workers:
+            do(worker.process)
 
     def _start(self) -> None:
         news, theirs = _spawn.Pipe(duplex=False)
@@ -91,25 +92,27 @@ class Workers:
             process.start()
         theirs.close()
         self._workers.append(_Worker(process, news))
-        if self._stopping:  # the signal that came meanwhile did not reach it
-            self._send(signal.SIGTERM)
+        if self._stopping:  # the signal that was sent meanwhile did not reach it
+            process.terminate()
 
     def _look(self) -> None:
-        """Wait for news of the workers: one serves, one cannot, one is dead."""
+        """Start the workers that are missing, and wait for news of the others: one serves, one cannot, one is dead."""
+        while len(self._workers) < self._settings.workers and monotonic() >= self._next_start and not self._stopping:
+            self._start()
         waited = [worker.news for worker in self._workers if not worker.since]
         wait([*waited, *(worker.process.sentinel for worker in self._workers)], timeout=0.1 if self._stopping else 0.5)
         for worker in list(self._workers):
             if not worker.since and worker.news.poll():
                 self._hear(worker)
             if not worker.process.is_alive():
-                self._replace(worker)
+                self._bury(worker)
         if self._stopping:
             self._socket.close()  # as long as one process has it open, clients are connected
         elif not self._served and all(worker.since for worker in self._workers):
             self._served = True
             self._started()
         if monotonic() > self._last_moment:
-            self._send(signal.SIGKILL)
+            self._each(SpawnProcess.kill)
 
     def _hear(self, worker: _Worker) -> None:
         with suppress(EOFError):  # it died before it could say anything
@@ -121,36 +124,41 @@ class Workers:
             else:
                 raise ServerError(problem)
 
-    def _replace(self, worker: _Worker) -> None:
+    def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.news.close()
         forget(worker.process.pid, self._settings.shared)
         if self._stopping:
             return
         code = worker.process.exitcode
+        if not self._served:
+            raise ServerError(f"a worker died as it started, with {code}. See its log lines.")
         extra = {"event": "worker-died", "pid": worker.process.pid, "exit": code}
         _log.error("a worker died; another takes its place", extra=extra)
-        self._deaths = 0 if worker.since and monotonic() - worker.since >= _SOON else self._deaths + 1
-        if self._deaths >= _MOST_DEATHS and not self._served:
-            raise ServerError(f"workers die as they start; the last one ended with {code}. See their log lines.")
         # Others serve on meanwhile, perhaps until somebody mends what keeps this one from starting.
-        until = monotonic() + (min(_SOON, 0.1 * 2 ** min(self._deaths, 10)) if self._deaths > 1 else 0)
-        while monotonic() < until and not self._stopping:
-            sleep(0.05)
-        if not self._stopping:
-            self._start()
+        if monotonic() - worker.since < _SOON or not worker.since:
+            self._next_start = monotonic() + 1
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         # The second Ctrl-C of somebody who does not want to wait.
         impatient = self._stopping and number == signal.SIGINT
         self._last_moment = min(self._last_moment, monotonic() + self._settings.drain_seconds + _GRACE)
-        self._send(signal.SIGKILL if impatient else signal.SIGTERM)
+        self._each(SpawnProcess.kill if impatient else SpawnProcess.terminate)
 
-    def _send(self, number: int) -> None:
-        for worker in self._workers:
-            if worker.process.pid is not None and worker.process.is_alive():
-                with suppress(ProcessLookupError):
-                    os.kill(worker.process.pid, number)
+
+@contextmanager
+def handling(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call `stop` for the signals that ask for it, but for those that the process was told to ignore, as by nohup."""
+    before = {}
+    for name in _STOPPING:
+        number = getattr(signal, name)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

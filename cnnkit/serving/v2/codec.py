@@ -1,16 +1,16 @@
 """Inference requests and responses of the Open Inference Protocol over HTTP, from and to bytes.
 
-Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton Inference Server: binary tensor data (raw
-requests too) and classification. Whatever comes as a request, `decode_request` returns one or raises `HttpError`.
+Source: the protocol's "HTTP/REST" part, and two extensions of NVIDIA's Triton Inference Server: binary tensor data and
+classification. Of whatever is sent as a request, `decode_request` returns one or raises `HttpError`.
 """
 
 import gc
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from cnnkit.serving.http.errors import HttpError
@@ -23,8 +23,43 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 MAX_JSON = 4 * 2**20
 """Bytes of JSON that are read: as objects they take up to thirty times that, and the server stands still meanwhile."""
+_MOST_TENSORS = 1024
 
-T = TypeVar("T")
+
+class _Part(BaseModel):
+    """A part of a request in JSON; fields that are not known here are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _TensorParameters(_Part):
+    binary_data_size: int | None = None
+    binary_data: bool | None = None
+    classification: Annotated[int, Field(ge=1)] | None = None
+    shared_memory_region: Any = None
+
+
+class _Tensor(_Part):
+    name: str
+    parameters: _TensorParameters = _TensorParameters()
+
+
+class _Input(_Tensor):
+    datatype: str
+    shape: Annotated[list[int], FailFast()]
+    data: list[Any] | None = None
+
+
+class _Parameters(_Part):
+    binary_data_output: bool = False
+    timeout: int = 0
+
+
+class _Request(_Part):
+    id: str = ""
+    inputs: Annotated[list[_Input], FailFast(), Field(max_length=_MOST_TENSORS)]
+    outputs: Annotated[list[_Tensor], FailFast(), Field(max_length=_MOST_TENSORS)] = []
+    parameters: _Parameters = _Parameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +101,7 @@ def decode_request(
 
     Args:
         body: after decompression.
-        json_length: value of the header `Inference-Header-Content-Length`, None where it is absent. 0 is a raw request:
-            the body is nothing but the bytes of the only input.
+        json_length: value of the header `Inference-Header-Content-Length`, None where it is absent.
         inputs: that the model takes, all of numbers.
         outputs: that it gives.
 
@@ -75,104 +109,65 @@ def decode_request(
         HttpError: 400 for a body that is no request of the protocol, 413 for more JSON than is read, 422 for a request
             that does not fit the model.
     """
-    if json_length == 0:
-        return _raw_request(body, inputs, outputs)
-    document, end = _document(body, json_length)
-    parameters = _field(document, "parameters", dict, "", {})
+    request = _parsed(body, json_length)
+    microseconds = request.parameters.timeout
     return InferRequest(
-        _field(document, "id", str, "", ""),
-        _inputs(document, body, end if json_length is not None else None, inputs),
-        _outputs(document, _field(parameters, "binary_data_output", bool, "parameters", False), outputs),
-        _timeout(parameters),
+        request.id,
+        _inputs(request.inputs, body, json_length, inputs),
+        _outputs(request, outputs),
+        microseconds / 1e6 if 0 < microseconds < 2**63 else None,
     )
 
 
-def _document(body: bytes, json_length: int | None) -> tuple[dict[str, Any], int]:
-    """Return the JSON object of a body, and where it ends."""
+def _parsed(body: bytes, json_length: int | None) -> _Request:
     end = len(body) if json_length is None else json_length
     if not 0 <= end <= len(body):
-        raise HttpError(400, "json", f"{HEADER_LENGTH} is {json_length}; the body has {counted(len(body), 'byte')}.")
+        size = counted(len(body), "byte")
+        raise HttpError(400, "json", f"{HEADER_LENGTH} must be the length of the JSON; the body has {size}.")
     if end > MAX_JSON:
         said = f"the JSON is {counted(end, 'byte')}; at most {MAX_JSON:,} are read. Send the tensors as binary data."
         raise HttpError(413, "json-too-large", said)
+    gc.disable()  # it would look through all that is made here again and again
     try:
-        document = _parsed(body if end == len(body) else body[:end])
+        return _Request.model_validate(from_json(body[:end], allow_inf_nan=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        said = first["msg"].partition(" or instance of")[0]
+        raise HttpError(400, "request", f"{path or 'the request'}: {said}.") from None
     except ValueError as error:
-        hint = (
-            "" if json_length is not None else f" Where binary data follows the JSON, {HEADER_LENGTH} says its length."
-        )
+        hint = f" Where binary data follows the JSON, {HEADER_LENGTH} says its length." if json_length is None else ""
         raise HttpError(400, "json", f"the request is not JSON: {error}.{hint}") from None
-    if type(document) is not dict:
-        raise HttpError(400, "request", f"the request must be a JSON object with inputs; got {shown(document)}.")
-    return document, end
-
-
-def _parsed(text: bytes) -> Any:
-    """Parse JSON without the garbage collector, which would look through what is made so far again and again."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        return from_json(text, allow_inf_nan=False)
     finally:
-        if collects:
-            gc.enable()
+        gc.enable()
 
 
-def _field(owner: dict[str, Any], key: str, kind: type[T], where: str, default: T | None = None) -> T:
-    """Return a field of a JSON object; where there is no default it must be there."""
-    value = owner.get(key, default)
-    # A boolean is an int to isinstance.
-    if type(value) is not kind:
-        path, expected = f"{where}.{key}".lstrip("."), _KINDS[kind]
-        got = f"got {shown(value)}" if key in owner else "it is missing"
-        raise HttpError(400, "request", f"{path} must be {expected}; {got}.")
-    return value
-
-
-_KINDS: dict[type, str] = {
-    str: "a string",
-    int: "a whole number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def _timeout(parameters: dict[str, Any]) -> float | None:
-    microseconds = _field(parameters, "timeout", int, "parameters", 0)
-    return microseconds / 1e6 if 0 < microseconds < 2**63 else None
-
-
-def _inputs(
-    document: dict[str, Any], body: bytes, position: int | None, specs: Sequence[TensorSpec]
-) -> dict[str, Array]:
+def _inputs(given: list[_Input], body: bytes, position: int | None, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Return the arrays by name; binary data is read from that position on, if there may be any."""
-    given = _field(document, "inputs", list, "")
-    by_name = {spec.name: spec for spec in specs}
+    known = {spec.name: spec for spec in specs}
     arrays: dict[str, Array] = {}
     for index, tensor in enumerate(given):
         where = f"inputs[{index}]"
-        name, parameters = _named(tensor, where, by_name, arrays, "takes")
-        spec = by_name[name]
-        _require_datatype(_field(tensor, "datatype", str, where), spec, where)
-        shape = tensors.checked_shape(_field(tensor, "shape", list, where), spec, where)
-        if "binary_data_size" not in parameters:
-            data = _field(tensor, "data", list, where)
-            arrays[name] = tensors.from_json_data(data, spec.datatype, shape, where)
-            continue
-        size = _field(parameters, "binary_data_size", int, f"{where}.parameters")
-        if position is None:
-            said = (
-                f"{where} is said to be binary, and the header {HEADER_LENGTH} is missing: it says where the JSON ends."
-            )
+        spec = _known(tensor, where, known, arrays)
+        if tensor.datatype != spec.datatype:
+            hint = " An encoded image goes to POST /predict/NAME." if tensor.datatype == "BYTES" else ""
+            said = f"{where}.datatype is {shown(tensor.datatype)}; {spec.name} takes {spec.datatype}.{hint}"
+            raise HttpError(422, "tensor", said)
+        shape = tensors.checked_shape(tensor.shape, spec, where)
+        size = tensor.parameters.binary_data_size
+        if (tensor.data is None) == (size is None):
+            raise HttpError(400, "request", f"{where} must have either data or parameters.binary_data_size.")
+        if tensor.data is not None:
+            arrays[spec.name] = tensors.from_json_data(tensor.data, spec.datatype, shape, where)
+        elif position is None or size is None:
+            said = f"{where} is binary, and the header {HEADER_LENGTH} is missing: it says where the JSON ends."
             raise HttpError(400, "tensor-data", said)
-        if "data" in tensor:
-            raise HttpError(400, "request", f"{where} has data and binary_data_size; it must have one of them.")
-        arrays[name] = tensors.from_bytes(body, position, size, spec.datatype, shape, where)
-        position += size
-    if len(arrays) < len(specs):
-        missing = ", ".join(spec.name for spec in specs if spec.name not in arrays)
-        raise HttpError(422, "tensor", f"the request lacks the input {missing}, which the model takes.")
+        else:
+            arrays[spec.name] = tensors.from_bytes(body, position, size, spec.datatype, shape, where)
+            position += size
+    if missing := known.keys() - arrays.keys():
+        said = f"the request lacks the input {', '.join(sorted(missing))}, which the model takes."
+        raise HttpError(422, "tensor", said)
     if position is not None and position != len(body):
         more = counted(len(body) - position, "byte")
         said = f"the body is {more} longer than its JSON and the binary data that it announces."
@@ -180,67 +175,32 @@ def _inputs(
     return arrays
 
 
-def _named(
-    tensor: object, where: str, known: Mapping[str, object], seen: Mapping[str, object], verb: str
-) -> tuple[str, dict[str, Any]]:
-    """Return name and parameters of an input or output of the request."""
-    if type(tensor) is not dict:
-        raise HttpError(400, "request", f"{where} must be an object with a name; got {shown(tensor)}.")
-    name = _field(tensor, "name", str, where)
-    if name not in known:
-        said = f"{where} is named {shown(name)}; the model {verb} {', '.join(known)}."
+def _known(tensor: _Tensor, where: str, known: Mapping[str, TensorSpec], seen: Mapping[str, object]) -> TensorSpec:
+    """Return the model's input or output that a request names."""
+    if tensor.name not in known:
+        said = f"{where} is named {shown(tensor.name)}; the model has {', '.join(known)}."
         raise HttpError(422, "tensor", said)
-    if name in seen:
-        raise HttpError(400, "request", f"{where} is named {name}, and so is one before it.")
-    parameters = _field(tensor, "parameters", dict, where, {})
-    if any(key.startswith("shared_memory") for key in parameters):
+    if tensor.name in seen:
+        raise HttpError(400, "request", f"{where} is named {tensor.name}, and so is one before it.")
+    if tensor.parameters.shared_memory_region is not None:
         raise HttpError(422, "not-offered", f"{where}: this server offers no shared memory; send binary data.")
-    return name, parameters
+    return known[tensor.name]
 
 
-def _require_datatype(datatype: str, spec: TensorSpec, where: str) -> None:
-    if datatype != spec.datatype:
-        hint = " An encoded image goes to POST /predict/NAME." if datatype == "BYTES" else ""
-        said = f"{where}.datatype is {shown(datatype)}; {spec.name} takes {spec.datatype}.{hint}"
-        raise HttpError(422, "tensor", said)
-
-
-def _outputs(document: dict[str, Any], binary: bool, specs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
-    wanted = _field(document, "outputs", list, "", [])
-    if not wanted:
+def _outputs(request: _Request, specs: Sequence[TensorSpec]) -> tuple[RequestedOutput, ...]:
+    binary = request.parameters.binary_data_output
+    if not request.outputs:
         return tuple(RequestedOutput(spec.name, binary) for spec in specs)
     known = {spec.name: spec for spec in specs}
-    requested: dict[str, RequestedOutput] = {}
-    for index, output in enumerate(wanted):
-        where = f"outputs[{index}]"
-        name, parameters = _named(output, where, known, requested, "gives")
-        classes = _field(parameters, "classification", int, f"{where}.parameters", 0)
-        if "classification" in parameters and (classes < 1 or known[name].datatype == "BYTES"):
-            said = (
-                f"{where}.parameters.classification is {shown(classes)}; expected 1 or more, of an output of numbers."
-            )
-            raise HttpError(422, "tensor", said)
-        as_bytes = _field(parameters, "binary_data", bool, f"{where}.parameters", binary)
-        requested[name] = RequestedOutput(name, as_bytes, classes)
-    return tuple(requested.values())
-
-
-def _raw_request(body: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> InferRequest:
-    """Return the request of a body that is nothing but the bytes of an input; its open dimension is worked out."""
-    answer = tuple(RequestedOutput(spec.name, binary=True) for spec in outputs)
-    spec = inputs[0]
-    if len(inputs) != 1 or spec.shape.count(-1) > 1:
-        said = f"{HEADER_LENGTH} is 0, and the shape of a request without JSON is not clear for this model."
-        raise HttpError(422, "not-offered", said)
-    each = math.prod(size for size in spec.shape if size != -1) * tensors.item_size(spec.datatype)
-    count, rest = divmod(len(body), each)
-    if rest or count < 1 or (-1 not in spec.shape and count != 1):
-        size = counted(len(body), "byte")
-        said = f"{HEADER_LENGTH} is 0, and the body has {size}; one image of {spec.datatype} takes {each}."
-        raise HttpError(400, "tensor-data", said)
-    shape = tuple(count if size == -1 else size for size in spec.shape)
-    array = tensors.from_bytes(body, 0, len(body), spec.datatype, shape, spec.name)
-    return InferRequest("", {spec.name: array}, answer)
+    wanted: dict[str, RequestedOutput] = {}
+    for index, output in enumerate(request.outputs):
+        where, parameters = f"outputs[{index}]", output.parameters
+        spec = _known(output, where, known, wanted)
+        if parameters.classification and spec.datatype == "BYTES":
+            raise HttpError(422, "tensor", f"{where}: {spec.name} is text, and a classification needs numbers.")
+        as_bytes = binary if parameters.binary_data is None else parameters.binary_data
+        wanted[spec.name] = RequestedOutput(spec.name, as_bytes, parameters.classification or 0)
+    return tuple(wanted.values())
 
 
 def encode_response(
@@ -264,13 +224,15 @@ def encode_response(
         array = outputs[wanted.name]
         if wanted.classes:
             array = _classified(array, wanted, labels)
+        elif not wanted.binary:
+            tensors.require_finite(array, wanted.name)
         entry: dict[str, Any] = {"name": wanted.name, "datatype": tensors.datatype_of(array), "shape": array.shape}
         if wanted.binary:
             content = tensors.to_bytes(array)
             entry["parameters"] = {"binary_data_size": len(content)}
             chunks.append(content)
         else:
-            entry["data"] = tensors.to_json_data(array, wanted.name)
+            entry["data"] = array.ravel().tolist()
         described.append(entry)
     document = {"model_name": name, "model_version": version, "outputs": described}
     if request.id:

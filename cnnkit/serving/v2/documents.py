@@ -40,37 +40,17 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 
 def model_config(
-    name: str,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-    max_batch: int,
-    max_delay_ms: float = 0,
-    device: str = "CPU",
-    labels: Sequence[str] = (),
+    name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int, max_delay_ms: float = 0
 ) -> dict[str, Any]:
-    """Return the answer to `GET /v2/models/NAME/config`.
-
-    Args:
-        name: of the model.
-        inputs: that it takes.
-        outputs: that it gives.
-        max_batch: images that go through together; of a file that fixes its batch it says nothing.
-        max_delay_ms: that a request waits for others to join it.
-        device: that the session runs on: CPU, CUDA or TensorRT.
-        labels: of the classes; Triton names a file of them, here they are the parameter `labels`, one a line.
-    """
+    """Return the answer to `GET /v2/models/NAME/config`: what perf_analyzer reads of it, and Triton's clients."""
     batched = all(spec.shape[:1] == (-1,) for spec in inputs)
     document = {
         "name": name,
         "platform": PLATFORM,
         "backend": "onnxruntime",
-        "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": max_batch if batched else 0,
         "input": [_configured(spec, batched) for spec in inputs],
         "output": [_configured(spec, batched) for spec in outputs],
-        "instance_group": [{"name": name, "kind": "KIND_CPU" if device == "CPU" else "KIND_GPU", "count": 1}],
-        "default_model_filename": "model.onnx",
-        "parameters": {"labels": {"string_value": "\n".join(labels)}} if labels else {},
     }
     if batched:
         document["dynamic_batching"] = {"max_queue_delay_microseconds": round(max_delay_ms * 1000)}

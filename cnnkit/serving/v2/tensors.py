@@ -5,17 +5,18 @@ without gaps; a string is its length in four bytes, then its UTF-8 bytes. Source
 Data", and the binary tensor data extension of NVIDIA's Triton Inference Server.
 """
 
-import json
 import math
+import reprlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.runtime.session import Session
 from cnnkit.serving.http.errors import HttpError
 from cnnkit.words import counted
 
@@ -45,6 +46,9 @@ _OF_ONNX = {
 } | {f"tensor({sign}int{bits})": f"{sign}int{bits}".upper() for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _MAX_DIMENSION = 2**63 - 1
 
+shown = reprlib.repr
+"""A value from a request, short enough for a message and without control characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -61,30 +65,12 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
-class NodeArg(Protocol):
-    """What onnxruntime says of an input or output."""
-
-    name: str
-    type: str
-    shape: list[Any]
-
-
-class Describable(Protocol):
-    """An onnxruntime session, as far as it describes itself."""
-
-    def get_inputs(self) -> Sequence[NodeArg]:
-        """Return the inputs of the graph."""
-
-    def get_outputs(self) -> Sequence[NodeArg]:
-        """Return the outputs of the graph."""
-
-
-def describe(session: Describable) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def describe(session: Session) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Return the inputs and outputs of a session; what has no datatype in the protocol, such as a map, is left out."""
     return _specs(session.get_inputs()), _specs(session.get_outputs())
 
 
-def _specs(nodes: Sequence[NodeArg]) -> tuple[TensorSpec, ...]:
+def _specs(nodes: Sequence[Any]) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(node.name, _OF_ONNX[node.type], tuple(d if isinstance(d, int) else -1 for d in node.shape))
         for node in nodes
@@ -92,41 +78,15 @@ def _specs(nodes: Sequence[NodeArg]) -> tuple[TensorSpec, ...]:
     )
 
 
-def shown(value: object) -> str:
-    """Return a value from a request as JSON writes it, in printable ASCII and short enough for a message.
-
-    >>> print(shown([1, True, None, {"a": 1}, "7" * 99]), shown({}))
-    [1, true, null, {…}, "777777777777777777777777777777…] {…}
-    """
-    if isinstance(value, dict):
-        return "{…}"
-    if isinstance(value, list):
-        few = [("[…]" if isinstance(item, list) else shown(item)) for item in value[:6]]
-        return f"[{', '.join(few)}{', …' if len(value) > len(few) else ''}]"
-    text = json.dumps(value[:32] if isinstance(value, str) else value).replace("\x7f", "\\u007f")
-    return text if len(text) <= 32 else f"{text[:31]}…"
-
-
-def checked_shape(shape: list[Any], spec: TensorSpec, where: str) -> tuple[int, ...]:
+def checked_shape(shape: Sequence[int], spec: TensorSpec, where: str) -> tuple[int, ...]:
     """Return the shape that a request gives its tensor, once it fits the model, or raise HttpError 422."""
-    if len(shape) != len(spec.shape):
-        _misfit(shape, spec, where)
-    for given, fixed in zip(shape, spec.shape, strict=True):
-        # A boolean is an int to isinstance.
-        if type(given) is not int or not 1 <= given <= _MAX_DIMENSION or fixed not in {-1, given}:
-            _misfit(shape, spec, where)
+    if len(shape) != len(spec.shape) or not all(
+        1 <= given <= _MAX_DIMENSION and fixed in {-1, given} for given, fixed in zip(shape, spec.shape, strict=True)
+    ):
+        expected = ", ".join("N" if size == -1 else str(size) for size in spec.shape)
+        said = f"{where}.shape is {shown(shape)}; {spec.name} takes [{expected}], N from 1 on."
+        raise HttpError(422, "tensor", said)
     return tuple(shape)
-
-
-def _misfit(shape: list[Any], spec: TensorSpec, where: str) -> None:
-    expected = ", ".join("N" if size == -1 else str(size) for size in spec.shape)
-    message = f"{where}.shape is {shown(shape)}; {spec.name} takes [{expected}]"
-    raise HttpError(422, "tensor", f"{message}{', N from 1 on' if -1 in spec.shape else ''}.")
-
-
-def item_size(datatype: str) -> int:
-    """Return the bytes of an element; strings have none of their own."""
-    return _DTYPES[datatype].itemsize
 
 
 def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[int, ...], where: str) -> Array:
@@ -141,12 +101,8 @@ def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[i
         said = f"{where} of {datatype} {list(shape)} is {counted(needed, 'byte')}; binary_data_size says {size}."
         raise HttpError(400, "tensor-data", said)
     if start + size > len(body):
-        raise HttpError(
-            400,
-            "tensor-data",
-            f"{where} is {counted(size, 'byte')} by its binary_data_size, and the body has "
-            f"{max(0, len(body) - start):,} left.",
-        )
+        said = f"{where} is {counted(size, 'byte')} by its binary_data_size; the body has {len(body) - start:,} left."
+        raise HttpError(400, "tensor-data", said)
     # A byte other than 0 and 1 is no boolean, whatever numpy makes of it.
     if datatype == "BOOL":
         return np.frombuffer(body, np.uint8, size, start).astype(np.bool_).reshape(shape)
@@ -155,9 +111,7 @@ def from_bytes(body: bytes, start: int, size: int, datatype: str, shape: tuple[i
 
 
 def from_json_data(data: list[Any], datatype: str, shape: tuple[int, ...], where: str) -> Array:
-    """Return the tensor in the `data` of a request, or raise HttpError 400 or 422."""
-    if datatype == "FP16":
-        raise HttpError(422, "not-offered", f"{where}: FP16 has no form in JSON; send it as binary data.")
+    """Return the tensor in the `data` of a request, or raise HttpError 400."""
     values = _flat(data, shape, where)
     dtype = _DTYPES[datatype]
     allowed, expected = _EXPECTED[dtype.kind]
@@ -184,23 +138,15 @@ _EXPECTED: dict[str, tuple[frozenset[type], str]] = {
 
 def _flat(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
     """Return the elements of data that is flat, or nested exactly as the shape says."""
-    count = math.prod(shape)
-    if not (data and type(data[0]) is list):
-        if len(data) != count:
-            said = f"{where}.data has {len(data)} elements; {list(shape)} has {count}."
-            raise HttpError(400, "tensor-data", said)
-        return data
-    level = data
-    fits = len(level) == shape[0]
-    for size in shape[1:]:
-        fits = fits and set(map(type, level)) == {list} and set(map(len, level)) == {size}
-        if not fits:
-            break
-        level = list(chain.from_iterable(level))
-    if not fits or len(level) != count:
-        said = f"{where}.data is neither flat nor nested as its shape {list(shape)} says."
+    if data and type(data[0]) is list:
+        for inside in shape[1:]:
+            if set(map(type, data)) != {list} or set(map(len, data)) != {inside}:
+                break
+            data = list(chain.from_iterable(data))
+    if len(data) != math.prod(shape):
+        said = f"{where}.data has {len(data)} elements, or is not nested as its shape {list(shape)} says."
         raise HttpError(400, "tensor-data", said)
-    return level
+    return data
 
 
 def datatype_of(array: Array) -> str:
@@ -224,23 +170,8 @@ class NotFiniteError(Exception):
     """An output that JSON, which has neither NaN nor infinity, cannot hold."""
 
 
-def to_json_data(array: Array, name: str) -> list[Any]:
-    """Return the elements of a tensor in row-major order, for JSON.
-
-    Raises:
-        NotFiniteError: some are not finite numbers.
-    """
-    require_finite(array, name)
-    values: list[Any] = array.ravel().tolist()
-    return values
-
-
 def require_finite(array: Array, name: str) -> None:
-    """Make sure that an output can be written as JSON.
-
-    Raises:
-        NotFiniteError: it cannot.
-    """
+    """Make sure that an output can be written as JSON; else NotFiniteError."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         said = f"output {name} has values that are not finite numbers, for which JSON has no form."
         raise NotFiniteError(f"{said} Are the input's values in the range that the model takes? Ask for binary data.")

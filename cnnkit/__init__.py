@@ -27,9 +27,10 @@ _HOMES = {
     "explain": "cnnkit.inspection.explain",
     "export": "cnnkit.exporting.export",
     "find_mistakes": "cnnkit.evaluation.mistakes",
-    "list_datasets": "cnnkit.listing",
+    "list_datasets": "cnnkit.data.listing",
     "list_models": "cnnkit.listing",
     "load": "cnnkit.sources",
+    "open_dataset": "cnnkit.data.listing",
     "report": "cnnkit.reporting.report",
     "serve": "cnnkit.serving.serve",
     "summarize": "cnnkit.inspection.summarize",
@@ -42,6 +43,8 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from cnnkit.card import ModelCard as ModelCard
+    from cnnkit.data.listing import list_datasets as list_datasets
+    from cnnkit.data.listing import open_dataset as open_dataset
     from cnnkit.errors import CnnkitError as CnnkitError
     from cnnkit.evaluation.accuracy import evaluate as evaluate
     from cnnkit.evaluation.mistakes import find_mistakes as find_mistakes
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
     from cnnkit.inspection.benchmark import benchmark as benchmark
     from cnnkit.inspection.explain import explain as explain
     from cnnkit.inspection.summarize import summarize as summarize
-    from cnnkit.listing import list_datasets as list_datasets
     from cnnkit.listing import list_models as list_models
     from cnnkit.recipe import Recipe as Recipe
     from cnnkit.registry import ModelSpec as ModelSpec

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+RECORDED = "recorded"
+"""The context of settings that say how something was made: what they name need not be installed here."""
+
 
 @dataclass(frozen=True)
 class Effect(Generic[T]):
@@ -40,13 +43,15 @@ class Layered(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_a_choice(cls, value: object, info: ValidationInfo) -> object:
-        if not cls._is_known(str(info.field_name), value):
+        if info.context != RECORDED and not cls._is_known(str(info.field_name), value):
             names = choices_of(cls.model_fields[str(info.field_name)].metadata)
             raise ValueError(f"expected {' or '.join(names)}")
         return value
 
     @model_validator(mode="after")
-    def _has_effect(self) -> Self:
+    def _has_effect(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
         for name, effect in self._effects():
             if getattr(self, name) != self.idle(name) and not effect.given(self):
                 raise ValueError(_without_effect(name, getattr(self, name), effect))
@@ -81,11 +86,11 @@ class Layered(BaseModel):
         return self.layered(self.model_dump(), given, strict=given)
 
     @classmethod
-    def layered(cls, *layers: Mapping[str, object], strict: Collection[str] = ()) -> Self:
+    def layered(cls, *layers: Mapping[str, object], strict: Collection[str] = (), context: object = None) -> Self:
         """Return what several sets of fields give together, over the defaults.
 
         Fields that have no effect beside the others get their defaults; those that `strict` names must have one. They
-        are the `model_fields_set` of the result.
+        are the `model_fields_set` of the result. The names in `RECORDED` settings need not be known here.
 
         Raises:
             UsageError: a field that does not exist, or a value outside its range or without effect.
@@ -100,16 +105,16 @@ class Layered(BaseModel):
         for name, effect in cls._effects():
             if name not in strict and not effect.given(known):
                 fields[name] = known.idle(name)
-        checked = cls._checked(fields)
+        checked = cls._checked(fields, context)
         for name, effect in cls._effects():
             if name in strict and asks(getattr(checked, name)) and not effect.given(checked):
                 raise UsageError(f"the recipe is not valid: {_without_effect(name, getattr(checked, name), effect)}.")
         return cast("Self", cls.model_construct(set(strict), **dict(checked)))
 
     @classmethod
-    def _checked(cls, fields: Mapping[str, object]) -> Self:
+    def _checked(cls, fields: Mapping[str, object], context: object) -> Self:
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(fields, context=context)
         except ValidationError as error:
             problems = "; ".join(_said(each, cls.model_fields) for each in error.errors())
             raise UsageError(f"the recipe is not valid: {problems}.") from error

@@ -1,11 +1,15 @@
 """A training recipe as data: everything that decides what a run does, and the options of `cnnkit train`."""
 
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from cnnkit.layered import Effect, Layered
+from cnnkit.data import augmentations
+from cnnkit.data.options import DataOptions
+from cnnkit.layered import RECORDED, Effect, Layered
 from cnnkit.optimizers import OPTIMIZERS, optimizer, optimizers, schedule, schedules
 from cnnkit.options import Option, parse_shape
 from cnnkit.words import counted, listed
@@ -17,10 +21,15 @@ WITH_MOMENTUM = listed(name for name, each in OPTIMIZERS.items() if each.momentu
 WITH_NESTEROV = listed(name for name, each in OPTIMIZERS.items() if each.nesterov)
 
 
-def _is_folder(data: str) -> bool:
-    from cnnkit.datasets import DATASETS  # takes numpy, which the help does without
+def _on_its_data(field: str, none: str) -> "Effect[Recipe]":
+    """Return the effect of a field that some data sets leave without one."""
 
-    return data not in DATASETS
+    def given(recipe: "Recipe") -> bool:
+        from cnnkit.data.sets import without_effect  # takes numpy, which the help does without
+
+        return field not in without_effect(recipe.data)
+
+    return Effect(given, none)
 
 
 # When certain fields have an effect.
@@ -44,9 +53,9 @@ LOOKING_AHEAD = Effect["Recipe"](
     f"without {WITH_NESTEROV} and --momentum",
 )
 UNDER_ATTACK = Effect["Recipe"](lambda recipe: bool(recipe.adversarial_training), "without --adversarial-training")
-OF_MNIST = Effect["Recipe"](lambda recipe: recipe.data == "mnist", "on another data set than mnist")
-OF_FOLDERS = Effect["Recipe"](lambda recipe: _is_folder(recipe.data), "on a data set that is not a folder")
-WITHOUT_TEST = Effect["Recipe"](lambda recipe: _is_folder(recipe.data), "on a data set that has a test set of its own")
+OF_MNIST = _on_its_data("drawn_digits", "on another data set than mnist")
+OF_FOLDERS = _on_its_data("skip_damaged", "on a data set whose images are no files")
+WITHOUT_TEST = _on_its_data("test_fraction", "on a data set that has a test set of its own")
 
 Shape = tuple[
     Annotated[int, Field(ge=1, le=3)], Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]
@@ -194,8 +203,13 @@ class Recipe(Layered):
         SCALED,
     ] = "unit"
     augmentation: Annotated[
-        Literal["none", "affine", "digits", "drawings", "crops"],
-        Option("Changes to training images: {choices}.", DATA, "Each epoch changes them anew."),
+        str,
+        Option(
+            "Changes to training images: {choices}.",
+            DATA,
+            "Each epoch changes them anew.",
+            choices=augmentations.names,
+        ),
     ] = "none"
     drawn_digits: Annotated[
         float, Option("Of mnist, share of the images replaced by drawn European digits; 0: none.", DATA), OF_MNIST
@@ -279,6 +293,11 @@ class Recipe(Layered):
         """Return the value that a field has where it has no effect."""
         return "weights" if name == "normalisation" and self.weights else super().idle(name)
 
+    def data_options(self, data_dir: Path | None = None) -> DataOptions:
+        """Return what of it concerns the images; `data_dir` is where to look for the files of data sets first."""
+        own = {field.name: getattr(self, field.name) for field in fields(DataOptions) if field.name != "data_dir"}
+        return DataOptions(**own, data_dir=data_dir)
+
     @property
     def adversarial_step(self) -> float:
         """Length of a step of PGD in pixels of [0, 1], the default resolved."""
@@ -296,4 +315,4 @@ class Recipe(Layered):
             UsageError: a field that does not exist, or a value outside its range.
         """
         old = {"split_by": "path", "split_seed": fields.get("seed", 0)} if fields and "split_by" not in fields else {}
-        return cls.layered(fields, old)
+        return cls.layered(fields, old, context=RECORDED)

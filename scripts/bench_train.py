@@ -57,7 +57,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import ToTensor
 
 import cnnkit
-from cnnkit import datasets
+from cnnkit.data import sets
 from cnnkit.models.memory import keep_freed_memory
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
@@ -88,7 +88,7 @@ class Task:
 def cnnkit_engine(task: Task, *, fits: bool = True) -> Generator[Epoch]:
     """Train with cnnkit; it can be told that nothing fits in memory."""
     if not fits:
-        importlib.import_module("cnnkit.training.cache").__dict__["fits_in_memory"] = lambda _: False
+        importlib.import_module("cnnkit.data.cache").__dict__["fits_in_memory"] = lambda _: False
     changes = {"data": "mnist", "validation_fraction": 1 - task.images / ALL_IMAGES} if task.images else {}
     given = {"data": str(task.data), "epochs": task.rounds + 1, "batch_size": BATCH, "learning_rate": RATE, **changes}
     recipe = Recipe(model=task.network, optimizer="adam").override(given)
@@ -331,7 +331,7 @@ def main() -> None:
     given = parser.parse_args()
     if not {"lenet", "mnist-cnn"}.issuperset(given.networks.split(",")):
         parser.error("--networks takes lenet and mnist-cnn")
-    where = datasets.locate(datasets.dataset("mnist"), given.data_dir)
+    where = sets.find("mnist").locate(given.data_dir)
     console, order, held, figures = Console(), random.Random(0), True, {}  # noqa: S311
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder

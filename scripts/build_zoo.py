@@ -21,8 +21,10 @@ from typing import Any
 import safetensors.torch
 
 import cnnkit
-from cnnkit import datasets, registry, zoo
+from cnnkit import registry, zoo
 from cnnkit.card import CARD_KEY
+from cnnkit.data import sets
+from cnnkit.data.options import Choice
 from cnnkit.errors import ParityError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.exporting.carding import replace_card
@@ -83,7 +85,7 @@ def build(plan: Plan, data_dir: Path, run: Path | None) -> ZooEntry:
     """Train one entry, unless a finished run is given, and make the rest of it."""
     # The card names the folder as it is inside DIR: an absolute path would be that of this machine.
     recipe = cnnkit.default_recipe(
-        plan.model, data=plan.data if plan.data in datasets.DATASETS else f"./{plan.data}", **plan.changes
+        plan.model, data=plan.data if sets.named(plan.data) else f"./{plan.data}", **plan.changes
     )
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(data_dir):
         if run is None:
@@ -161,7 +163,7 @@ def record_split(plan: Plan, data_dir: Path) -> ZooEntry:
     entry, folder = zoo.entries()[plan.name], ZOO / plan.name
     state, card = read_checkpoint(zoo.read(plan.name, "model.safetensors"), plan.name)
     with contextlib.chdir(data_dir):
-        split = result_of(catalogue_for(card, data=None, data_dir=Path())).record
+        split = result_of(catalogue_for(card, Choice(data_dir=Path()))).record
     content = safetensors.torch.save(state, {CARD_KEY: replace(card, split=split).to_json()})
     write_atomic(folder / "model.safetensors", content)
     _, exported = check_with_card(folder / "model.onnx", plan.name)

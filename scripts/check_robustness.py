@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 import cnnkit
 from cnnkit import zoo
+from cnnkit.data.options import Choice
 from cnnkit.evaluation.images import load_for
 from cnnkit.models.networks import TorchNetwork, save_checkpoint
 from cnnkit.operation import result_of
@@ -96,7 +97,7 @@ def theirs(apgd: Any, name: str, given: argparse.Namespace, data: str | None) ->
 
     def chosen() -> Generator[Any, None, Subject]:
         """Choose the same images as `ours`."""
-        loaded, used = yield from load_for(classifier.card, name, data=data, split=None, data_dir=given.data_dir)
+        loaded, used = yield from load_for(classifier.card, name, Choice(data, data_dir=given.data_dir))
         split = loaded.filled(used)
         return (yield from subject_of(classifier, split, given.images, seed=0, batch_size=256, folder=None))
 

@@ -33,7 +33,8 @@ from torch.nn import functional as F
 from torchvision.datasets import FashionMNIST
 
 import cnnkit
-from cnnkit import registry, splits
+from cnnkit import registry
+from cnnkit.data import splits
 from cnnkit.results import EpochRecord, TrainingFinished
 from cnnkit.words import counted, percent
 

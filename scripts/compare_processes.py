@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 
 import cnnkit
+from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.sources import create_model, find
 from cnnkit.training import randomness
 from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification
-from cnnkit.training.data import load
 from cnnkit.training.distributed import joined
 from cnnkit.training.optimisers import initialise, learning_rates
 from cnnkit.training.step import TrainingStep
@@ -38,7 +38,7 @@ def losses(network: str, steps: int, data_dir: Path) -> list[float]:
     found: list[float] = []
     with joined("cpu", recipe.batch_size) as group:
         with group.first_goes_first():
-            data = result_of(load(recipe, find(network).input_shape() or (1, 28, 28), data_dir=data_dir))
+            data = result_of(load(recipe.data_options(data_dir), find(network).input_shape() or (1, 28, 28)))
         torch.manual_seed(recipe.seed)
         model = create_model(network, len(data.classes))
         initialise(model, recipe.initialisation)

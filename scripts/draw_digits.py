@@ -3,7 +3,7 @@
 They test a digit classifier on input that looks nothing like MNIST: `python scripts/draw_digits.py OUT`. With `--styles
 european` they are written as in Europe, as often in each style of a digit, which begins the name of a file. Needs numpy
 and Pillow only; the same seed gives the same files with the same versions of those two. No network was trained on them:
-what training draws, in `cnnkit.training.digits`, has other strokes, pens and distortions.
+what training draws, in `cnnkit.data.digits`, has other strokes, pens and distortions.
 """
 
 from __future__ import annotations

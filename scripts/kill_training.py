@@ -31,12 +31,13 @@ import torch
 from PIL import Image
 
 from cnnkit import cli
+from cnnkit.data import shapes
 from cnnkit.errors import CnnkitError
 from cnnkit.models import networks
 from cnnkit.render import plots, training
 from cnnkit.sources.checkpoint import load_checkpoint
 from cnnkit.sources.files import BEST
-from cnnkit.training import loop, runs, shapes
+from cnnkit.training import loop, runs
 from cnnkit.training.state import PREVIOUS, STATE, read_state
 
 LOADED = (plots, training, loop)

@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import cnnkit
+from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.sources import create_model, find
 from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification
-from cnnkit.training.data import load
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.step import TrainingStep
 
@@ -62,7 +62,7 @@ def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> Non
         network_name, data=data_name, seed=seed, batch_size=64, schedule="constant", warmup_epochs=0, ema=DECAY
     )
     shape = find(network_name).input_shape() or (1, 28, 28)
-    data = result_of(load(recipe, shape, data_dir=data_dir))
+    data = result_of(load(recipe.data_options(data_dir), shape))
     torch.manual_seed(seed)
     network = create_model(network_name, len(data.classes))
     initialise(network, recipe.initialisation)

@@ -19,7 +19,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from cnnkit import datasets, zoo
+from cnnkit import zoo
+from cnnkit.data import sets
+from cnnkit.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -46,7 +48,7 @@ _CACHE_VARIABLES = ("XDG_CACHE_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA")
 GOLDEN = Path(__file__).parent / "golden"
 NETS = Path(__file__).parent / "nets"
 SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-FEW = dataclasses.replace(datasets.DATASETS["shapes"], train=60, test=30)
+FEW = dataclasses.replace(sets.BUILT_IN["shapes"], train=60, test=30)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,9 +147,9 @@ def golden() -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-def few_shapes(monkeypatch: pytest.MonkeyPatch) -> datasets.DatasetSpec:
+def few_shapes(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """Let `shapes` be 60 images to train and 30 to test."""
-    monkeypatch.setitem(datasets.DATASETS, "shapes", FEW)
+    monkeypatch.setitem(sets.BUILT_IN, "shapes", FEW)
     return FEW
 
 
@@ -214,7 +216,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import cnnkit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets.DATASETS, "shapes", FEW)
+        patch.setitem(sets.BUILT_IN, "shapes", FEW)
         recipe = cnnkit.default_recipe("shapes-cnn", epochs=2)
         runs = tmp_path_factory.mktemp("runs")
         list(cnnkit.train(recipe, runs_dir=runs, device="cpu"))
@@ -227,7 +229,7 @@ def tiny_onnx(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import cnnkit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets.DATASETS, "shapes", FEW)
+        patch.setitem(sets.BUILT_IN, "shapes", FEW)
         return cnnkit.export(tiny_run, tmp_path_factory.mktemp("onnx") / "tiny.onnx").path
 
 

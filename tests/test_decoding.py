@@ -353,8 +353,8 @@ def test_the_look_at_a_damaged_file_ends_with_a_number(name, changes, cut, more)
 
 
 def test_a_data_set_with_floods_is_scanned_and_they_are_listed(tmp_path):
-    from cnnkit.training.decoding import decode
-    from cnnkit.walking import stat
+    from cnnkit.data.decoding import decode
+    from cnnkit.data.walking import stat
 
     names = ["0.png", "1.png", "2.jpg"]
     contents = [DRAWINGS[0].read_bytes(), floods.body("PNG, tEXt", 17_000_000), floods.body("JPEG, COM", 17_000_000)]

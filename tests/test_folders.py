@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnnkit.data.dataset import Images
+from cnnkit.data.folders import image_folder
+from cnnkit.data.splitnames import split_of
+from cnnkit.data.walking import stat, walk
 from cnnkit.errors import DataError
 from cnnkit.files import sha256
-from cnnkit.folders import Contents, read_folder
-from cnnkit.splitnames import split_of
-from cnnkit.walking import stat, walk
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -35,21 +36,33 @@ def make(root: Path, *files: str) -> Path:
     return root
 
 
-def counts(contents: Contents) -> dict[str, dict[str, int]]:
+def read_folder(folder: Path, *, fewest: int = 2) -> Images:
+    return image_folder(folder, fewest=fewest).open()
+
+
+def pairs(contents: Images) -> dict[str, tuple[tuple[str, int], ...]]:
+    """The name and the class of each image by split."""
+    return {
+        split: tuple((contents.names[place], int(contents.targets[place])) for place in where.tolist())
+        for split, where in contents.splits.items()
+    }
+
+
+def counts(contents: Images) -> dict[str, dict[str, int]]:
     """How many images each class has in each split."""
     found: dict[str, dict[str, int]] = {}
-    for split, pairs in contents.images.items():
-        for _, index in pairs:
+    for split, of_split in pairs(contents).items():
+        for _, index in of_split:
             label = contents.classes[index]
             found.setdefault(split, {})[label] = found.get(split, {}).get(label, 0) + 1
     return found
 
 
-def said(contents: Contents) -> str:
+def said(contents: Images) -> str:
     return "\n".join(contents.warnings)
 
 
-def skipped(contents: Contents) -> dict[tuple[str, str], int]:
+def skipped(contents: Images) -> dict[tuple[str, str], int]:
     return {(s.reason, s.ending): s.count for s in contents.skipped}
 
 
@@ -101,7 +114,7 @@ def test_split_folders_are_known_by_their_names(train: str, validation: str, tes
     assert contents.classes == ("cat", "dog")
     assert counts(contents) == {"train": {"cat": 3, "dog": 1}, "validation": ANIMALS, "test": ANIMALS}
     assert contents.warnings == ()
-    assert all(name.startswith(f"{test}/") for name, _ in contents.images["test"])
+    assert all(name.startswith(f"{test}/") for name, _ in pairs(contents)["test"])
 
 
 @pytest.mark.parametrize(
@@ -252,7 +265,7 @@ def test_the_only_folder_with_pictures_is_entered_and_said(
 def test_masks_beside_the_images_of_a_class_are_left_out_and_counted(tmp_path: Path) -> None:
     make(tmp_path, "{ill,well}/images/1.png", "ill/masks/{1,2}.png", "well/masks/1.png", "well/masks/1.txt")
     contents = read_folder(tmp_path)
-    assert list(contents.files) == ["ill/images/1.png", "well/images/1.png"]
+    assert list(contents.stats) == ["ill/images/1.png", "well/images/1.png"]
     assert said(contents) == "4 files are left out: 3 masks and 1 .txt, such as ill/masks/1.png"
     assert skipped(contents)["mask", ""] == 3
 
@@ -349,8 +362,8 @@ def test_a_folder_that_holds_one_folder_is_entered(
 ) -> None:
     contents = read_folder(make(tmp_path, *files))
     assert counts(contents) == expected
-    assert contents.folder == tmp_path
-    assert all((tmp_path / name).is_file() for name in contents.files)
+    assert contents.root == tmp_path
+    assert all((tmp_path / name).is_file() for name in contents.stats)
 
 
 def test_a_class_is_not_entered_because_the_other_is_empty(tmp_path: Path) -> None:
@@ -394,7 +407,7 @@ def test_a_split_may_lack_classes(tmp_path: Path) -> None:
         f"{tmp_path / 'val'} has no images of the class a",
         f"{tmp_path / 'test'} has no images of the classes b, c, d and 2 others",
     )
-    assert contents.images["test"] == (("test/a/1.png", 0),)
+    assert pairs(contents)["test"] == (("test/a/1.png", 0),)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes both forms for one name")
@@ -421,13 +434,13 @@ def test_hidden_and_system_files_are_skipped_without_a_warning(tmp_path: Path) -
         *(f"{n}/a/1.png" for n in ("__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")),
     )  # fmt: skip
     contents = read_folder(tmp_path)
-    assert (contents.files, contents.classes, contents.warnings) == (expected.files, expected.classes, ())
+    assert (contents.stats, contents.classes, contents.warnings) == (expected.stats, expected.classes, ())
     assert skipped(contents) == {("hidden", ""): 5, ("system folder", ""): 7, ("system file", ""): 2}
 
 
 def test_thumbnails_beside_images_are_left_out_and_said(tmp_path: Path) -> None:
     contents = read_folder(make(tmp_path, *TWO, "cat/thumbs/1.png", "dog/2024/Thumbnails/1.png", "dog/2024/2.png"))
-    assert list(contents.files) == ["cat/1.png", "dog/1.png", "dog/2024/2.png"]
+    assert list(contents.stats) == ["cat/1.png", "dog/1.png", "dog/2024/2.png"]
     assert said(contents) == "2 files and folders are left out: 2 thumbnail folders, such as cat/thumbs/"
 
 
@@ -444,9 +457,7 @@ def test_what_could_be_meant_as_an_image_is_said(tmp_path: Path) -> None:
         ("not an image", ".heic"): 3, ("not an image", ".txt"): 3, ("broken link", ".jpg"): 2,
         ("not an image", ""): 1, ("outside the class folders", ".jpg"): 1,
     }  # fmt: skip
-    (heic,) = (s for s in contents.skipped if s.ending == ".heic")
-    assert heic.examples == ("cat/a.heic", "cat/b.heic", "cat/c.heic")
-    assert list(contents.files) == ["cat/1.png", "dog/1.png"]
+    assert list(contents.stats) == ["cat/1.png", "dog/1.png"]
 
 
 def test_labels_beside_images_need_no_warning(tmp_path: Path) -> None:
@@ -455,7 +466,7 @@ def test_labels_beside_images_need_no_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["jfif", "JPE", "avif", "jif", "dib", "apng", "tif", "PGM"])
 def test_every_ending_of_an_image_counts(ending: str, tmp_path: Path) -> None:
-    assert f"cat/2.{ending}" in read_folder(make(tmp_path, *TWO, f"cat/2.{ending}")).files
+    assert f"cat/2.{ending}" in read_folder(make(tmp_path, *TWO, f"cat/2.{ending}")).stats
 
 
 def test_links_lead_to_files_and_classes_but_not_to_folders_inside(tmp_path: Path) -> None:
@@ -469,7 +480,7 @@ def test_links_lead_to_files_and_classes_but_not_to_folders_inside(tmp_path: Pat
     (folder / "back").symlink_to(folder)
     (tmp_path / "link").symlink_to(folder)
     contents = read_folder(tmp_path / "link")
-    assert list(contents.files) == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/file.png"]
+    assert list(contents.stats) == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/file.png"]
     assert skipped(contents) == {("link to a folder", ""): 3, ("broken link", ".png"): 1}
     assert said(contents).startswith("4 files and folders are left out: 3 links to a folder and 1 broken link")
 
@@ -530,7 +541,7 @@ def test_a_pipe_named_as_an_image_is_no_image(tmp_path: Path) -> None:
     os.mkfifo(make(tmp_path, *TWO) / "cat" / "pipe.png")
     make(tmp_path, "cat/folder.png/3.png")
     contents = read_folder(tmp_path)
-    assert list(contents.files) == ["cat/1.png", "cat/folder.png/3.png", "dog/1.png"]
+    assert list(contents.stats) == ["cat/1.png", "cat/folder.png/3.png", "dog/1.png"]
     assert skipped(contents) == {("not a file", ".png"): 1}
 
 
@@ -538,7 +549,7 @@ def test_a_pipe_named_as_an_image_is_no_image(tmp_path: Path) -> None:
 def test_names_of_files_need_not_be_text_and_labels_must(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
     contents = read_folder(make(tmp_path, *TWO, f"cat/{name}.png"))
-    assert f"cat/{name}.png" in contents.files
+    assert f"cat/{name}.png" in contents.stats
     make(tmp_path, f"{name}/1.png")
     with pytest.raises(DataError, match="is not UTF-8"):
         read_folder(tmp_path)
@@ -549,11 +560,11 @@ def test_files_are_sorted_folder_by_folder_with_their_stats_and_fingerprint(tmp_
     (tmp_path / "cat" / "a.png").write_bytes(b"12345")
     contents = read_folder(tmp_path)
     names = ["cat/1.png", "cat/2024/may/deep.JPG", "cat/a/1.png", "cat/a b.png", "cat/a.png", "dog/1.png"]
-    assert list(contents.files) == names
-    assert contents.images == {"": tuple((name, int(name.startswith("dog"))) for name in names)}
-    assert contents.files["cat/a.png"] == stat(tmp_path / "cat" / "a.png")
-    assert contents.files["cat/a.png"][0] == 5
-    lines = "\n".join(f"{name} {size}" for name, (size, *_) in contents.files.items())
+    assert list(contents.stats) == names
+    assert pairs(contents) == {"": tuple((name, int(name.startswith("dog"))) for name in names)}
+    assert contents.stats["cat/a.png"] == stat(tmp_path / "cat" / "a.png")
+    assert contents.stats["cat/a.png"][0] == 5
+    lines = "\n".join(f"{name} {size}" for name, (size, *_) in contents.stats.items())
     assert contents.fingerprint == sha256(lines.encode())
 
 
@@ -562,7 +573,7 @@ def test_files_are_sorted_folder_by_folder_with_their_stats_and_fingerprint(tmp_
     [(("{cat,dog}/1.jpg",), True), (("{cat,dog}/1.png",), False), (("{cat,dog}/1.png", "cat/{1,2,3}.JPEG"), True)],
 )
 def test_photographs_are_told_by_their_endings(files: tuple[str, ...], photos: bool, tmp_path: Path) -> None:
-    assert read_folder(make(tmp_path, *files)).photos is photos
+    assert read_folder(make(tmp_path, *files)).fit == ("cover" if photos else "contain")
 
 
 def test_a_walk_finds_the_images_of_every_layout(tmp_path: Path) -> None:
@@ -609,23 +620,23 @@ def test_any_tree_is_read_or_refused(
         shutil.rmtree(root)
 
 
-def check(contents: Contents) -> None:
-    pairs = [pair for found in contents.images.values() for pair in found]
-    names = [name for name, _ in pairs]
-    assert sorted(names) == sorted(contents.files)
+def check(contents: Images) -> None:
+    every = [pair for found in pairs(contents).values() for pair in found]
+    names = [name for name, _ in every]
+    assert sorted(names) == sorted(contents.stats)
     assert len(set(names)) == len(names)
-    assert len({os.path.realpath(contents.folder / name) for name in names}) == len(names)
-    assert all((contents.folder / name).is_file() for name in names)
-    assert list(contents.files) == sorted(contents.files, key=lambda name: name.split("/"))
-    assert set(contents.images) == {""} or "train" in contents.images
-    assert contents.images.keys() <= {"", "train", "validation", "test"}
-    assert all(contents.images.values())
+    assert len({os.path.realpath(contents.root / name) for name in names}) == len(names)
+    assert all((contents.root / name).is_file() for name in names)
+    assert list(contents.stats) == sorted(contents.stats, key=lambda name: name.split("/"))
+    assert set(pairs(contents)) == {""} or "train" in pairs(contents)
+    assert pairs(contents).keys() <= {"", "train", "validation", "test"}
+    assert all(pairs(contents).values())
     assert len(contents.classes) >= 2
     assert list(contents.classes) == sorted(set(contents.classes))
     assert all(unicodedata.is_normalized("NFC", label) for label in contents.classes)
-    first = next(iter(contents.images.values()))
+    first = next(iter(pairs(contents).values()))
     assert {index for _, index in first} == set(range(len(contents.classes)))
-    for name, index in pairs:  # one of the folders above an image is its class
+    for name, index in every:  # one of the folders above an image is its class
         assert contents.classes[index] in unicodedata.normalize("NFC", name).split("/")
-    assert all(s.count > 0 and s.examples for s in contents.skipped)
+    assert all(s.count > 0 for s in contents.skipped)
     assert not any(sentence.endswith(".") for sentence in contents.warnings)

@@ -362,9 +362,9 @@ def test_a_run_that_was_begun_on_the_gpu_goes_on_on_the_cpu_with_a_note(tmp_path
 
 @pytest.mark.usefixtures("nets")
 def test_images_out_of_a_file_reach_the_gpu_as_they_are(tmp_path):
+    from cnnkit.data.loaded import Split
     from cnnkit.images import Preprocessing
     from cnnkit.training.batches import Batches
-    from cnnkit.training.data import Split
 
     pixels = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
     mapped = np.memmap(tmp_path / "images", np.uint8, "w+", shape=pixels.shape)

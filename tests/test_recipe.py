@@ -5,7 +5,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnkit.datasets import DATASETS
+from cnnkit.data.sets import BUILT_IN
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.options import Parameter, parameters
 from cnnkit.recipe import Recipe
@@ -25,7 +25,7 @@ def fitting(changes):
         *(["decay_epochs", "decay_factor"] if changes.get("schedule") != "step" else []),
         *(["adversarial_steps", "adversarial_step_size"] if not changes.get("adversarial_training") else []),
         *(["drawn_digits"] if changes.get("data", "mnist") != "mnist" else []),
-        *(["test_fraction", "skip_damaged"] if changes.get("data", "mnist") in DATASETS else []),
+        *(["test_fraction", "skip_damaged"] if changes.get("data", "mnist") in BUILT_IN else []),
     }
     changes = {name: value for name, value in changes.items() if name not in idle}
     epochs = changes.get("epochs", 10)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cnnkit import plugins, registry
-from cnnkit.datasets import DATASETS
+from cnnkit.data.sets import BUILT_IN
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.sources import find
@@ -83,7 +83,7 @@ def test_a_network_gives_one_logit_a_class_for_its_input(name, classes):
 def test_a_recipe_is_valid_and_for_its_own_network(name):
     spec = registry.model(name)
     assert spec.recipe.model == name
-    assert len(DATASETS[spec.recipe.data].classes) == spec.num_classes
+    assert len(BUILT_IN[spec.recipe.data].labels) == spec.num_classes
     assert spec.source
 
 

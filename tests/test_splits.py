@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnkit import splits
+from cnnkit.data import loaded as data_module
+from cnnkit.data import splits
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.splits import PARTS, Part, divide
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.splits import PARTS, Part, divide
-from cnnkit.training import data as data_module
-from cnnkit.training.data import ImageData
 
 EXAMPLES = int(os.environ.get("CNNKIT_EXAMPLES", "200"))
 many = settings(
@@ -240,7 +240,7 @@ def test_the_split_stays_what_it_was_in_earlier_versions() -> None:
 
 
 def load(folder: Path, **recipe: object) -> ImageData:
-    return result_of(data_module.load(Recipe(data=str(folder), **recipe), (1, 4, 4), only=()))
+    return result_of(data_module.load(Recipe(data=str(folder), **recipe).data_options(), (1, 4, 4), only=()))
 
 
 def sides_of(loaded: ImageData) -> dict[str, Part]:

@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 
 import cnnkit
 from cnnkit import registry, zoo
+from cnnkit.data.shapes import draw_shapes
 from cnnkit.files import sha256
 from cnnkit.models.networks import TorchNetwork, weights_hash
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.sources import find
 from cnnkit.training.finetuning import read_weights
-from cnnkit.training.shapes import draw_shapes
 from cnnkit.words import percent
 
 NAMES = (

@@ -20,10 +20,10 @@ def complete_run(incomplete: str) -> list[str]:
 
 def complete_data(incomplete: str) -> list[str]:
     """Offer data sets and the folders here."""
-    from cnnkit.datasets import DATASETS
+    from cnnkit.data.sets import names
 
     folders = sorted(f"./{path.name}" for path in Path().iterdir() if path.is_dir() and not path.name.startswith("."))
-    return offer(*DATASETS, *folders)(incomplete)
+    return offer(*names(), *folders)(incomplete)
 
 
 def offer(*choices: str) -> Callable[[str], list[str]]:

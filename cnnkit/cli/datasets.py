@@ -7,8 +7,8 @@ import typer
 
 from cnnkit.cli.common import Json, emit
 from cnnkit.cli.fields import OptionsOf
-from cnnkit.listing import list_datasets
-from cnnkit.results import DatasetInfo
+from cnnkit.data.listing import list_datasets
+from cnnkit.data.results import DatasetInfo
 
 
 def command(

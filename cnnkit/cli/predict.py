@@ -133,7 +133,7 @@ def find_images(arguments: list[str]) -> list[Path | None]:
             continue
         refuse_model(argument, "cnnkit predict", [each for each in arguments if each != argument])
         if path.is_dir():
-            from cnnkit.walking import left_out, walk
+            from cnnkit.data.walking import left_out, walk
 
             inside, skipped = walk(path)
             said = left_out(skipped)

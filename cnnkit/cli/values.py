@@ -57,24 +57,23 @@ class Command(SimpleValues, TyperCommand):
         """
         # A run that is resumed says more of data that are gone.
         if (data := ctx.params.get("data")) is not None and not ctx.params.get("resume"):
-            from cnnkit.datasets import DATASETS, find_folder
+            from cnnkit.data.sets import find
 
-            if data not in DATASETS:
-                find_folder(data)
+            find(data)
         return super().invoke(ctx)
 
 
 def _refuse(extra: list[str], ctx: Any) -> None:
     """Say what an argument too many may have been meant for."""
     from cnnkit.cli.common import refuse_model
-    from cnnkit.datasets import DATASETS
+    from cnnkit.data.sets import named
 
     given, hint = ctx.params, f"{ctx.command_path} --help shows what it takes."
     first = extra[0]
     if (image := given.get("image")) is not None:
         refuse_model(str(image), f"cnnkit {ctx.info_name}", extra)
         refuse_model(first, f"cnnkit {ctx.info_name}", [str(image), *extra[1:]])
-    if first in DATASETS and "data" in given:
+    if "data" in given and named(first):
         hint = f"To use the data set: --data {first}"
     elif "image" in given:
         hint = "It takes one image at a time."

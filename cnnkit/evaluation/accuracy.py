@@ -1,17 +1,17 @@
 """`cnnkit.evaluate`: how well a network does on a data set."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
+from cnnkit.data.options import Choice
 from cnnkit.errors import require_effect
-from cnnkit.files import expanded
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, find, load
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Evaluation, Steps
@@ -61,7 +61,7 @@ def evaluate(
     >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
     300
     """
-    part, folder = split_named(split), expanded(data_dir)
+    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged)
     if not untrained:
         require_effect({"seed": seed}, "without --untrained")
         classifier = load(ref, device=device, trust_code=trust_code, **foreign)
@@ -74,20 +74,16 @@ def evaluate(
 
         network = yield from untrained_network(
             source,
-            data=data,
-            data_dir=folder,
-            skip_damaged=skip_damaged,
+            chosen,
             input_shape=shape,
             seed=seed or 0,
             device=device,
         )
         # The data set is that of the card now, so that the split is the one that a training would measure on.
-        classifier, data = Classifier(network, source.text), None
+        classifier, chosen = Classifier(network, source.text), replace(chosen, data=None)
     from cnnkit.evaluation.images import load_for
     from cnnkit.evaluation.measures import measure
 
     started = time.monotonic()
-    loaded, used = yield from load_for(
-        classifier.card, classifier.name, data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
-    )
+    loaded, used = yield from load_for(classifier.card, classifier.name, chosen)
     return measure(classifier, loaded, used, batch_size=batch_size, top_k=top_k, started=started)

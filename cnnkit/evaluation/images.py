@@ -7,17 +7,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnkit import datasets
 from cnnkit.card import ModelCard
+from cnnkit.data import sets
+from cnnkit.data.catalogue import Catalogue
+from cnnkit.data.loaded import ImageData, Split, take
+from cnnkit.data.opening import open_catalogue
+from cnnkit.data.options import Choice
+from cnnkit.data.results import Exposure
+from cnnkit.data.splits import PARTS, SplitName
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.recipe import Recipe
-from cnnkit.results import Exposure, LoadNote, LoadProgress
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
-from cnnkit.splits import PARTS, SplitName
-from cnnkit.training.catalogue import Catalogue
-from cnnkit.training.data import ImageData, Split, take
 from cnnkit.training.membership import LIST, Membership, membership_of, positions_of
-from cnnkit.training.opening import open_catalogue
 from cnnkit.words import agree, counted
 
 
@@ -37,11 +39,7 @@ def logits_by_batch(network: Network, name: str, split: Split, batch_size: int) 
 def load_for(
     card: ModelCard,
     reference: str = "",
-    *,
-    data: str | None,
-    split: SplitName | None,
-    data_dir: Path | None,
-    skip_damaged: bool = False,
+    chosen: Choice = Choice(),  # noqa: B008 - it is frozen
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData, SplitName]]:
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
@@ -52,14 +50,14 @@ def load_for(
     Args:
         card: of the network.
         reference: that names the network; a list of its images may lie beside its file.
-        data, split, data_dir, skip_damaged: as in `cnnkit.evaluate`.
+        chosen: the images, as in `cnnkit.evaluate`.
 
     Raises:
         DataError: no data set named by anything, one that is not at hand, or classes that the network does not know.
     """
-    known = yield from catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)
+    known, split = (yield from catalogue_for(card, chosen)), chosen.split
     seen = membership_of(card, reference, known)
-    used = split or _fair_split(card, known, seen, given=data is not None)
+    used = split or _fair_split(card, known, seen, given=chosen.data is not None)
     exposure = seen.exposure(known, used) if seen else Exposure(pretraining=card.known_pretraining)
     warnings = known.warnings + tuple(_warnings(card, known, used, exposure, chosen=split is not None))
     for warning in warnings:
@@ -68,28 +66,30 @@ def load_for(
     return replace(loaded, exposure=exposure, warnings=warnings), used
 
 
-def catalogue_for(
-    card: ModelCard, *, data: str | None, data_dir: Path | None, skip_damaged: bool = False
-) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+def catalogue_for(card: ModelCard, chosen: Choice) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
     """Find the images of a data set, or those that a network was trained on, divided and labelled as its card says.
 
     Raises:
         DataError: no data set named by anything, one that is not at hand, or classes that the network does not know.
     """
+    data = chosen.data
     if not data and not card.recipe:
         raise DataError(f"{card.model} does not say what it was trained on. Name a data set with --data.")
     recipe = Recipe.recorded(card.recipe or {})
     own = data is None or Path(data).expanduser().resolve().name == card.dataset
-    changes = {"data": data or datasets.find_own(recipe.data, card.labels, data_dir)}
-    recipe = recipe.override({**changes, "skip_damaged": skip_damaged or (own and recipe.skip_damaged)})
-    known = yield from open_catalogue(recipe, card.preprocessing, data_dir=data_dir, fewest=1)
+    options = replace(
+        recipe.data_options(chosen.data_dir),
+        data=data or sets.find_own(recipe.data, card.labels, chosen.data_dir),
+        skip_damaged=chosen.skip_damaged or (own and recipe.skip_damaged),
+    )
+    known = yield from open_catalogue(options, card.preprocessing, fewest=1)
     return known.relabelled(card.labels, card.synsets, card.numbered_from)
 
 
 def _fair_split(card: ModelCard, known: Catalogue, seen: Membership | None, *, given: bool) -> SplitName:
     """Return `all` only for an image folder that the network cannot have been trained on."""
     has_test = len(known.parts["test"]) > 0
-    if known.is_folder and given and "test" not in known.record.given:
+    if given and "test" not in known.record.given:
         exposed = seen.exposure(known, "all") if seen is not None else Exposure()
         own = exposed.trained + exposed.validated + exposed.changed > 0 or known.fingerprint == card.fingerprint
         # A folder of the same name may be the one of the training, moved or with images added since.
@@ -123,8 +123,8 @@ def _warnings(card: ModelCard, known: Catalogue, used: SplitName, exposure: Expo
             "of one that the network was trained on, and another content: where it was only saved anew, the network "
             "has seen it"
         )
-    if not exposure.known and card.recipe and (known.is_folder or known.name == card.dataset):
-        arrays = card.split is not None and card.split.hashes == "pixels" and known.is_folder
+    if not exposure.known and card.recipe and (known.record.hashes == "file" or known.name == card.dataset):
+        arrays = card.split is not None and card.split.hashes == "pixels" and known.record.hashes == "file"
         listless = f"it has no {LIST} beside it"
         why = f"it was trained on {card.dataset}, whose images are no files" if arrays else listless
         yield f"it is not known whether the network was trained on some of these images, because {why}"

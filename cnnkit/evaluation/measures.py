@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional import classification as metrics
 
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.splits import SplitName
 from cnnkit.evaluation.images import logits_by_batch
 from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.splits import SplitName
-from cnnkit.training.data import ImageData
 
 CALIBRATION_BINS = 15
 

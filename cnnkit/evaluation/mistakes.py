@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
+from cnnkit.data.options import Choice
 from cnnkit.files import expanded, require_writable
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, load
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Mistakes, Steps
@@ -52,7 +52,7 @@ def find_mistakes(
     >>> found.images
     300
     """
-    part, place, folder = split_named(split), expanded(data_dir), expanded(output)
+    chosen, folder = Choice.of(data, split, data_dir, skip_damaged=skip_damaged), expanded(output)
     if folder is not None:
         require_writable(folder)
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
@@ -60,20 +60,8 @@ def find_mistakes(
     from cnnkit.evaluation.worst import mistakes_of
 
     started = time.monotonic()
-    loaded, used = yield from load_for(
-        classifier.card, classifier.name, data=data, split=part, data_dir=place, skip_damaged=skip_damaged
-    )
-    found = yield from mistakes_of(
-        classifier,
-        loaded,
-        used,
-        data=data,
-        data_dir=place,
-        skip_damaged=skip_damaged,
-        top=top,
-        batch_size=batch_size,
-        started=started,
-    )
+    loaded, used = yield from load_for(classifier.card, classifier.name, chosen)
+    found = yield from mistakes_of(classifier, loaded, used, chosen, top=top, batch_size=batch_size, started=started)
     if folder is not None:
         from cnnkit.render import mistakes
 

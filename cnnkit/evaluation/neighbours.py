@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit.data.loaded import Split
 from cnnkit.errors import UsageError
 from cnnkit.models.heads import head_of
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.pictures import Pixels
 from cnnkit.results import WorkProgress
 from cnnkit.runtime.classifier import Network
-from cnnkit.training.data import Split
 
 
 @dataclass(frozen=True)

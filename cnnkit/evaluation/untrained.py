@@ -1,18 +1,18 @@
 """Networks with random weights, measured as trained ones are: what training has to beat."""
 
 from collections.abc import Generator
-from pathlib import Path
 
 import torch
 
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import load
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.models.networks import TorchNetwork, weights_hash
 from cnnkit.models.trial import require_classifier
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.sources import Shape, Source
-from cnnkit.training.data import load
 from cnnkit.training.inputs import input_for
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import versions
@@ -20,13 +20,11 @@ from cnnkit.training.runs import versions
 
 def untrained_network(
     source: Source,
+    chosen: Choice,
     *,
-    data: str | None = None,
-    data_dir: Path | None = None,
     input_shape: Shape | None = None,
     seed: int = 0,
     device: str = "auto",
-    skip_damaged: bool = False,
 ) -> Generator[LoadProgress | LoadNote, None, TorchNetwork]:
     """Build a network as the first step of a training finds it: for these images, with random weights.
 
@@ -37,11 +35,12 @@ def untrained_network(
         UnknownNameError, DataError, DeviceError: as in a training.
     """
     ref = source.text
-    if data is None and "data" not in source.recipe:
+    if chosen.data is None and "data" not in source.recipe:
         raise UsageError(f"{ref} does not say what it is trained on. Name a data set with --data.")
-    given = {"model": ref, "data": data, "input_shape": input_shape, "seed": seed, "skip_damaged": skip_damaged}
+    given = {"model": ref, "data": chosen.data, "input_shape": input_shape, "seed": seed}
+    given["skip_damaged"] = chosen.skip_damaged
     recipe = Recipe.layered(source.recipe, given)
-    loaded = yield from load(recipe, input_for(recipe), data_dir=data_dir, only=("train",))
+    loaded = yield from load(recipe.data_options(chosen.data_dir), input_for(recipe), only=("train",))
     form = loaded.preprocessing
     shape = form.input_shape
     with torch.random.fork_rng(devices=[]):

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,9 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import ImageData, Split, take
+from cnnkit.data.options import Choice
+from cnnkit.data.splits import SplitName
 from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.evaluation.images import catalogue_for, logits_by_batch
 from cnnkit.evaluation.labels import find_candidates
@@ -29,8 +31,6 @@ from cnnkit.results import (
     WorkProgress,
 )
 from cnnkit.runtime.classifier import Classifier, Network
-from cnnkit.splits import SplitName
-from cnnkit.training.data import ImageData, Split, take
 from cnnkit.training.runs import versions
 
 PAIRS = 10
@@ -42,10 +42,8 @@ def mistakes_of(
     classifier: Classifier,
     loaded: ImageData,
     used: SplitName,
+    choice: Choice,
     *,
-    data: str | None,
-    data_dir: Path | None,
-    skip_damaged: bool,
     top: int,
     batch_size: int,
     started: float,
@@ -60,7 +58,7 @@ def mistakes_of(
     training, reason, space = None, "", ""
     similar: dict[int, TrainingImage] = {}
     if len(shown):
-        training, reason = yield from _training_images(network.card, loaded, data, data_dir, skip_damaged=skip_damaged)
+        training, reason = yield from _training_images(network.card, loaded, choice)
     if training is not None:
         own = _own_positions(loaded, used, shown, training)
         found = yield from nearest(network, chosen.take(shown).numpy(), training.train, own=own, batch_size=batch_size)
@@ -158,15 +156,15 @@ def _probabilities(network: Network, name: str, split: Split, batch_size: int) -
 
 
 def _training_images(
-    card: ModelCard, loaded: ImageData, data: str | None, data_dir: Path | None, *, skip_damaged: bool
+    card: ModelCard, loaded: ImageData, choice: Choice
 ) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
     """Load what the network was trained on, or say why that cannot be done."""
     if card.recipe is None or card.fingerprint is None:
         return None, f"{card.model} does not say what it was trained on"
     # A folder may have been moved since; the one at hand is recognised by its files.
-    place = data if loaded.fingerprint == card.fingerprint else None
+    place = choice.data if loaded.fingerprint == card.fingerprint else None
     try:
-        known = yield from catalogue_for(card, data=place, data_dir=data_dir, skip_damaged=skip_damaged)
+        known = yield from catalogue_for(card, replace(choice, data=place))
         training = yield from take(known, ("train",))
     except (DataError, UnknownNameError) as error:
         # What to do about it, which follows, is for a user who asked for these images.

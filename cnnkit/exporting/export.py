@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack, get_args
 
 from cnnkit.arguments import DataDir, Device, Shape, SkipDamaged, TrustCode
+from cnnkit.data.options import Choice
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded, require_writable
 from cnnkit.options import Option
@@ -77,7 +78,7 @@ def export(
     1.0
     """
     _check_precision(precision, accuracy_budget)
-    source, folder = find(ref, **foreign), expanded(data_dir)
+    source, chosen = find(ref, **foreign), Choice.of(data, None, data_dir, skip_damaged=skip_damaged)
     text = source.text
     if not source.has_layers:
         raise UsageError(f"{text} is an ONNX file already.")
@@ -92,8 +93,8 @@ def export(
     network, card = load_to_export(source, shape, trust_code=trust_code)
     samples = None
     if precision != "fp32":
-        samples = load_samples(text, card, precision, data=data, data_dir=folder, skip_damaged=skip_damaged)
-    proven = prove(text, network, card, raw_input=raw_input, data_dir=folder)
+        samples = load_samples(text, card, precision, chosen)
+    proven = prove(text, network, card, raw_input=raw_input, data_dir=chosen.data_dir)
     model, certificate, report = proven.model, proven.certificate, None
     if samples is not None and precision != "fp32":
         model, certificate, report = reduce_precision(

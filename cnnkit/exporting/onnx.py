@@ -13,8 +13,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cnnkit import datasets
 from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.data import sets
 from cnnkit.errors import OnnxError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
@@ -168,7 +168,7 @@ def build_untrained(source: Source, shape: tuple[int, int, int]) -> tuple[nn.Mod
 
 def _labels(source: Source, classes: int) -> tuple[str, ...]:
     data = source.recipe.get("data")
-    known = datasets.DATASETS[data].classes if data in datasets.DATASETS else ()
+    known = sets.labels_of(data) if data else ()
     return known if len(known) == classes else tuple(map(str, range(classes)))
 
 

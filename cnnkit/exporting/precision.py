@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cnnkit.data.loaded import Split
 from cnnkit.errors import OnnxError, PrecisionError
 from cnnkit.exporting import parity
 from cnnkit.exporting.half import to_half
@@ -21,7 +22,6 @@ from cnnkit.exporting.samples import Samples
 from cnnkit.results import LayerError, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
-from cnnkit.training.data import Split
 from cnnkit.words import counted, part_of, percent, points
 
 _VALUES_AT_ONCE = 1 << 19

@@ -1,19 +1,19 @@
 """The images that a reduced precision is calibrated and measured on."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import Split, take
+from cnnkit.data.options import Choice
+from cnnkit.data.splits import PARTS, Part
 from cnnkit.errors import DataError, UsageError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.operation import result_of
 from cnnkit.results.precision import Precision
-from cnnkit.splits import PARTS, Part
-from cnnkit.training.data import Split, take
 
 CALIBRATION_IMAGES = 512
 
@@ -45,14 +45,11 @@ def load_samples(
     ref: str,
     card: ModelCard,
     precision: Precision,
-    *,
-    data: str | None,
-    data_dir: Path | None,
-    skip_damaged: bool = False,
+    chosen: Choice,
 ) -> Samples:
     """Load the validation and test images of a network, and for int8 some training images.
 
-    A folder that `data` names is split by the rule of the network's recipe, also where it was not trained on it.
+    A folder that is chosen is split by the rule of the network's recipe, also where it was not trained on it.
 
     Raises:
         UsageError: the network is not trained.
@@ -66,9 +63,7 @@ def load_samples(
 
     needed: tuple[Part, ...] = ("validation", "test") if precision == "fp16" else PARTS
     try:
-        loaded = result_of(
-            take(result_of(catalogue_for(card, data=data, data_dir=data_dir, skip_damaged=skip_damaged)), needed)
-        )
+        loaded = result_of(take(result_of(catalogue_for(card, chosen)), needed))
         samples = Samples(
             data=loaded.name,
             # A folder of the same name may have had images added since.
@@ -86,6 +81,6 @@ def load_samples(
         raise DataError(
             f"--precision {precision} is {needs} on the data that {ref} was trained on, or that --data names: {error}"
         ) from error
-    chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
-    calibration = training.take(torch.from_numpy(np.sort(chosen)))
+    drawn = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_IMAGES]
+    calibration = training.take(torch.from_numpy(np.sort(drawn)))
     return replace(samples, calibration=calibration, training_images=len(training))

@@ -9,6 +9,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from cnnkit.data.loaded import ImageData, Split
+from cnnkit.data.splits import SplitName
 from cnnkit.errors import OnnxError, OutputError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.exporting.diagnosis import diagnose
@@ -36,8 +38,6 @@ from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.sources import Exported, Ref
-from cnnkit.splits import SplitName
-from cnnkit.training.data import ImageData, Split
 from cnnkit.words import part_of
 
 _EXAMINED = 4

@@ -1,14 +1,14 @@
 """`cnnkit.verify`: is an ONNX file the network that it is said to be?"""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, Split, TrustCode
-from cnnkit.files import expanded
+from cnnkit.data.options import Choice
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.sources import Ref, find
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Steps, Verification
@@ -60,7 +60,7 @@ def verify(
     >>> cnnkit.verify("shapes-cnn", data="shapes").passed
     True
     """
-    part, folder, started = split_named(split), expanded(data_dir), time.monotonic()
+    chosen, started = Choice.of(data, split, data_dir, skip_damaged=skip_damaged), time.monotonic()
     file = find(ref).require_exported()
     if against is None:
         from cnnkit.exporting.carding import require_card
@@ -70,9 +70,7 @@ def verify(
     from cnnkit.exporting.verification import open_pair, verified
 
     pair = open_pair(file, against, device=device, trust_code=trust_code)
-    if part is None and pair.precision != "fp32":
-        part = "validation"
-    loaded, used = yield from load_for(
-        pair.reference.card, file.name, data=data, split=part, data_dir=folder, skip_damaged=skip_damaged
-    )
+    if chosen.split is None and pair.precision != "fp32":
+        chosen = replace(chosen, split="validation")
+    loaded, used = yield from load_for(pair.reference.card, file.name, chosen)
     return (yield from verified(pair, loaded, used, started=started))

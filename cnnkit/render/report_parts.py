@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from cnnkit.datasets import DATASETS
+from cnnkit.data.sets import without_effect
 from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts
@@ -64,7 +64,7 @@ def _recipe(values: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
 
 def _counts(name: str, values: dict[str, Any]) -> bool:
     if name == "test_fraction":
-        return values["data"] not in DATASETS
+        return name not in without_effect(values["data"])
     other, wanted = _ONLY_WITH.get(name, (name, values[name]))
     return values.get(other) == wanted if wanted is not None else values.get(other) not in _OFF
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from cnnkit.data.results import DatasetInfo, Exposure
 from cnnkit.render import console
-from cnnkit.results import ClassMetrics, DatasetInfo, Evaluation, ExportResult, Exposure, ModelInfo, TritonModel
+from cnnkit.results import ClassMetrics, Evaluation, ExportResult, ModelInfo, TritonModel
 from cnnkit.words import counted, megabytes, percent, plain_percent, share
 
 
@@ -48,12 +49,13 @@ def datasets(found: list[DatasetInfo]) -> None:
     table.add_column("classes", justify="right")
     table.add_column("train", justify="right")
     table.add_column("test", justify="right")
-    table.add_column("present", no_wrap=True)
+    table.add_column("here", no_wrap=True)
     table.add_column("how to get it")
     for data in found:
         present = Text("yes", "green") if data.present else Text("no", "yellow")
-        numbers = f"{data.train:,}", f"{data.test:,}"
-        table.add_row(data.name, shape(data.image_shape), str(data.classes), *numbers, present, data.how_to_get)
+        size = "various" if data.image_shape is None else shape(data.image_shape)
+        numbers = (f"{number:,}" if number else "–" for number in (data.classes, data.train, data.test))
+        table.add_row(data.name, size, *numbers, present, data.how_to_get)
     out = console.out()
     out.print(table)
     for folder in sorted({str(data.folder) for data in found if data.folder is not None}):

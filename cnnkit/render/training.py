@@ -7,16 +7,15 @@ from pathlib import Path
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from cnnkit.data.results import ClassCount, SkippedFiles
 from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
 from cnnkit.render.tables import shape
 from cnnkit.results import (
-    ClassCount,
     EpochRecord,
     LoadNote,
     LoadProgress,
-    SkippedFiles,
     StartRecord,
     StepProgress,
     TrainingEvent,

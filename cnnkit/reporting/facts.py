@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from cnnkit.card import ModelCard
+from cnnkit.data.options import Choice
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.export import export
@@ -25,10 +26,7 @@ def origin_of(
     source: Source,
     card: ModelCard,
     size_mb: float,
-    *,
-    data: str | None = None,
-    data_dir: Path | None = None,
-    skip_damaged: bool = False,
+    chosen: Choice,
 ) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
     """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
@@ -36,17 +34,13 @@ def origin_of(
         source: of the network.
         card: of the network.
         size_mb: of its weights, where no file has them.
-        data: where its data set is; None for where its recipe says.
-        data_dir: where to look for data sets first.
-        skip_damaged: leave out files that cannot be decoded.
+        chosen: where its images are.
     """
     recipe = Recipe.recorded(card.recipe or {})
     splits: dict[str, int] = {}
     missing = ""
     try:
-        loaded, _ = yield from load_for(
-            card, source.name, data=data, split=None, data_dir=data_dir, skip_damaged=skip_damaged
-        )
+        loaded, _ = yield from load_for(card, source.name, chosen)
         # Another folder than that of the training says nothing of what the network was trained on.
         if loaded.fingerprint == card.fingerprint:
             # A dry run used a part of each.

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
 
 from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, TrustCode
+from cnnkit.data.options import Choice
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
@@ -116,7 +117,7 @@ def report(
     loading: dict[str, Any] = {"device": device, "trust_code": trust_code}
     classifier = source.open(torch=True, **loading)
     card, sections = classifier.card, Sections(without)
-    origin, missing = yield from told("images", origin_of(source, card, _size_mb(classifier), **common))
+    origin, missing = yield from told("images", origin_of(source, card, _size_mb(classifier), Choice.of(**common)))
     if missing:
         # Each of these would look for the images again, and download them in vain.
         for need in _OF_IMAGES:

@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from cnnkit.results.benchmark import BenchmarkFailure as BenchmarkFailure
     from cnnkit.results.benchmark import BenchmarkStep as BenchmarkStep
     from cnnkit.results.benchmark import Measurement as Measurement
-    from cnnkit.results.data import ClassCount as ClassCount
-    from cnnkit.results.data import DamagedFiles as DamagedFiles
-    from cnnkit.results.data import Duplicates as Duplicates
-    from cnnkit.results.data import Exposure as Exposure
-    from cnnkit.results.data import Pretraining as Pretraining
-    from cnnkit.results.data import SkippedFiles as SkippedFiles
-    from cnnkit.results.data import SplitRecord as SplitRecord
     from cnnkit.results.evaluation import CalibrationBin as CalibrationBin
     from cnnkit.results.evaluation import ClassMetrics as ClassMetrics
     from cnnkit.results.evaluation import Evaluation as Evaluation
@@ -42,7 +35,6 @@ if TYPE_CHECKING:
     from cnnkit.results.inspection import ModuleRow as ModuleRow
     from cnnkit.results.installation import Check as Check
     from cnnkit.results.installation import Installation as Installation
-    from cnnkit.results.listing import DatasetInfo as DatasetInfo
     from cnnkit.results.listing import ModelInfo as ModelInfo
     from cnnkit.results.listing import ZooInfo as ZooInfo
     from cnnkit.results.mistakes import ConfusedPair as ConfusedPair
@@ -103,13 +95,6 @@ _HOMES = {
     "TrainingFinished": "training",
     "TrainingStopped": "training",
     "TrainingEvent": "training",
-    "ClassCount": "data",
-    "DamagedFiles": "data",
-    "Duplicates": "data",
-    "Exposure": "data",
-    "Pretraining": "data",
-    "SkippedFiles": "data",
-    "SplitRecord": "data",
     "CalibrationBin": "evaluation",
     "ClassMetrics": "evaluation",
     "Evaluation": "evaluation",
@@ -152,7 +137,6 @@ _HOMES = {
     "Measurement": "benchmark",
     "ZooInfo": "listing",
     "ModelInfo": "listing",
-    "DatasetInfo": "listing",
     "Check": "installation",
     "Installation": "installation",
     "LeftOut": "report",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cnnkit.results.data import Duplicates, Exposure
+from cnnkit.data.results import Duplicates, Exposure
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What can be named."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,3 @@ class ModelInfo:
     reference_accuracy: float | None
     source: str
     zoo: tuple[ZooInfo, ...]
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A line of the list of data sets."""
-
-    name: str
-    classes: int
-    image_shape: tuple[int, int, int]
-    train: int
-    test: int
-    folder: Path | None
-    present: bool
-    how_to_get: str

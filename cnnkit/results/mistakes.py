@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cnnkit.results.data import Duplicates, Exposure
+from cnnkit.data.results import Duplicates, Exposure
 
 if TYPE_CHECKING:
     import numpy as np

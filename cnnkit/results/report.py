@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cnnkit.data.results import Pretraining, SplitRecord
 from cnnkit.results.benchmark import Benchmark
-from cnnkit.results.data import Pretraining, SplitRecord
 from cnnkit.results.evaluation import Evaluation
 from cnnkit.results.export import ParityCertificate
 from cnnkit.results.graphs import GraphSummary

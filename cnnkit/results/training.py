@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from cnnkit.results.data import ClassCount, SkippedFiles
+from cnnkit.data.results import ClassCount, SkippedFiles
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 from cnnkit.arguments import BatchSize, Data, DataDir, Device, SkipDamaged, Split, TrustCode
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import operation, relayed
@@ -16,7 +17,6 @@ from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, load
-from cnnkit.splits import split_named
 
 if TYPE_CHECKING:
     from cnnkit.results import Step, Steps
@@ -127,10 +127,7 @@ def attack(
         seed=seed,
         batch_size=batch_size,
         output=expanded(output),
-        data=data,
-        split=split_named(split),
-        data_dir=expanded(data_dir),
-        skip_damaged=skip_damaged,
+        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged),
     )
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
     by_gradient, notes = not isinstance(classifier.network, OnnxNetwork), tuple[str, ...]()

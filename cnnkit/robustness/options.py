@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, Norm, Part
-from cnnkit.splits import SplitName
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
     "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),
@@ -35,7 +35,7 @@ class AttackOptions:
         seed: of the choice and of all that is random.
         batch_size: images that go through the network together.
         output: folder for the pictures; None for none.
-        data, split, data_dir, skip_damaged: the images, as for `cnnkit.evaluate`.
+        choice: the images.
     """
 
     only: tuple[Part, ...] = PARTS
@@ -49,10 +49,7 @@ class AttackOptions:
     seed: int = 0
     batch_size: int = 256
     output: Path | None = None
-    data: str | None = None
-    split: SplitName | None = None
-    data_dir: Path | None = None
-    skip_damaged: bool = False
+    choice: Choice = Choice()  # noqa: RUF009 - it is frozen
 
     def __post_init__(self) -> None:
         _require_known("--only", self.only, PARTS)

@@ -54,10 +54,7 @@ def attack_in_parts(classifier: Classifier, options: AttackOptions, found: Found
         loaded, used = yield from load_for(
             classifier.card,
             classifier.name,
-            data=options.data,
-            split=options.split,
-            data_dir=options.data_dir,
-            skip_damaged=options.skip_damaged,
+            options.choice,
         )
         found.data, found.split, found.warnings = loaded.name, used, loaded.warnings
         chosen, place = loaded.filled(used), options.output

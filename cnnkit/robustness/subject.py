@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cnnkit.data.loaded import Split
 from cnnkit.errors import CheckpointError
 from cnnkit.evaluation.images import logits_by_batch
 from cnnkit.files import write_atomic
@@ -17,7 +18,6 @@ from cnnkit.pictures import Pixels, decode, encoded
 from cnnkit.results import WorkProgress
 from cnnkit.results.robustness import FooledImage
 from cnnkit.runtime.classifier import Classifier, Network, softmax
-from cnnkit.training.data import Split
 from cnnkit.words import counted
 
 EXAMPLES = 10

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from cnnkit.data.arrays import map_array
+from cnnkit.data.augmentations import augmentation
+from cnnkit.data.decoding import as_it_is, ignore_signals, processors
+from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.models.normalisation import Normalise
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
-from cnnkit.training.arrays import map_array
-from cnnkit.training.augmentation import AUGMENTATIONS
-from cnnkit.training.data import Split
-from cnnkit.training.decoding import as_it_is, ignore_signals, processors
 from cnnkit.training.randomness import derive, generator
 
 _CHUNK_VALUES = 1 << 19
@@ -62,7 +62,7 @@ class Batches:
             self.split = Split(split.images.to(device), split.targets.to(device))
         self.targets = self.split.targets.to(device)
         self.normalise = Normalise(form.mean, form.std).to(device)
-        self.augmentation = AUGMENTATIONS[recipe.augmentation]
+        self.augmentation = augmentation(recipe.augmentation)
         self.drawn = None if drawn is None else drawn.to(device)
         self.steps = len(batch_sizes(len(split), recipe, world))
         self._plan: list[list[int]] = []
@@ -82,7 +82,7 @@ class Batches:
         batches = list(torch.split(order, self.recipe.batch_size))[: self.steps]
         numbers = None
         if self.augmentation is not None:
-            numbers = self.augmentation.draw(len(self.split), seed=seed, epoch=epoch).to(self.device)
+            numbers = self.augmentation.draw(len(self.split), generator(seed, epoch, "augmentation")).to(self.device)
         standing_in = self._standing_in(epoch)
         shares = None
         if self.recipe.mixup:

@@ -4,11 +4,11 @@ from collections import Counter
 
 import numpy as np
 
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.results import ClassCount
+from cnnkit.data.splits import PARTS
 from cnnkit.depth import describe
 from cnnkit.images import Preprocessing
-from cnnkit.results import ClassCount
-from cnnkit.splits import PARTS
-from cnnkit.training.data import ImageData
 from cnnkit.words import counted, listed
 
 
@@ -22,11 +22,7 @@ def class_counts(data: ImageData) -> tuple[ClassCount, ...]:
 def preparation(data: ImageData) -> str:
     """Say what the images are, and what is made of them: `32×32 RGB to 28×28 grey`."""
     form, known = data.preprocessing, data.catalogue
-    if known.is_folder:
-        before = _originals(known.facts.originals)
-    else:
-        height, width, *channels = known.pixels.shape[1:]
-        before = f"{width}×{height} {_mode(channels[0] if channels else 1)}"
+    before = _originals(known.facts.originals)
     if before == f"{form.width}×{form.height} {_mode(form.channels)}" and form.fit != "mnist-box" and not form.crops:
         return f"{before}, as they are"
     return f"{before} to {described(form)}"

@@ -4,9 +4,9 @@ import hashlib
 import json
 from dataclasses import asdict
 
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.splits import PARTS
 from cnnkit.files import sha256
-from cnnkit.splits import PARTS
-from cnnkit.training.data import ImageData
 
 _FORM = ("channels", "height", "width", "fit", "polarity", "crop")
 """The fields of a preprocessing that named an array of the cache."""
@@ -16,7 +16,7 @@ def earlier_contents(data: ImageData) -> set[str]:
     """Return the hashes that such a state may have of these images: of cached ones, and of those in memory."""
     found = set()
     known, form = data.catalogue, asdict(data.preprocessing)
-    for cached in (True, False) if known.is_folder else (False,):
+    for cached in (True, False):
         digest = hashlib.sha256()
         if cached:
             content = sha256(json.dumps(dict(zip(known.origins, known.contents, strict=True))).encode())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from itertools import islice
 from typing import Literal
 
+from cnnkit.data.loaded import Split, drawn_for
 from cnnkit.errors import OutputError, TrainingDivergedError
 from cnnkit.results import (
     EpochRecord,
@@ -21,7 +22,6 @@ from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.advice import notes_before
 from cnnkit.training.batches import Batches
-from cnnkit.training.data import Split, drawn_for
 from cnnkit.training.describing import class_counts, preparation
 from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
@@ -68,7 +68,7 @@ class Engine:
             world=group.world,
         )
         form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
-        drawn = drawn_for(self.recipe, self.data)
+        drawn = drawn_for(self.data, seed=self.recipe.seed) if self.recipe.drawn_digits else None
         self.batches = Batches(self.data.train, form, classes, self.recipe, group.device, **place, drawn=drawn)
         self.adversary = None
         if self.recipe.adversarial_training:

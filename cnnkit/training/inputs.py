@@ -2,11 +2,11 @@
 
 from contextlib import suppress
 
+from cnnkit.data.traits import LARGEST_SIDE, ImageTraits
 from cnnkit.errors import UsageError
 from cnnkit.models.building import sizes
 from cnnkit.recipe import Recipe
 from cnnkit.sources import Shape, Source, find
-from cnnkit.training.traits import LARGEST_SIDE, ImageTraits
 
 
 def input_for(recipe: Recipe) -> "Shape | InputChoice":

@@ -14,10 +14,10 @@ from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, Sign
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from cnnkit.data.decoding import processors
 from cnnkit.errors import CnnkitError, DeviceError, LostProcessError
 from cnnkit.models.networks import choose_device
 from cnnkit.runfile import resume_command
-from cnnkit.training.decoding import processors
 from cnnkit.training.runs import LAUNCH, run_of_this_launch
 from cnnkit.training.state import PREVIOUS, STATE
 from cnnkit.words import counted

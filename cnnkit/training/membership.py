@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from cnnkit.card import ModelCard
-from cnnkit.results import Exposure
-from cnnkit.splits import PARTS, Part, SplitName, digest_of_pairs
-from cnnkit.training.catalogue import Catalogue
+from cnnkit.data.catalogue import Catalogue
+from cnnkit.data.results import Exposure
+from cnnkit.data.splits import PARTS, Part, SplitName, digest_of_pairs
 
 LIST = "split.csv"
 """The file of a run folder with a line for each image: hash, split, class and name.

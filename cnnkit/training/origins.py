@@ -2,19 +2,21 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from cnnkit import datasets
 from cnnkit.card import SPLIT_SETTINGS, ModelCard
+from cnnkit.data import sets
+from cnnkit.data.catalogue import HELD_OUT
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.opening import open_catalogue
+from cnnkit.data.results import Exposure, Pretraining
+from cnnkit.data.splits import Part
 from cnnkit.errors import CnnkitError, OverlapError
 from cnnkit.recipe import Recipe
-from cnnkit.results import Exposure, LoadNote, LoadProgress, Pretraining
-from cnnkit.splits import Part
-from cnnkit.training.catalogue import HELD_OUT
-from cnnkit.training.data import ImageData
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.finetuning import StartingWeights
 from cnnkit.training.membership import Membership, membership_of
-from cnnkit.training.opening import open_catalogue
 from cnnkit.words import counted, listed
 
 
@@ -72,8 +74,9 @@ def _seen(
     own = Recipe.recorded(card.recipe)
     for given in (recipe.data, None):
         with suppress(CnnkitError):
-            place = given or datasets.find_own(own.data, card.labels, data_dir)
-            known = yield from open_catalogue(own.override({"data": place}), card.preprocessing, data_dir=data_dir)
+            place = given or sets.find_own(own.data, card.labels, data_dir)
+            options = replace(own.data_options(data_dir), data=place)
+            known = yield from open_catalogue(options, card.preprocessing)
             seen = membership_of(card, source.name, known)
             if seen is not None:
                 return seen

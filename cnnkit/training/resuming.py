@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnkit import datasets
+from cnnkit.data import sets
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.files import JsonObject, require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.optimizers import schedule
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, Pretraining
-from cnnkit.training.data import ImageData
+from cnnkit.results import LoadNote
 from cnnkit.training.distributed import Group
 from cnnkit.training.earlier import earlier_contents
 from cnnkit.training.runs import mark_launch, recipe_of, run_of_this_launch, versions
@@ -61,9 +62,7 @@ def take_up(run: Path, recipe: Recipe, marks: Sequence[str]) -> None:
 
 def repeatable(recipe: Recipe) -> Recipe:
     """Return the recipe that repeats the run from any folder."""
-    changes = {}
-    if recipe.data not in datasets.DATASETS:
-        changes["data"] = str(Path(recipe.data).expanduser().resolve())
+    changes = {"data": sets.from_anywhere(recipe.data)}
     if recipe.weights and Path(recipe.weights).exists():
         changes["weights"] = str(Path(recipe.weights).resolve())
     return recipe.override(changes)

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnkit.data import loaded as data_module
+from cnnkit.data.catalogue import HELD_OUT
+from cnnkit.data.damaged import damaged_list
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.layered import asks
 from cnnkit.models.heads import Head, head_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress, Pretraining
+from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.runfile import is_whole
 from cnnkit.sources import Shape, create_model
-from cnnkit.training import data as data_module
 from cnnkit.training import finetuning, origins, resuming
 from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
-from cnnkit.training.catalogue import HELD_OUT
 from cnnkit.training.classification import Classification
-from cnnkit.training.damaged import damaged_list
-from cnnkit.training.data import ImageData
 from cnnkit.training.distributed import Group
 from cnnkit.training.inputs import InputChoice, input_for
 from cnnkit.training.membership import LIST, write_list
@@ -83,7 +84,7 @@ def prepare(
     else:
         form = input_for(recipe)
     with group.first_goes_first():
-        data = yield from data_module.load(recipe, form, data_dir=data_dir)
+        data = yield from data_module.load(recipe.data_options(data_dir), form)
     if not state:
         _require_effect(recipe, data)
     yield from _warnings(data)
@@ -148,7 +149,7 @@ def _require_effect(recipe: Recipe, data: ImageData) -> None:
     for name in idle:
         if name in chosen and asks(getattr(recipe, name)):
             option = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
-            raise UsageError(f"{option} has no effect: {data.name} has folders for its {' and '.join(given)} images.")
+            raise UsageError(f"{option} has no effect: {data.name} has {' and '.join(given)} images of its own.")
 
 
 def _warnings(data: ImageData) -> Iterator[LoadNote]:

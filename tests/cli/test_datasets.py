@@ -8,7 +8,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-from cnnkit.datasets import DATASETS
+from cnnkit.data.sets import BUILT_IN
 
 Cli = Callable[..., Any]
 
@@ -22,7 +22,7 @@ def found(cli: Cli, *arguments: object) -> dict[str, Any]:
 @pytest.fixture
 def mnist(tmp_path: Path) -> Path:
     """A data folder with all the files of MNIST, and one of CIFAR-10."""
-    for file in (*DATASETS["mnist"].files, DATASETS["cifar10"].files[0]):
+    for file in (*BUILT_IN["mnist"].files, BUILT_IN["cifar10"].files[0]):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"")
     return tmp_path
@@ -40,7 +40,7 @@ def test_what_is_present_is_told_from_what_is_not(mnist: Path, cli: Cli) -> None
 
 def test_json_has_a_line_a_data_set(mnist: Path, cli: Cli) -> None:
     listed = found(cli, "--data-dir", mnist)
-    assert list(listed) == list(DATASETS)
+    assert list(listed) == list(BUILT_IN)
     assert listed["mnist"] == {
         "name": "mnist",
         "classes": 10,
@@ -63,7 +63,7 @@ def test_the_environment_names_the_folder(mnist: Path, cli: Cli, monkeypatch: py
     assert (elsewhere["mnist"]["present"], elsewhere["mnist"]["how_to_get"]) == (False, "not under --data-dir")
 
 
-@pytest.mark.parametrize(("there", "how"), [(True, "in the cache folder"), (False, "downloads on first use")])
+@pytest.mark.parametrize(("there", "how"), [(True, "in the cache folder"), (False, "downloads when used")])
 def test_without_a_folder_the_cache_is_looked_into(
     there: bool, how: str, mnist: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

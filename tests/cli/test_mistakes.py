@@ -77,7 +77,7 @@ def test_the_folder_is_named_after_the_network(
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(
     photos_run: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cnnkit.training import data
+    from cnnkit.data import loaded as data
 
     monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("the images were loaded"))
     (tmp_path / "file").touch()

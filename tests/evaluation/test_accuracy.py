@@ -13,10 +13,11 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.results import Exposure
+from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.images import Preprocessing
-from cnnkit.results import Evaluation, Exposure, LoadNote
-from cnnkit.training.shapes import draw_shapes
+from cnnkit.results import Evaluation, LoadNote
 from tests.expecting import expect_error
 
 LABELS = ("a", "b", "c", "d")

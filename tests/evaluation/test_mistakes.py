@@ -12,6 +12,8 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import load
+from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.models.networks import TorchNetwork, save_checkpoint
@@ -19,8 +21,6 @@ from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import Mistakes
 from cnnkit.sources import create_model, find
-from cnnkit.training.data import load
-from cnnkit.training.shapes import draw_shapes
 from tests.expecting import expect_error
 
 FLIPPED = {"light/dark-00.png", "light/dark-01.png", "light/dark-02.png", "dark/light-03.png", "dark/light-04.png"}
@@ -137,12 +137,12 @@ def test_another_folder_was_not_seen(photos_run: Path, tmp_path: Path) -> None:
 
 def test_a_training_image_is_not_its_own_neighbour(photos_run: Path, own_photos: Path) -> None:
     card = cnnkit.load(photos_run).card
-    known = result_of(load(Recipe.recorded(card.recipe or {}), card.preprocessing)).catalogue
+    known = result_of(load(Recipe.recorded(card.recipe or {}).data_options(), card.preprocessing)).catalogue
     victim = next(name for name in known.names("train") if name.startswith("dark"))
     for level in range(195, 215):  # its content decides whether it is still a training image
         turn_light(own_photos / victim, level)
         recipe = Recipe.recorded({**(card.recipe or {}), "data": str(own_photos)})
-        if victim in result_of(load(recipe, card.preprocessing)).catalogue.names("train"):
+        if victim in result_of(load(recipe.data_options(), card.preprocessing)).catalogue.names("train"):
             break
     result = cnnkit.find_mistakes(photos_run, data=str(own_photos), split="train", device="cpu")
     assert [m.source for m in result.worst] == [victim]

@@ -10,12 +10,12 @@ from torch import nn
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.loaded import Split
 from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.images import Preprocessing
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
 from cnnkit.sources import create_model
-from cnnkit.training.data import Split
 from tests.hooks import hooks_of
 
 FORM = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)

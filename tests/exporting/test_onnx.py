@@ -14,6 +14,7 @@ import torch
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data import shapes
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
 from cnnkit.models import networks
@@ -21,7 +22,6 @@ from cnnkit.results import ExportResult
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.sources import find
-from cnnkit.training import shapes
 from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")

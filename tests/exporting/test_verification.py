@@ -18,6 +18,7 @@ from PIL import Image
 import cnnkit
 from cnnkit import zoo
 from cnnkit.card import ModelCard
+from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UnknownNameError
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
@@ -86,9 +87,8 @@ def test_progress_counts_the_images(own_run: Path) -> None:
 
 
 def test_large_sets_go_through_in_large_batches(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit import datasets
 
-    monkeypatch.setitem(datasets.DATASETS, "shapes", dataclasses.replace(datasets.DATASETS["shapes"], test=600))
+    monkeypatch.setitem(sets.BUILT_IN, "shapes", dataclasses.replace(sets.BUILT_IN["shapes"], test=600))
     found = cnnkit.verify(own_run / "model.onnx").certificate
     assert (found.images_count, found.batch_sizes) == (600, (1, 2, 7, 256, 78))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.errors import OutputError
 from cnnkit.pictures import encoded
 from cnnkit.render import report
@@ -21,7 +22,6 @@ from cnnkit.results import (
     CorruptionCurve,
     EpochRecord,
     Evaluation,
-    Exposure,
     GradientAttack,
     LayerRow,
     LeftOut,
@@ -30,7 +30,6 @@ from cnnkit.results import (
     ModelSummary,
     Origin,
     ParityCertificate,
-    Pretraining,
     Report,
     Robustness,
 )

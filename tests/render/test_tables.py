@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cnnkit import listing
+from cnnkit.data.results import DatasetInfo, Exposure
 from cnnkit.render import tables
-from cnnkit.results import DatasetInfo, Evaluation, ExportResult, Exposure, ParityCertificate
+from cnnkit.results import Evaluation, ExportResult, ParityCertificate
 from tests.expecting import rows_of
 
 Golden = Callable[[str, str], None]
@@ -40,6 +41,8 @@ def test_datasets(golden: Golden, capsys: Captured) -> None:
         [
             DatasetInfo("mnist", 10, shape, 60_000, 10_000, place, True, "under --data-dir"),
             DatasetInfo("fashion-mnist", 10, shape, 60_000, 10_000, place, False, "not under --data-dir"),
+            DatasetInfo("emnist-letters", 26, shape, 124_800, 20_800, None, False, "downloads when used"),
+            DatasetInfo("flowers", 102, None, 1_020, 0, None, False, "not under --data-dir"),
             DatasetInfo("shapes", 3, (28, 28, 3), 1_200, 300, None, True, "drawn by cnnkit"),
         ]
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit.data.results import ClassCount
 from cnnkit.recipe import Recipe
 from cnnkit.render import notices, training
 from cnnkit.results import (
-    ClassCount,
     EpochRecord,
     LoadNote,
     LoadProgress,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cnnkit
-from cnnkit import datasets
+from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.reporting.report import EPSILONS, _affordable
 from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def found(tiny_run: Path) -> Report:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets.DATASETS, "shapes", FEW)
+        patch.setitem(sets.BUILT_IN, "shapes", FEW)
         patch.setattr("cnnkit.reporting.report._SECONDS", 0.05)
         return cnnkit.report(tiny_run, images=IMAGES, device="cpu")
 

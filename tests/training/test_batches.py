@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cnnkit.data.arrays import map_array
+from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training import batches as batches_module
-from cnnkit.training.arrays import map_array
 from cnnkit.training.batches import Batches
-from cnnkit.training.data import Split
 from cnnkit.training.randomness import capture
 
 CPU = torch.device("cpu")

@@ -19,17 +19,18 @@ import torch
 from PIL import Image
 
 import cnnkit
+from cnnkit.data import arrays as stored_arrays
+from cnnkit.data import cache, decoding
+from cnnkit.data import loaded as data
+from cnnkit.data.cache import Stored
+from cnnkit.data.folders import image_folder
 from cnnkit.errors import DataError, ImageError, UsageError
-from cnnkit.folders import read_folder
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
 from cnnkit.recipe import Recipe
 from cnnkit.render import progress
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training import arrays as stored_arrays
-from cnnkit.training import cache, data, decoding
-from cnnkit.training.cache import Stored
 from tests.expecting import expect_error
 
 FORM = Preprocessing(3, 10, 12, (0.0,) * 3, (1.0,) * 3)
@@ -39,8 +40,8 @@ Steps = Generator[LoadProgress | LoadNote, None, Pixels]
 
 
 def steps(folder: Path, form: Preprocessing = FORM) -> Steps:
-    found = read_folder(folder)
-    return (yield from cache.load(found.folder, found.files, form)).images
+    found = image_folder(folder).open()
+    return (yield from cache.load(found.root, found.stats, form)).images
 
 
 def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
@@ -56,8 +57,8 @@ def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
 
 def stored(folder: Path, form: Preprocessing = FORM) -> Stored:
     """Load a folder with all that was found."""
-    found = read_folder(folder)
-    return result_of(cache.load(found.folder, found.files, form))
+    found = image_folder(folder).open()
+    return result_of(cache.load(found.root, found.stats, form))
 
 
 def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | LoadNote], Pixels]:
@@ -362,9 +363,9 @@ def test_damaged_files_are_not_decoded_again_until_they_change(own_photos: Path)
 
 
 def test_a_file_that_is_gone_is_a_damaged_one(own_photos: Path) -> None:
-    found = read_folder(own_photos)
+    found = image_folder(own_photos).open()
     (own_photos / "light" / "09.png").unlink()
-    damaged = result_of(cache.load(found.folder, found.files, FORM)).facts.damaged
+    damaged = result_of(cache.load(found.root, found.stats, FORM)).facts.damaged
     assert list(damaged) == ["light/09.png"]
     assert "09.png" in damaged["light/09.png"]
 
@@ -720,10 +721,10 @@ def test_a_folder_with_deep_images_says_its_range_and_keeps_it_in_the_form(deep:
             pixels[0] = {"low": 50, "high": 90}[label]
             Image.fromarray(pixels).save(deep / label / f"{name}.png")
     recipe = Recipe(data=str(deep))
-    loaded = result_of(data.load(recipe, (1, 8, 8)))
+    loaded = result_of(data.load(recipe.data_options(), (1, 8, 8)))
     assert loaded.preprocessing.value_range == (0, 4095)
     assert any("7 images of deep have more than 8 bits a channel; the range" in text for text in loaded.warnings)
-    again = result_of(data.load(recipe, loaded.preprocessing))
+    again = result_of(data.load(recipe.data_options(), loaded.preprocessing))
     assert again.preprocessing == loaded.preprocessing
     assert not any("more than 8 bits" in text for text in again.warnings)
     for one, other in zip(loaded.split("all").batches(4), again.split("all").batches(4), strict=True):

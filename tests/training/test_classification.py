@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification, class_weights, summed_loss
-from cnnkit.training.data import Split
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")

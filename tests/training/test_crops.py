@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cnnkit.training.crops import Crops
+from cnnkit.data.augmentations.crops import Crops
+from cnnkit.training.randomness import generator
 
 SHIFT = 3
 COUNT = 400
@@ -38,7 +39,7 @@ def which(image: torch.Tensor, crop: torch.Tensor, shift: int = SHIFT) -> tuple[
 
 def test_each_output_is_one_of_the_crops_of_its_input_and_all_are_drawn(images: torch.Tensor) -> None:
     vary = Crops(SHIFT)
-    varied = vary.apply(images, vary.draw(COUNT, seed=0, epoch=1))
+    varied = vary.apply(images, vary.draw(COUNT, generator(0, 1, "augmentation")))
     keys = [which(image, crop) for image, crop in zip(images, varied, strict=True)]
     assert 160 < sum(mirrored for mirrored, _, _ in keys) < 240
     for axis in (1, 2):
@@ -58,14 +59,14 @@ def test_the_ends_of_the_random_numbers_are_the_farthest_crops(images: torch.Ten
 
 def test_an_image_varies_with_seed_epoch_and_index_and_not_with_its_batch(images: torch.Tensor) -> None:
     vary = Crops(SHIFT)
-    numbers = vary.draw(COUNT, seed=3, epoch=2)
+    numbers = vary.draw(COUNT, generator(3, 2, "augmentation"))
     whole = vary.apply(images, numbers)
     order = torch.tensor([7, 2, 399])
     assert torch.equal(vary.apply(images[order], numbers[order]), whole[order])
-    assert torch.equal(vary.apply(images, vary.draw(COUNT, seed=3, epoch=2)), whole)
-    assert torch.equal(vary.draw(20, seed=3, epoch=2), numbers[:20])
+    assert torch.equal(vary.apply(images, vary.draw(COUNT, generator(3, 2, "augmentation"))), whole)
+    assert torch.equal(vary.draw(20, generator(3, 2, "augmentation")), numbers[:20])
     for seed, epoch in ((3, 3), (4, 2)):
-        other = vary.apply(images, vary.draw(COUNT, seed=seed, epoch=epoch))
+        other = vary.apply(images, vary.draw(COUNT, generator(seed, epoch, "augmentation")))
         assert (other != whole).flatten(1).any(1).float().mean() > 0.9
     twins = vary.apply(images[:1].expand(COUNT, -1, -1, -1), numbers)
     assert len(torch.unique(twins.flatten(1), dim=0)) > 80
@@ -73,7 +74,7 @@ def test_an_image_varies_with_seed_epoch_and_index_and_not_with_its_batch(images
 
 def test_nothing_asked_for_changes_nothing(images: torch.Tensor) -> None:
     still = Crops(0, mirror=False)
-    assert torch.equal(still.apply(images, still.draw(COUNT, seed=0, epoch=1)), images)
+    assert torch.equal(still.apply(images, still.draw(COUNT, generator(0, 1, "augmentation"))), images)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -82,7 +83,7 @@ def test_stored_pixels_give_the_same_as_floats(images: torch.Tensor, channels_la
     if channels_last:
         stored = stored.contiguous(memory_format=torch.channels_last)
     vary = Crops(SHIFT)
-    numbers = vary.draw(COUNT, seed=0, epoch=1)
+    numbers = vary.draw(COUNT, generator(0, 1, "augmentation"))
     varied = vary.apply(stored, numbers)
     assert varied.dtype == torch.uint8
     assert varied.is_contiguous(memory_format=torch.channels_last)
@@ -93,7 +94,7 @@ def test_stored_pixels_give_the_same_as_floats(images: torch.Tensor, channels_la
 def test_an_image_smaller_than_the_shift_is_shifted_as_far_as_reflection_goes(height: int, width: int) -> None:
     vary = Crops(4)
     given = torch.rand(50, 1, height, width, generator=torch.Generator().manual_seed(1))
-    varied = vary.apply(given, vary.draw(50, seed=0, epoch=1))
+    varied = vary.apply(given, vary.draw(50, generator(0, 1, "augmentation")))
     for image, crop in zip(given, varied, strict=True):
         assert any(torch.equal(crop, other) for other in possible(image, 4).values())
 
@@ -102,7 +103,7 @@ def test_an_image_smaller_than_the_shift_is_shifted_as_far_as_reflection_goes(he
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_a_gpu_gives_the_same_bits_and_can_record_it(images: torch.Tensor) -> None:
     vary = Crops(SHIFT)
-    numbers = vary.draw(COUNT, seed=0, epoch=1)
+    numbers = vary.draw(COUNT, generator(0, 1, "augmentation"))
     there, theirs = images.cuda(), numbers.cuda()
     vary.apply(there, theirs)
     torch.cuda.synchronize()

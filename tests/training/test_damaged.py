@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import cnnkit
+from cnnkit.data import loaded as data_module
+from cnnkit.data.loaded import ImageData
+from cnnkit.data.results import DamagedFiles
 from cnnkit.errors import DamagedFilesError, DataError
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import DamagedFiles, LoadNote, LoadProgress, TrainingEvent, TrainingFinished
-from cnnkit.training import data as data_module
-from cnnkit.training.data import ImageData
+from cnnkit.results import LoadNote, LoadProgress, TrainingEvent, TrainingFinished
 from cnnkit.training.loop import train_events
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
@@ -34,7 +35,7 @@ def spoiled(own_photos: Path) -> Path:
 
 
 def load(folder: Path, **recipe: object) -> ImageData:
-    return result_of(data_module.load(Recipe(data=str(folder), **recipe), FORM))
+    return result_of(data_module.load(Recipe(data=str(folder), **recipe).data_options(), FORM))
 
 
 def refused(folder: Path) -> DamagedFilesError:
@@ -109,12 +110,12 @@ def test_damaged_files_are_left_out_and_the_rest_is_split_as_if_they_were_not_th
 
 def test_a_second_load_decodes_nothing_again(spoiled: Path) -> None:
     first = refused(spoiled)
-    steps = data_module.load(Recipe(data=str(spoiled)), FORM)
+    steps = data_module.load(Recipe(data=str(spoiled)).data_options(), FORM)
     with pytest.raises(DamagedFilesError) as caught:
         assert not [step for step in steps if isinstance(step, LoadProgress)]
     assert caught.value.result == first.result
     left_out = Recipe(data=str(spoiled), skip_damaged=True)
-    assert not [step for step in data_module.load(left_out, FORM) if isinstance(step, LoadProgress)]
+    assert not [step for step in data_module.load(left_out.data_options(), FORM) if isinstance(step, LoadProgress)]
 
 
 def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -> None:

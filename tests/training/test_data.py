@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from cnnkit import splits
+from cnnkit.data import loaded as data
+from cnnkit.data import shapes, splits
 from cnnkit.errors import DamagedFilesError, DataError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadProgress
-from cnnkit.training import data, shapes
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 GREY, RGB = (1, 28, 28), (3, 28, 28)
 
 
 def load(name: object = "shapes", form=RGB, *, data_dir: Path | None = None, only=("all",), **recipe) -> data.ImageData:
-    return result_of(data.load(Recipe(data=str(name), **recipe), form, data_dir=data_dir, only=only))
+    return result_of(data.load(Recipe(data=str(name), **recipe).data_options(data_dir), form, only=only))
 
 
 def contents(split: data.Split) -> list[bytes]:
@@ -89,7 +89,7 @@ def test_a_data_set_comes_in_the_channels_and_the_size_asked_for() -> None:
 
 def test_the_preprocessing_of_a_card_is_kept() -> None:
     card = Preprocessing(3, 28, 28, (0.25,) * 3, (0.75,) * 3, "stretch")
-    assert load(form=card, normalisation="standard").preprocessing is card
+    assert load(form=card, normalisation="standard").preprocessing == card
 
 
 def test_two_or_four_channels_are_refused() -> None:
@@ -108,7 +108,7 @@ def test_a_path_that_is_not_there_is_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_an_image_folder_reports_progress_and_takes_the_name_of_the_folder(photos: Path) -> None:
-    steps = data.load(Recipe(data=str(photos)), RGB)
+    steps = data.load(Recipe(data=str(photos)).data_options(), RGB)
     progress = []
     try:
         while True:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from cnnkit.card import ModelCard
+from cnnkit.data import loaded as data
+from cnnkit.data.digits import LABELS, STYLES, draw_digits
 from cnnkit.errors import UsageError
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import StartRecord, TrainingFinished
-from cnnkit.training import data, loop
-from cnnkit.training.digits import LABELS, STYLES, draw_digits
+from cnnkit.training import loop
 
 
 @cache
@@ -113,9 +114,8 @@ def test_a_run_is_trained_on_them_and_validated_without_them(few_of_mnist: Path,
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 40)])
 def test_they_have_the_form_of_the_data(shape: tuple[int, int, int], few_of_mnist: Path) -> None:
     recipe = Recipe(data="mnist", drawn_digits=0.5)
-    loaded = result_of(data.load(recipe, shape, data_dir=few_of_mnist))
-    drawn = data.drawn_for(recipe, loaded)
+    loaded = result_of(data.load(recipe.data_options(few_of_mnist), shape))
+    drawn = data.drawn_for(loaded, seed=recipe.seed)
     assert drawn is not None
     assert drawn.shape == (10, 20, *shape[1:], shape[0])
     assert (drawn[..., 0, 0, :] == 0).all()  # black, as the ground of MNIST's
-    assert data.drawn_for(Recipe(), loaded) is None

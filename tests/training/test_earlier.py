@@ -8,11 +8,13 @@ import pytest
 import tomli_w
 
 import cnnkit
+from cnnkit.data.options import Choice
+from cnnkit.data.results import Exposure
 from cnnkit.errors import DataError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
-from cnnkit.results import Exposure, LoadNote, TrainingFinished
+from cnnkit.results import LoadNote, TrainingFinished
 from cnnkit.training.loop import train_events
 from cnnkit.training.runs import read_metrics, recipe_of
 from cnnkit.training.state import read_state, write_state
@@ -60,7 +62,7 @@ def test_the_split_is_that_of_the_training() -> None:
         "validation_fraction": 0.25,
         "test_fraction": 0.25,
     }
-    known = result_of(catalogue_for(card, data=str(PHOTOS), data_dir=None))
+    known = result_of(catalogue_for(card, Choice(str(PHOTOS))))
     assert set(known.names("train")) == TRAIN
     assert set(known.names("validation")) == VALIDATION
     assert set(known.names("test")) == TEST
@@ -127,7 +129,7 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
     found = cnnkit.evaluate(run, data=str(photos))
     assert (found.split, found.images) == ("test", 4)
     assert found.exposure == Exposure(True, 0, 0, "none")
-    known = result_of(catalogue_for(card, data=str(photos), data_dir=None))
+    known = result_of(catalogue_for(card, Choice(str(photos))))
     assert set(known.names("test")) == TEST
     again = recipe_of(run).override({"epochs": 5})
     *_, finished = train_events(again, runs_dir=run.parent, device="cpu", resume=run)

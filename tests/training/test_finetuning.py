@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cnnkit.card import ModelCard
+from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.errors import CheckpointError, CnnkitError, UnknownNameError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
@@ -23,9 +24,7 @@ from cnnkit.models.heads import head_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
     EpochRecord,
-    Exposure,
     LoadNote,
-    Pretraining,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,

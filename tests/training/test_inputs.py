@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.data.traits import ImageTraits, traits_of
 from cnnkit.errors import UsageError
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import LoadNote, TrainingStarted
 from cnnkit.training import loop
 from cnnkit.training.inputs import InputChoice, input_for
-from cnnkit.training.traits import ImageTraits, traits_of
 
 pytestmark = pytest.mark.usefixtures("nets")
 

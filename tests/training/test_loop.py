@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import cnnkit
-from cnnkit import datasets
 from cnnkit.card import ModelCard
+from cnnkit.data import loaded as data
+from cnnkit.data import sets
 from cnnkit.errors import (
     CnnkitError,
     DataError,
@@ -42,7 +43,7 @@ from cnnkit.results import (
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import find
 from cnnkit.sources.checkpoint import load_checkpoint
-from cnnkit.training import data, loop
+from cnnkit.training import loop
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
@@ -218,8 +219,8 @@ def test_a_single_training_image_is_trained_on_or_refused(tmp_path: Path) -> Non
 
 
 def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = datasets.DATASETS["shapes"]
-    monkeypatch.setitem(datasets.DATASETS, "shapes", replace(spec, test=0))
+    spec = sets.BUILT_IN["shapes"]
+    monkeypatch.setitem(sets.BUILT_IN, "shapes", replace(spec, test=0))
     events = list(start(tmp_path, epochs=1))
     said = LoadNote("there is no test set in shapes; what is measured are validation figures", warning=True)
     assert said in events
@@ -418,7 +419,7 @@ def test_a_limit_is_one_of_training_validation_and_test(tmp_path: Path) -> None:
     assert [(e.step, e.images) for e in events if isinstance(e, StepProgress)][-1] == (2, 8)
     finished, record = events[-1], events[-2]
     network, card = find(str(finished.run)).weights()
-    loaded = result_of(data.load(Recipe(**{**FAST, **changes}), card.preprocessing))
+    loaded = result_of(data.load(Recipe(**{**FAST, **changes}).data_options(), card.preprocessing))
     for whole, loss, accuracy in (
         (loaded.validation, record.validation_loss, record.validation_accuracy),
         (loaded.test, None, finished.test_accuracy),

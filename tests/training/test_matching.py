@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnkit.data.matching import match
 from cnnkit.errors import DataError
-from cnnkit.training.matching import match
 
 LABELS = ("tench, Tinca tinca", "goldfish", "crane", "crane (2)", "great white shark, white shark")
 SYNSETS = ("n01440764", "n01443537", "n02012849", "n03126707", "n01484850")

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnkit import datasets
+from cnnkit.data import loaded as data
+from cnnkit.data import sets
 from cnnkit.errors import DataError
 from cnnkit.images import prepare
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.training import data
 
 GREY, RGB = (1, 28, 28), (3, 28, 28)
 
 
 def load(name: str, form=RGB, *, data_dir: Path | None = None, **recipe) -> data.ImageData:
-    return result_of(data.load(Recipe(data=name, **recipe), form, data_dir=data_dir))
+    return result_of(data.load(Recipe(data=name, **recipe).data_options(data_dir), form))
 
 
 def write_idx(folder: Path, name: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -51,7 +51,7 @@ def test_idx_files_are_read_as_they_are(name: str, folder: str, bars: np.ndarray
     np.testing.assert_array_equal(together.images[order, ..., 0].numpy(), bars)
     assert loaded.validation.targets.bincount(minlength=10).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
     assert loaded.test.targets.tolist() == [0, 1, 2, 9]
-    assert loaded.preprocessing.fit == datasets.DATASETS[name].fit
+    assert loaded.preprocessing.fit == sets.BUILT_IN[name].fit
     assert loaded.fingerprint == name
 
 
@@ -85,7 +85,7 @@ def test_absent_data_names_the_folder_and_the_files(
     message = str(caught.value)
     assert f"{name} is not under {tmp_path} ({origin}) and could not be downloaded" in message
     assert "--data-dir or $CNNKIT_DATA" in message
-    assert all(file in message for file in datasets.DATASETS[name].files)
+    assert all(file in message for file in sets.BUILT_IN[name].files)
     assert capsys.readouterr().out == ""
 
 
@@ -140,7 +140,7 @@ class Trap:
 
 def test_cifar_pickles_of_strangers_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for file in datasets.DATASETS["cifar10"].files:
+    for file in sets.BUILT_IN["cifar10"].files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DataError, match="is damaged"):

@@ -12,11 +12,12 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.data.results import Pretraining
+from cnnkit.data.splits import digest_of_pairs
 from cnnkit.errors import OverlapError
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, Pretraining, TrainingEvent, TrainingFinished
-from cnnkit.splits import digest_of_pairs
+from cnnkit.results import LoadNote, TrainingEvent, TrainingFinished
 from cnnkit.training.loop import train_events
 from cnnkit.training.runs import recipe_of
 

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnkit import datasets
+from cnnkit.data import loaded as data
+from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, CnnkitError, DataError, OutputError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import (
@@ -30,13 +31,13 @@ from cnnkit.results import (
 )
 from cnnkit.sources import find
 from cnnkit.sources.checkpoint import load_checkpoint
-from cnnkit.training import data, engine, loop
+from cnnkit.training import engine, loop
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
 from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("fewer_shapes", "nets")
-FEWER = replace(datasets.DATASETS["shapes"], train=30, test=9)
+FEWER = replace(sets.BUILT_IN["shapes"], train=30, test=9)
 
 # 24 images in batches of 7 are four steps, the last of three images; stopping is asked for after each, and before each
 # batch that is measured: the fifth time of an epoch. The 16th is on the test images, when all epochs are done.
@@ -61,7 +62,7 @@ QUICK = {"model": "softmax-regression", "data": "shapes", "batch_size": 8, "lear
 @pytest.fixture
 def fewer_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `shapes` be 30 images to train, 6 of them to validate, and 9 to test."""
-    monkeypatch.setitem(datasets.DATASETS, "shapes", FEWER)
+    monkeypatch.setitem(sets.BUILT_IN, "shapes", FEWER)
 
 
 def recipe_named(name: str, **changes: object) -> Recipe:
@@ -402,7 +403,7 @@ def test_patience_and_time_may_change(tmp_path: Path) -> None:
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped in its second epoch; read only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets.DATASETS, "shapes", FEWER)
+        patch.setitem(sets.BUILT_IN, "shapes", FEWER)
         return stopped(Recipe(**QUICK), tmp_path_factory.mktemp("quick"), 6).run
 
 

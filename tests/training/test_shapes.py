@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.data.shapes import CLASSES, draw_shape, draw_shapes
 from cnnkit.errors import UnknownNameError, UsageError
-from cnnkit.training.shapes import CLASSES, draw_shape, draw_shapes
 from tests.expecting import expect_error
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "shapes.png"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cnnkit.data.loaded import Split
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
-from cnnkit.training.data import Split
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
 from cnnkit.training.state import restore_step, step_tensors

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
-from cnnkit.training.randomness import generator
+from torch import Generator, Tensor
 
 
 @dataclass(frozen=True)
@@ -22,9 +20,9 @@ class Crops:
     shift: int = 2
     mirror: bool = True
 
-    def draw(self, images: int, *, seed: int, epoch: int) -> Tensor:
+    def draw(self, images: int, generator: Generator) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, 3] in [-1, 1)."""
-        return torch.rand(images, 3, generator=generator(seed, epoch, "augmentation")) * 2 - 1
+        return torch.rand(images, 3, generator=generator) * 2 - 1
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Vary a batch.
@@ -51,3 +49,6 @@ class Crops:
         steps = ((numbers + 1) / 2 * (2 * farthest + 1)).long().clamp(max=2 * farthest) - farthest
         there = (torch.arange(side, device=numbers.device) + steps[:, None]).abs()
         return side - 1 - (side - 1 - there).abs()
+
+
+AUGMENTATION = Crops()

@@ -8,17 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from cnnkit import datasets, splits
+from cnnkit.data import splits
+from cnnkit.data.decoding import Facts
+from cnnkit.data.duplicates import duplicate_warnings, find_duplicates
+from cnnkit.data.matching import match
+from cnnkit.data.options import DataOptions
+from cnnkit.data.results import Duplicates, SkippedFiles, SplitRecord
+from cnnkit.data.splits import Part, Positions
+from cnnkit.data.traits import ImageTraits
 from cnnkit.errors import DataError, UsageError
-from cnnkit.images import Fit, Preprocessing
+from cnnkit.images import Fit, Polarity, Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.recipe import Recipe
-from cnnkit.results import Duplicates, SkippedFiles, SplitRecord
-from cnnkit.splits import Part, Positions
-from cnnkit.training.decoding import Facts
-from cnnkit.training.duplicates import duplicate_warnings, find_duplicates
-from cnnkit.training.matching import match
-from cnnkit.training.traits import ImageTraits
 from cnnkit.words import listed
 
 Form = Preprocessing | tuple[int, int, int] | Callable[[ImageTraits], tuple[int, int, int]]
@@ -42,6 +42,7 @@ class Catalogue:
         record: how it was divided.
         fingerprint: the name of a data set, or a hash of the names and sizes of a folder's files.
         preprocessing: the form of the images; mean and deviation of a derived one are still those of the unit range.
+        own_form: what is done to these images to give them that form.
         pixels: uint8 [N, H, W] or [N, H, W, C]; those of a folder are in the form already.
         file: what the pixels are mapped from; None where they are in memory.
         facts: what was found while a folder was decoded.
@@ -58,6 +59,7 @@ class Catalogue:
     record: SplitRecord
     fingerprint: str
     preprocessing: Preprocessing
+    own_form: Preprocessing
     pixels: Pixels
     file: Path | None
     facts: Facts
@@ -75,12 +77,12 @@ class Catalogue:
         return (*self.notes, *duplicate_warnings(self.duplicates))
 
     @property
-    def is_folder(self) -> bool:
-        """Whether it is an image folder, and no data set with a name."""
+    def is_prepared(self) -> bool:
+        """Whether the pixels have the form of the preprocessing already."""
         return self.record.hashes == "file"
 
     def relabelled(self, labels: tuple[str, ...], synsets: tuple[str, ...] = (), first: int = 0) -> "Catalogue":
-        """Return it with the labels of a network, which its classes are found among (see `cnnkit.training.matching`).
+        """Return it with the labels of a network, which its classes are found among (see `cnnkit.data.matching`).
 
         Raises:
             DataError: a class that the network does not know.
@@ -108,7 +110,7 @@ class Catalogue:
 
 
 def record_of(
-    recipe: Recipe,
+    options: DataOptions,
     contents: Sequence[str],
     parts: Mapping[Part, Positions],
     given: tuple[Part, ...],
@@ -116,10 +118,10 @@ def record_of(
 ) -> SplitRecord:
     """Return how images were divided; see `SplitRecord`."""
     return SplitRecord(
-        by=recipe.split_by,
-        seed=recipe.split_seed,
-        validation_fraction=recipe.validation_fraction,
-        test_fraction=recipe.test_fraction,
+        by=options.split_by,
+        seed=options.split_seed,
+        validation_fraction=options.validation_fraction,
+        test_fraction=options.test_fraction,
         given=given,
         images={part: len(where) for part, where in parts.items()},
         hashes=hashes,
@@ -128,21 +130,20 @@ def record_of(
 
 
 def derived(
-    form: Preprocessing | tuple[int, int, int], recipe: Recipe, fit: Fit, spec: datasets.DatasetSpec | None
+    form: Preprocessing | tuple[int, int, int], options: DataOptions, fit: Fit, polarity: Polarity
 ) -> Preprocessing:
-    """Return a given form, or derive one from the recipe and what suits the images."""
+    """Return a given form, or derive one from the options and what suits the images."""
     if isinstance(form, Preprocessing):
         return form
     channels, height, width = form
     if channels not in {1, 3}:
         raise DataError(f"images have 1 or 3 channels; the network expects {channels}.")
-    polarity = spec.polarity if spec else "as-is"
-    if recipe.fit != "auto":
-        fit = recipe.fit
+    if options.fit != "auto":
+        fit = options.fit
     elif fit == "mnist-box" and form != (1, 28, 28):
         fit = "contain"
-    if recipe.crop_fraction is not None and fit != "cover":
-        raise UsageError(f"--crop-fraction is for --fit cover, and the fit of {recipe.data} is {fit}.")
+    if options.crop_fraction is not None and fit != "cover":
+        raise UsageError(f"--crop-fraction is for --fit cover, and the fit of {options.data} is {fit}.")
     return Preprocessing(
         channels=3 if channels == 3 else 1,
         height=height,
@@ -151,6 +152,6 @@ def derived(
         std=(1.0,) * channels,
         fit=fit,
         polarity=polarity,
-        crop=1.0 if recipe.crop_fraction is None else recipe.crop_fraction,
-        interpolation="bilinear" if recipe.interpolation == "auto" else recipe.interpolation,
+        crop=1.0 if options.crop_fraction is None else options.crop_fraction,
+        interpolation="bilinear" if options.interpolation == "auto" else options.interpolation,
     )

@@ -3,10 +3,10 @@
 No PyTorch.
 """
 
+from cnnkit.data.layouts import Tree, end_of, full_folders, has_pictures, label_of
+from cnnkit.data.splitnames import is_extra, masks_beside_images, named_as_splits
+from cnnkit.data.walking import Folder, named
 from cnnkit.errors import DataError
-from cnnkit.layouts import Tree, end_of, full_folders, has_pictures, label_of
-from cnnkit.splitnames import is_extra, masks_beside_images, named_as_splits
-from cnnkit.walking import Folder, named
 from cnnkit.words import agree, listed, quoted
 
 __all__ = ["EXPECTED", "question_classes", "question_names"]

@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from cnnkit.data.splitnames import is_extra, is_neutral, named_as_splits, split_of
+from cnnkit.data.walking import NOT_DOWNLOADED, Folder, scanned
 from cnnkit.errors import DataError
 from cnnkit.pictures import CONVERTIBLE
-from cnnkit.splitnames import is_extra, is_neutral, named_as_splits, split_of
-from cnnkit.walking import NOT_DOWNLOADED, Folder, scanned
 from cnnkit.words import quoted
 
 _PICTURES = tuple(CONVERTIBLE)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import platformdirs
 
+from cnnkit.data.results import DamagedFiles
 from cnnkit.errors import OutputError
 from cnnkit.files import sha256, write_atomic
-from cnnkit.results import DamagedFiles
 from cnnkit.words import counted
 
 _NAMED = 3

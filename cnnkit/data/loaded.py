@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit import datasets
+from cnnkit.data.arrays import fits_in_memory
+from cnnkit.data.catalogue import Catalogue, Form
+from cnnkit.data.digits import draw_digits
+from cnnkit.data.opening import open_catalogue
+from cnnkit.data.options import DataOptions
+from cnnkit.data.results import Exposure
+from cnnkit.data.splits import PARTS, Part, SplitName
 from cnnkit.errors import DataError
 from cnnkit.images import Preprocessing, prepare_arrays
 from cnnkit.pictures import Pixels
-from cnnkit.recipe import Recipe
-from cnnkit.results import Exposure, LoadNote, LoadProgress
-from cnnkit.splits import PARTS, Part, SplitName
-from cnnkit.training.arrays import fits_in_memory
-from cnnkit.training.catalogue import Catalogue, Form
-from cnnkit.training.digits import draw_digits
-from cnnkit.training.opening import open_catalogue
+from cnnkit.results import LoadNote, LoadProgress
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
@@ -158,32 +158,30 @@ class ImageData:
 
 
 def load(
-    recipe: Recipe,
+    options: DataOptions,
     form: Form,
     *,
-    data_dir: Path | None = None,
     only: tuple[SplitName, ...] = PARTS,
 ) -> Generator[LoadProgress | LoadNote, None, ImageData]:
-    """Load the recipe's data set; yields progress and notes, and returns the data.
+    """Load a data set; yields progress and notes, and returns the data.
 
     Args:
-        recipe: names the data set and how it is split and normalised.
+        options: name the data set, and how it is split and normalised.
         form: the preprocessing of a model card, or channels, height and width to derive one for these images.
-        data_dir: where to look for the files first.
         only: the splits to bring into memory; the others come back empty.
 
     Raises:
         UnknownNameError: no such data set.
         DataError: absent, or unusable.
     """
-    known = yield from open_catalogue(recipe, form, data_dir=data_dir)
+    known = yield from open_catalogue(options, form)
     data = yield from take(known, only)
     if isinstance(form, Preprocessing):
         if form.value_range is not None or known.facts.value_range is None:
             return data
         # The starting weights were not trained on images deeper than 8 bits.
         return replace(data, preprocessing=replace(form, value_range=known.facts.value_range))
-    return replace(data, preprocessing=_normalisation(data, recipe))
+    return replace(data, preprocessing=_normalisation(data, options))
 
 
 def take(known: Catalogue, only: tuple[SplitName, ...]) -> Generator[LoadProgress, None, ImageData]:
@@ -197,8 +195,8 @@ def take(known: Catalogue, only: tuple[SplitName, ...]) -> Generator[LoadProgres
 def _take(known: Catalogue, part: Part, only: tuple[SplitName, ...]) -> Generator[LoadProgress, None, Split]:
     where = known.parts[part] if part in only or "all" in only else known.parts[part][:0]
     targets = torch.from_numpy(known.targets[where])
-    if not known.is_folder:
-        pixels = yield from _prepare(known.pixels[where], _form_of_own(known), f"{part} images")
+    if not known.is_prepared:
+        pixels = yield from _prepare(known.pixels[where], known.own_form, f"{part} images")
         return Split(torch.from_numpy(pixels), targets)
     images, rows = torch.from_numpy(known.pixels), torch.from_numpy(where)
     if fits_in_memory(known.pixels.nbytes):
@@ -206,23 +204,11 @@ def _take(known: Catalogue, part: Part, only: tuple[SplitName, ...]) -> Generato
     return Split(images, targets, rows, known.file)
 
 
-def drawn_for(recipe: Recipe, data: ImageData) -> Tensor | None:
-    """Return drawn digits in the form of the data, uint8 [classes, M, H, W, C]; None where the recipe wants none."""
-    if not recipe.drawn_digits:
-        return None
-    form = _form_of_own(data.catalogue)
-    drawings = [prepare_arrays(draw_digits(label, _DRAWN, seed=recipe.seed), form) for label in data.classes]
+def drawn_for(data: ImageData, *, seed: int) -> Tensor:
+    """Return drawn digits in the form of the data, uint8 [classes, M, H, W, C]."""
+    form = data.catalogue.own_form
+    drawings = [prepare_arrays(draw_digits(label, _DRAWN, seed=seed), form) for label in data.classes]
     return torch.from_numpy(np.stack(drawings))
-
-
-def _form_of_own(known: Catalogue) -> Preprocessing:
-    """Return what is done to the images of a named data set: they are never inverted to its own polarity.
-
-    Fashion-MNIST has a bag that fills its frame, and would be taken for a dark drawing on a light ground.
-    """
-    form = known.preprocessing
-    is_own = form.fit != "mnist-box" and form.polarity == datasets.dataset(known.name).polarity
-    return replace(form, polarity="as-is") if is_own else form
 
 
 def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadProgress, None, Pixels]:
@@ -234,11 +220,11 @@ def _prepare(images: Pixels, form: Preprocessing, what: str) -> Generator[LoadPr
     return result
 
 
-def _normalisation(data: ImageData, recipe: Recipe) -> Preprocessing:
-    """Return the data's preprocessing with the mean and deviation that the recipe asks for."""
+def _normalisation(data: ImageData, options: DataOptions) -> Preprocessing:
+    """Return the data's preprocessing with the mean and deviation that the options ask for."""
     channels = data.preprocessing.channels
     mean, std = (0.0,) * channels, (1.0,) * channels
-    if recipe.normalisation == "standard":
+    if options.normalisation == "standard":
         # From counts of the 256 values: exact, and without a float copy of the data.
         values = np.arange(256) / 255
         counts = np.zeros((channels, 256), np.int64)

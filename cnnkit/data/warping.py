@@ -1,18 +1,15 @@
-"""Random variations of a batch, on its device. What happens to image i in epoch e depends on (seed, e, i) only."""
+"""Images turned, shifted, bent and drawn with another pen: a batch at a time, on its device."""
 
 import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
-
-from cnnkit.training.crops import Crops
-from cnnkit.training.randomness import generator
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Warp:
     """How far a batch is varied. On a non-square image, angles and lengths are those of its pixels.
 
     Attributes:
@@ -39,9 +36,9 @@ class Augmentation:
     contrast: float = 0.0
     mirror: bool = False
 
-    def draw(self, images: int, *, seed: int, epoch: int) -> Tensor:
+    def draw(self, images: int, generator: Generator) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, K] in [-1, 1)."""
-        return torch.rand(images, _COLUMNS, generator=generator(seed, epoch, "augmentation")) * 2 - 1
+        return torch.rand(images, _COLUMNS, generator=generator) * 2 - 1
 
     def apply(self, images: Tensor, numbers: Tensor) -> Tensor:
         """Vary a batch.
@@ -110,15 +107,3 @@ def _restroke(images: Tensor, amount: Tensor) -> Tensor:
 
 _KNOTS = 4
 _COLUMNS = 10 + 2 * _KNOTS**2
-
-AUGMENTATIONS: dict[str, Augmentation | Crops | None] = {
-    "none": None,
-    "affine": Augmentation(rotation=12, scale=0.15, aspect=0.1, shear=0.15, shift=0.1),
-    "digits": Augmentation(
-        rotation=12, scale=0.2, aspect=0.25, shear=0.15, shift=0.12, warp=0.08, stroke=0.8, blur=0.8, contrast=0.5
-    ),
-    "drawings": Augmentation(
-        rotation=20, scale=0.2, aspect=0.15, shear=0.15, shift=0.15, warp=0.05, stroke=0.5, contrast=0.3, mirror=True
-    ),
-    "crops": Crops(),
-}

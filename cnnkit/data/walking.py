@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnkit.data.splitnames import masks_beside_images
+from cnnkit.errors import DataError
 from cnnkit.pictures import CONVERTIBLE, SUFFIXES
-from cnnkit.splitnames import masks_beside_images
 from cnnkit.words import listed, quoted
 
 Stat = tuple[int, int, int]
@@ -107,6 +108,24 @@ class Folder:
             folder = todo.pop()
             yield folder
             todo += folder.folders.values()
+
+
+def require_folder(folder: Path) -> None:
+    """Make sure that an image folder is there.
+
+    Raises:
+        DataError: it is not, or cannot be read.
+    """
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}.") from error
+    if not there:
+        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        raise DataError(
+            f"there is no image folder {quoted(str(folder))}{where}. Expected DIR/<class>/…, named by its path with "
+            "--data."
+        )
 
 
 def walk(folder: Path) -> tuple[dict[str, Stat], tuple[Skipped, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.files import JsonObject
-from cnnkit.pictures import header
+from cnnkit.pictures import Pixels, header
 from cnnkit.results import LoadProgress
 
 LARGEST_SIDE = 64
@@ -37,6 +37,12 @@ class ImageTraits:
         """
         size = found["size"]
         return cls(int(found["channels"]), None if size is None else (int(size[0]), int(size[1])))
+
+
+def traits_of_arrays(pixels: Pixels) -> ImageTraits:
+    """Return what uint8 images [N, H, W] or [N, H, W, C] have in common."""
+    height, width, *channels = pixels.shape[1:]
+    return ImageTraits(3 if channels and channels[0] > 1 else 1, _size_of({(height, width)}))
 
 
 def traits_of(folder: Path, files: Sequence[str]) -> Generator[LoadProgress, None, ImageTraits]:

@@ -1,7 +1,27 @@
-"""What is known of the images that a network is trained or measured on."""
+"""What is known of data sets, and of the images that a network is trained or measured on."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A line of the list of data sets.
+
+    Attributes:
+        image_shape: height, width and channels; None where the images differ.
+        train, test: number of images; 0 where it gives no such split, and where nobody says it.
+    """
+
+    name: str
+    classes: int
+    image_shape: tuple[int, int, int] | None
+    train: int
+    test: int
+    folder: Path | None
+    present: bool
+    how_to_get: str
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cnnkit.results import Duplicates
-from cnnkit.splits import PARTS, Part, Positions
+from cnnkit.data.results import Duplicates
+from cnnkit.data.splits import PARTS, Part, Positions
 from cnnkit.words import agree, counted
 
 _NAMED = 3

@@ -8,24 +8,27 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from cnnkit.datasets import require_folder
-from cnnkit.doubts import EXPECTED, question_classes, question_names
-from cnnkit.errors import DataError
-from cnnkit.files import sha256
-from cnnkit.layouts import Tree, has_pictures
-from cnnkit.pictures import how_to_convert
-from cnnkit.splitnames import is_neutral, is_numbered, split_of
-from cnnkit.walking import (
+import numpy as np
+
+from cnnkit.data.dataset import Dataset, Images
+from cnnkit.data.doubts import EXPECTED, question_classes, question_names
+from cnnkit.data.layouts import Tree, has_pictures
+from cnnkit.data.results import SkippedFiles
+from cnnkit.data.splitnames import is_neutral, is_numbered, split_of
+from cnnkit.data.walking import (
     NOT_DOWNLOADED,
     Folder,
-    Skipped,
     Stat,
     gathered,
     in_order,
     left_out,
     named,
+    require_folder,
     tallied,
 )
+from cnnkit.errors import DataError
+from cnnkit.files import sha256
+from cnnkit.pictures import how_to_convert
 from cnnkit.words import agree, listed, quoted, sentence
 
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".avif", ".webp")
@@ -33,55 +36,49 @@ _Classes = dict[str, dict[str, Stat]]  # the files of each class
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What an image folder holds; names are paths inside `folder` with forward slashes.
+class ImageFolder(Dataset):
+    """An image folder as a data set.
 
     Attributes:
-        folder: as the user gave it.
-        classes: labels in Unicode NFC, sorted.
-        files: stat of each image that is used, by name, sorted folder by folder.
-        images: (name, class index) of each image by split. The keys are some of "train", "validation" and "test", with
-            "train" among them, where the folder has split folders, and only "" where it has none.
-        skipped: what is left out.
-        warnings: sentences without a full stop for the user.
-        fingerprint: hash of the files' names and sizes.
-        photos: whether most files are photographs by their ending.
+        folder: where it is, as the user gave it.
+        fewest: classes that there must be: a network is trained on two or more, and measured on any.
     """
 
-    folder: Path
-    classes: tuple[str, ...]
-    files: dict[str, Stat]
-    images: dict[str, tuple[tuple[str, int], ...]]
-    skipped: tuple[Skipped, ...]
-    warnings: tuple[str, ...]
-    fingerprint: str
-    photos: bool
+    folder: Path = Path()
+    fewest: int = 2
+    of_files: bool = True
+
+    def open(self, data_dir: Path | None = None) -> Images:
+        """Find the classes, the images and, if there are split folders, the splits; nothing is decoded.
+
+        The classes are sorted, in Unicode NFC; the splits have "train" among them, or are only "".
+
+        Raises:
+            DataError: no such folder, fewer classes, a class of which no image can be read, splits that do not belong
+                together, or split folders without class folders.
+        """
+        return _Reader(self).images()
 
 
-def read_folder(folder: Path, *, fewest: int = 2) -> Contents:
-    """Find the classes, the images and, if there are split folders, the splits of an image folder.
-
-    Args:
-        folder: where it is.
-        fewest: classes that there must be: a network is trained on two or more, and measured on any.
+def image_folder(folder: Path, *, fewest: int = 2) -> ImageFolder:
+    """Return the image folder of a path.
 
     Raises:
-        DataError: no such folder, fewer than two classes, a class of which no image can be read, splits that do not
-            belong together, or split folders without class folders.
+        DataError: there is no such folder, or it cannot be read.
     """
     require_folder(folder)
-    return _Reader(folder, fewest).contents()
+    return ImageFolder(folder.resolve().name, folder=folder, fewest=fewest)
 
 
 class _Reader:
     """Reads one folder, and remembers what it left out on the way."""
 
-    def __init__(self, folder: Path, fewest: int) -> None:
-        self.tree, self.fewest = Tree(folder), fewest
+    def __init__(self, dataset: ImageFolder) -> None:
+        self.name, self.tree, self.fewest = dataset.name, Tree(dataset.folder), dataset.fewest
         self.left: list[tuple[str, str]] = []
         self.warnings: list[str] = []
 
-    def contents(self) -> Contents:
+    def images(self) -> Images:
         place, splits = self._layout()
         if splits:
             by_split = self._splits(place, splits)
@@ -90,32 +87,34 @@ class _Reader:
             by_split = {"": self._all_classes([place])}
         classes = tuple(sorted(next(iter(by_split.values()))))
         indices = {label: index for index, label in enumerate(classes)}
-        targets = {
-            split: {name: indices[label] for label, files in found.items() for name in files}
-            for split, found in by_split.items()
-        }
         files = in_order(
             {name: s for found in by_split.values() for each in found.values() for name, s in each.items()}
         )
         self.tree.require_apart(files)
-        images = {
-            split: tuple((name, target[name]) for name in files if name in target) for split, target in targets.items()
-        }
+        row = {name: position for position, name in enumerate(files)}
+        targets, places = np.zeros(len(files), np.int64), {}
+        for split, found in by_split.items():
+            for label, each in found.items():
+                targets[[row[name] for name in each]] = indices[label]
+            places[split] = np.sort(np.array([row[name] for each in found.values() for name in each], np.int64))
         skipped = tallied(self.left)
         if said := left_out(skipped):
             self.warnings.append(said)
         # Names and sizes: enough to recognise a folder that was moved, without reading it.
         lines = "\n".join(f"{name} {size}" for name, (size, *_) in files.items())
         photographs = sum(name.lower().endswith(_PHOTOGRAPHS) for name in files)
-        return Contents(
-            self.tree.root,
+        return Images(
+            self.name,
             classes,
-            files,
-            images,
-            skipped,
-            tuple(self.warnings),
-            sha256(lines.encode(errors="surrogateescape")),  # names need not be UTF-8
-            photographs * 2 > len(files),
+            list(files),
+            targets,
+            places,
+            root=self.tree.root,
+            stats=files,
+            fit="cover" if photographs * 2 > len(files) else "contain",
+            fingerprint=sha256(lines.encode(errors="surrogateescape")),  # names need not be UTF-8
+            skipped=tuple(SkippedFiles(each.reason, each.ending, each.count) for each in skipped),
+            warnings=tuple(self.warnings),
         )
 
     def _layout(self) -> tuple[Folder, dict[str, list[Folder]]]:

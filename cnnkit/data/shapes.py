@@ -4,17 +4,18 @@ Nothing is downloaded and nothing is stored: a seed and an index give an image. 
 may be four), kept as a path of points in pixels and inked by the distance of each pixel to that path.
 """
 
-from __future__ import annotations
-
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cnnkit.data.dataset import Dataset, Images
 from cnnkit.errors import UnknownNameError, UsageError
 
-__all__ = ["CLASSES", "draw_shape", "draw_shapes"]
+__all__ = ["CLASSES", "SHAPES", "draw_shape", "draw_shapes"]
 
 CLASSES = ("circles", "squares", "triangles")
 
@@ -197,3 +198,19 @@ def _paint(ink: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uin
     if rng.random() < 0.15:
         image = image + rng.normal(0, rng.uniform(1, 6), (_SIZE, _SIZE, 1))
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Shapes(Dataset):
+    """The drawings as a data set."""
+
+    def open(self, data_dir: Path | None = None) -> Images:
+        """Draw them: `train` with seed 0, and `test` with seed 1."""
+        drawn = {
+            "train": draw_shapes(self.train // len(CLASSES), seed=0),
+            "test": draw_shapes(self.test // len(CLASSES), seed=1),
+        }
+        return Images.of_arrays(self, CLASSES, drawn)
+
+
+SHAPES = Shapes("shapes", CLASSES, (28, 28, 3), 1_200, 300, source="drawn by cnnkit", polarity="dark-on-light")

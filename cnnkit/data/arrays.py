@@ -19,14 +19,14 @@ import psutil  # type: ignore[import-untyped]
 from PIL import features
 
 from cnnkit import depth, formats, images, ink, modes, pictures, resampling, sixteen
+from cnnkit.data import decoding
+from cnnkit.data.decoding import Facts, decode
+from cnnkit.data.walking import Stat, stat
 from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training import decoding
-from cnnkit.training.decoding import Facts, decode
-from cnnkit.walking import Stat, stat
 
 LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""

@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from cnnkit.data.arrays import decoder, limit, made_of, make_array, open_array, remove_array
+from cnnkit.data.decoding import Facts
+from cnnkit.data.traits import ImageTraits, traits_of
+from cnnkit.data.walking import Stat
 from cnnkit.errors import OutputError
 from cnnkit.files import sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
 from cnnkit.results import LoadNote, LoadProgress
-from cnnkit.training.arrays import decoder, limit, made_of, make_array, open_array, remove_array
-from cnnkit.training.decoding import Facts
-from cnnkit.training.traits import ImageTraits, traits_of
-from cnnkit.walking import Stat
 
 _CHUNK = 64
 """Files that one task of a thread hashes."""

@@ -17,7 +17,7 @@ import platformdirs
 from cnnkit import zoo
 from cnnkit.files import sha256
 
-_MOST = 1000
+_MOST = 2000
 """Files that are remembered."""
 ANY = 2**31
 """Of a file that may take any number of images at a time: one of ours."""
@@ -33,9 +33,14 @@ def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> int:
         sizes: of the inputs; None to ask whether their card is right as well.
     """
     digest = sha256(content)
-    if any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values()):
+    if _in_zoo(digest):
         return ANY
     return _read().get(digest, {}).get(_CARD if sizes is None else json.dumps(sizes, sort_keys=True), 0)
+
+
+def was_read(digest: str) -> bool:
+    """Return whether a file of this SHA-256 was parsed and checked before, so that doing it again does no harm."""
+    return _in_zoo(digest) or digest in _read()
 
 
 def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = ANY, *, card: bool = False) -> None:
@@ -47,11 +52,23 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = A
         most: images that ran at a time.
         card: it carries a card that was written for it.
     """
-    if passed(content, None if card else sizes):
-        return
-    known, digest, path = _read(), sha256(content), _path()
-    noted = known.pop(digest, {}) | {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})
-    kept = dict(list(known.items())[1 - _MOST :]) | {digest: dict(list(noted.items())[-8:])}
+    if not passed(content, None if card else sizes):
+        _note({sha256(content): {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})})
+
+
+def remember_read(digests: set[str]) -> None:
+    """Note that files of these SHA-256 were parsed and checked."""
+    _note({digest: {} for digest in digests if not was_read(digest)})
+
+
+def _in_zoo(digest: str) -> bool:
+    return any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values())
+
+
+def _note(found: dict[str, dict[str, int]]) -> None:
+    known, path = _read(), _path()
+    noted = {digest: dict(list((known.pop(digest, {}) | each).items())[-8:]) for digest, each in found.items()}
+    kept = dict(list(known.items())[len(noted) - _MOST :]) | noted
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)  # for this user alone

@@ -15,14 +15,15 @@ import pytest
 from PIL import Image
 
 from cnnkit.recipe import Recipe
-from cnnkit.training import networks
+from cnnkit.models import networks
+from cnnkit.sources.checkpoint import load_checkpoint
 
 Cli = Callable[..., Any]
 FAST = ("softmax-regression", "--epochs", "2", "--device", "cpu")
 
 
 def card_of(run: Path) -> Any:
-    return networks.load_checkpoint(run / "best.safetensors", "best")[1]
+    return load_checkpoint(run / "best.safetensors", "best")[1]
 
 
 def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(

@@ -18,7 +18,9 @@ import torch
 
 from cnnkit.errors import CnnkitError, DeviceError
 from cnnkit.training import launch as launching
-from cnnkit.training import networks, runs
+from cnnkit.models import networks
+from cnnkit.training import runs
+from cnnkit.sources.checkpoint import load_checkpoint
 
 Cli = Callable[..., Any]
 Capture = pytest.CaptureFixture[str]
@@ -74,7 +76,7 @@ def start(launcher: Sequence[object], *arguments: object, act: str = "") -> subp
 
 def outcome(run: Path) -> Any:
     """The weights and the curves."""
-    card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+    card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     curves = [{n: v for n, v in row.items() if n not in {"seconds", "images_per_second"}} for row in rows]

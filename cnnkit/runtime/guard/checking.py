@@ -22,6 +22,7 @@ def check(
     shape: tuple[int, int, int] | None = None,
     around: Beside | None = None,
     run: bool = True,
+    batch: int = 0,
 ) -> Checked:
     """Read an ONNX file and check it; one that is not known is checked and tried in a process of its own first.
 
@@ -31,6 +32,7 @@ def check(
         shape: channels, height and width of an image, where the file leaves them open.
         around: what further files in its folder say; None to read them where there is a path.
         run: try it; without that, it may be looked at, but not opened.
+        batch: images for which all shapes are inferred, where that is not fixed; 0 for none.
 
     Raises:
         OnnxError: it is damaged, reaches for other files, is not one of a classifier, crashes, or takes more memory or
@@ -41,20 +43,20 @@ def check(
     try:
         content = read_bytes(file)
         around = around or (read_beside(path) if path is not None else NOTHING)
-        wanted = Wanted(shape, around.sides, run)
+        wanted: Wanted = {"shape": shape, "sides": around.sides, "run": run, "batch": batch}
         failure, most, checked = "", 0, None
-        if known.was_read(sha256(content)):
+        if known.was_read(sha256(content), wanted):
             model, digest = parse(content, path)
-            if known.was_read(digest):
-                checked = prepare(model, wanted)
+            if known.was_read(digest, wanted):
+                checked = prepare(model, **wanted)
                 most = known.passed(checked.content, checked.sizes) if run else 1
         if checked is None or not most:
             found = trial.run(content, path, wanted)
             model, digest = parse(content, path)
-            checked, failure, most = prepare(model, wanted), found.failure, found.most
+            checked, failure, most = prepare(model, **wanted), found.failure, found.most
             if sha256(checked.content) != found.sha256:
                 raise OnnxError("it, or the data beside it, changed while it was read.")
-            known.remember_read({sha256(content), digest})
+            known.remember_read({sha256(content), digest}, wanted)
             if run and not failure:
                 known.remember(checked.content, checked.sizes, most)
     except UsageError as error:

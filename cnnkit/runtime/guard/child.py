@@ -1,7 +1,7 @@
 """The process that parses and opens a file first: it may crash, hang or run out of memory, and nobody else is hurt.
 
-It is started by its path, without site-packages' start-up code. Its standard input brings one line of JSON and the file;
-its standard output takes a line of JSON for each stage, and one with what was found.
+It is started by its path, without site-packages' start-up code. Its standard input brings a line of JSON and the
+file; its standard output takes one line for each stage, and one with what was found.
 """
 
 import json
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PARSED_BYTES, _RUN_BYTES = 2**29, 2**32
 """Of memory that a file may take while it is checked and while it runs, beside a few times its own size."""
+_CHECK_SECONDS = -1
+"""That a check may take more than a run."""
 _MEMORY = ("bad_alloc", "allocat", "memory", "Alloc")
 """What onnxruntime and numpy say of memory that they did not get."""
 _MOST_IMAGES = 64
@@ -46,7 +48,7 @@ def main() -> None:
         import onnxruntime as ort
 
         from cnnkit.errors import CnnkitError
-        from cnnkit.runtime.guard.preparing import Wanted, prepare
+        from cnnkit.runtime.guard.preparing import prepare
         from cnnkit.runtime.guard.reading import parse
         from cnnkit.runtime.guard.trial import seconds_for
 
@@ -57,18 +59,19 @@ def main() -> None:
             answer.write(json.dumps(found) + "\n")
             answer.flush()
 
-        def allow(size: int, memory: int = _PARSED_BYTES) -> None:
-            _limit(memory + 8 * size, seconds_for(size))
-            say(seconds=seconds_for(size))
+        def allow(size: int, memory: int = _PARSED_BYTES, seconds: int = _CHECK_SECONDS) -> None:
+            seconds += seconds_for(size)
+            _limit(memory + 8 * size, seconds)
+            say(seconds=seconds)
 
         file = None if request["file"] is None else Path(request["file"])
         try:
             allow(len(content))
-            checked = prepare(parse(content, file, allow).model, Wanted(**request["wanted"]))
-            allow(len(checked.content), _RUN_BYTES)
+            checked = prepare(parse(content, file, allow).model, **request["wanted"])
+            allow(len(checked.content), _RUN_BYTES, 0)
             say(**_tried(ort, checked, seconds_for(len(checked.content)), run=request["wanted"]["run"]))
         except CnnkitError as error:
-            say(refused=type(error).__name__, because=str(error))
+            say(refused=type(error).__name__, because=str(error), memory="bad_alloc" in str(error))
         except MemoryError:
             say(memory=True)
         except Exception as error:  # numbers, types and names that are none

@@ -16,11 +16,10 @@ import platformdirs
 
 from cnnkit import zoo
 from cnnkit.files import sha256
+from cnnkit.runtime.classifier import ANY
 
 _MOST = 2000
 """Files that are remembered."""
-ANY = 2**31
-"""Of a file that may take any number of images at a time: one of ours."""
 _CARD = "card"
 """Noted of a file whose card was written for it."""
 
@@ -38,9 +37,10 @@ def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> int:
     return _read().get(digest, {}).get(_CARD if sizes is None else json.dumps(sizes, sort_keys=True), 0)
 
 
-def was_read(digest: str) -> bool:
-    """Return whether a file of this SHA-256 was parsed and checked before, so that doing it again does no harm."""
-    return _in_zoo(digest) or digest in _read()
+def was_read(digest: str, wanted: object) -> bool:
+    """Return whether a file of this SHA-256 was checked before, for the same use, so that it does no harm here."""
+    noted = _read()
+    return _in_zoo(digest) or ANY in noted.get(digest, {}).values() or str(wanted) in noted.get(digest, {})
 
 
 def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = ANY, *, card: bool = False) -> None:
@@ -56,9 +56,9 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = A
         _note({sha256(content): {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})})
 
 
-def remember_read(digests: set[str]) -> None:
-    """Note that files of these SHA-256 were parsed and checked."""
-    _note({digest: {} for digest in digests if not was_read(digest)})
+def remember_read(digests: set[str], wanted: object) -> None:
+    """Note that files of these SHA-256 were checked for a use."""
+    _note({digest: {str(wanted): 0} for digest in digests if not was_read(digest, wanted)})
 
 
 def _in_zoo(digest: str) -> bool:

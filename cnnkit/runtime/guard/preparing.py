@@ -4,14 +4,14 @@ A file that is not known goes through this in the process of its trial first: it
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from cnnkit.card import CARD_KEY
 from cnnkit.errors import OnnxError
-from cnnkit.runtime import graphs
+from cnnkit.runtime import graphs, shapes
+from cnnkit.runtime.classifier import ANY
 from cnnkit.runtime.foreign.beside import NOTHING, Beside
 from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
-from cnnkit.runtime.guard.known import ANY
 from cnnkit.runtime.guard.operators import check_operators
 from cnnkit.runtime.guard.reading import fix_sizes, graph_sha256, simplify
 
@@ -35,6 +35,7 @@ class Checked:
         graph_sha256: of the file as it was read, where it carries a card.
         signature: of the images that it takes; None where it takes none.
         obstacle: why it takes no pictures; empty where it does.
+        shapes: of all that it computes, by name, for the batch that was asked for, and for one of one image more.
         name: what to call it in errors.
         beside: what further files in its folder say.
         most: images that it may run at a time: one, or two, four and so on up to this.
@@ -48,6 +49,7 @@ class Checked:
     graph_sha256: str = ""
     signature: "Signature | None" = None
     obstacle: str = ""
+    shapes: "tuple[Mapping[str, tuple[int, ...]], ...]" = ()
     name: str = ""
     beside: Beside = NOTHING
     most: int = ANY
@@ -78,27 +80,31 @@ class Checked:
         return {entry.key: entry.value for entry in self.model.metadata_props}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """How a file will be used.
+class Wanted(TypedDict):
+    """How a file will be used: see `prepare`."""
 
-    Attributes:
-        shape: channels, height and width of an image, where the file leaves them open.
-        sides: height and width that is said beside the file.
-        run: it will run; without that, it is looked at.
-    """
-
-    shape: tuple[int, int, int] | None = None
-    sides: tuple[int, int] | None = None
-    run: bool = True
+    shape: tuple[int, int, int] | None
+    sides: tuple[int, int] | None
+    run: bool
+    batch: int
 
 
-def prepare(model: "ModelProto", wanted: Wanted) -> Checked:
+def prepare(
+    model: "ModelProto",
+    *,
+    shape: tuple[int, int, int] | None,
+    sides: tuple[int, int] | None,
+    run: bool,
+    batch: int,
+) -> Checked:
     """Return what runs of a file.
 
     Args:
         model: that it holds; it is changed.
-        wanted: how it will be used.
+        shape: channels, height and width of an image, where the file leaves them open.
+        sides: height and width that is said beside the file.
+        run: it will run; without that, it is looked at.
+        batch: images for which all shapes are inferred; 0 for none.
 
     Raises:
         OnnxError: it is damaged, or has what is not allowed.
@@ -109,17 +115,27 @@ def prepare(model: "ModelProto", wanted: Wanted) -> Checked:
     check_operators(model)
     signature, obstacle = None, ""
     try:
-        signature = signature_of(model, wanted.shape, wanted.sides)
+        signature = signature_of(model, shape, sides)
         obstacle = signature.obstacle
     except OnnxError as error:  # a graph of another kind can be looked at all the same
-        if wanted.shape is not None or isinstance(error, OpenSizeError):
+        if shape is not None or isinstance(error, OpenSizeError):
             raise
         obstacle = str(error)
-    sizes, batched = sizes_of(model, signature), ""
+    taken, batched = sizes_of(model, signature), ""
     given = graphs.real_inputs(model.graph)
-    if len(given) == 1 and sizes and isinstance((*graphs.dimensions(given[0]), 0)[0], str):
+    if len(given) == 1 and taken and isinstance((*graphs.dimensions(given[0]), 0)[0], str):
         batched = given[0].name
-    if wanted.run:  # no other sizes may come than those that are tried
-        fix_sizes(model, sizes, batched)
+    if run:  # no other sizes may come than those that are tried
+        fix_sizes(model, taken, batched)
+    found = [shapes.infer(model, grown).shapes for grown in _growing(model, taken, batch)]
     runs = bytes(model.SerializeToString(deterministic=True))
-    return Checked(model, runs, sizes, batched, digest, signature, obstacle)
+    return Checked(model, runs, taken, batched, digest, signature, obstacle, tuple(found))
+
+
+def _growing(
+    model: "ModelProto", sizes: "Mapping[str, tuple[int, ...]]", batch: int
+) -> "list[dict[str, tuple[int, ...]]]":
+    """Return the sizes of inputs for a batch, and for one of one image more."""
+    free = {v.name for v in graphs.real_inputs(model.graph) if isinstance((*graphs.dimensions(v), 0)[0], str)}
+    counts = (batch, batch + 1) if batch else ()
+    return [{name: (n, *size[1:]) if name in free else tuple(size) for name, size in sizes.items()} for n in counts]

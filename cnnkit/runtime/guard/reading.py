@@ -86,6 +86,10 @@ def parse(content: bytes, file: Path | None, grow: "Callable[[int], object]" = i
         names += [value.name, *graphs.dimensions(value)]
     if any(isinstance(name, bytes) for name in names):
         raise OnnxError("it is damaged: there are names in it that are no text.")
+    kinds = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    unknown = {*kinds, *(tensor.data_type for tensor in graphs.tensors(model))} - {*onnx.TensorProto.DataType.values()}
+    if unknown:
+        raise OnnxError(f"it is damaged: it has values of the unknown data type {min(unknown)}.")
     _check_versions(model)
     for function in model.functions:
         if not function.domain or function.domain.startswith(_RESERVED):

@@ -76,7 +76,7 @@ def run(content: bytes, file: Path | None, wanted: "Wanted") -> Tried:
     """
     path = [os.path.abspath(place) for place in sys.path if place]  # noqa: PTH100
     place = None if file is None else str(file.absolute())
-    request = {"path": path, "bytes": len(content), "file": place, "wanted": wanted.__dict__}
+    request = {"path": path, "bytes": len(content), "file": place, "wanted": wanted}
     status, found, ended = _ask(json.dumps(request).encode() + b"\n", content)
     if ended:
         why = ended

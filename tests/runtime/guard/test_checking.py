@@ -167,13 +167,14 @@ def test_what_might_be_otherwise_for_another_image_is_refused(what):
         guard.check(model.SerializeToString(), "net")
 
 
-def dividing(offset):
-    """Return a classifier that divides integers by 0 for `offset` images."""
+def dividing(count):
+    """Return a classifier that divides the smallest integer by -1 for so many images."""
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Sub", ["s", "offset"], ["d"]),
-        helper.make_node("Div", ["s", "d"], ["q"]),
+        helper.make_node("Div", ["least", "d"], ["q"]),
     ]  # fmt: skip
-    return crafted.adding(*nodes, last="q", constants=[("offset", np.array([offset, 0, 0, 0]))]).SerializeToString()
+    constants = [("offset", np.array([count + 1, 0, 0, 0])), ("least", np.array([-(2**63)]))]
+    return crafted.adding(*nodes, last="q", constants=constants).SerializeToString()
 
 
 def test_what_ends_the_process_for_a_number_of_images_never_gets_so_many():

@@ -17,7 +17,6 @@ from cnnkit.training.finetuning import read_source
 from cnnkit.training.networks import TorchNetwork, load_network, weights_hash
 from cnnkit.training.shapes import draw_shapes
 from cnnkit.words import percent
-from cnnkit.sources import find
 
 NAMES = (
     "digits",
@@ -95,7 +94,7 @@ def test_an_entry_is_proven_on_its_whole_test_set(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_both_formats_are_the_same_network(name: str) -> None:
     classifier = cnnkit.load(name, device="cpu")
-    network, card = find(name).weights()
+    network, card = load_network(name)
     assert weights_hash(network.state_dict()) == card.weights_sha256 == classifier.card.weights_sha256
     assert (card.labels, card.preprocessing) == (classifier.card.labels, classifier.card.preprocessing)
     pixels = drawn_pixels(card)

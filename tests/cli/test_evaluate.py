@@ -14,8 +14,7 @@ import safetensors.torch
 from PIL import Image
 
 from cnnkit.card import CARD_KEY
-from cnnkit.models import networks
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import networks
 
 Cli = Callable[..., Any]
 
@@ -196,7 +195,7 @@ def test_images_of_the_training_are_found_in_the_data_folder(
     photos: Path, photos_run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = shutil.copytree(photos_run, tmp_path / "run")
-    network, card = load_checkpoint(run / "best.safetensors", "run")
+    network, card = networks.load_checkpoint(run / "best.safetensors", "run")
     card = replace(card, recipe={**(card.recipe or {}), "data": "./photos"})
     networks.save_checkpoint(run / "best.safetensors", network, card)
     monkeypatch.chdir(tmp_path)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.models import networks
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import networks
 
 Cli = Callable[..., Any]
 Shows = Callable[[Path], str]
@@ -65,7 +64,7 @@ def test_without_a_test_set_every_command_says_so_and_goes_on(
     assert ", no test set, " in result.stdout.splitlines()[0]
     assert warnings_of(result)[0].startswith(f"warning: there is no test set in {name}; ")
     assert " to validate, 0 to test; " in result.stderr
-    assert "test_accuracy" not in load_checkpoint(run / "best.safetensors", "best")[1].metrics
+    assert "test_accuracy" not in networks.load_checkpoint(run / "best.safetensors", "best")[1].metrics
 
     said = f"warning: there is no test set in {name}; these are validation figures: the images chose the best epoch."
     evaluation = cli("evaluate", run, "--device", "cpu")
@@ -261,7 +260,7 @@ def test_weights_that_saw_what_is_held_out_are_allowed_by_word_and_the_card_and_
     (warning,) = warnings_of(result)
     assert warning.startswith(f"warning: {start} has seen ")
     run = tmp_path / "second" / "softmax-regression-photos-1"
-    pretraining = load_checkpoint(run / "best.safetensors", "best")[1].pretraining
+    pretraining = networks.load_checkpoint(run / "best.safetensors", "best")[1].pretraining
     assert pretraining is not None
     assert pretraining.known
     assert sum(pretraining.overlap.values()) > 0

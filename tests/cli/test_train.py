@@ -15,15 +15,14 @@ import pytest
 from PIL import Image
 
 from cnnkit.recipe import Recipe
-from cnnkit.models import networks
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import networks
 
 Cli = Callable[..., Any]
 FAST = ("softmax-regression", "--epochs", "2", "--device", "cpu")
 
 
 def card_of(run: Path) -> Any:
-    return load_checkpoint(run / "best.safetensors", "best")[1]
+    return networks.load_checkpoint(run / "best.safetensors", "best")[1]
 
 
 def test_the_result_is_on_standard_output_and_the_progress_on_standard_error(

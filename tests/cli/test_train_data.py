@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.recipe import Recipe
-from cnnkit.models import networks
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import networks
 
 Cli = Callable[..., Any]
 FAST = ("softmax-regression", "--epochs", "1", "--device", "cpu")
@@ -100,7 +99,7 @@ def test_the_way_of_the_pixels_is_chosen_said_and_kept_in_the_card(
             image.resize((16, 12)).save(path)
     folder = own_photos if kind == "png" else as_jpeg(own_photos, size=(16, 12))
     result = train("--data", folder, "--input", "1x28x28", *options)
-    form = load_checkpoint(run_of(result) / "best.safetensors", "best")[1].preprocessing
+    form = networks.load_checkpoint(run_of(result) / "best.safetensors", "best")[1].preprocessing
     assert (form.fit, form.crop, form.interpolation) == (fit, crop, interpolation)
     assert result.stderr.splitlines()[2].endswith(said)
 
@@ -181,7 +180,7 @@ def test_a_dry_run_says_that_no_figure_counts_wherever_it_shows_one(photos: Path
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         assert [row["dry_run"] for row in csv.DictReader(file)] == ["True", "True"]
     assert not {"validation_accuracy", "test_accuracy"} & set(
-        load_checkpoint(run / "best.safetensors", "best")[1].metrics
+        networks.load_checkpoint(run / "best.safetensors", "best")[1].metrics
     )
     report = cli("report", run, "--without", "mistakes,corruptions,attacks,parity,benchmark", "--device", "cpu")
     flat = " ".join(report.stdout.split())

@@ -15,7 +15,7 @@ import cnnkit
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
 from cnnkit.results import Verification
-from cnnkit.models import networks
+from cnnkit.training import networks
 
 Edit = Callable[[onnx.ModelProto], object]
 LENET = Preprocessing(1, 28, 28, (0.3,), (0.25,))

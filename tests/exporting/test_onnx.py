@@ -18,8 +18,7 @@ from cnnkit.exporting import onnx as exporting
 from cnnkit.results import ExportResult
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
-from cnnkit.models import networks
-from cnnkit.training import shapes
+from cnnkit.training import networks, shapes
 from cnnkit.training.pretrained import torchvision_preprocessing
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")

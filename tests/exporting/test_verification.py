@@ -24,7 +24,7 @@ from cnnkit.results import WorkProgress
 from cnnkit.runtime import session
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.providers import ProviderOptions
-from cnnkit.models import networks
+from cnnkit.training import networks
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
 

@@ -10,9 +10,8 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
 from cnnkit.inspection import building
-from cnnkit.models import networks
+from cnnkit.training import networks
 from cnnkit.training.building import create_model
-from cnnkit.sources.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize("name", ["alexnet", "torchvision/regnet_y_400mf", "torchvision/inception_v3"])
@@ -75,7 +74,7 @@ def test_of_a_checkpoint_the_header_is_read(tiny_run: Path, tmp_path: Path) -> N
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, tiny_run: Path) -> None:
-    _, card = load_checkpoint(tiny_run / "best.safetensors", "tiny")
+    _, card = networks.load_checkpoint(tiny_run / "best.safetensors", "tiny")
     path = tmp_path / "other.safetensors"
     networks.save_checkpoint(path, nn.Sequential(nn.Linear(2, 2)), card)
     with pytest.raises(
@@ -88,7 +87,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, tiny_run: Pa
 def test_code_that_a_checkpoint_names_is_imported_only_when_trusted(tmp_path: Path, tiny_run: Path) -> None:
     from dataclasses import replace
 
-    _, card = load_checkpoint(tiny_run / "best.safetensors", "tiny")
+    _, card = networks.load_checkpoint(tiny_run / "best.safetensors", "tiny")
     path = tmp_path / "own.safetensors"
     own = networks.create_model("tinynets:Linear", 3)
     networks.save_checkpoint(path, own, replace(card, model="tinynets:Linear"))

@@ -13,13 +13,12 @@ from cnnkit.images import Preprocessing
 from cnnkit.inspection.explaining import Insight, look_inside
 from cnnkit.operation import result_of
 from cnnkit.training.networks import TorchNetwork, load_network
-from cnnkit.sources import find
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)
 
 
 def look(name: str = "lenet", *, target: int = 3, layer: str | None = None) -> Insight:
-    return result_of(look_inside(TorchNetwork(*find(name).weights(), "cpu"), PIXELS, target, layer=layer))
+    return result_of(look_inside(TorchNetwork(*load_network(name), "cpu"), PIXELS, target, layer=layer))
 
 
 class Shared(nn.Module):
@@ -128,7 +127,7 @@ def test_without_captum_the_maps_and_filters_are_still_there(monkeypatch: pytest
 
 
 def test_the_plain_image_has_the_median_colour() -> None:
-    network, card = find("shapes-cnn").weights()
+    network, card = load_network("shapes-cnn")
     pixels = np.full((28, 28, 3), (250, 0, 9), np.uint8)
     pixels[10:14, 10:14] = 99
     found = result_of(look_inside(TorchNetwork(network, card, "cpu"), pixels, 0)).integrated_gradients

@@ -11,7 +11,6 @@ from cnnkit.errors import MissingDependencyError, UsageError
 from cnnkit.inspection import saliency
 from cnnkit.models.normalisation import Normalise
 from cnnkit.training.networks import load_network
-from cnnkit.sources import find
 
 
 class Tiny(nn.Module):
@@ -98,7 +97,7 @@ def test_integrated_gradients_of_a_linear_network_are_its_weights_times_the_chan
 
 @pytest.mark.parametrize("name", ["digits", "lenet", "shapes-cnn", "cifar-resnet"])
 def test_integrated_gradients_are_complete_and_the_same_for_pixels(name: str) -> None:
-    network, card = find(name).weights()
+    network, card = load_network(name)
     form = card.preprocessing
     normalise = Normalise(form.mean, form.std)
     pixels = torch.randint(0, 256, (1, *form.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -17,7 +17,6 @@ from cnnkit.runtime.feature_maps import MAX_CHANNELS, MAX_SIDE, Layer, open_feat
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.session import open_session
 from cnnkit.training.networks import load_network
-from cnnkit.sources import find
 
 RNG = np.random.default_rng(0)
 PATTERN = RNG.integers(0, 256, (8, 28, 28, 1), np.uint8)
@@ -80,7 +79,7 @@ def pixels(seven, lenet):
 
 def hooked(model, names, pixels):
     """Return what PyTorch's layers of these names give."""
-    network, card = find(model).weights()
+    network, card = load_network(model)
     found = {}
     for name in names:
         network.get_submodule(name).register_forward_hook(lambda _m, _i, o, name=name: found.update({name: o[0]}))

@@ -19,11 +19,9 @@ from torch import nn
 from cnnkit.errors import CnnkitError, DeviceError, TrainingDivergedError, UsageError
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
-from cnnkit.models import networks
-from cnnkit.training import loop
+from cnnkit.training import loop, networks
 from cnnkit.training.distributed import Group, LostProcessError, is_first, joined
 from cnnkit.training.step import Totals
-from cnnkit.sources.checkpoint import load_checkpoint
 
 CPU = torch.device("cpu")
 ALONE = Group(0, 1, CPU)
@@ -276,7 +274,7 @@ def test_two_processes_learn_what_one_learns(
             assert getattr(two, field) == getattr(one, field)
     assert len(records_of(first)) == 3
     weights = [
-        load_checkpoint(next((tmp_path / runs).glob("*/best.safetensors")), "best")[0].state_dict()
+        networks.load_checkpoint(next((tmp_path / runs).glob("*/best.safetensors")), "best")[0].state_dict()
         for runs in ("one", "two")
     ]
     for key, value in weights[0].items():
@@ -328,7 +326,7 @@ def test_processes_that_are_stopped_go_on_together(
         (r.epoch, r.train_loss, r.train_accuracy, r.validation_loss) for r in whole
     ]
     hashes = [
-        load_checkpoint(folder / "best.safetensors", "best")[1].weights_sha256
+        networks.load_checkpoint(folder / "best.safetensors", "best")[1].weights_sha256
         for folder in (run, straight[-1].run)
     ]
     assert hashes[0] == hashes[1]

@@ -29,8 +29,7 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.models import networks
-from cnnkit.training import finetuning, loop
+from cnnkit.training import finetuning, loop, networks
 from cnnkit.training.building import create_model
 from cnnkit.training.finetuning import Source, read_source, set_training_mode, start_from
 from cnnkit.training.heads import head_of

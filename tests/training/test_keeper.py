@@ -13,14 +13,12 @@ from cnnkit.errors import CheckpointError
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
 from cnnkit.results import EpochRecord
-from cnnkit.models import networks
-from cnnkit.training import randomness
+from cnnkit.training import networks, randomness
 from cnnkit.training.distributed import Group
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.setup import Prepared, prepare
 from cnnkit.training.state import read_state
 from cnnkit.training.step import TrainingStep
-from cnnkit.sources.checkpoint import load_checkpoint
 
 CPU = torch.device("cpu")
 GROUP = Group(0, 1, CPU)
@@ -122,14 +120,14 @@ def test_before_the_first_epoch_the_weights_at_hand_are_kept_or_nothing_is(keep:
     keeper.leave(keep=keep)
     assert keeper.run.exists() == keep
     if keep:
-        assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {}
+        assert networks.load_checkpoint(keeper.checkpoint, "best")[1].metrics == {}
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_best_epoch_is_never_given_up(keep: bool, keeper: Keeper) -> None:
     keeper.save_best({"epoch": 3.0})
     keeper.leave(keep=keep)
-    assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {"epoch": 3.0}
+    assert networks.load_checkpoint(keeper.checkpoint, "best")[1].metrics == {"epoch": 3.0}
 
 
 def test_a_user_hears_what_there_is_to_go_on_with(keeper: Keeper, prepared: Prepared) -> None:

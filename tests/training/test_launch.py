@@ -18,9 +18,7 @@ import torch
 
 from cnnkit.errors import CnnkitError, DeviceError
 from cnnkit.training import launch as launching
-from cnnkit.models import networks
-from cnnkit.training import runs
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import networks, runs
 
 Cli = Callable[..., Any]
 Capture = pytest.CaptureFixture[str]
@@ -76,7 +74,7 @@ def start(launcher: Sequence[object], *arguments: object, act: str = "") -> subp
 
 def outcome(run: Path) -> Any:
     """The weights and the curves."""
-    card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+    card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     curves = [{n: v for n, v in row.items() if n not in {"seconds", "images_per_second"}} for row in rows]

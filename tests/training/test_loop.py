@@ -40,13 +40,11 @@ from cnnkit.results import (
     TrainingStarted,
 )
 from cnnkit.runtime.classifier import Classifier
-from cnnkit.models import networks
-from cnnkit.training import data, loop
+from cnnkit.training import data, loop, networks
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
-from cnnkit.sources.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 FAST = {"model": "softmax-regression", "data": "shapes", "batch_size": 16, "learning_rate": 0.01, "epochs": 3}
@@ -71,7 +69,7 @@ def train(runs: Path, **changes: object) -> tuple[list[EpochRecord], TrainingFin
 
 
 def card_of(run: Path) -> ModelCard:
-    return load_checkpoint(run / "best.safetensors", "best")[1]
+    return networks.load_checkpoint(run / "best.safetensors", "best")[1]
 
 
 def split_off(events: Iterator[TrainingEvent], kind: type) -> tuple[list[TrainingEvent], list[TrainingEvent]]:
@@ -509,7 +507,7 @@ def test_too_little_memory_in_the_middle_keeps_what_was_saved(model: str, tmp_pa
         f"{model} --resume {run} A new run with a smaller --batch-size needs less."
     )
     assert len((run / "metrics.csv").read_text().splitlines()) == 1 + 1
-    assert load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1
+    assert networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1].metrics["epoch"] == 1
     # Five more steps are one more epoch, and so the state is one after the first.
     with pytest.raises(OutOfMemoryError):
         records += (

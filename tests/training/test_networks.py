@@ -12,9 +12,7 @@ from torch import nn
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.models import building, networks
-from cnnkit.sources import find
-from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import building, networks
 
 LABELS = tuple("0123456789")
 CARD = ModelCard(
@@ -108,7 +106,7 @@ def test_weights_and_card_come_back(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = networks.create_model(name).to(memory_format=torch.channels_last)
     card = networks.save_checkpoint(tmp_path / "a.safetensors", network, replace(CARD, model=name))
-    loaded, found = load_checkpoint(tmp_path / "a.safetensors", "a")
+    loaded, found = networks.load_checkpoint(tmp_path / "a.safetensors", "a")
     assert found == card
     assert not loaded.training
     assert (
@@ -122,7 +120,7 @@ def test_tied_weights_come_back(tmp_path: Path) -> None:
     card = replace(CARD, model="tinynets:Tied", labels=("a", "b"))
     network = networks.create_model("tinynets:Tied", 2)
     networks.save_checkpoint(tmp_path / "a.safetensors", network, card)
-    loaded, _ = load_checkpoint(tmp_path / "a.safetensors", "a", trust_code=True)
+    loaded, _ = networks.load_checkpoint(tmp_path / "a.safetensors", "a", trust_code=True)
     assert torch.equal(loaded.state_dict()["again.weight"], network.state_dict()["fc.weight"])
 
 
@@ -154,7 +152,7 @@ def test_the_hash_sees_names_types_shapes_and_values_but_not_the_order() -> None
 def test_damaged_bytes_are_refused(checkpoint: Path, damage, message: str) -> None:
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
     with pytest.raises(CheckpointError, match=f"mlp.safetensors.*{message}"):
-        load_checkpoint(checkpoint, checkpoint.name)
+        networks.load_checkpoint(checkpoint, checkpoint.name)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +167,7 @@ def test_damaged_bytes_are_refused(checkpoint: Path, damage, message: str) -> No
 def test_a_card_is_required(metadata: dict[str, str] | None, message: str) -> None:
     data = safetensors.torch.save({"weight": torch.zeros(2)}, metadata)
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(data, "x")
+        networks.load_checkpoint(data, "x")
 
 
 @pytest.mark.usefixtures("nets")
@@ -188,7 +186,7 @@ def test_weights_of_another_network_are_refused(changes: dict[str, object], mess
     path = tmp_path / "a.safetensors"
     networks.save_checkpoint(path, networks.create_model("mlp"), replace(CARD, **changes))
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(path, "a", trust_code=True)
+        networks.load_checkpoint(path, "a", trust_code=True)
 
 
 @pytest.mark.usefixtures("nets")
@@ -197,13 +195,13 @@ def test_code_that_a_card_names_is_not_imported_unasked(named: str, tmp_path: Pa
     path = tmp_path / "a.safetensors"
     networks.save_checkpoint(path, networks.create_model("mlp"), replace(CARD, model=named))
     with pytest.raises(CheckpointError, match=f"names code to import as its network, '{named}'.*--trust-code"):
-        load_checkpoint(path, "a")
+        networks.load_checkpoint(path, "a")
 
 
 @pytest.mark.parametrize("name", ["absent.safetensors", ""], ids=["absent", "folder"])
 def test_an_unreadable_file_is_said(name: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        load_checkpoint(tmp_path / name, "it")
+        networks.load_checkpoint(tmp_path / name, "it")
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(checkpoint: Path) -> None:
@@ -217,7 +215,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(checkpoint: Pa
 @pytest.mark.usefixtures("no_zoo")
 def test_an_architecture_without_entry_says_how_to_train_it() -> None:
     with pytest.raises(CheckpointError, match="Train it first: cnnkit train lenet"):
-        find("lenet").weights()
+        networks.load_network("lenet")
 
 
 def test_an_onnx_file_has_no_pytorch_weights(tiny_onnx: Path) -> None:

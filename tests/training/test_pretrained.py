@@ -21,10 +21,8 @@ from torchvision.models import get_model, get_model_weights, list_models
 from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
-from cnnkit.models import networks
-from cnnkit.training import finetuning
+from cnnkit.training import finetuning, networks
 from cnnkit.training.pretrained import torchvision_preprocessing, torchvision_weights
-from cnnkit.sources.checkpoint import load_checkpoint
 
 NAMES = list_models(module=torchvision.models)
 SIZES = [(500, 375), (375, 500), (300, 301), (37, 61), (224, 224), (900, 150)]
@@ -159,7 +157,7 @@ def test_files_with_the_names_of_older_versions_are_read_as_torchvision_reads_th
     finetuning.start_from(network, source, None)
     card = ModelCard(f"torchvision/{name}", labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    loaded, _ = load_checkpoint(tmp_path / "it.safetensors", "it")
+    loaded, _ = networks.load_checkpoint(tmp_path / "it.safetensors", "it")
     assert all(torch.equal(tensor, expected[key]) for key, tensor in loaded.state_dict().items())
 
 
@@ -199,7 +197,7 @@ def test_the_input_is_the_one_that_the_weights_were_trained_on(
     finetuning.start_from(network, source, None)
     card = ModelCard(source.name, source.labels, source.preprocessing)
     networks.save_checkpoint(tmp_path / "it.safetensors", network, card)
-    ours = networks.TorchNetwork(*load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
+    ours = networks.TorchNetwork(*networks.load_checkpoint(tmp_path / "it.safetensors", "it"), "cpu")
     pixels = np.stack([prepare(file, source.preprocessing).pixels])
     found = reaching_first_layer(ours.module, lambda: ours.logits(pixels))
     # One level of a pixel is 2 / 255.

@@ -28,11 +28,9 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.models import networks
-from cnnkit.training import data, engine, loop
+from cnnkit.training import data, engine, loop, networks
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
-from cnnkit.sources.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("fewer_shapes", "nets")
 FEWER = replace(datasets.DATASETS["shapes"], train=30, test=9)
@@ -119,7 +117,7 @@ def outcome(run: Path) -> Outcome:
     state = read_state(run)
     assert state is not None
     facts = {k: v for k, v in state[1].items() if k not in TIMES | {"records"}}
-    card = load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
+    card = networks.load_checkpoint(run / "best.safetensors", "best", trust_code=True)[1]
     return Outcome(card.weights_sha256, dict(card.metrics), curves, state[0], facts)
 
 
@@ -176,7 +174,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     epoch, step = divmod(call - 1, 5)
     assert (event.epochs, event.steps) == (3, 0) if call == 16 else (epoch, min(step + 1, 4))
     assert event.run.parent == tmp_path
-    best = load_checkpoint(event.run / "best.safetensors", "best", trust_code=True)[1]
+    best = networks.load_checkpoint(event.run / "best.safetensors", "best", trust_code=True)[1]
     assert best.metrics.get("epoch", 0) == event.best_epoch
     finished = resume(event.run)
     assert finished.run == event.run
@@ -557,7 +555,7 @@ def test_a_run_on_a_relative_folder_goes_on_from_anywhere(
     resume(run)
     found = outcome(run)
     assert (found.weights, found.curves) == (expected.weights, expected.curves)
-    card = load_checkpoint(run / "best.safetensors", "best")[1]
+    card = networks.load_checkpoint(run / "best.safetensors", "best")[1]
     assert card.recipe is not None
     assert card.recipe["data"] == "./photos", "the card, which travels, keeps what was given"
     train(recipe_of(run), tmp_path / "again")

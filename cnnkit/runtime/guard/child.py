@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PARSED_BYTES, _RUN_BYTES = 2**29, 2**32
 """Of memory that a file may take while it is checked and while it runs, beside a few times its own size."""
-_CHECK_SECONDS = -1
-"""That a check may take more than a run."""
+_RUN_SECONDS = 1
+"""Of the time that a file has, what is left for the run at least."""
 _MEMORY = ("bad_alloc", "allocat", "memory", "Alloc")
 """What onnxruntime and numpy say of memory that they did not get."""
 _MOST_IMAGES = 64
@@ -53,16 +53,16 @@ def main() -> None:
         from cnnkit.runtime.guard.trial import seconds_for
 
         content = sys.stdin.buffer.read(request["bytes"])
+        began = int(time.process_time())
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
         def say(**found: Any) -> None:
             answer.write(json.dumps(found) + "\n")
             answer.flush()
 
-        def allow(size: int, memory: int = _PARSED_BYTES, seconds: int = _CHECK_SECONDS) -> None:
-            seconds += seconds_for(size)
-            _limit(memory + 8 * size, seconds)
-            say(seconds=seconds)
+        def allow(size: int, memory: int = _PARSED_BYTES, less: int = _RUN_SECONDS) -> None:
+            _limit(memory + 8 * size, began + seconds_for(size) - less)
+            say(seconds=seconds_for(size))
 
         file = None if request["file"] is None else Path(request["file"])
         try:
@@ -85,7 +85,7 @@ def _end_with_parent() -> None:
 
 
 def _limit(memory: int, seconds: int) -> None:
-    """Limit what this process may take from here on, where the system can."""
+    """Limit the memory that this process may take from here on, and its processor time, where the system can."""
     with suppress(OSError):  # Linux: when memory runs out, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     with suppress(ImportError):  # Windows
@@ -93,7 +93,7 @@ def _limit(memory: int, seconds: int) -> None:
 
         with suppress(OSError):  # Linux: what is mapped now is no memory of the file
             memory += int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-        for kind, most in (("AS", memory), ("CPU", int(time.process_time()) + seconds), ("CORE", 0)):
+        for kind, most in (("AS", memory), ("CPU", seconds), ("CORE", 0)):
             with suppress(OSError, ValueError):  # a lower limit is set, or macOS knows none
                 limit = getattr(resource, f"RLIMIT_{kind}")
                 hard = resource.getrlimit(limit)[1]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,7 +59,7 @@ class Tried(NamedTuple):
 
 
 def seconds_for(size: int) -> int:
-    """Return how long a file with its data may take, in seconds of a processor: to be checked, and again to run."""
+    """Return how long a file with its data may take, in seconds of a processor."""
     return min(MOST_SECONDS, SECONDS + size // BYTES_A_SECOND)
 
 
@@ -104,7 +105,7 @@ def _ask(header: bytes, content: bytes) -> tuple[int, dict[str, Any], str]:
     found: dict[str, Any] = {"seconds": seconds_for(len(content))}
     with subprocess.Popen(command, creationflags=flags, **pipes) as process:  # type: ignore[call-overload] # noqa: S603
         _running[process] = ""
-        timer = _timer(process, found["seconds"])
+        started, timer = time.monotonic(), _timer(process, found["seconds"])
         try:
             if _ending.is_set():
                 _end(process, "the program is ending")
@@ -112,11 +113,11 @@ def _ask(header: bytes, content: bytes) -> tuple[int, dict[str, Any], str]:
                 process.stdin.write(header)
                 process.stdin.write(content)
                 process.stdin.flush()
-            for line in process.stdout:  # one for each stage, which has its own time
-                timer.cancel()
+            for line in process.stdout:  # data beside the file gives it more time
                 with suppress(ValueError):
                     found |= json.loads(line)
-                timer = _timer(process, found["seconds"])
+                timer.cancel()
+                timer = _timer(process, found["seconds"], time.monotonic() - started)
             return process.wait(), found, _running[process]
         finally:
             timer.cancel()
@@ -124,9 +125,9 @@ def _ask(header: bytes, content: bytes) -> tuple[int, dict[str, Any], str]:
             del _running[process]
 
 
-def _timer(process: "subprocess.Popen[bytes]", seconds: int) -> threading.Timer:
-    seconds = min(seconds, MOST_SECONDS)
-    timer = threading.Timer(seconds + _SPARE, _end, [process, f"it takes more than {seconds + _SPARE:g} s"])
+def _timer(process: "subprocess.Popen[bytes]", seconds: int, gone: float = 0) -> threading.Timer:
+    most = min(seconds, MOST_SECONDS) + _SPARE
+    timer = threading.Timer(most - gone, _end, [process, f"it takes more than {most:g} s"])
     timer.daemon = True
     timer.start()
     return timer

@@ -66,9 +66,9 @@ def _tried(network: OnnxNetwork, name: str, task: str) -> tuple[dict[str, Values
     images = scores.tried_images(network.card.preprocessing.shape)
     inputs = network.feed(images)[network.input][list(_ORDER)]
     outputs = [each.name for each in network.session.get_outputs() if each.type in _FLOATS]
-    began = time.perf_counter()
+    began = time.thread_time()  # which other programs do not change
     alone, failed = _run(network, inputs[:1], outputs)
-    took = (time.perf_counter() - began) / (network.batch or 1)
+    took = (time.thread_time() - began) / (network.batch or 1)
     inputs = inputs[: max(1, int(min(_SECONDS / max(took, 1e-9), len(inputs) + 1)) - 1)]
     given, found = alone, {}
     if took * (len(inputs) + 1) <= _SECONDS:

@@ -65,6 +65,7 @@ def infer(model: "ModelProto", sizes: Mapping[str, Shape]) -> Inferred:
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # computes what is constant
+    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(8 * _SMALL))
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = ort.InferenceSession(bare.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -50,7 +50,7 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
     """Summarise a file that passed the checks of `cnnkit.runtime.guard`.
 
     Args:
-        checked: the file.
+        checked: the file, with the shapes for this batch and for one more.
         name: what to call it.
         batch: images in the batch that the multiply-adds are for.
 
@@ -59,30 +59,29 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
         OnnxError: an input whose size cannot be guessed.
     """
     model = checked.model
-    signature = checked.signature
-    if signature is None:
-        sizes = {
-            value.name: _size(checked, graphs.dimensions(value), name, batch)
-            for value in graphs.real_inputs(model.graph)
-        }
-    else:
-        sizes = {signature.name: (_batch(name, signature.declared, batch), *signature.shape)}
-    found = shapes.infer(model, sizes)
-    open_inputs = {v.name for v in graphs.real_inputs(model.graph) if isinstance((*graphs.dimensions(v), 0)[0], str)}
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    open_inputs = False
+    for value in graphs.real_inputs(model.graph):
+        dims = graphs.dimensions(value)
+        open_inputs |= bool(dims) and not isinstance(dims[0], int)
+        if dims and isinstance(dims[0], int) and batch not in {1, dims[0]}:
+            raise UsageError(f"{name} takes batches of exactly {dims[0]}; leave out --batch.")
+        if checked.signature is None and (rest := [str(size) for size in dims[1:] if not isinstance(size, int)]):
+            raise OnnxError(f"{name}: {checked.obstacle} Its open size {', '.join(rest)} cannot be guessed.")
+    # A dimension is the batch where it grows with it.
+    sizes, found, larger = checked.sizes, *checked.shapes
     if not open_inputs and sizes:
         batch = (*next(iter(sizes.values())), 1)[0]
-    # A dimension is the batch where it grows with it.
-    grown = {key: (batch + 1, *size[1:]) if key in open_inputs else size for key, size in sizes.items()}
-    larger = shapes.infer(model, grown) if open_inputs else found
+    sizes = {key: found[key] for key in sizes}
     stored = _stored(model)
     nodes = tuple(node for node in model.graph.node if node.op_type != "Constant")
     weights = tuple(_weights(nodes, stored))
     rows = []
     for node, own in zip(nodes, weights, strict=True):
-        output = found.shapes.get(node.output[0], ())
+        output = found.get(node.output[0], ())
         has_batch = bool(output) and output[0] == batch
         if open_inputs:
-            has_batch = has_batch and larger.shapes.get(node.output[0], (0,))[0] == batch + 1
+            has_batch = has_batch and larger.get(node.output[0], (0,))[0] == batch + 1
         rows.append(
             LayerRow(
                 name=node.name or node.output[0],
@@ -90,14 +89,14 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
                 depth=1,
                 output_shape=output[1:] if has_batch else output,
                 parameters=sum(prod(stored[key].dims) for key in own),
-                multiply_adds=_multiply_adds(node, found.shapes),
+                multiply_adds=_multiply_adds(node, found),
                 is_leaf=True,
             )
         )
     summary = GraphSummary(
         model=name,
         inputs=tuple(
-            GraphInput(key, _dtype(found.types[key]), size[1:] if size and size[0] == batch else size)
+            GraphInput(key, _dtype(kinds[key]), size[1:] if size and size[0] == batch else size)
             for key, size in sizes.items()
         ),
         batch=batch,
@@ -111,24 +110,6 @@ def read_graph(checked: Checked, name: str, *, batch: int = 1) -> Graph:
         assumptions=checked.notes,
     )
     return Graph(summary, nodes, weights, sizes)
-
-
-def _batch(name: str, dims: tuple[int | str, ...], batch: int) -> int:
-    """Return the batch of an input that fixes it, else the one that was asked for."""
-    if not isinstance(dims[0], int):
-        return batch
-    if batch not in {1, dims[0]}:
-        raise UsageError(f"{name} takes batches of exactly {dims[0]}; leave out --batch.")
-    return dims[0]
-
-
-def _size(checked: Checked, dims: tuple[int | str, ...], name: str, batch: int) -> shapes.Shape:
-    """Return the size of an input that takes no images, of which only the batch may be open."""
-    rest = dims[1:]
-    if not all(isinstance(size, int) for size in rest):
-        open_ones = ", ".join(str(size) for size in rest if not isinstance(size, int))
-        raise OnnxError(f"{name}: {checked.obstacle} Its open size {open_ones} cannot be guessed.")
-    return (_batch(name, dims, batch), *(int(size) for size in rest)) if dims else ()
 
 
 def _stored(model: ModelProto) -> dict[str, TensorProto]:

@@ -79,7 +79,7 @@ def summarize(
         from cnnkit.inspection.graph import read_graph, require_memory
         from cnnkit.runtime.guard import check
 
-        checked = check(source.require_exported().model, text, shape=image, run=profile)
+        checked = check(source.require_exported().model, text, shape=image, run=profile, batch=batch)
         graph = read_graph(checked, text, batch=batch)
         found = graph.summary
         if compare is not None:

@@ -22,6 +22,9 @@ from cnnkit.runtime.foreign.options import Scores
 if TYPE_CHECKING:
     from cnnkit.runtime.session import Session
 
+ANY = 2**31
+"""Of a file that may take any number of images at a time: one of ours."""
+
 ImageSource = str | pictures.ImageSource
 
 
@@ -71,8 +74,9 @@ class OnnxNetwork:
     """An ONNX network with the card that says how to use it.
 
     Attributes:
-        batch: images that the file takes at a time, None for any number up to `most`.
-        most: images that may run at a time, None for any number.
+        batch: images that the file takes at a time, None for several.
+        most: images that ran at a time when the file was tried, with all smaller powers of two; None or `ANY`
+            for any number.
         input: name of what the file takes.
         output: name of the scores that are read.
         scores: what these are.
@@ -124,16 +128,21 @@ class OnnxNetwork:
         Raises:
             OnnxError: it fails, or gives more or fewer rows than it was given images.
         """
-        together = self.batch or self.most or len(inputs)
-        if len(inputs) == together or (self.batch is None and len(inputs) <= together):
-            return self._run(inputs, outputs)
-        parts = []
-        for start in range(0, len(inputs), together):
+        parts: list[list[NDArray[Any]]] = []
+        start = 0
+        while start < len(inputs) or not parts:
+            together = self.batch or self._together(len(inputs) - start)
             part = given = inputs[start : start + together]
             if self.batch is not None:
                 given = np.pad(part, [(0, self.batch - len(part))] + [(0, 0)] * (inputs.ndim - 1))
             parts.append([output[: len(part)] for output in self._run(given, outputs)])
+            start += together
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _together(self, left: int) -> int:
+        """Return how many of the images that are left run together: as many as ran in a trial."""
+        most = ANY if self.most is None else self.most
+        return left if most == ANY else min(most, 1 << (left.bit_length() - 1))
 
     def _run(self, inputs: NDArray[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
         try:

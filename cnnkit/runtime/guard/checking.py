@@ -3,77 +3,16 @@
 onnxruntime is native code, and a file can be made to crash it, to exhaust memory, to run for ever or to read others.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.card import ModelCard
 from cnnkit.errors import CheckpointError, OnnxError, UsageError
+from cnnkit.files import sha256
 from cnnkit.runtime.foreign.beside import NOTHING, Beside, read_beside
-from cnnkit.runtime.foreign.signature import OpenSizeError, signature_of, sizes_of
 from cnnkit.runtime.guard import known, trial
-from cnnkit.runtime.guard.operators import check_operators
-from cnnkit.runtime.guard.reading import fix_sizes, graph_sha256, parse, read_bytes, simplify
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from onnx import ModelProto
-
-    from cnnkit.runtime.foreign.signature import Signature
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A file that passed.
-
-    Attributes:
-        model: what runs of it.
-        content: the same as bytes.
-        name: what to call it in errors.
-        sizes: of its inputs, with which it was tried.
-        graph_sha256: of the file as it was read, where it carries a card.
-        signature: of the images that it takes; None where it takes none.
-        obstacle: why it takes no pictures; empty where it does.
-        beside: what further files in its folder say.
-        most: images that it may run at a time.
-        failure: why onnxruntime cannot run it; it can be looked at all the same.
-    """
-
-    model: "ModelProto"
-    content: bytes
-    name: str
-    sizes: "Mapping[str, tuple[int, ...]]"
-    graph_sha256: str = ""
-    signature: "Signature | None" = None
-    obstacle: str = ""
-    beside: Beside = NOTHING
-    most: int = known.ANY
-    failure: str = ""
-
-    @property
-    def source(self) -> bytes:
-        """What to open.
-
-        Raises:
-            OnnxError: it did not run where it was tried.
-        """
-        if self.failure:
-            from cnnkit.runtime.session import not_runnable
-
-            raise not_runnable(self.name, self.failure)
-        return self.content
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was not certain of its input, and whether it is none of a classifier's, in words."""
-        refused = (f"predict and serve refuse it: {self.obstacle.rstrip('.')}",) if self.obstacle else ()
-        return (*(self.signature.guesses if self.signature else ()), *refused)
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the file says about itself, the model card among it."""
-        return {entry.key: entry.value for entry in self.model.metadata_props}
+from cnnkit.runtime.guard.preparing import Checked, Wanted, prepare
+from cnnkit.runtime.guard.reading import parse, read_bytes
 
 
 def check(
@@ -83,8 +22,9 @@ def check(
     shape: tuple[int, int, int] | None = None,
     around: Beside | None = None,
     run: bool = True,
+    batch: int = 0,
 ) -> Checked:
-    """Read an ONNX file, check it, and try it in a process of its own unless it is known.
+    """Read an ONNX file and check it; one that is not known is checked and tried in a process of its own first.
 
     Args:
         file: its path, or its content.
@@ -92,6 +32,7 @@ def check(
         shape: channels, height and width of an image, where the file leaves them open.
         around: what further files in its folder say; None to read them where there is a path.
         run: try it; without that, it may be looked at, but not opened.
+        batch: images for which all shapes are inferred, where that is not fixed; 0 for none.
 
     Raises:
         OnnxError: it is damaged, reaches for other files, is not one of a classifier, crashes, or takes more memory or
@@ -100,39 +41,29 @@ def check(
     """
     path = file if isinstance(file, Path) else None
     try:
-        model = parse(read_bytes(file), path)
-        digest = graph_sha256(model) if any(entry.key == CARD_KEY for entry in model.metadata_props) else ""
-        model = simplify(model)
-        by_sizes = check_operators(model)
+        content = read_bytes(file)
         around = around or (read_beside(path) if path is not None else NOTHING)
-        signature, obstacle = None, ""
-        try:
-            signature = signature_of(model, shape, around.sides)
-            obstacle = signature.obstacle
-        except OnnxError as error:  # a graph of another kind can be looked at all the same
-            if shape is not None or isinstance(error, OpenSizeError):
-                raise
-            obstacle = str(error)
-        sizes = sizes_of(model, signature)
-        if by_sizes and signature is not None and signature.batch is None:
-            said = "images go through it one by one: their number decides about sizes or divisors"
-            signature = replace(signature, batch=1, guesses=(*signature.guesses, said))
-        batched = signature.name if signature is not None and signature.batch is None else ""
-        if by_sizes or (run and signature is not None):  # no other sizes may come than those that are tried
-            fix_sizes(model, sizes, batched)
-        content = bytes(model.SerializeToString(deterministic=True))
-        failure, most = ("", known.passed(content, sizes)) if run else ("it was not tried", 1)
-        if not most:
-            failure, most = trial.run(content, sizes, batched)
-            if not failure:
-                known.remember(content, sizes, most)
+        wanted: Wanted = {"shape": shape, "sides": around.sides, "run": run, "batch": batch}
+        failure, most, checked = "", 0, None
+        if known.was_read(sha256(content), wanted):
+            model, digest = parse(content, path)
+            if known.was_read(digest, wanted):
+                checked = prepare(model, **wanted)
+                most = known.passed(checked.content, checked.sizes) if run else 1
+        if checked is None or not most:
+            found = trial.run(content, path, wanted)
+            model, digest = parse(content, path)
+            checked, failure, most = prepare(model, **wanted), found.failure, found.most
+            if sha256(checked.content) != found.sha256:
+                raise OnnxError("it, or the data beside it, changed while it was read.")
+            known.remember_read({sha256(content), digest}, wanted)
+            if run and not failure:
+                known.remember(checked.content, checked.sizes, most)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     except OnnxError as error:
         raise type(error)(f"{name} was not opened: {error}") from error
-    except (ArithmeticError, LookupError, ValueError) as error:  # numbers, types and names that are none
-        raise OnnxError(f"{name} was not opened: it is damaged ({type(error).__name__}: {error}).") from error
-    return Checked(model, content, name, sizes, digest, signature, obstacle, around, most, failure)
+    return replace(checked, name=name, beside=around, most=most, failure=failure or ("" if run else "it was not tried"))
 
 
 def check_with_card(

@@ -1,7 +1,7 @@
-"""The process that opens a file first: it may crash, hang or run out of memory, and nobody else is hurt.
+"""The process that parses and opens a file first: it may crash, hang or run out of memory, and nobody else is hurt.
 
-It is started by its path, without site-packages' start-up code and without cnnkit: it needs numpy and onnxruntime.
-Its standard input brings one line of JSON and the file; its standard output takes one line of JSON.
+It is started by its path, without site-packages' start-up code. Its standard input brings a line of JSON and the
+file; its standard output takes one line for each stage, and one with what was found.
 """
 
 import json
@@ -13,12 +13,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from cnnkit.runtime.guard.preparing import Checked
+
+_PARSED_BYTES, _RUN_BYTES = 2**29, 2**32
+"""Of memory that a file may take while it is checked and while it runs, beside a few times its own size."""
+_RUN_SECONDS = 1
+"""Of the time that a file has, what is left for the run at least."""
 _MEMORY = ("bad_alloc", "allocat", "memory", "Alloc")
 """What onnxruntime and numpy say of memory that they did not get."""
 _MOST_IMAGES = 64
 """That are run at a time: no more ever run together (see `cnnkit.runtime.classifier.OnnxNetwork`)."""
+_SHARE = 0.15
+"""Of the time that a file has, what extreme images may take, and half of what several at a time may."""
 _KINDS = {
     "float": "float32",
     "float16": "float16",
@@ -31,24 +40,42 @@ _KINDS |= {kind: kind for kind in ("int32", "int64")}
 
 
 def main() -> None:
-    """Read a request, obey its limits, run the file, and say what happened."""
+    """Read a request, obey its limits, check and run the file, and say what happened."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)  # native code may print
         request = json.loads(sys.stdin.buffer.readline())
         sys.path[:] = request["path"]
         import onnxruntime as ort
 
+        from cnnkit.errors import CnnkitError
+        from cnnkit.runtime.guard.preparing import prepare
+        from cnnkit.runtime.guard.reading import parse
+        from cnnkit.runtime.guard.trial import seconds_for
+
         content = sys.stdin.buffer.read(request["bytes"])
+        began = int(time.process_time())
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        _limit(request["memory"], request["seconds"])
-        found: dict[str, Any] = {"failed": "", "memory": False, "most": 0}
+
+        def say(**found: Any) -> None:
+            answer.write(json.dumps(found) + "\n")
+            answer.flush()
+
+        def allow(size: int, memory: int = _PARSED_BYTES, less: int = _RUN_SECONDS) -> None:
+            _limit(memory + 8 * size, began + seconds_for(size) - less)
+            say(seconds=seconds_for(size))
+
+        file = None if request["file"] is None else Path(request["file"])
         try:
-            sizes, batched = request["sizes"], request["batched"]
-            found["most"] = _run(ort, content, sizes, batched, 0.3 * request["seconds"])
-        except Exception as error:
-            text = " ".join(str(error).split())[:300] or type(error).__name__
-            found |= {"failed": text, "memory": any(word in repr(error) for word in ("MemoryError", *_MEMORY))}
-        answer.write(json.dumps(found))
+            allow(len(content))
+            checked = prepare(parse(content, file, allow).model, **request["wanted"])
+            allow(len(checked.content), _RUN_BYTES, 0)
+            say(**_tried(ort, checked, seconds_for(len(checked.content)), run=request["wanted"]["run"]))
+        except CnnkitError as error:
+            say(refused=type(error).__name__, because=str(error), memory="bad_alloc" in str(error))
+        except MemoryError:
+            say(memory=True)
+        except Exception as error:  # numbers, types and names that are none
+            say(refused="OnnxError", because=f"it is damaged ({type(error).__name__}: {str(error)[:300]}).")
     os._exit(0)  # nothing else of the file's runs
 
 
@@ -58,7 +85,7 @@ def _end_with_parent() -> None:
 
 
 def _limit(memory: int, seconds: int) -> None:
-    """Limit what this process may take from here on, where the system can."""
+    """Limit the memory that this process may take from here on, and its processor time, where the system can."""
     with suppress(OSError):  # Linux: when memory runs out, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     with suppress(ImportError):  # Windows
@@ -66,15 +93,30 @@ def _limit(memory: int, seconds: int) -> None:
 
         with suppress(OSError):  # Linux: what is mapped now is no memory of the file
             memory += int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-        for kind, most in (("AS", memory), ("CPU", int(time.process_time()) + seconds), ("CORE", 0)):
+        for kind, most in (("AS", memory), ("CPU", seconds), ("CORE", 0)):
             with suppress(OSError, ValueError):  # a lower limit is set, or macOS knows none
                 limit = getattr(resource, f"RLIMIT_{kind}")
                 hard = resource.getrlimit(limit)[1]
                 resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-def _run(ort: Any, content: bytes, sizes: dict[str, list[int]], batched: str, seconds: float) -> int:
-    """Run the file on one image, on extreme ones, and on several at a time, each for so many seconds at most.
+def _tried(ort: Any, checked: "Checked", seconds: int, *, run: bool) -> dict[str, Any]:
+    """Open and run a file, and return what is to be said of it."""
+    from cnnkit.files import sha256
+
+    found = {"sha256": sha256(checked.content), "failed": "", "most": 1}
+    try:
+        if run:
+            found["most"] = _run(ort, checked, _SHARE * seconds)
+    except Exception as error:
+        if any(word in repr(error) for word in ("MemoryError", *_MEMORY)):
+            raise MemoryError from error
+        found["failed"] = " ".join(str(error).split())[:300] or type(error).__name__
+    return found
+
+
+def _run(ort: Any, checked: "Checked", seconds: float) -> int:
+    """Run a file on one image, on extreme ones, and on two, four and so on at a time, as long as there is time.
 
     Returns:
         the most images that ran at a time.
@@ -83,36 +125,31 @@ def _run(ort: Any, content: bytes, sizes: dict[str, list[int]], batched: str, se
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(checked.content, options, providers=["CPUExecutionProvider"])
+    sizes: dict[str, tuple[int, ...]] = dict(checked.sizes)
     began = time.process_time()
     feeds = _feeds(session, sizes)
     for feed in islice(feeds, 1):  # that must work
         session.run(None, feed)
     took = time.process_time() - began
     for feed in feeds:
-        if time.process_time() - began + took > seconds:
+        if time.process_time() - began + took > 2 * seconds:
             break
         session.run(None, feed)
     most = 1
     try:
-        for count in (2, _largest(seconds, took)) if batched else ():
-            if count > most:
-                for feed in islice(_feeds(session, {**sizes, batched: [count, *sizes[batched][1:]]}), 1):
-                    session.run(None, feed)
-                most = count
+        while checked.batched and 2 * most <= _MOST_IMAGES and 2 * most * took < 2 * seconds:
+            sizes[checked.batched] = (2 * most, *sizes[checked.batched][1:])
+            for feed in islice(_feeds(session, sizes), 1):
+                session.run(None, feed)
+            most *= 2
     except Exception as error:  # layers may be made for one image, and what they say then is no fault
         if any(word in repr(error) for word in _MEMORY):
             raise
     return most
 
 
-def _largest(seconds: float, took: float) -> int:
-    """Return a power of two: images that are quick enough together."""
-    images = int(min(_MOST_IMAGES, max(1.0, seconds / max(took, 1e-9))))
-    return 1 << (images.bit_length() - 1)
-
-
-def _feeds(session: Any, size: dict[str, list[int]]) -> Iterator[dict[str, Any]]:
+def _feeds(session: Any, size: dict[str, tuple[int, ...]]) -> Iterator[dict[str, Any]]:
     """Yield inputs of one size: noise, zeros, the largest and smallest values, and what is no number."""
     import numpy as np
 

@@ -16,11 +16,10 @@ import platformdirs
 
 from cnnkit import zoo
 from cnnkit.files import sha256
+from cnnkit.runtime.classifier import ANY
 
-_MOST = 1000
+_MOST = 2000
 """Files that are remembered."""
-ANY = 2**31
-"""Of a file that may take any number of images at a time: one of ours."""
 _CARD = "card"
 """Noted of a file whose card was written for it."""
 
@@ -33,9 +32,15 @@ def passed(content: bytes, sizes: Mapping[str, tuple[int, ...]] | None) -> int:
         sizes: of the inputs; None to ask whether their card is right as well.
     """
     digest = sha256(content)
-    if any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values()):
+    if _in_zoo(digest):
         return ANY
     return _read().get(digest, {}).get(_CARD if sizes is None else json.dumps(sizes, sort_keys=True), 0)
+
+
+def was_read(digest: str, wanted: object) -> bool:
+    """Return whether a file of this SHA-256 was checked before, for the same use, so that it does no harm here."""
+    noted = _read()
+    return _in_zoo(digest) or ANY in noted.get(digest, {}).values() or str(wanted) in noted.get(digest, {})
 
 
 def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = ANY, *, card: bool = False) -> None:
@@ -47,11 +52,23 @@ def remember(content: bytes, sizes: Mapping[str, tuple[int, ...]], most: int = A
         most: images that ran at a time.
         card: it carries a card that was written for it.
     """
-    if passed(content, None if card else sizes):
-        return
-    known, digest, path = _read(), sha256(content), _path()
-    noted = known.pop(digest, {}) | {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})
-    kept = dict(list(known.items())[1 - _MOST :]) | {digest: dict(list(noted.items())[-8:])}
+    if not passed(content, None if card else sizes):
+        _note({sha256(content): {json.dumps(sizes, sort_keys=True): most} | ({_CARD: most} if card else {})})
+
+
+def remember_read(digests: set[str], wanted: object) -> None:
+    """Note that files of these SHA-256 were checked for a use."""
+    _note({digest: {str(wanted): 0} for digest in digests if not was_read(digest, wanted)})
+
+
+def _in_zoo(digest: str) -> bool:
+    return any(entry.files.get("model.onnx") == digest for entry in zoo.entries().values())
+
+
+def _note(found: dict[str, dict[str, int]]) -> None:
+    known, path = _read(), _path()
+    noted = {digest: dict(list((known.pop(digest, {}) | each).items())[-8:]) for digest, each in found.items()}
+    kept = dict(list(known.items())[len(noted) - _MOST :]) | noted
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent)  # for this user alone

@@ -5,28 +5,20 @@ another file.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnkit.errors import OnnxError
 from cnnkit.runtime import graphs
-from cnnkit.runtime.guard.limits import count_fields
-from cnnkit.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from onnx import ModelProto
 
 MAX_FILE_BYTES = 2**31 - 1
 """What a protobuf can hold, data beside it included."""
-MAX_NODES = 20_000
-MAX_GROWTH = 2**28
-"""Bytes that the bodies of local functions may take in place of their calls."""
-MAX_PARTS = 1_000_000
-"""Nodes, names, attributes, dimensions and whatever else takes more memory once the file is read."""
-
 _RESERVED = ("ai.onnx", "com.microsoft", "com.ms.")
 """What the domains begin with whose operators are onnxruntime's own, together with the empty one."""
 
@@ -55,23 +47,33 @@ def read_bytes(file: Path | bytes) -> bytes:
     return file
 
 
-def parse(content: bytes, file: Path | None) -> "ModelProto":
+class Parsed(NamedTuple):
+    """The model that a file holds with the data beside it, and the SHA-256 of all bytes that it was read from."""
+
+    model: "ModelProto"
+    sha256: str
+
+
+def parse(content: bytes, file: Path | None, grow: "Callable[[int], object]" = int) -> Parsed:
     """Return the model that a file holds, with data that lies beside it.
 
+    Args:
+        content: of the file.
+        file: its path; None where there is none.
+        grow: is told the bytes of all data, before that is read.
+
     Raises:
-        OnnxError: it is damaged, too large, not of a version that can be read, or not a valid ONNX file.
+        OnnxError: it is damaged, too large, reaches for other files, or not of a version that can be read.
     """
     import onnx
 
     model = onnx.ModelProto()
     try:
-        parts = count_fields(content, onnx.ModelProto.DESCRIPTOR, MAX_PARTS)
-        if parts <= MAX_PARTS:
-            model.ParseFromString(content)
+        model.ParseFromString(content)
+    except MemoryError:
+        raise
     except Exception:  # protobuf's own
         raise OnnxError("it is not an ONNX file, or not a whole one. Copy or export it again.") from None
-    if parts > MAX_PARTS:
-        raise OnnxError(f"it has more than {MAX_PARTS:,} parts.")
     model.DiscardUnknownFields()
     if not model.HasField("graph") or not model.ir_version:
         raise OnnxError("it is not an ONNX file: there is no graph in it.")
@@ -84,28 +86,37 @@ def parse(content: bytes, file: Path | None) -> "ModelProto":
         names += [value.name, *graphs.dimensions(value)]
     if any(isinstance(name, bytes) for name in names):
         raise OnnxError("it is damaged: there are names in it that are no text.")
-    kinds = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+    kinds = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
     unknown = {*kinds, *(tensor.data_type for tensor in graphs.tensors(model))} - {*onnx.TensorProto.DataType.values()}
     if unknown:
         raise OnnxError(f"it is damaged: it has values of the unknown data type {min(unknown)}.")
     _check_versions(model)
-    _check_functions(model)
-    _read_external(model, file)
-    try:
-        onnx.checker.check_model(model)
-    except Exception as error:  # onnx raises its own types, ValueError and RuntimeError alike
-        raise OnnxError(f"it is not a valid ONNX file: {' '.join(str(error).split())[:300]}") from error
-    return model
+    for function in model.functions:
+        if not function.domain or function.domain.startswith(_RESERVED):
+            raise OnnxError(
+                f"it defines the operator {function.name} of {function.domain or 'the standard domain'} anew, which "
+                "onnxruntime has itself. Export it with that function in a domain of its own."
+            )
+    digest = hashlib.sha256(content)
+    for data in _read_external(model, len(content), file, grow):
+        digest.update(data)
+    return Parsed(model, digest.hexdigest())
 
 
 def simplify(model: "ModelProto") -> "ModelProto":
     """Return what runs of a model: without local functions and training, sizes below one left open, one name a domain.
 
     Raises:
-        OnnxError: a local function cannot be replaced by its body.
+        OnnxError: it is not valid, or a local function cannot be replaced by its body.
     """
-    from onnx import inliner
+    from onnx import checker, inliner
 
+    try:
+        checker.check_model(model)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnx raises its own types, ValueError and RuntimeError alike
+        raise OnnxError(f"it is not a valid ONNX file: {' '.join(str(error).split())[:300]}") from error
     if model.functions:
         try:
             model = inliner.inline_local_functions(model)
@@ -126,7 +137,7 @@ def simplify(model: "ModelProto") -> "ModelProto":
     return model
 
 
-def fix_sizes(model: "ModelProto", sizes: Mapping[str, tuple[int, ...]], batched: str) -> None:
+def fix_sizes(model: "ModelProto", sizes: "Mapping[str, tuple[int, ...]]", batched: str) -> None:
     """Declare the sizes of inputs, but for the batch of one, so that onnxruntime takes no others."""
     for value in model.graph.input:
         for place, (dimension, size) in enumerate(
@@ -160,46 +171,14 @@ def _check_versions(model: "ModelProto") -> None:
             )
 
 
-def _check_functions(model: "ModelProto") -> None:
-    """Count the nodes as they are when each call of a local function is replaced by its body; none may call itself."""
-    for function in model.functions:
-        if not function.domain or function.domain.startswith(_RESERVED):
-            raise OnnxError(
-                f"it defines the operator {function.name} of {function.domain or 'the standard domain'} anew, which "
-                "onnxruntime has itself. Export it with that function in a domain of its own."
-            )
-
-    def calls(block: Any) -> list[tuple[str, str, str]]:
-        return [(n.domain, n.op_type, n.overload) for body in graphs.inside(block) for n in body.node]
-
-    named = {(f.domain, f.name, f.overload): f for f in model.functions}
-    waiting = {name: Counter(calls(function)) for name, function in named.items()}
-    if len(waiting) < len(model.functions):
-        raise OnnxError("two of its local functions have one name.")
-    sizes: dict[tuple[str, str, str], int] = {}  # nodes of each with those of the functions that it calls
-    spaces: dict[tuple[str, str, str], int] = {}  # bytes of the same
-    while waiting:
-        ready = [name for name, called in waiting.items() if not called.keys() & waiting.keys()]
-        if not ready:
-            raise OnnxError("its local functions call themselves without end.")
-        for name in ready:
-            called = waiting.pop(name)
-            sizes[name] = sum(count * (1 + sizes.get(each, 0)) for each, count in called.items())
-            inner = sum(count * spaces.get(each, 0) for each, count in called.items())
-            spaces[name] = named[name].ByteSize() + inner
-    total = sum(1 + sizes.get(called, 0) for called in calls(model.graph))
-    if total > MAX_NODES:
-        raise OnnxError(f"it has {counted(total, 'node')}; {MAX_NODES:,} are the most.")
-    if (space := sum(spaces.get(called, 0) for called in calls(model.graph))) > MAX_GROWTH:
-        raise OnnxError(f"its local functions take {space / 1e6:,.0f} MB once they are in place of their calls.")
-
-
-def _read_external(model: "ModelProto", file: Path | None) -> None:
-    """Read all data that lies beside the file into the model: what is checked is what runs."""
+def _read_external(
+    model: "ModelProto", total: int, file: Path | None, grow: "Callable[[int], object]"
+) -> "Iterator[bytes]":
+    """Read all data that lies beside the file into the model, and yield it: what is checked is what runs."""
     from onnx import TensorProto
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    left = MAX_FILE_BYTES - model.ByteSize()
+    found = []
     for tensor in graphs.tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             fields = {entry.key: entry.value for entry in tensor.external_data}
@@ -211,15 +190,20 @@ def _read_external(model: "ModelProto", file: Path | None) -> None:
                 raise OnnxError(f"{what}, with an offset or length that is no number.") from None
             if offset < 0 or not 0 <= length <= shown:
                 raise OnnxError(f"{what}, with offset {offset} and length {length:,}; its shape needs {shown:,} bytes.")
-            left -= length
-            if left < 0:
+            total += length
+            if total > MAX_FILE_BYTES:
                 raise OnnxError(f"it has more than {MAX_FILE_BYTES / 1e9:.1f} GB with its data. Export it in float16.")
-            data = _read(_place(fields.get("location", ""), file, what), offset, length, f"{what}, which")
-            if len(data) < length:
-                raise OnnxError(f"{what}, which has {len(data):,} of {length:,} bytes: it is not whole.")
-            tensor.ClearField("external_data")
-            tensor.ClearField("data_location")
-            tensor.raw_data = data
+            found.append((tensor, _place(fields.get("location", ""), file, what), offset, length, f"{what}, which"))
+    if found:
+        grow(total)
+    for tensor, place, offset, length, what in found:
+        data = _read(place, offset, length, what)
+        if len(data) < length:
+            raise OnnxError(f"{what} has {len(data):,} of {length:,} bytes: it is not whole.")
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = data
+        yield data
 
 
 def _place(location: str, file: Path | None, what: str) -> Path:

@@ -17,6 +17,10 @@ WEIGHTS = np.random.default_rng(0).normal(0, 0.5, (48, 4)).astype(np.float32)
 CASES = {}
 
 
+TOO_MUCH = "more memory than|more than .* s"
+"""Either may come first: a slow machine runs out of time while it fills the memory."""
+
+
 def case(said, *, summary=True):
     """Register a builder: it writes `net.onnx`, and what it needs, into a folder of its own.
 
@@ -393,24 +397,24 @@ def _calling(name, functions):
     return after(helper.make_node(name, ["x"], ["x2"], domain="own"), functions=functions, domains=["own"])
 
 
-@case("local functions call themselves")
+@case("not a valid ONNX file: .*must not be recursive")
 def function_that_calls_itself(folder):
     write(folder, _calling("F", [_function("F", ["F"])]))
 
 
-@case("local functions call themselves")
+@case("not a valid ONNX file: .*must not be recursive")
 def functions_that_call_each_other(folder):
     write(folder, _calling("F", [_function("F", ["G"]), _function("G", ["F"])]))
 
 
-@case("nodes; 20,000 are the most")
+@case(TOO_MUCH)
 def functions_that_multiply(folder):
     functions = [_function("F0", ["Relu"] * 10)]
     functions += [_function(f"F{level}", [f"F{level - 1}"] * 10) for level in range(1, 12)]
     write(folder, _calling("F11", functions))
 
 
-@case("100,003 nodes; 20,000 are the most")
+@case(TOO_MUCH)
 def too_many_nodes(folder):
     names = ["x", *(f"r{index}" for index in range(100_000)), "x2"]
     write(folder, after(*(helper.make_node("Relu", [a], [b]) for a, b in pairwise(names))))
@@ -449,20 +453,17 @@ def delimited(number, content):
     return bytes([number << 3 | 2, *length, len(content) >> 21]) + content
 
 
-@case("more than 1,000,000 parts")
+@case(f"not a whole one|{TOO_MUCH}")
 def nodes_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, b"\x0a\x00" * 4_500_000))
 
 
-@case("more than 1,000,000 parts")
+@case(f"has no output|{TOO_MUCH}")
 def names_that_become_large(folder):
     write(folder, b"\x08\x09" + delimited(7, delimited(1, b"\x0a\x00" * 4_500_000)))
 
 
 # More memory and time than an image is worth
-
-TOO_MUCH = "more than .* of memory|more than .* s"
-"""Either may come first: a slow machine runs out of time while it fills the memory."""
 
 
 @case(TOO_MUCH, summary=False)
@@ -550,13 +551,13 @@ def huge_images(folder):
 # Attributes and values that native code divides by, or takes for sizes
 
 
-@case("divides integers by 0, -1")
+@case("ends onnxruntime by", summary=False)
 def smallest_integer_by_minus_one(folder):
     constants = [("a", [-(2**63)]), ("b", [-1])]
     write(folder, adding(helper.make_node("Div", ["a", "b"], ["c"]), last="c", constants=constants))
 
 
-@case("divides integers by 0, -1")
+@case("ends onnxruntime by|can run: ", summary=False)
 def remainder_by_zero(folder):
     write(folder, adding(helper.make_node("Mod", ["a", "b"], ["c"]), last="c", constants=[("a", [5]), ("b", [0])]))
 
@@ -677,7 +678,7 @@ def card_of_another_size(folder):
     write(folder, _carded(_card(side=8)))
 
 
-@case("its local functions take")
+@case(TOO_MUCH)
 def a_function_with_a_constant_that_is_called_often(folder):
     large = numpy_helper.from_array(np.zeros(2**18, np.float32), "large")
     body = [helper.make_node("Constant", [], ["c"], value=large), helper.make_node("Identity", ["a"], ["o"])]
@@ -685,6 +686,22 @@ def a_function_with_a_constant_that_is_called_often(folder):
     names = ["x", *(f"y{index}" for index in range(500)), "x2"]
     calls = [helper.make_node("Copy", [a], [b], domain="own") for a, b in pairwise(names)]
     write(folder, after(*calls, functions=[function], domains=["own"]))
+
+
+def nested(levels):
+    """Return a graph in a node of a graph, and so on: 2 to the power of `levels` names, if it were written out."""
+    inner = b""
+    for _ in range(levels):
+        attribute = b"\x32" + _short(inner)
+        inner = b"\x0a" + _short(b"\x2a" + _short(attribute))
+    return b"\x3a" + _short(inner)
+
+
+def _short(content):
+    length, size = len(content), b""
+    while length > 127:
+        size, length = size + bytes([length & 127 | 128]), length >> 7
+    return size + bytes([length]) + content
 
 
 def write_all(folder: Path) -> dict[str, Path]:

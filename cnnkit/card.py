@@ -5,10 +5,10 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.results import Pretraining, SplitRecord
 from cnnkit.errors import CheckpointError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results import ParityCertificate
 
 CARD_KEY = "cnnkit.card"
 """The key of the card in safetensors metadata and in ONNX `metadata_props`."""

@@ -1,7 +1,7 @@
 """The registered networks with their zoo entries."""
 
 from cnnkit import registry, zoo
-from cnnkit.results import ModelInfo, ZooInfo
+from cnnkit.sources.results import ModelInfo, ZooInfo
 
 
 def list_models() -> list[ModelInfo]:

@@ -26,7 +26,7 @@ import sys, tempfile, time
 began = time.perf_counter()
 from pathlib import Path
 import cnnkit
-from cnnkit.results import TrainingStarted
+from cnnkit.training.results import TrainingStarted
 from cnnkit.training.loop import train_events
 recipe = cnnkit.default_recipe("softmax-regression", data=sys.argv[1], epochs=1)
 with tempfile.TemporaryDirectory() as runs:

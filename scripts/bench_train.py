@@ -61,7 +61,7 @@ from cnnkit.data import sets
 from cnnkit.models.memory import keep_freed_memory
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, TrainingStarted
+from cnnkit.training.results import EpochRecord, TrainingStarted
 
 BATCH, RATE, ALL_IMAGES = 64, 1e-3, 60_000
 BARS = {"notebook": 1.8, "bare step": 0.93, "lightning": 1.9, "keras": 2.2}

@@ -32,8 +32,8 @@ from cnnkit.files import sha256, write_atomic
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import TrainingFinished
 from cnnkit.runtime.guard import check_with_card
+from cnnkit.training.results import TrainingFinished
 from cnnkit.words import percent
 from cnnkit.zoo import ZooEntry
 

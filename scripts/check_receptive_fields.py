@@ -31,7 +31,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from cnnkit.inspection import summary
-from cnnkit.results import ModuleRow
+from cnnkit.inspection.results import ModuleRow
 from cnnkit.sources import create_model
 
 SIDES = {

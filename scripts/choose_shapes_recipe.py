@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cnnkit
-from cnnkit.results import EpochRecord
+from cnnkit.training.results import EpochRecord
 
 RESULTS = Path(__file__).parent.parent / "docs" / "shapes_recipe.json"
 

@@ -35,7 +35,7 @@ from torchvision.datasets import FashionMNIST
 import cnnkit
 from cnnkit import registry
 from cnnkit.data import splits
-from cnnkit.results import EpochRecord, TrainingFinished
+from cnnkit.training.results import EpochRecord, TrainingFinished
 from cnnkit.words import counted, percent
 
 ROOT = Path(__file__).parent.parent

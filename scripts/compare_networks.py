@@ -16,7 +16,7 @@ import torch
 from gathering import Result, gather, options, results_in, write_part
 
 import cnnkit
-from cnnkit.results import TrainingFinished, TrainingStarted
+from cnnkit.training.results import TrainingFinished, TrainingStarted
 from cnnkit.words import counted, percent, plain_percent
 
 ROOT = Path(__file__).parent.parent

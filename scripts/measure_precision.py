@@ -20,7 +20,7 @@ import onnxruntime as ort
 import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import PrecisionError
-from cnnkit.results import PrecisionReport
+from cnnkit.exporting.results import PrecisionReport
 from cnnkit.words import megabytes, percent
 
 HEADER = """\

@@ -20,7 +20,7 @@ import torch
 from gathering import Result, gather, options, results_in, write_part
 
 import cnnkit
-from cnnkit.results import TrainingFinished
+from cnnkit.training.results import TrainingFinished
 from cnnkit.words import percent, plain_percent
 
 ROOT = Path(__file__).parent.parent

@@ -19,8 +19,7 @@ import torch
 from gathering import write_part
 
 import cnnkit
-from cnnkit.results import Robustness
-from cnnkit.results.robustness import Part
+from cnnkit.robustness.results import Part, Robustness
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "robustness.md"

@@ -14,7 +14,7 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.errors import CheckpointError, DataError, ImageError, UnknownNameError, UsageError, ZooError
-from cnnkit.results import EpochRecord
+from cnnkit.training.results import EpochRecord
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.results import Pretraining, SplitRecord
 from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.results import ParityCertificate
 from tests.expecting import expect_error
 
 GREY = Preprocessing(1, 28, 28, (0.1307,), (0.3081,), "mnist-box", "light-on-dark")

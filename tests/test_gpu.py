@@ -14,7 +14,7 @@ from torch import nn
 import cnnkit
 from cnnkit.errors import OutOfMemoryError
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
+from cnnkit.training.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from tests.expecting import expect_error
 
 pytestmark = [
@@ -350,7 +350,7 @@ def test_every_precision_learns_what_is_easy(precision, photos, tmp_path):
 
 @pytest.mark.usefixtures("few_shapes", "nets")
 def test_a_run_that_was_begun_on_the_gpu_goes_on_on_the_cpu_with_a_note(tmp_path):
-    from cnnkit.results import LoadNote
+    from cnnkit.progress import LoadNote
     from cnnkit.training.runs import recipe_of
 
     run = train(recipe_named("adam"), tmp_path, stop=stop_at(9))[-1].run

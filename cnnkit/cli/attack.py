@@ -11,8 +11,9 @@ from cnnkit.cli.fields import OptionsOf
 from cnnkit.cli.signals import StopRequest, name_of
 from cnnkit.errors import StoppedError, UsageError
 from cnnkit.files import require_writable
-from cnnkit.results import Robustness, Steps
+from cnnkit.progress import Steps
 from cnnkit.robustness.attack import attack
+from cnnkit.robustness.results import Robustness
 
 
 def command(

@@ -13,7 +13,7 @@ from cnnkit.cli.fields import OptionsOf, changed
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import require_writable
 from cnnkit.inspection.benchmark import benchmark
-from cnnkit.results import Benchmark, BenchmarkStep
+from cnnkit.runtime.results import Benchmark, BenchmarkStep
 
 
 def command(

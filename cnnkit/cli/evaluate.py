@@ -10,9 +10,10 @@ from cnnkit.cli.common import Json, ModelArgument, emit, require_suffix
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.errors import AccuracyError
 from cnnkit.evaluation.accuracy import evaluate
+from cnnkit.evaluation.results import Evaluation
 from cnnkit.files import require_writable
 from cnnkit.options import Option
-from cnnkit.results import Evaluation, Steps
+from cnnkit.progress import Steps
 from cnnkit.words import counted, percent
 
 

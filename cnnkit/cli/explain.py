@@ -10,7 +10,8 @@ from cnnkit.cli.common import Json, refuse_model
 from cnnkit.cli.completion import complete_model
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.inspection.explain import explain
-from cnnkit.results import Explanation, Steps
+from cnnkit.inspection.explanations import Explanation
+from cnnkit.progress import Steps
 
 
 def command(

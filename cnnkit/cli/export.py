@@ -11,7 +11,7 @@ from cnnkit.cli.completion import SUGGESTIONS
 from cnnkit.cli.fields import OptionsOf, changed
 from cnnkit.errors import PrecisionError, UsageError
 from cnnkit.exporting.export import export
-from cnnkit.results import ExportResult, PrecisionReport, TritonModel
+from cnnkit.exporting.results import ExportResult, PrecisionReport, TritonModel
 
 
 def command(

@@ -9,9 +9,10 @@ import typer
 from cnnkit.cli.common import Json, ModelArgument, emit
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.evaluation.mistakes import find_mistakes
+from cnnkit.evaluation.results import Mistakes
 from cnnkit.files import require_writable
+from cnnkit.progress import Steps
 from cnnkit.registry import short_name
-from cnnkit.results import Mistakes, Steps
 
 
 def command(

@@ -21,7 +21,7 @@ from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import load, load_on_ray
 
 if TYPE_CHECKING:
-    from cnnkit.results import Prediction
+    from cnnkit.runtime.prediction import Prediction
 
 
 def command(

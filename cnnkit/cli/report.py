@@ -9,8 +9,9 @@ import typer
 from cnnkit.cli.common import Json, emit, require_suffix
 from cnnkit.cli.completion import complete_model
 from cnnkit.cli.fields import OptionsOf
+from cnnkit.progress import Steps
 from cnnkit.reporting.report import report
-from cnnkit.results import Report, Steps
+from cnnkit.reporting.results import Report
 
 
 def command(

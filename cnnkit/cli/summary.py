@@ -11,8 +11,8 @@ from cnnkit.cli.completion import offer_several
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.errors import ForwardError, UsageError
 from cnnkit.files import require_writable
+from cnnkit.inspection.results import GraphSummary, ModelSummary
 from cnnkit.inspection.summarize import summarize
-from cnnkit.results import GraphSummary, ModelSummary
 
 
 def _complete_columns(incomplete: str) -> list[str]:

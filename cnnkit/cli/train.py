@@ -15,8 +15,8 @@ from cnnkit.cli.signals import StopRequest, name_of
 from cnnkit.errors import StoppedError, UsageError
 from cnnkit.options import Option
 from cnnkit.recipe import MACHINE, Recipe
-from cnnkit.results import TrainingEvent
 from cnnkit.runfile import is_of_earlier_version, read_recipe_table
+from cnnkit.training.results import TrainingEvent
 from cnnkit.training.train import train
 
 TrainingSteps = Generator[TrainingEvent, None, None]

@@ -9,8 +9,9 @@ from cnnkit.cli.common import Json, emit
 from cnnkit.cli.completion import complete_model
 from cnnkit.cli.fields import OptionsOf
 from cnnkit.errors import ParityError
+from cnnkit.exporting.results import Verification
 from cnnkit.exporting.verify import verify
-from cnnkit.results import Steps, Verification
+from cnnkit.progress import Steps
 
 
 def command(

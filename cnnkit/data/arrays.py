@@ -26,7 +26,7 @@ from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.progress import LoadNote, LoadProgress
 
 LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""

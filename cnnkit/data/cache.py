@@ -26,7 +26,7 @@ from cnnkit.errors import OutputError
 from cnnkit.files import sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.progress import LoadNote, LoadProgress
 
 _CHUNK = 64
 """Files that one task of a thread hashes."""

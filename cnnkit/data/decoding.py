@@ -18,7 +18,7 @@ from cnnkit.depth import Range, Span, misfit, value_range
 from cnnkit.errors import DataError, ImageError
 from cnnkit.images import Original, Preprocessing, prepare
 from cnnkit.pictures import Pixels
-from cnnkit.results import LoadProgress
+from cnnkit.progress import LoadProgress
 
 _CHUNK, _CHUNK_BYTES = 64, 16 * 2**20
 """Files that are decoded together, and what they decode to, at most."""

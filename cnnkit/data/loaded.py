@@ -20,7 +20,7 @@ from cnnkit.data.splits import PARTS, Part, SplitName
 from cnnkit.errors import DataError
 from cnnkit.images import Preprocessing, prepare_arrays
 from cnnkit.pictures import Pixels
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.progress import LoadNote, LoadProgress
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""

@@ -15,7 +15,7 @@ from cnnkit.depth import Range, describe
 from cnnkit.errors import DamagedFilesError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.results import LoadNote, LoadProgress
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.words import agree, counted, listed
 
 

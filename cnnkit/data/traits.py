@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnkit.files import JsonObject
 from cnnkit.pictures import Pixels, header
-from cnnkit.results import LoadProgress
+from cnnkit.progress import LoadProgress
 
 LARGEST_SIDE = 64
 """Of images that are small enough to be trained on as they are."""

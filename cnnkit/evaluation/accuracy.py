@@ -14,7 +14,8 @@ from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, find, load
 
 if TYPE_CHECKING:
-    from cnnkit.results import Evaluation, Steps
+    from cnnkit.evaluation.results import Evaluation
+    from cnnkit.progress import Steps
 
 
 @operation

@@ -16,8 +16,8 @@ from cnnkit.data.options import Choice
 from cnnkit.data.results import Exposure
 from cnnkit.data.splits import PARTS, SplitName
 from cnnkit.errors import CheckpointError, DataError
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.membership import LIST, Membership, membership_of, positions_of
 from cnnkit.words import agree, counted

@@ -10,7 +10,7 @@ from torchmetrics.functional import classification as metrics
 from cnnkit.data.loaded import ImageData
 from cnnkit.data.splits import SplitName
 from cnnkit.evaluation.images import logits_by_batch
-from cnnkit.results import CalibrationBin, ClassMetrics, Evaluation
+from cnnkit.evaluation.results import CalibrationBin, ClassMetrics, Evaluation
 from cnnkit.runtime.classifier import Classifier
 
 CALIBRATION_BINS = 15

@@ -13,7 +13,8 @@ from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, load
 
 if TYPE_CHECKING:
-    from cnnkit.results import Mistakes, Steps
+    from cnnkit.evaluation.results import Mistakes
+    from cnnkit.progress import Steps
 
 
 @operation

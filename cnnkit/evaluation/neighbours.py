@@ -13,7 +13,7 @@ from cnnkit.errors import UsageError
 from cnnkit.models.heads import head_of
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.pictures import Pixels
-from cnnkit.results import WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.runtime.classifier import Network
 
 

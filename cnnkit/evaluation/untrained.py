@@ -10,8 +10,8 @@ from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.models.networks import TorchNetwork, weights_hash
 from cnnkit.models.trial import require_classifier
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.sources import Shape, Source
 from cnnkit.training.inputs import input_for
 from cnnkit.training.optimisers import initialise

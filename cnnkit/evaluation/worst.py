@@ -18,18 +18,9 @@ from cnnkit.errors import DataError, UnknownNameError
 from cnnkit.evaluation.images import catalogue_for, logits_by_batch
 from cnnkit.evaluation.labels import find_candidates
 from cnnkit.evaluation.neighbours import Neighbours, nearest
+from cnnkit.evaluation.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
 from cnnkit.pictures import Pixels
-from cnnkit.results import (
-    ConfusedPair,
-    LabelCandidate,
-    LoadNote,
-    LoadProgress,
-    Mistake,
-    Mistakes,
-    Steps,
-    TrainingImage,
-    WorkProgress,
-)
+from cnnkit.progress import LoadNote, LoadProgress, Steps, WorkProgress
 from cnnkit.runtime.classifier import Classifier, Network
 from cnnkit.training.runs import versions
 

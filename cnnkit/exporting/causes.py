@@ -10,10 +10,10 @@ from onnx import TensorProto
 from torch import nn
 
 from cnnkit.exporting.divergence import OPERATORS, Parting, operators_of
+from cnnkit.exporting.results import Cause
 from cnnkit.exporting.values import Array, Graph
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.results.verification import Cause
 from cnnkit.runtime.graphs import layer_name
 from cnnkit.words import counted
 

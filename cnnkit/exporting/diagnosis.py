@@ -10,11 +10,10 @@ from torch import nn
 from cnnkit.exporting import causes
 from cnnkit.exporting.divergence import Parting, difference, locate
 from cnnkit.exporting.parity import compare
+from cnnkit.exporting.results import Cause, Divergence
 from cnnkit.exporting.values import CPU, Call, Graph, Providers, trace
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.results import Divergence
-from cnnkit.results.verification import Cause
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.graphs import layer_name

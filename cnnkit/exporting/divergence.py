@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from torch import nn
 
+from cnnkit.certificate import TOLERANCE
 from cnnkit.errors import OnnxError
+from cnnkit.exporting.results import LayerParity
 from cnnkit.exporting.values import Array, Call, Graph
-from cnnkit.results import LayerParity
-from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.graphs import layer_name
 
 OPERATORS: dict[type[nn.Module], tuple[str, ...]] = {

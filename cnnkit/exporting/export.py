@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Unpack, get_args
 from cnnkit.arguments import DataDir, Device, Shape, SkipDamaged, TrustCode
 from cnnkit.data.options import Choice
 from cnnkit.errors import OutputError, UsageError
+from cnnkit.exporting.results import Precision
 from cnnkit.files import expanded, require_writable
 from cnnkit.options import Option
-from cnnkit.results.precision import Precision
 from cnnkit.runtime.foreign.options import DescribedModule
 from cnnkit.sources import Ref, Source, find
 
 if TYPE_CHECKING:
-    from cnnkit.results import ExportResult
+    from cnnkit.exporting.results import ExportResult
 
 
 def export(

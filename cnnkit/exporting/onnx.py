@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data import sets
 from cnnkit.errors import OnnxError, ParityError, UsageError
 from cnnkit.exporting.comparison import comparison_images
 from cnnkit.exporting.diagnosis import diagnose
 from cnnkit.exporting.parity import certify, draw_batches
+from cnnkit.exporting.results import Divergence, ExportResult
 from cnnkit.files import write_atomic
 from cnnkit.models.networks import weights_hash
 from cnnkit.models.normalisation import Deployed, Normalise
 from cnnkit.models.trial import require_classifier
-from cnnkit.results import Divergence, ExportResult, ParityCertificate
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.graphs import NAME_SCOPES

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cnnkit.certificate import TOLERANCE, ParityCertificate
 from cnnkit.pictures import Pixels
-from cnnkit.results import ParityCertificate
-from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.session import logits_of
 
 BATCH_SIZES = (1, 2, 7)

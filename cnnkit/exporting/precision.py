@@ -12,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.loaded import Split
 from cnnkit.errors import OnnxError, PrecisionError
 from cnnkit.exporting import parity
 from cnnkit.exporting.half import to_half
 from cnnkit.exporting.quantisation import quantise
+from cnnkit.exporting.results import LayerError, Measured, OutOfRange, PrecisionReport
 from cnnkit.exporting.rounding import Rounded
 from cnnkit.exporting.samples import Samples
-from cnnkit.results import LayerError, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.session import device_of, logits_of, open_session
 from cnnkit.runtime.timing import race, speed_up
 from cnnkit.words import counted, part_of, percent, points

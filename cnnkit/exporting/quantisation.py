@@ -18,7 +18,7 @@ from onnxruntime.quantization.qdq_loss_debug import compute_signal_to_quantizati
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cnnkit.exporting.graphs import WEIGHTED, closing_nodes, layer_of, normalisation_nodes, values
-from cnnkit.results import LayerError
+from cnnkit.exporting.results import LayerError
 
 # What stands between two of them runs on integers too. Sigmoid and softmax stay in float32: their integer forms are
 # no faster and cost accuracy.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.exporting.graphs import WEIGHTED, layer_of, normalisation_nodes
-from cnnkit.results import OutOfRange
+from cnnkit.exporting.results import OutOfRange
 from cnnkit.runtime.graphs import constant, tensors
 
 LARGEST = 65504.0

@@ -12,8 +12,8 @@ from cnnkit.data.options import Choice
 from cnnkit.data.splits import PARTS, Part
 from cnnkit.errors import DataError, UsageError
 from cnnkit.evaluation.images import catalogue_for
+from cnnkit.exporting.results import Precision
 from cnnkit.operation import result_of
-from cnnkit.results.precision import Precision
 
 CALIBRATION_IMAGES = 512
 

@@ -16,10 +16,9 @@ import onnx
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import OnnxError, OutputError, UsageError
 from cnnkit.exporting.export import export
+from cnnkit.exporting.results import ExportResult, Outcome, TritonModel
 from cnnkit.files import require_writable, write_folder_atomic
 from cnnkit.registry import short_name
-from cnnkit.results import ExportResult, TritonModel
-from cnnkit.results.triton import Outcome
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.sources import Ref, find
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from cnnkit.errors import UsageError
 from cnnkit.exporting.carding import replace_card
 from cnnkit.files import require_writable
-from cnnkit.results import TuningResult
 from cnnkit.runtime import guard
 from cnnkit.runtime.providers import ProviderOptions, as_stored
+from cnnkit.runtime.results import TuningResult
 from cnnkit.runtime.tuning import race_options
 from cnnkit.sources import Ref, find
 

@@ -9,6 +9,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.loaded import ImageData, Split
 from cnnkit.data.splits import SplitName
 from cnnkit.errors import OnnxError, OutputError
@@ -24,16 +25,10 @@ from cnnkit.exporting.reference import (
     named_reference,
     open_file,
 )
+from cnnkit.exporting.results import BatchParity, Divergence, Precision, Verification
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.models.normalisation import Deployed, Normalise
-from cnnkit.results import (
-    BatchParity,
-    Divergence,
-    ParityCertificate,
-    Verification,
-    WorkProgress,
-)
-from cnnkit.results.precision import Precision
+from cnnkit.progress import WorkProgress
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
 from cnnkit.runtime.guard import graph_sha256

@@ -11,7 +11,8 @@ from cnnkit.options import Option
 from cnnkit.sources import Ref, find
 
 if TYPE_CHECKING:
-    from cnnkit.results import Steps, Verification
+    from cnnkit.exporting.results import Verification
+    from cnnkit.progress import Steps
 
 
 @operation

@@ -10,9 +10,9 @@ from cnnkit.arguments import Shape, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.operation import operation
 from cnnkit.options import COUNTS, Option, as_count
-from cnnkit.results import Benchmark, BenchmarkStep
 from cnnkit.runtime import contenders
 from cnnkit.runtime.benchmark import benchmark_steps, choose_batches
+from cnnkit.runtime.results import Benchmark, BenchmarkStep
 from cnnkit.runtime.timing import check_seconds
 from cnnkit.sources import Ref, Source, find
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from onnx import NodeProto
 
 from cnnkit.inspection.graph import Graph
+from cnnkit.inspection.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
 from cnnkit.inspection.summary import summarize_network
-from cnnkit.results import ComparedRow, GraphComparison, LayerRow, ModelSummary
 from cnnkit.runtime.graphs import layer_name, scopes
 from cnnkit.sources import Ref
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from cnnkit.arguments import Device, TrustCode
 from cnnkit.errors import UnknownNameError, UsageError
 from cnnkit.images import prepare
+from cnnkit.inspection.explanations import Explanation
 from cnnkit.operation import operation
 from cnnkit.options import Option
-from cnnkit.results import Explanation
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.runtime.occlusion import occlude
@@ -22,7 +22,7 @@ from cnnkit.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from cnnkit.inspection.explaining import Insight
-    from cnnkit.results import Steps
+    from cnnkit.progress import Steps
     from cnnkit.runtime.classifier import ImageSource
 
 _TOP = 10

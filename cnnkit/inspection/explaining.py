@@ -8,17 +8,18 @@ from torch import Tensor, nn
 
 from cnnkit.errors import MissingDependencyError, UnknownNameError, UsageError
 from cnnkit.inspection import featuremaps, saliency
+from cnnkit.inspection.explanations import FeatureMaps, Filters, GradCam, IntegratedGradients
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.models.normalisation import Normalise
 from cnnkit.pictures import Pixels
-from cnnkit.results import FeatureMaps, Filters, GradCam, IntegratedGradients, WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.runtime.occlusion import plain_colour
 from cnnkit.words import counted
 
 
 @dataclass(frozen=True, eq=False)
 class Insight:
-    """What only a PyTorch network shows; see `cnnkit.results.Explanation`."""
+    """What only a PyTorch network shows; see `cnnkit.inspection.explanations.Explanation`."""
 
     grad_cam: GradCam | None
     integrated_gradients: IntegratedGradients | None

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnnkit.results import FeatureMaps, Filters
+from cnnkit.inspection.explanations import FeatureMaps, Filters
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _POOLINGS = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cnnkit.results import ModuleRow
+from cnnkit.inspection.results import ModuleRow
 
 Block = list[ModuleRow]
 

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from cnnkit.errors import OnnxError, UsageError
 from cnnkit.inspection.macs import multiply_adds
-from cnnkit.results import GraphInput, GraphSummary, LayerRow
+from cnnkit.inspection.results import GraphInput, GraphSummary, LayerRow
 from cnnkit.runtime import graphs, shapes
 from cnnkit.runtime.guard import Checked
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from cnnkit.inspection.results import LayerFailure, ModelSummary
 from cnnkit.inspection.tracing import Trace
-from cnnkit.results import LayerFailure, ModelSummary
 from cnnkit.words import counted
 
 Shape = tuple[int, ...]

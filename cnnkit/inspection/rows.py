@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from cnnkit.inspection.results import ModuleRow
 from cnnkit.inspection.tracing import Record, Trace
-from cnnkit.results import ModuleRow
 
 
 def rows_of(network: nn.Module, trace: Trace) -> list[ModuleRow]:

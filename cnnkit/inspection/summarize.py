@@ -10,7 +10,7 @@ from cnnkit.options import Option, parse_sides
 from cnnkit.sources import Ref, find
 
 if TYPE_CHECKING:
-    from cnnkit.results import GraphSummary, ModelSummary
+    from cnnkit.inspection.results import GraphSummary, ModelSummary
 
 
 def summarize(

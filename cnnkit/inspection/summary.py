@@ -13,10 +13,10 @@ from cnnkit.errors import ForwardError, UsageError
 from cnnkit.inspection import building, refusals, tracing
 from cnnkit.inspection.building import Shape
 from cnnkit.inspection.folding import folded
+from cnnkit.inspection.results import ModelSummary
 from cnnkit.inspection.rows import distinct, idle_modules, parameter_count, rows_of
 from cnnkit.inspection.tracing import Trace
 from cnnkit.models import building as builders
-from cnnkit.results import ModelSummary
 from cnnkit.sources import Ref, find
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from cnnkit.files import write_atomic
 from cnnkit.operation import result_of
 from cnnkit.render import console, progress
-from cnnkit.results import Benchmark, BenchmarkStep, Measurement
+from cnnkit.runtime.results import Benchmark, BenchmarkStep, Measurement
 from cnnkit.words import counted
 
 _STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}

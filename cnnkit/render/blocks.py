@@ -7,10 +7,10 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from cnnkit.inspection.explanations import Explanation
 from cnnkit.pictures import Pixels
 from cnnkit.render import console, heat, predictions
 from cnnkit.render.explanation import shortened
-from cnnkit.results import Explanation
 from cnnkit.words import counted
 
 _LARGE, _SMALL = 24, 12

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.results import CalibrationBin
+from cnnkit.evaluation.results import CalibrationBin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

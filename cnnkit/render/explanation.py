@@ -11,10 +11,11 @@ from rich.text import Text
 
 from cnnkit.errors import OutputError
 from cnnkit.files import remove_temporaries, require_writable, write_atomic, writing
+from cnnkit.inspection.explanations import Explanation, FeatureMaps, Filters
 from cnnkit.pictures import encoded
 from cnnkit.render import console, heat, pages, predictions
 from cnnkit.render.envelope import plain
-from cnnkit.results import Explanation, FeatureMaps, Filters, Prediction
+from cnnkit.runtime.prediction import Prediction
 from cnnkit.words import probability
 
 PAGE = "index.html"

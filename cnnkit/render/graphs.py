@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from rich.text import Text
 
+from cnnkit.inspection.results import ComparedRow, GraphComparison, GraphSummary, LayerRow
 from cnnkit.render import console, summaries, tables
-from cnnkit.results import ComparedRow, GraphComparison, GraphProfile, GraphSummary, LayerRow
+from cnnkit.runtime.results import GraphProfile
 from cnnkit.words import counted, megabytes
 
 

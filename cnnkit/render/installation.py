@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import Installation
+from cnnkit.runtime.results import Installation
 from cnnkit.words import counted
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnnkit.inspection.results import GraphSummary, LayerRow, ModelSummary
 from cnnkit.render import plots, summaries
-from cnnkit.results import GraphSummary, LayerRow, ModelSummary
 
 # Bars that a page has room for.
 _READABLE = 40

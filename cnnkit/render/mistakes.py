@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from cnnkit.evaluation.results import Mistake, Mistakes
 from cnnkit.files import write_atomic
 from cnnkit.render import console, contact_sheet, envelope, pages
-from cnnkit.results import Mistake, Mistakes
 from cnnkit.words import counted, percent, probability, shown_of
 
 PAGE, SHEET, DATA = "mistakes.html", "mistakes.png", "mistakes.json"

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.evaluation.results import Evaluation
 from cnnkit.files import write_atomic
 from cnnkit.render import charts, fonts
 from cnnkit.render.benchmarks import contender
-from cnnkit.results import Benchmark, EpochRecord, Evaluation, Measurement
+from cnnkit.runtime.results import Benchmark, Measurement
+from cnnkit.training.results import EpochRecord
 from cnnkit.words import share
 
 if TYPE_CHECKING:

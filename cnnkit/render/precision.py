@@ -4,8 +4,8 @@ from collections import Counter
 
 from rich.text import Text
 
+from cnnkit.exporting.results import PrecisionReport
 from cnnkit.render import console
-from cnnkit.results import PrecisionReport
 from cnnkit.words import counted, megabytes, percent
 
 _LAYERS = 5

@@ -10,11 +10,11 @@ from rich.text import Text
 from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.render import console
-from cnnkit.results import Prediction
+from cnnkit.runtime.prediction import Prediction
 from cnnkit.words import counted, probability
 
 if TYPE_CHECKING:
-    from cnnkit.results import PredictionFile
+    from cnnkit.render.records import PredictionFile
 
 _BAR = 24
 _WAYS = 10

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadNote, LoadProgress, Step, Steps
 from cnnkit.render import console
-from cnnkit.results import LoadNote, LoadProgress, Step, Steps
 
 T = TypeVar("T")
 

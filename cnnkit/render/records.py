@@ -18,12 +18,23 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cnnkit.errors import ImageError, MissingDependencyError, UsageError
 from cnnkit.files import JsonObject, open_atomic, require_writable, writing
-from cnnkit.results import Prediction, PredictionFile
+from cnnkit.runtime.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """A file of predictions: how many images it has a class for, and how many an error."""
+
+    path: Path
+    images: int
+    errors: int
+
 
 Write = Callable[[dict[str, Any]], None]
 

@@ -11,8 +11,7 @@ from cnnkit.files import require_writable
 from cnnkit.registry import short_name
 from cnnkit.render import console, notices, pages, report_parts
 from cnnkit.render.report_words import findings, lead, reference, sentences, title, warnings
-from cnnkit.results import Report
-from cnnkit.results.report import SectionName
+from cnnkit.reporting.results import Report, SectionName
 from cnnkit.words import sentence
 
 _SECTIONS: dict[SectionName, tuple[str, Callable[[Report], dict[str, Any] | None]]] = {

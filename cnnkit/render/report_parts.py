@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnnkit.data.sets import without_effect
+from cnnkit.evaluation.results import Evaluation
+from cnnkit.inspection.results import LayerRow, ModelSummary
 from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
 from cnnkit.render import charts
 from cnnkit.render.report_words import confidence, recipe_sentences, reference
 from cnnkit.render.tables import by_class, shape
-from cnnkit.results import CorruptionCurve, EpochRecord, Evaluation, LayerRow, ModelSummary, Report
+from cnnkit.reporting.results import Report
+from cnnkit.robustness.results import CorruptionCurve
+from cnnkit.training.results import EpochRecord
 from cnnkit.words import counted, duration, percent
 
 _ALL_CLASSES, _ALL_LAYERS, _ALL_EPOCHS = 100, 60, 12

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from cnnkit.evaluation.results import Evaluation
 from cnnkit.files import JsonObject
 from cnnkit.optimizers import SCHEDULES, optimizers, schedules
-from cnnkit.results import Evaluation, Report, Robustness
+from cnnkit.reporting.results import Report
+from cnnkit.robustness.results import Robustness
 from cnnkit.words import counted, duration, listed, part_of, percent, sentence, share
 
 _MIDDLE = 2

@@ -14,7 +14,14 @@ from cnnkit.pictures import Pixels, decode
 from cnnkit.render import console, contact_sheet
 from cnnkit.render.contact_sheet import Tile
 from cnnkit.render.plots import LINES, save
-from cnnkit.results import CorruptionCurve, FlipSearch, FooledImage, FoolingSearch, GradientAttack, Robustness
+from cnnkit.robustness.results import (
+    CorruptionCurve,
+    FlipSearch,
+    FooledImage,
+    FoolingSearch,
+    GradientAttack,
+    Robustness,
+)
 from cnnkit.words import counted, part_of, percent, plain_percent, probability, share
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from cnnkit.errors import UsageError, guess
+from cnnkit.inspection.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
 from cnnkit.render import console
 from cnnkit.render.tables import shape
-from cnnkit.results import GraphSummary, LayerRow, ModelSummary, ModuleRow
 from cnnkit.words import agree, counted, megabytes
 
 

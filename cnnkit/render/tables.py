@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cnnkit.data.results import DatasetInfo, Exposure
+from cnnkit.evaluation.results import ClassMetrics, Evaluation
+from cnnkit.exporting.results import ExportResult, TritonModel
 from cnnkit.render import console
-from cnnkit.results import ClassMetrics, Evaluation, ExportResult, ModelInfo, TritonModel
+from cnnkit.sources.results import ModelInfo
 from cnnkit.words import counted, megabytes, percent, plain_percent, share
 
 

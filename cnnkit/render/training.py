@@ -8,14 +8,14 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cnnkit.data.results import ClassCount, SkippedFiles
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
 from cnnkit.render.tables import shape
-from cnnkit.results import (
+from cnnkit.runfile import resume_command
+from cnnkit.training.results import (
     EpochRecord,
-    LoadNote,
-    LoadProgress,
     StartRecord,
     StepProgress,
     TrainingEvent,
@@ -23,7 +23,6 @@ from cnnkit.results import (
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.runfile import resume_command
 from cnnkit.words import counted, part_of, percent, share
 
 _LISTED = 20

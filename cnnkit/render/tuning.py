@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from cnnkit.render import console
-from cnnkit.results import TriedOptions, TuningResult
+from cnnkit.runtime.results import TriedOptions, TuningResult
 
 _STYLES = {"faster": "green", "slower": "red", "refused": "yellow", "failed": "yellow"}
 

@@ -4,8 +4,8 @@ import math
 
 from rich.text import Text
 
+from cnnkit.exporting.results import Divergence, Verification
 from cnnkit.render import console
-from cnnkit.results import Divergence, Verification
 from cnnkit.words import percent, points
 
 _SHOWN_BEFORE, _SHOWN_AFTER = 3, 2

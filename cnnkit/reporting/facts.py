@@ -7,15 +7,19 @@ from datetime import date
 from pathlib import Path
 
 from cnnkit.card import ModelCard
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.options import Choice
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.export import export
 from cnnkit.files import write_atomic
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import Benchmark, LoadNote, LoadProgress, Origin, ParityCertificate, Robustness
+from cnnkit.reporting.results import Origin
+from cnnkit.robustness.results import Robustness
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import Classifier
+from cnnkit.runtime.results import Benchmark
 from cnnkit.sources import Ref, Source
 from cnnkit.training.describing import described
 from cnnkit.training.state import read_facts

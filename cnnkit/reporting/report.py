@@ -19,17 +19,20 @@ from cnnkit.inspection.benchmark import benchmark
 from cnnkit.inspection.summarize import summarize
 from cnnkit.operation import operation
 from cnnkit.options import Option
+from cnnkit.reporting.results import SECTIONS, Report, SectionName
 from cnnkit.reporting.sections import Sections, done, told
-from cnnkit.results import Report
-from cnnkit.results.report import SECTIONS, SectionName
 from cnnkit.robustness.attack import attack
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, Source, find
 
 if TYPE_CHECKING:
+    from cnnkit.certificate import ParityCertificate
+    from cnnkit.exporting.results import Verification
+    from cnnkit.inspection.results import GraphSummary, ModelSummary
+    from cnnkit.progress import Steps
     from cnnkit.reporting.facts import ProvenFile
-    from cnnkit.results import Benchmark, GraphSummary, ModelSummary, ParityCertificate, Steps, Verification
     from cnnkit.runtime.classifier import Classifier
+    from cnnkit.runtime.results import Benchmark
 
 T = TypeVar("T")
 
@@ -73,7 +76,7 @@ def report(
 
     Args:
         ref: a model reference or an `nn.Module`; only a run folder has records of its training.
-        without: sections to leave out: see `cnnkit.results.report.SECTIONS`.
+        without: sections to leave out: see `cnnkit.reporting.results.SECTIONS`.
         data: data set or image folder; None for the one that it was trained on.
         data_dir: where to look for data sets first.
         skip_damaged: leave out files that cannot be decoded.

@@ -5,8 +5,9 @@ from typing import TypeVar
 
 from cnnkit.errors import CnnkitError
 from cnnkit.operation import relayed
-from cnnkit.results import BenchmarkStep, LeftOut, LoadNote, Step, Steps, WorkProgress
-from cnnkit.results.report import SECTIONS, SectionName
+from cnnkit.progress import LoadNote, Step, Steps, WorkProgress
+from cnnkit.reporting.results import SECTIONS, LeftOut, SectionName
+from cnnkit.runtime.results import BenchmarkStep
 
 T = TypeVar("T")
 Told = Step | BenchmarkStep

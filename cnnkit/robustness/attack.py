@@ -12,14 +12,14 @@ from cnnkit.errors import UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import operation, relayed
 from cnnkit.options import Option, as_fraction
-from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, FoolingSearch, Norm, Part, Robustness
 from cnnkit.robustness.options import EPSILONS, AttackOptions
+from cnnkit.robustness.results import GRADIENT_ATTACKS, PARTS, FoolingSearch, Norm, Part, Robustness
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
 from cnnkit.sources import Ref, load
 
 if TYPE_CHECKING:
-    from cnnkit.results import Step, Steps
+    from cnnkit.progress import Step, Steps
 
 
 @operation
@@ -140,7 +140,7 @@ def attack(
         if only is not None:
             raise UsageError(f"{why}.")
         options, notes = replace(options, only=possible), (why,)
-    from cnnkit.results import LoadNote
+    from cnnkit.progress import LoadNote
     from cnnkit.robustness.curves import masked_gradients
     from cnnkit.robustness.fooling import CONFIDENCE
     from cnnkit.robustness.parts import Found, attack_in_parts

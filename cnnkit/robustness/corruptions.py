@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as V
 
 from cnnkit.pictures import Pixels
-from cnnkit.results.robustness import CORRUPTIONS, CorruptionName
+from cnnkit.robustness.results import CORRUPTIONS, CorruptionName
 
 SEVERITIES = 5
 _SMOOTHNESS = 0.08

@@ -6,18 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.pictures import Pixels
-from cnnkit.results import WorkProgress
-from cnnkit.results.robustness import (
-    AttackName,
-    CorruptionCurve,
-    CorruptionName,
-    FooledImage,
-    GradientAttack,
-    Norm,
-)
+from cnnkit.progress import WorkProgress
 from cnnkit.robustness.corruptions import KINDS, SEVERITIES, corrupt
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.losses import LOSSES
+from cnnkit.robustness.results import AttackName, CorruptionCurve, CorruptionName, FooledImage, GradientAttack, Norm
 from cnnkit.robustness.searching import Search, climbs_of, reachable
 from cnnkit.robustness.subject import EXAMPLES, Subject
 from cnnkit.words import agree, counted

@@ -5,9 +5,9 @@ from collections.abc import Generator
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.results import WorkProgress
-from cnnkit.results.robustness import CorruptionName, FlipSearch
+from cnnkit.progress import WorkProgress
 from cnnkit.robustness.corruptions import SEVERITIES, Amounts, corrupt
+from cnnkit.robustness.results import CorruptionName, FlipSearch
 from cnnkit.robustness.subject import EXAMPLES, Subject
 
 _LEVELS_OF_ONE = 4

@@ -14,11 +14,11 @@ import numpy as np
 from cnnkit.files import write_atomic
 from cnnkit.images import prepare
 from cnnkit.pictures import encoded
-from cnnkit.results import WorkProgress
-from cnnkit.results.robustness import FoolingImage
+from cnnkit.progress import WorkProgress
 from cnnkit.robustness.ascent import Ascent, Evolution, Gradient
 from cnnkit.robustness.canvas import Canvas
 from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.results import FoolingImage
 from cnnkit.robustness.subject import safe_names
 from cnnkit.runtime.classifier import Classifier, softmax
 

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results.robustness import Norm
 from cnnkit.robustness.lastlayer import unsquashed
 from cnnkit.robustness.losses import cross_entropy
+from cnnkit.robustness.results import Norm
 
 
 class PixelNetwork:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results.robustness import GRADIENT_ATTACKS, PARTS, Norm, Part
+from cnnkit.robustness.results import GRADIENT_ATTACKS, PARTS, Norm, Part
 
 EPSILONS: dict[Norm, tuple[float, ...]] = {
     "linf": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3),

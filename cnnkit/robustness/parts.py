@@ -10,13 +10,21 @@ from cnnkit.errors import UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.files import require_writable
 from cnnkit.models.networks import TorchNetwork
-from cnnkit.results import CorruptionCurve, FlipSearch, FoolingImage, GradientAttack, Step
-from cnnkit.results.robustness import CORRUPTIONS, GRADIENT_ATTACKS, Norm
+from cnnkit.progress import Step
 from cnnkit.robustness.curves import corruption_curve, gradient_attack
 from cnnkit.robustness.flipping import flip_search
 from cnnkit.robustness.fooling import fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
 from cnnkit.robustness.options import STEPS, AttackOptions
+from cnnkit.robustness.results import (
+    CORRUPTIONS,
+    GRADIENT_ATTACKS,
+    CorruptionCurve,
+    FlipSearch,
+    FoolingImage,
+    GradientAttack,
+    Norm,
+)
 from cnnkit.robustness.subject import Subject, subject_of
 from cnnkit.runtime.classifier import Classifier
 

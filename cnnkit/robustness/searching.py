@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnnkit.pictures import Pixels, encoded
-from cnnkit.results.robustness import AttackName, Norm
 from cnnkit.robustness.gradients import PixelNetwork, advanced, random_start, to_pixels, unit
 from cnnkit.robustness.losses import LOSSES, Loss
+from cnnkit.robustness.results import AttackName, Norm
 from cnnkit.robustness.subject import Subject, from_png
 
 _MEMORY = 0.5

@@ -15,8 +15,8 @@ from cnnkit.errors import CheckpointError
 from cnnkit.evaluation.images import logits_by_batch
 from cnnkit.files import write_atomic
 from cnnkit.pictures import Pixels, decode, encoded
-from cnnkit.results import WorkProgress
-from cnnkit.results.robustness import FooledImage
+from cnnkit.progress import WorkProgress
+from cnnkit.robustness.results import FooledImage
 from cnnkit.runtime.classifier import Classifier, Network, softmax
 from cnnkit.words import counted
 

@@ -9,10 +9,10 @@ import onnxruntime as ort
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.operation import relayed
-from cnnkit.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
 from cnnkit.runtime.contenders import Calls, Contender, Target
 from cnnkit.runtime.hardware import processor_name
 from cnnkit.runtime.memory import MemoryGrowth
+from cnnkit.runtime.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
 from cnnkit.runtime.timing import Timing, race_steps, speed_up
 
 BATCHES = (1, 8, 32, 256)

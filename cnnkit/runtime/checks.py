@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 
-from cnnkit.results.installation import Check
 from cnnkit.runtime import libraries
 from cnnkit.runtime.hardware import Driver
 from cnnkit.runtime.libraries import PROVIDER_NAMES, Gpu, Library
+from cnnkit.runtime.results import Check
 
 GPU_PACKAGE = 'pip install "onnxruntime-gpu[cuda,cudnn]"'
 # The only platforms that the package index has onnxruntime-gpu for.

@@ -15,9 +15,9 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import ImageError, OnnxError, UsageError
 from cnnkit.images import Prepared, Preprocessing, prepare_all
 from cnnkit.pictures import Pixels
-from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.foreign import scores as scoring
 from cnnkit.runtime.foreign.options import Scores
+from cnnkit.runtime.prediction import ClassScore, Prediction
 
 if TYPE_CHECKING:
     from cnnkit.runtime.session import Session

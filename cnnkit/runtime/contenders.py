@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
-from cnnkit.results import BenchmarkedModel
 from cnnkit.runtime.hardware import usable_cores
+from cnnkit.runtime.results import BenchmarkedModel
 from cnnkit.runtime.session import device_of, open_session
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from cnnkit.results.installation import Check, Installation
 from cnnkit.runtime import checks, libraries
 from cnnkit.runtime.hardware import Driver, find_driver, processor
 from cnnkit.runtime.libraries import PROVIDER_NAMES, Gpu
+from cnnkit.runtime.results import Check, Installation
 
 GPUS: tuple[Gpu, ...] = ("cuda", "tensorrt")
 PROBE_SECONDS = 300

@@ -8,8 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from cnnkit.inspection.explanations import Occlusion
 from cnnkit.pictures import Pixels
-from cnnkit.results import Occlusion, WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.runtime.classifier import Network, probabilities_of
 
 _PATCH = 0.2  # of a side

@@ -20,7 +20,7 @@ def run(device: str) -> str:
     import numpy as np
 
     from cnnkit import zoo
-    from cnnkit.results.export import TOLERANCE
+    from cnnkit.certificate import TOLERANCE
     from cnnkit.runtime.classifier import softmax
     from cnnkit.runtime.session import open_session
 

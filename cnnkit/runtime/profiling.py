@@ -13,10 +13,10 @@ import numpy as np
 import onnxruntime as ort
 
 from cnnkit.errors import OnnxError, UsageError
-from cnnkit.results import GraphProfile, NodeTime
 from cnnkit.runtime.guard import Checked
 from cnnkit.runtime.libraries import PROVIDER_NAMES
 from cnnkit.runtime.providers import parse_device
+from cnnkit.runtime.results import GraphProfile, NodeTime
 from cnnkit.runtime.session import open_session
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from cnnkit.errors import (
     OnnxError,
     UsageError,
 )
-from cnnkit.results import ClassScore, Prediction
 from cnnkit.runtime.classifier import Classifier, ImageSource
 from cnnkit.runtime.foreign.beside import Beside, read_beside
 from cnnkit.runtime.foreign.opening import open_onnx
 from cnnkit.runtime.foreign.options import ForeignOptions
+from cnnkit.runtime.prediction import ClassScore, Prediction
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.ray_cluster import connected, import_ray
 

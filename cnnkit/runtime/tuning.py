@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.card import ModelCard
+from cnnkit.certificate import TOLERANCE
 from cnnkit.errors import OnnxError, UsageError
-from cnnkit.results import TriedOptions, TuningResult
-from cnnkit.results.export import TOLERANCE
 from cnnkit.runtime.hardware import find_driver, usable_cores
 from cnnkit.runtime.libraries import PROVIDER_NAMES
 from cnnkit.runtime.providers import ProviderOptions, hardware_key, parse_device
+from cnnkit.runtime.results import TriedOptions, TuningResult
 from cnnkit.runtime.session import Session, logits_of, open_session
 from cnnkit.runtime.timing import Timing, check_seconds, race, speed_up
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote
 from cnnkit.training.averaging import on_warm_up
 from cnnkit.words import counted
 

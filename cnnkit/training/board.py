@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import MissingDependencyError
-from cnnkit.results import EpochRecord
+from cnnkit.training.results import EpochRecord
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

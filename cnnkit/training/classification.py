@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cnnkit.models.trial import require_classifier, require_trainable
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord
 from cnnkit.sources import Shape
+from cnnkit.training.results import EpochRecord
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,7 @@ from typing import Literal
 
 from cnnkit.data.loaded import Split, drawn_for
 from cnnkit.errors import OutputError, TrainingDivergedError
-from cnnkit.results import (
-    EpochRecord,
-    LoadNote,
-    StartRecord,
-    StepProgress,
-    TrainingEvent,
-    TrainingFinished,
-    TrainingStarted,
-    TrainingStopped,
-)
+from cnnkit.progress import LoadNote
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.advice import notes_before
@@ -29,6 +20,15 @@ from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
 from cnnkit.training.layout import channels_last
 from cnnkit.training.measuring import first_images, measure, metrics_of
 from cnnkit.training.optimisers import learning_rates
+from cnnkit.training.results import (
+    EpochRecord,
+    StartRecord,
+    StepProgress,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStopped,
+)
 from cnnkit.training.setup import Prepared
 from cnnkit.training.step import TrainingStep
 

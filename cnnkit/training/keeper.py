@@ -9,12 +9,12 @@ from torch import Tensor
 from cnnkit.card import ModelCard
 from cnnkit.files import JsonObject
 from cnnkit.models.networks import load_weights, read_checkpoint, save_checkpoint
-from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.runfile import resume_command
 from cnnkit.sources.files import BEST
 from cnnkit.training import randomness
 from cnnkit.training.board import Board
 from cnnkit.training.distributed import Group
+from cnnkit.training.results import EpochRecord, StartRecord
 from cnnkit.training.resuming import facts_of
 from cnnkit.training.runs import METRICS, versions, write_metrics
 from cnnkit.training.setup import Prepared

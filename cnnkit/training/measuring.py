@@ -8,8 +8,8 @@ from torch import nn
 from cnnkit.data.loaded import Split
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, StartRecord
 from cnnkit.training.distributed import Group
+from cnnkit.training.results import EpochRecord, StartRecord
 from cnnkit.training.step import Totals, autocast
 from cnnkit.training.task import Task
 

@@ -13,8 +13,8 @@ from cnnkit.data.opening import open_catalogue
 from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.data.splits import Part
 from cnnkit.errors import CnnkitError, OverlapError
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.training.finetuning import StartingWeights
 from cnnkit.training.membership import Membership, membership_of
 from cnnkit.words import counted, listed

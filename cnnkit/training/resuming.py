@@ -15,8 +15,8 @@ from cnnkit.errors import DataError, UsageError
 from cnnkit.files import JsonObject, require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.optimizers import schedule
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote
 from cnnkit.training.distributed import Group
 from cnnkit.training.earlier import earlier_contents
 from cnnkit.training.runs import mark_launch, recipe_of, run_of_this_launch, versions

@@ -21,8 +21,8 @@ import psutil  # type: ignore[import-untyped]
 from cnnkit.errors import CheckpointError, OutputError, UsageError, guess
 from cnnkit.files import write_atomic
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord
 from cnnkit.runfile import read_recipe_table
+from cnnkit.training.results import EpochRecord
 
 METRICS = "metrics.csv"
 _NAME_BYTES = 100

@@ -16,8 +16,8 @@ from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.layered import asks
 from cnnkit.models.heads import Head, head_of
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress
 from cnnkit.runfile import is_whole
 from cnnkit.sources import Shape, create_model
 from cnnkit.training import finetuning, origins, resuming

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from cnnkit.results import EpochRecord
 from cnnkit.sources import Shape
+from cnnkit.training.results import EpochRecord
 
 
 class Task(Protocol):

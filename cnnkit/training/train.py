@@ -10,12 +10,12 @@ from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import selecting
 from cnnkit.options import Option
-from cnnkit.results.training import EpochRecord, TrainingStarted
 from cnnkit.sources import find
+from cnnkit.training.results import EpochRecord, TrainingStarted
 
 if TYPE_CHECKING:
     from cnnkit.recipe import Recipe
-    from cnnkit.results import TrainingEvent
+    from cnnkit.training.results import TrainingEvent
 
 
 @selecting(EpochRecord)

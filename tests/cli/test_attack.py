@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cnnkit.results import LoadProgress
+from cnnkit.progress import LoadProgress
 from cnnkit.robustness import parts
 from cnnkit.robustness.subject import Subject
 

@@ -16,8 +16,9 @@ from cnnkit.card import ModelCard
 from cnnkit.data.results import Exposure
 from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError
+from cnnkit.evaluation.results import Evaluation
 from cnnkit.images import Preprocessing
-from cnnkit.results import Evaluation, LoadNote
+from cnnkit.progress import LoadNote
 from tests.expecting import expect_error
 
 LABELS = ("a", "b", "c", "d")

@@ -15,11 +15,11 @@ from cnnkit.card import ModelCard
 from cnnkit.data.loaded import load
 from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError, UsageError
+from cnnkit.evaluation.results import Mistakes
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.models.networks import TorchNetwork, save_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import Mistakes
 from cnnkit.sources import create_model, find
 from tests.expecting import expect_error
 

@@ -13,9 +13,9 @@ from torch import nn
 
 import cnnkit
 from cnnkit.card import ModelCard
+from cnnkit.exporting.results import Verification
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
-from cnnkit.results import Verification
 from cnnkit.sources import create_model
 
 Edit = Callable[[onnx.ModelProto], object]

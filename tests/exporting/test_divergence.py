@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from cnnkit.exporting.results import Verification
 from cnnkit.exporting.values import Graph, trace
-from cnnkit.results import Verification
 from tests.hooks import hooks_of
 
 Planted = Callable[..., Verification]

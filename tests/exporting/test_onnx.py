@@ -17,8 +17,8 @@ from cnnkit.card import ModelCard
 from cnnkit.data import shapes
 from cnnkit.errors import DataError, OnnxError, OutputError, ParityError, UsageError
 from cnnkit.exporting import onnx as exporting
+from cnnkit.exporting.results import ExportResult
 from cnnkit.models import networks
-from cnnkit.results import ExportResult
 from cnnkit.runtime.graphs import NAME_SCOPES
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.sources import find

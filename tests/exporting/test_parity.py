@@ -10,9 +10,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from cnnkit.certificate import TOLERANCE, ParityCertificate
 from cnnkit.exporting.parity import certify, draw_batches
-from cnnkit.results import ParityCertificate
-from cnnkit.results.export import TOLERANCE
 
 
 @pytest.fixture(scope="module")

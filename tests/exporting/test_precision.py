@@ -16,13 +16,14 @@ from PIL import Image
 
 import cnnkit
 from cnnkit.card import CARD_KEY, ModelCard
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data import shapes
 from cnnkit.errors import DataError, OnnxError, PrecisionError, UsageError
 from cnnkit.exporting import precision as reduced
 from cnnkit.exporting.half import to_half
 from cnnkit.exporting.quantisation import has_exact_products, quantise
+from cnnkit.exporting.results import ExportResult, Measured, OutOfRange, PrecisionReport
 from cnnkit.exporting.rounding import Rounded
-from cnnkit.results import ExportResult, Measured, OutOfRange, ParityCertificate, PrecisionReport
 from cnnkit.runtime.timing import Timing, race
 from tests.expecting import expect_error
 

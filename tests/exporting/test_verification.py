@@ -22,7 +22,7 @@ from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, DataError, OnnxError, UnknownNameError
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
-from cnnkit.results import WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.runtime import session
 from cnnkit.runtime.guard import graph_sha256
 from cnnkit.runtime.providers import ProviderOptions

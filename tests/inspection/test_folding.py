@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from cnnkit.inspection.folding import folded
+from cnnkit.inspection.results import ModuleRow
 from cnnkit.inspection.summary import summarize_network
-from cnnkit.results import ModuleRow
 
 
 def row(name: str, kind: str = "Conv2d", *, parameters: int = 1, field: int = 1) -> ModuleRow:

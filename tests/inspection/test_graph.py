@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import OnnxError
+from cnnkit.inspection.results import GraphSummary
 from cnnkit.registry import models
-from cnnkit.results import GraphSummary
 from tests.expecting import expect_error
 
 

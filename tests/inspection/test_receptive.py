@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnkit.inspection import tracing
+from cnnkit.inspection.results import ModuleRow
 from cnnkit.inspection.summary import summarize_module, summarize_network
-from cnnkit.results import ModuleRow
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from cnnkit.errors import ForwardError
+from cnnkit.inspection.results import ModelSummary
 from cnnkit.inspection.summary import summarize_module, summarize_network
-from cnnkit.results import ModelSummary
 from tests.expecting import expect_error
 
 

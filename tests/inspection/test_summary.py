@@ -10,9 +10,9 @@ import torchvision
 from torch import nn
 
 from cnnkit.errors import CheckpointError, ForwardError, UnknownNameError, UsageError
+from cnnkit.inspection.results import ModelSummary, ModuleRow
 from cnnkit.inspection.summary import summarize_module, summarize_network
 from cnnkit.registry import models
-from cnnkit.results import ModelSummary, ModuleRow
 from tests.expecting import expect_error
 from tests.hooks import hooks_of
 

@@ -5,22 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cnnkit.results import (
-    Benchmark,
-    BenchmarkedModel,
-    ClassMetrics,
-    ClassScore,
-    Evaluation,
-    Explanation,
-    FeatureMaps,
-    Filters,
-    GradCam,
-    IntegratedGradients,
-    Measurement,
-    Occlusion,
-    ParityCertificate,
-    Prediction,
-)
+from cnnkit.certificate import ParityCertificate
+from cnnkit.evaluation.results import ClassMetrics, Evaluation
+from cnnkit.inspection.explanations import Explanation, FeatureMaps, Filters, GradCam, IntegratedGradients, Occlusion
+from cnnkit.runtime.prediction import ClassScore, Prediction
+from cnnkit.runtime.results import Benchmark, BenchmarkedModel, Measurement
 
 
 def _evaluation(labels: tuple[str, ...], *, images: int = 10) -> Evaluation:

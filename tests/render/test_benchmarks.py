@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.errors import OutputError
 from cnnkit.render import benchmarks
-from cnnkit.results import Benchmark, BenchmarkStep, Measurement
+from cnnkit.runtime.results import Benchmark, BenchmarkStep, Measurement
 from tests.expecting import expect_error, rows_of
 
 Golden = Callable[[str, str], None]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from cnnkit.inspection.explanations import Explanation
 from cnnkit.render import blocks, console
-from cnnkit.results import Explanation
 
 Golden = Callable[[str, str], None]
 

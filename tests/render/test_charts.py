@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnnkit.evaluation.results import CalibrationBin
 from cnnkit.render import charts
-from cnnkit.results import CalibrationBin
 
 FINITE = st.floats(-1e6, 1e6)
 LINK = "{http://www.w3.org/1999/xlink}href"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cnnkit.errors import OutputError
+from cnnkit.inspection.explanations import Explanation
 from cnnkit.render import explanation as rendered
-from cnnkit.results import Explanation
 from tests.expecting import expect_error
 
 FILES = [

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from cnnkit.inspection.results import ComparedRow, GraphComparison, GraphInput, GraphSummary, LayerRow
 from cnnkit.render import graphs
-from cnnkit.results import ComparedRow, GraphComparison, GraphInput, GraphProfile, GraphSummary, LayerRow, NodeTime
+from cnnkit.runtime.results import GraphProfile, NodeTime
 from tests.expecting import rows_of
 
 Golden = Callable[[str, str], None]

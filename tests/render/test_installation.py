@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.render import installation, tuning
-from cnnkit.results import Check, Installation, TriedOptions, TuningResult
+from cnnkit.runtime.results import Check, Installation, TriedOptions, TuningResult
 from tests.expecting import rows_of
 
 Golden = Callable[[str, str], None]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.evaluation.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
 from cnnkit.render import mistakes
-from cnnkit.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
 from tests.expecting import rows_of
 
 Captured = pytest.CaptureFixture[str]

@@ -16,9 +16,11 @@ from markupsafe import escape
 from PIL import Image
 
 from cnnkit.errors import OutputError
+from cnnkit.evaluation.results import ConfusedPair, Mistake, Mistakes, TrainingImage
+from cnnkit.inspection.explanations import Explanation
 from cnnkit.render import explanation as rendered
 from cnnkit.render import mistakes, pages
-from cnnkit.results import ClassScore, ConfusedPair, Explanation, Mistake, Mistakes, Prediction, TrainingImage
+from cnnkit.runtime.prediction import ClassScore, Prediction
 from tests.expecting import expect_error
 
 HOSTILE = "<script>alert('x')</script>&\"' {0} {{ style }} {% raw %}"

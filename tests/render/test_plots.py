@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from cnnkit.errors import OutputError
+from cnnkit.evaluation.results import Evaluation
 from cnnkit.render import plots
-from cnnkit.results import Benchmark, EpochRecord, Evaluation
+from cnnkit.runtime.results import Benchmark
+from cnnkit.training.results import EpochRecord
 from tests.expecting import expect_error
 
 Make = Callable[..., Evaluation]

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from cnnkit.exporting.results import LayerError, Measured, OutOfRange, PrecisionReport
 from cnnkit.render import precision
-from cnnkit.results import LayerError, Measured, OutOfRange, PrecisionReport
 from tests.expecting import rows_of
 
 NAMES = ("stage3.block.conv", "stage1.block.conv", "stage1.conv", "stage2.block.conv", "conv", "fc")

@@ -8,7 +8,7 @@ import pytest
 from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError
 from cnnkit.render import predictions
-from cnnkit.results import Prediction
+from cnnkit.runtime.prediction import Prediction
 from tests.expecting import rows_of
 
 Make = Callable[..., Prediction]

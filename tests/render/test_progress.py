@@ -7,8 +7,8 @@ from threading import Event
 import pytest
 
 from cnnkit.errors import DataError
+from cnnkit.progress import LoadProgress, WorkProgress
 from cnnkit.render import progress
-from cnnkit.results import LoadProgress, WorkProgress
 from tests.expecting import expect_error
 
 Captured = pytest.CaptureFixture[str]

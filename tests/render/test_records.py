@@ -14,7 +14,8 @@ from pyarrow import parquet
 from cnnkit.cautions import Caution
 from cnnkit.errors import ImageError, MissingDependencyError, OutputError, UsageError
 from cnnkit.render import records
-from cnnkit.results import Prediction, PredictionFile
+from cnnkit.render.records import PredictionFile
+from cnnkit.runtime.prediction import Prediction
 from tests.expecting import expect_error
 
 Make = Callable[..., Prediction]

@@ -10,30 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.errors import OutputError
+from cnnkit.evaluation.results import CalibrationBin, ConfusedPair, Evaluation, Mistake, Mistakes
+from cnnkit.inspection.results import LayerRow, ModelSummary
 from cnnkit.pictures import encoded
 from cnnkit.render import report
 from cnnkit.render.report_words import recipe_sentences, sentences, warnings
-from cnnkit.results import (
-    Benchmark,
-    CalibrationBin,
-    ConfusedPair,
-    CorruptionCurve,
-    EpochRecord,
-    Evaluation,
-    GradientAttack,
-    LayerRow,
-    LeftOut,
-    Mistake,
-    Mistakes,
-    ModelSummary,
-    Origin,
-    ParityCertificate,
-    Report,
-    Robustness,
-)
-from cnnkit.results.report import SECTIONS
+from cnnkit.reporting.results import SECTIONS, LeftOut, Origin, Report
+from cnnkit.robustness.results import CorruptionCurve, GradientAttack, Robustness
+from cnnkit.runtime.results import Benchmark
+from cnnkit.training.results import EpochRecord
 from cnnkit.words import duration, sentence
 from tests.expecting import expect_error
 

@@ -11,7 +11,8 @@ from PIL import Image
 from cnnkit.errors import OutputError
 from cnnkit.render import robustness
 from cnnkit.render.plots import LINES
-from cnnkit.results import (
+from cnnkit.robustness.results import (
+    CORRUPTIONS,
     CorruptionCurve,
     FlipSearch,
     FooledImage,
@@ -20,7 +21,6 @@ from cnnkit.results import (
     GradientAttack,
     Robustness,
 )
-from cnnkit.results.robustness import CORRUPTIONS
 from tests.expecting import expect_error, rows_of
 
 Golden = Callable[[str, str], None]

@@ -10,8 +10,8 @@ from rich.console import Console
 
 import cnnkit
 from cnnkit.errors import ForwardError, UsageError
+from cnnkit.inspection.results import ModelSummary
 from cnnkit.render import console, summaries
-from cnnkit.results import ModelSummary
 from tests.expecting import expect_error, rows_of
 
 Golden = Callable[[str, str], None]

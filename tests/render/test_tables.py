@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from cnnkit import listing
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.results import DatasetInfo, Exposure
+from cnnkit.evaluation.results import Evaluation
+from cnnkit.exporting.results import ExportResult
 from cnnkit.render import tables
-from cnnkit.results import Evaluation, ExportResult, ParityCertificate
 from tests.expecting import rows_of
 
 Golden = Callable[[str, str], None]

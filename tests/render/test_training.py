@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from cnnkit.data.results import ClassCount
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
 from cnnkit.render import notices, training
-from cnnkit.results import (
+from cnnkit.training.results import (
     EpochRecord,
-    LoadNote,
-    LoadProgress,
     StartRecord,
     StepProgress,
     TrainingEvent,

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from cnnkit.certificate import ParityCertificate
+from cnnkit.exporting.results import BatchParity, Divergence, LayerParity, Verification
 from cnnkit.render import verification
-from cnnkit.results import BatchParity, Divergence, LayerParity, ParityCertificate, Verification
 from tests.expecting import rows_of
 
 LAYERS = (

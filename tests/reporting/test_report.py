@@ -11,9 +11,10 @@ import pytest
 import cnnkit
 from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
+from cnnkit.inspection.results import ModelSummary
+from cnnkit.progress import LoadNote, WorkProgress
 from cnnkit.reporting.report import EPSILONS, _affordable
-from cnnkit.results import LoadNote, ModelSummary, Report, WorkProgress
-from cnnkit.results.report import SECTIONS
+from cnnkit.reporting.results import SECTIONS, Report
 from cnnkit.words import percent, share
 from tests.conftest import FEW
 from tests.expecting import expect_error

@@ -16,9 +16,9 @@ from cnnkit.images import Preprocessing
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
 from cnnkit.pictures import decode
-from cnnkit.results import LoadNote, Robustness
-from cnnkit.results.robustness import CORRUPTIONS, PARTS
+from cnnkit.progress import LoadNote
 from cnnkit.robustness.options import EPSILONS, AttackOptions
+from cnnkit.robustness.results import CORRUPTIONS, PARTS, Robustness
 from cnnkit.robustness.searching import reachable
 from cnnkit.runtime.classifier import Classifier
 from tests.expecting import expect_error

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit.results.robustness import CORRUPTIONS, CorruptionName
 from cnnkit.robustness.corruptions import KINDS, SEVERITIES, corrupt
+from cnnkit.robustness.results import CORRUPTIONS, CorruptionName
 
 SHAPES = [(28, 28, 1), (9, 14, 3), (1, 1, 1), (2, 5, 3)]
 

@@ -7,8 +7,9 @@ import pytest
 
 from cnnkit.operation import result_of
 from cnnkit.pictures import decode
-from cnnkit.results import FlipSearch, WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.robustness.flipping import flip_search
+from cnnkit.robustness.results import FlipSearch
 from cnnkit.robustness.subject import Subject
 
 Make = Callable[..., Subject]

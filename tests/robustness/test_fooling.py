@@ -16,9 +16,10 @@ from cnnkit.card import ModelCard
 from cnnkit.errors import OnnxError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels, decode
-from cnnkit.results import FoolingImage, FoolingSearch, WorkProgress
+from cnnkit.progress import WorkProgress
 from cnnkit.robustness.fooling import fooling_search
 from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.results import FoolingImage, FoolingSearch
 from cnnkit.robustness.subject import safe_names
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.zoo import folder

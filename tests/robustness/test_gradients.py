@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cnnkit.errors import UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results.robustness import Norm
 from cnnkit.robustness.gradients import PixelNetwork, fgsm, pgd, random_start, to_pixels
+from cnnkit.robustness.results import Norm
 from tests.expecting import expect_error
 
 CPU = torch.device("cpu")

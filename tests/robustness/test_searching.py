@@ -13,10 +13,9 @@ from cnnkit.errors import CheckpointError
 from cnnkit.images import Preprocessing
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
-from cnnkit.results import GradientAttack
-from cnnkit.results.robustness import AttackName, Norm
 from cnnkit.robustness.curves import gradient_attack
 from cnnkit.robustness.gradients import PixelNetwork
+from cnnkit.robustness.results import AttackName, GradientAttack, Norm
 from cnnkit.robustness.subject import Subject
 from tests.expecting import expect_error
 

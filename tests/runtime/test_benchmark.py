@@ -6,9 +6,9 @@ import pytest
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.operation import result_of
-from cnnkit.results import BenchmarkStep
 from cnnkit.runtime.benchmark import BATCHES, MAX_BATCH, benchmark_steps, choose_batches
 from cnnkit.runtime.contenders import Calls, Contender, examine, onnx_contenders
+from cnnkit.runtime.results import BenchmarkStep
 from cnnkit.runtime.timing import check_seconds
 from tests.expecting import expect_error
 

@@ -7,9 +7,9 @@ from PIL import Image
 from cnnkit.card import CARD_KEY, ModelCard
 from cnnkit.errors import ImageError, ImageFormatError, UsageError
 from cnnkit.images import Preprocessing
-from cnnkit.results import Prediction
 from cnnkit.runtime.classifier import softmax
 from cnnkit.runtime.foreign.opening import open_onnx
+from cnnkit.runtime.prediction import Prediction
 from tests.expecting import expect_error
 
 LABELS = ("cat", "dog", "fish", "owl")

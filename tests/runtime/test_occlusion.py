@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnkit.card import ModelCard
 from cnnkit.images import Preprocessing
+from cnnkit.inspection.explanations import Occlusion
 from cnnkit.operation import result_of
-from cnnkit.results import Occlusion
 from cnnkit.runtime.classifier import OnnxNetwork, softmax
 from cnnkit.runtime.occlusion import occlude, plain_colour
 from cnnkit.runtime.session import open_session

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, TrainingFinished
 from cnnkit.training import loop
 from cnnkit.training.advice import notes_before
 from cnnkit.training.classification import Classification
+from cnnkit.training.results import EpochRecord, TrainingFinished
 
 RECORD = EpochRecord(
     epoch=1, train_loss=1.0, train_accuracy=0.5, validation_loss=1.0, validation_accuracy=0.5, learning_rate=0.1,

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, LoadNote, TrainingFinished
 from cnnkit.training import loop
 from cnnkit.training.averaging import WeightAverage, decay_at, on_warm_up
 from cnnkit.training.classification import Classification
+from cnnkit.training.results import EpochRecord, TrainingFinished
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import read_state, write_state
 from cnnkit.training.step import TrainingStep

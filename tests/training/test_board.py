@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cnnkit.errors import MissingDependencyError
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, TrainingStopped
 from cnnkit.training import loop
 from cnnkit.training.board import Board, require_tensorboard
+from cnnkit.training.results import EpochRecord, TrainingStopped
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
 

@@ -28,9 +28,9 @@ from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
 from cnnkit.render import progress
-from cnnkit.results import LoadNote, LoadProgress
 from tests.expecting import expect_error
 
 FORM = Preprocessing(3, 10, 12, (0.0,) * 3, (1.0,) * 3)

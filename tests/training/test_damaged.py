@@ -13,9 +13,10 @@ from cnnkit.data.loaded import ImageData
 from cnnkit.data.results import DamagedFiles
 from cnnkit.errors import DamagedFilesError, DataError
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, LoadProgress, TrainingEvent, TrainingFinished
 from cnnkit.training.loop import train_events
+from cnnkit.training.results import TrainingEvent, TrainingFinished
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
 

@@ -12,8 +12,8 @@ from cnnkit.data import shapes, splits
 from cnnkit.errors import DamagedFilesError, DataError, UnknownNameError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadProgress
 
 pytestmark = pytest.mark.usefixtures("few_shapes")
 GREY, RGB = (1, 28, 28), (3, 28, 28)

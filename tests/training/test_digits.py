@@ -15,8 +15,8 @@ from cnnkit.errors import UsageError
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import StartRecord, TrainingFinished
 from cnnkit.training import loop
+from cnnkit.training.results import StartRecord, TrainingFinished
 
 
 @cache

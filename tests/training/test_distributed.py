@@ -18,11 +18,11 @@ from torch import nn
 
 from cnnkit.errors import CnnkitError, DeviceError, TrainingDivergedError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from cnnkit.sources.checkpoint import load_checkpoint
 from cnnkit.training import loop
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group, LostProcessError, is_first, joined
+from cnnkit.training.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from cnnkit.training.step import Totals
 from tests.expecting import expect_error
 

@@ -14,8 +14,9 @@ from cnnkit.errors import DataError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
-from cnnkit.results import LoadNote, TrainingFinished
+from cnnkit.progress import LoadNote
 from cnnkit.training.loop import train_events
+from cnnkit.training.results import TrainingFinished
 from cnnkit.training.runs import read_metrics, recipe_of
 from cnnkit.training.state import read_state, write_state
 from tests.expecting import expect_error

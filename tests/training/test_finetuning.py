@@ -21,18 +21,12 @@ from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
 from cnnkit.models.heads import head_of
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import (
-    EpochRecord,
-    LoadNote,
-    TrainingEvent,
-    TrainingFinished,
-    TrainingStarted,
-    TrainingStopped,
-)
 from cnnkit.sources import create_model, find
 from cnnkit.training import finetuning, loop
 from cnnkit.training.finetuning import StartingWeights, read_weights, set_training_mode, start_from
+from cnnkit.training.results import EpochRecord, TrainingEvent, TrainingFinished, TrainingStarted, TrainingStopped
 from cnnkit.training.runs import recipe_of
 from tests.expecting import expect_error
 

@@ -11,10 +11,11 @@ from PIL import Image
 from cnnkit.data.traits import ImageTraits, traits_of
 from cnnkit.errors import UsageError
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, TrainingStarted
 from cnnkit.training import loop
 from cnnkit.training.inputs import InputChoice, input_for
+from cnnkit.training.results import TrainingStarted
 
 pytestmark = pytest.mark.usefixtures("nets")
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from cnnkit.errors import CheckpointError
 from cnnkit.operation import result_of
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord
 from cnnkit.sources import create_model
 from cnnkit.sources.checkpoint import load_checkpoint
 from cnnkit.training import randomness
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
+from cnnkit.training.results import EpochRecord
 from cnnkit.training.setup import Prepared, prepare
 from cnnkit.training.state import read_state
 from cnnkit.training.step import TrainingStep

@@ -29,17 +29,8 @@ from cnnkit.errors import (
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.models import networks, normalisation
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import (
-    EpochRecord,
-    LoadNote,
-    LoadProgress,
-    StartRecord,
-    StepProgress,
-    TrainingEvent,
-    TrainingFinished,
-    TrainingStarted,
-)
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import find
 from cnnkit.sources.checkpoint import load_checkpoint
@@ -47,6 +38,14 @@ from cnnkit.training import loop
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
+from cnnkit.training.results import (
+    EpochRecord,
+    StartRecord,
+    StepProgress,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+)
 from cnnkit.training.runs import read_metrics
 from cnnkit.training.state import read_state
 from tests.expecting import expect_error

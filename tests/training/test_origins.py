@@ -16,9 +16,10 @@ from cnnkit.data.results import Pretraining
 from cnnkit.data.splits import digest_of_pairs
 from cnnkit.errors import OverlapError
 from cnnkit.models.networks import read_checkpoint
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
-from cnnkit.results import LoadNote, TrainingEvent, TrainingFinished
 from cnnkit.training.loop import train_events
+from cnnkit.training.results import TrainingEvent, TrainingFinished
 from cnnkit.training.runs import recipe_of
 
 FAST: dict[str, Any] = {"model": "softmax-regression", "epochs": 1, "batch_size": 8, "learning_rate": 0.001}

@@ -10,12 +10,13 @@ from torch import nn
 
 from cnnkit.models.memory import is_out_of_memory
 from cnnkit.operation import result_of
+from cnnkit.progress import LoadNote
 from cnnkit.recipe import Recipe
 from cnnkit.render import training as render
-from cnnkit.results import LoadNote, TrainingStopped
 from cnnkit.training.distributed import Group
 from cnnkit.training.engine import Engine
 from cnnkit.training.recording import try_to_record
+from cnnkit.training.results import TrainingStopped
 from cnnkit.training.setup import prepare
 from cnnkit.training.state import read_state
 from tests.expecting import expect_error

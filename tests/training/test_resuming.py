@@ -18,20 +18,19 @@ from torch import Tensor
 from cnnkit.data import loaded as data
 from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, CnnkitError, DataError, OutputError, UsageError
+from cnnkit.progress import LoadNote, LoadProgress
 from cnnkit.recipe import Recipe
-from cnnkit.results import (
+from cnnkit.sources import find
+from cnnkit.sources.checkpoint import load_checkpoint
+from cnnkit.training import engine, loop
+from cnnkit.training.results import (
     EpochRecord,
-    LoadNote,
-    LoadProgress,
     StartRecord,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
     TrainingStopped,
 )
-from cnnkit.sources import find
-from cnnkit.sources.checkpoint import load_checkpoint
-from cnnkit.training import engine, loop
 from cnnkit.training.runs import recipe_of
 from cnnkit.training.state import PREVIOUS, STATE, read_state, write_state
 from tests.expecting import expect_error

@@ -12,8 +12,8 @@ import torch
 import cnnkit
 from cnnkit.errors import CheckpointError, OutputError, UsageError
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord
 from cnnkit.training import runs
+from cnnkit.training.results import EpochRecord
 from cnnkit.training.runs import read_metrics, recipe_of, versions, write_metrics
 from tests.expecting import expect_error
 

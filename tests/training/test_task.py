@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from cnnkit.data.loaded import Split
 from cnnkit.models.normalisation import Normalise
 from cnnkit.recipe import Recipe
-from cnnkit.results import EpochRecord
 from cnnkit.training.distributed import Group
 from cnnkit.training.measuring import measure
+from cnnkit.training.results import EpochRecord
 from cnnkit.training.state import restore_step, step_tensors
 from cnnkit.training.step import TrainingStep
 

@@ -3,19 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cnnkit.certificate import ParityCertificate
 from cnnkit.data.results import Pretraining, SplitRecord
-from cnnkit.results.benchmark import Benchmark
-from cnnkit.results.evaluation import Evaluation
-from cnnkit.results.export import ParityCertificate
-from cnnkit.results.graphs import GraphSummary
-from cnnkit.results.inspection import ModelSummary
-from cnnkit.results.mistakes import Mistakes
-from cnnkit.results.robustness import Robustness
-from cnnkit.results.training import EpochRecord
+from cnnkit.evaluation.results import Evaluation, Mistakes
+from cnnkit.inspection.results import GraphSummary, ModelSummary
+from cnnkit.robustness.results import Robustness
+from cnnkit.runtime.results import Benchmark
+from cnnkit.training.results import EpochRecord
 
 SectionName = Literal[
     "training", "curves", "evaluation", "mistakes", "corruptions", "attacks", "parity", "benchmark", "layers", "usage"
 ]
+
+
 SECTIONS: tuple[SectionName, ...] = (
     "training", "curves", "evaluation", "mistakes", "corruptions", "attacks", "parity", "benchmark", "layers", "usage",
 )  # fmt: skip

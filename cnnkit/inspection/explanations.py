@@ -1,9 +1,9 @@
-"""What a network made of one image: what its layers saw, and what its answer rests on."""
+"""None"""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cnnkit.results.prediction import ClassScore, Prediction
+from cnnkit.runtime.prediction import ClassScore, Prediction
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,12 +1,8 @@
-"""What was exported, and the proof that it is the same network."""
+"""The proof that an exported file is the network that it was made of; part of the card."""
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from cnnkit.results.precision import PrecisionReport
+from typing import Literal
 
 MIN_TOP1_AGREEMENT = 0.95
 """Of a file in reduced precision: with fewer, it is another network, however many it gets right."""
@@ -81,22 +77,3 @@ class ParityCertificate:
             and lost is not None
             and lost <= self.accuracy_budget_points
         )
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """An exported file and its proof.
-
-    Attributes:
-        weights: whose they are.
-        precision: what a reduced precision costs and brings; None in float32.
-    """
-
-    path: Path
-    size_mb: float
-    opset: int
-    trained: bool
-    weights: str
-    input_type: str
-    certificate: ParityCertificate
-    precision: "PrecisionReport | None" = None

@@ -1,4 +1,4 @@
-"""What can be named."""
+"""What can be named as a model."""
 
 from dataclasses import dataclass, field
 

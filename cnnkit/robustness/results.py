@@ -8,15 +8,24 @@ from typing import Literal
 Norm = Literal["linf", "l2"]
 """How far an image is from another: by the value that differs most, or by the Euclidean length of the difference."""
 
+
 CorruptionName = Literal["noise", "blur", "contrast", "brightness", "jpeg", "rotation", "shift", "elastic"]
+
+
 CORRUPTIONS: tuple[CorruptionName, ...] = (
     "noise", "blur", "contrast", "brightness", "jpeg", "rotation", "shift", "elastic",
 )  # fmt: skip
 
+
 AttackName = Literal["fgsm", "pgd"]
+
+
 GRADIENT_ATTACKS: tuple[AttackName, ...] = ("fgsm", "pgd")
 
+
 Part = Literal["corruptions", "fgsm", "pgd", "flip", "fooling"]
+
+
 PARTS: tuple[Part, ...] = ("corruptions", "fgsm", "pgd", "flip", "fooling")
 
 

@@ -45,7 +45,7 @@ class Layered(BaseModel):
     def _is_a_choice(cls, value: object, info: ValidationInfo) -> object:
         if info.context != RECORDED and not cls._is_known(str(info.field_name), value):
             names = choices_of(cls.model_fields[str(info.field_name)].metadata)
-            raise ValueError(f"expected {' or '.join(names)}")
+            raise ValueError(f"expected {', '.join(names[:-1])} or {names[-1]}")
         return value
 
     @model_validator(mode="after")

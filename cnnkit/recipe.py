@@ -27,7 +27,7 @@ def _on_its_data(field: str, none: str) -> "Effect[Recipe]":
     def given(recipe: "Recipe") -> bool:
         from cnnkit.data.sets import without_effect  # takes numpy, which the help does without
 
-        return field not in without_effect(recipe.data)
+        return field not in without_effect(str(recipe.data))  # whatever a card has there
 
     return Effect(given, none)
 

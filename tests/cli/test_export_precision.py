@@ -109,7 +109,7 @@ def test_force_writes_it_beside_the_other_and_says_why_not(ruined: Path, cli: Cl
     ("arguments", "code", "message"),
     [
         (["shapes-cnn", "--precision", "int4"], 2, "'int4' is not one of"),
-        (["shapes-cnn", "--precision", "int8", "--accuracy-budget", "-1"], 2, "--accuracy-budget -1: expected percent"),
+        (["shapes-cnn", "--precision", "int8", "--accuracy-budget", "-1"], 2, "number from 0 to 100"),
         (["tinynets:Linear", "--precision", "int8"], 2, "tinynets:Linear has random weights"),
         (["shapes-cnn", "--precision", "int8", "--data", "./nowhere"], 1, "there is no image folder"),
         (["shapes-cnn", "--device", "cuda"], 2, "--data and --skip-damaged are for --precision fp16 and int8"),

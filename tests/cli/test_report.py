@@ -39,7 +39,8 @@ def test_json_is_one_envelope_and_the_page_is_written(run: Path, tmp_path: Path,
     found = json.loads(result.stdout)
     assert (found["cnnkit"], found["command"], found["status"]) == (1, "report", "ok")
     assert set(found["data"]) == {
-        "model", "is_run", "made", "origin", "parameters", "records", "evaluation", "mistakes", "corruptions",
+        "model", "is_run", "has_layers", "named", "made", "origin", "parameters", "records", "evaluation",
+        "mistakes", "corruptions",
         "attacks", "certificate", "onnx_mb", "onnx_made", "benchmark", "layers", "left_out", "versions", "seconds",
     }  # fmt: skip
     assert found["data"]["evaluation"]["accuracy"] == 1.0

@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Union, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, ForwardRef, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from cnnkit.errors import UsageError
 from cnnkit.words import listed
@@ -164,6 +164,8 @@ def parameters(of: Callable[..., object]) -> Iterator[Parameter]:
 def as_parameter(name: str, hint: object, default: object, limits: Iterable[object] = ()) -> Parameter | None:
     """Return a parameter or field by its annotation, if that has an option; `limits` are bounds beside it."""
     declared, *more = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if isinstance(declared, ForwardRef):  # what Python takes, of a type that only checkers know: a text names it
+        declared = str | None
     option = next((each for each in more if isinstance(each, Option)), None)
     if option is None:
         return None

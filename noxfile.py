@@ -54,12 +54,20 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests and require their coverage."""
+    """Run the tests."""
     install(session, "-e", ".[dev]")
     install_browser(session)
     # `python -m`, so that `tests` can be imported.
+    session.run("python", "-m", "pytest", *SPREAD, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and require their coverage; apart, as counting lines takes as long as what is slow in Python."""
+    install(session, "-e", ".[dev]")
+    install_browser(session)
     command = ("python", "-m", "pytest", *SPREAD, "--cov", "--cov-report=term:skip-covered", *session.posargs)
-    # Coverage doubles the time of what is slow in Python; newer Pythons count lines at next to no cost.
+    # Newer Pythons count lines at next to no cost.
     newer = sys.version_info >= (3, 12)
     session.run(*command, env={"COVERAGE_CORE": "sysmon"} if newer else None)
 

@@ -26,7 +26,7 @@ class WorkProgress:
 
 
 @dataclass(frozen=True)
-class LoadNote:
+class Notice:
     """Something about the loading that the user should know, as a sentence without its full stop.
 
     `warning` marks what may take value from the results; it is kept in the JSON envelope and in reports.
@@ -36,7 +36,7 @@ class LoadNote:
     warning: bool = False
 
 
-Step = LoadProgress | LoadNote | WorkProgress
+Step = LoadProgress | Notice | WorkProgress
 
 
 Steps = Generator[Step, None, T]

@@ -108,7 +108,7 @@ class Recipe(Layered):
     patience: Annotated[int, Option("End after so many epochs without a better one; 0: never.", LENGTH)] = Field(
         0, ge=0
     )
-    limit_batches: Annotated[int, Option("Batches of each split, for a dry run; 0: all.", LENGTH)] = Field(0, ge=0)
+    limit_batches: Annotated[int, Option("BatchLoader of each split, for a dry run; 0: all.", LENGTH)] = Field(0, ge=0)
 
     optimizer: Annotated[
         str, Option("Optimizer: {choices}.", OPTIMIZER, "PyTorch's own, fused where it can be.", choices=optimizers)

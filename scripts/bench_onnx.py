@@ -24,7 +24,7 @@ import cnnkit
 from cnnkit import zoo
 from cnnkit.errors import DeviceError
 from cnnkit.render import benchmarks
-from cnnkit.runtime.contenders import cores
+from cnnkit.runtime.candidates import cores
 
 OWN_BATCHES, OWN_BAR = (1, 32, 256), 0.05
 ALEXNET_BATCHES = (1, 32)

@@ -65,7 +65,7 @@ from cnnkit.training.results import EpochRecord, TrainingStarted
 
 BATCH, RATE, ALL_IMAGES = 64, 1e-3, 60_000
 BARS = {"notebook": 1.8, "bare step": 0.93, "lightning": 1.9, "keras": 2.2}
-"""Images a second of cnnkit divided by those of the contender: at least this."""
+"""Images a second of cnnkit divided by those of the candidate: at least this."""
 STREAMED_BAR, PEERS = 0.9, ("lightning", "keras")
 
 Epoch = dict[str, float]
@@ -224,11 +224,11 @@ CONTENDERS: dict[str, Callable[[Task], Generator[Epoch]]] = {
     "streamed": partial(cnnkit_engine, fits=False),
 }  # fmt: skip
 running: list[Generator[Epoch]] = []
-"""The contender of this process."""
+"""The candidate of this process."""
 
 
 def one_epoch(name: str, task: Task) -> Epoch:
-    """Return the contender's next epoch; called in its process."""
+    """Return the candidate's next epoch; called in its process."""
     if not running:
         # A spawned process would spawn its data loaders too; a user's process starts them as the platform does.
         multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
@@ -237,12 +237,12 @@ def one_epoch(name: str, task: Task) -> Epoch:
 
 
 def end() -> None:
-    """Let the contender tidy up; called in its process."""
+    """Let the candidate tidy up; called in its process."""
     running.pop().close()
 
 
 def race(names: list[str], task: Task, order: random.Random) -> Epochs:
-    """Let contenders train in turn, each in a new process; returns their epochs, each first one a warm-up."""
+    """Let candidates train in turn, each in a new process; returns their epochs, each first one a warm-up."""
     epochs: Epochs = {name: [] for name in names}
     with ExitStack() as stack:
         new = partial(ProcessPoolExecutor, 1, multiprocessing.get_context("spawn"))
@@ -267,7 +267,7 @@ def speeds(epochs: list[Epoch]) -> list[float]:
 
 
 def verdict(epochs: Epochs, one: str, other: str, bar: float | None) -> tuple[bool, str, str, str]:
-    """Return whether the median ratio of two contenders reaches the bar, if there is one, and three cells."""
+    """Return whether the median ratio of two candidates reaches the bar, if there is one, and three cells."""
     ratios = [a / b for a, b in zip(speeds(epochs[one]), speeds(epochs[other]), strict=True)]
     ratios = [epoch["ratio"] for epoch in epochs[other] if epoch["epoch"] and "ratio" in epoch] or ratios
     if bar is None:
@@ -278,7 +278,7 @@ def verdict(epochs: Epochs, one: str, other: str, bar: float | None) -> tuple[bo
 
 def compare(epochs: Epochs, console: Console, title: str) -> bool:
     """Show the table of a network; returns whether every bar is held."""
-    table = Table("contender", "images/s: median (min–max)", "cnnkit / contender", "must be", "", title=title)
+    table = Table("candidate", "images/s: median (min–max)", "cnnkit / candidate", "must be", "", title=title)
     held = True
     for name, taken in epochs.items():
         cells = ["", "", ""]

@@ -23,9 +23,9 @@ from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.sources import create_model, find
 from cnnkit.training import randomness
-from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import joined
+from cnnkit.training.loader import BatchLoader
 from cnnkit.training.optimisers import initialise, learning_rates
 from cnnkit.training.step import TrainingStep
 
@@ -50,7 +50,7 @@ def losses(network: str, steps: int, data_dir: Path) -> list[float]:
             wrap=group.wrap if group.world > 1 else None,
             world=group.world,
         )
-        batches = Batches(
+        batches = BatchLoader(
             data.train,
             data.preprocessing,
             len(data.classes),
@@ -64,7 +64,7 @@ def losses(network: str, steps: int, data_dir: Path) -> list[float]:
             randomness.seed_network(recipe.seed, epoch, group.rank, group.device)
             for images, targets, together in batches.epoch(epoch):
                 step(images, targets, rate=next(rates), together=together)
-                found.append(group.means(step.totals)[0])
+                found.append(group.all_reduce(step.totals)[0])
                 step.totals.clear()
                 if len(found) == steps:
                     return found

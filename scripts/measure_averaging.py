@@ -22,8 +22,8 @@ import cnnkit
 from cnnkit.data.loaded import load
 from cnnkit.operation import result_of
 from cnnkit.sources import create_model, find
-from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification
+from cnnkit.training.loader import BatchLoader
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.step import TrainingStep
 
@@ -72,7 +72,7 @@ def measure(network_name: str, data_name: str, data_dir: Path, seed: int) -> Non
         for name, rule in RULES.items()
         for copied in (False, True)
     }
-    batches = Batches(data.train, data.preprocessing, len(data.classes), recipe, CPU)
+    batches = BatchLoader(data.train, data.preprocessing, len(data.classes), recipe, CPU)
     validation = data.validation.drawn(2000)
     images, targets = batches.normalise(next(iter(validation.batches(2000)))[0]), validation.targets
     network.train()

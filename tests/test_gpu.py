@@ -350,12 +350,12 @@ def test_every_precision_learns_what_is_easy(precision, photos, tmp_path):
 
 @pytest.mark.usefixtures("few_shapes", "nets")
 def test_a_run_that_was_begun_on_the_gpu_goes_on_on_the_cpu_with_a_note(tmp_path):
-    from cnnkit.progress import LoadNote
+    from cnnkit.progress import Notice
     from cnnkit.training.runs import recipe_of
 
     run = train(recipe_named("adam"), tmp_path, stop=stop_at(9))[-1].run
     events = train(recipe_of(run), tmp_path, device="cpu", resume=run)
-    (note,) = (event.text for event in events if isinstance(event, LoadNote))
+    (note,) = (event.text for event in events if isinstance(event, Notice))
     assert "device cuda → cpu" in note
     assert [record.epoch for record in records_of(events)] == [2, 3, 4]
 
@@ -364,7 +364,7 @@ def test_a_run_that_was_begun_on_the_gpu_goes_on_on_the_cpu_with_a_note(tmp_path
 def test_images_out_of_a_file_reach_the_gpu_as_they_are(tmp_path):
     from cnnkit.data.loaded import Split
     from cnnkit.images import Preprocessing
-    from cnnkit.training.batches import Batches
+    from cnnkit.training.loader import BatchLoader
 
     pixels = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
     mapped = np.memmap(tmp_path / "images", np.uint8, "w+", shape=pixels.shape)
@@ -373,7 +373,7 @@ def test_images_out_of_a_file_reach_the_gpu_as_they_are(tmp_path):
     form = Preprocessing(3, 6, 5, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
     recipe = Recipe(batch_size=8, augmentation="affine", mixup=0.4)
     splits = (Split(torch.from_numpy(mapped), targets, rows), Split(torch.from_numpy(pixels), targets))
-    streamed, held = (list(Batches(split, form, 4, recipe, torch.device(GPU)).epoch(1)) for split in splits)
+    streamed, held = (list(BatchLoader(split, form, 4, recipe, torch.device(GPU)).epoch(1)) for split in splits)
     assert len(streamed) == len(held) == 7
     for (images, shares, together), (others, wanted, total) in zip(streamed, held, strict=True):
         assert images.device.type == shares.device.type == GPU

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Measure latency, throughput and memory on onnxruntime, and say what is faster and what only looks so.
 
-    Contenders of a batch size take turns after a warm-up, so that a noisy machine is noisy for all; what differs by
+    Candidates of a batch size take turns after a warm-up, so that a noisy machine is noisy for all; what differs by
     less than the noise is called no difference. ONNX files and zoo entries need no PyTorch; anything else is exported
     first.
     """

@@ -26,7 +26,7 @@ from cnnkit.errors import DataError, OutputError, UsageError
 from cnnkit.files import remove_temporaries, sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 
 LIMIT_VARIABLE = "CNNKIT_CACHE_GB"
 """The environment variable that says how many gigabytes of arrays are kept."""
@@ -144,7 +144,7 @@ def _make_room(place: Path, size: int) -> None:
 
 def make_array(
     folder: Path, files: Mapping[str, Stat], form: Preprocessing, base: Path, *, content: str
-) -> Generator[LoadProgress | LoadNote, None, tuple[Pixels, Facts]]:
+) -> Generator[LoadProgress | Notice, None, tuple[Pixels, Facts]]:
     """Decode a folder into the array of that name, or into memory where it cannot be written.
 
     Raises:
@@ -187,7 +187,7 @@ def make_array(
             f"the images of {folder} take {size / 1e9:.1f} GB, too much for memory, and cannot be cached in "
             f"{place}: {reason}. Make room there, or take a smaller input."
         )
-    yield LoadNote(
+    yield Notice(
         f"the images of {folder} cannot be cached in {place} ({reason}), so they are kept in memory for this run"
     )
     decoded = np.empty(shape, np.uint8)

@@ -26,7 +26,7 @@ from cnnkit.errors import OutputError
 from cnnkit.files import sha256, write_atomic
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 
 _CHUNK = 64
 """Files that one task of a thread hashes."""
@@ -73,7 +73,7 @@ class _Index:
 
 def load(
     folder: Path, files: Mapping[str, Stat], form: Preprocessing | Callable[[ImageTraits], Preprocessing]
-) -> Generator[LoadProgress | LoadNote, None, Stored]:
+) -> Generator[LoadProgress | Notice, None, Stored]:
     """Return all images of a folder in the order of its files, mapped from the cache.
 
     Decodes them first, and yields how far that is, where the cache does not have them. Where it cannot take them
@@ -95,7 +95,7 @@ def load(
     try:
         old = _read_index(index_path)
     except ValueError:
-        yield LoadNote(f"the index of the cached images of {folder} is damaged, so it is made again")
+        yield Notice(f"the index of the cached images of {folder} is damaged, so it is made again")
     digests = _digests(folder, files, old.files if old else {})
     content = sha256(json.dumps(digests).encode())
     traits = old.traits if old and old.content == content else None
@@ -115,9 +115,9 @@ def load(
     if found is None:
         base = place / _array_name(content, form)
         if base.with_suffix(".npy").is_file():
-            yield LoadNote(f"the cached images of {folder} are damaged, so they are decoded again")
+            yield Notice(f"the cached images of {folder} are damaged, so they are decoded again")
         elif old and old.arrays and old.content != content:
-            yield LoadNote(f"the images of {folder} changed since they were cached, so they are decoded again")
+            yield Notice(f"the images of {folder} changed since they were cached, so they are decoded again")
         found = yield from make_array(folder, files, form, base, content=content)
     stored, facts = found
     in_file = isinstance(stored, np.memmap)

@@ -20,7 +20,7 @@ from cnnkit.data.splits import PARTS, Part, SplitName
 from cnnkit.errors import DataError
 from cnnkit.images import Preprocessing, prepare_arrays
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 
 _CHUNK = 2000
 """Images that are brought to the network's form between two reports of progress."""
@@ -162,7 +162,7 @@ def load(
     form: Form,
     *,
     only: tuple[SplitName, ...] = PARTS,
-) -> Generator[LoadProgress | LoadNote, None, ImageData]:
+) -> Generator[LoadProgress | Notice, None, ImageData]:
     """Load a data set; yields progress and notes, and returns the data.
 
     Args:

@@ -15,13 +15,13 @@ from cnnkit.depth import Range, describe
 from cnnkit.errors import DamagedFilesError
 from cnnkit.images import Preprocessing
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.words import agree, counted, listed
 
 
 def open_catalogue(
     options: DataOptions, form: Form, *, fewest: int = 2
-) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+) -> Generator[LoadProgress | Notice, None, Catalogue]:
     """Find the images of a data set and divide them; those in files are decoded. Yields progress.
 
     An image folder has `fewest` classes at least.

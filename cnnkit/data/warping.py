@@ -22,7 +22,7 @@ class Warp:
         stroke: how much of a stroke of one more or one less pixel is mixed in.
         blur: how much of a 3x3 mean is mixed in.
         contrast: how much of the contrast may be lost.
-        mirror: whether left and right change places in half of the images.
+        hflip: whether left and right change places in half of the images.
     """
 
     rotation: float = 0.0
@@ -34,7 +34,7 @@ class Warp:
     stroke: float = 0.0
     blur: float = 0.0
     contrast: float = 0.0
-    mirror: bool = False
+    hflip: bool = False
 
     def draw(self, images: int, generator: Generator) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, K] in [-1, 1)."""
@@ -76,7 +76,7 @@ class Warp:
         shear = numbers[:, 3] * self.shear
         cos, sin = torch.cos(angle), torch.sin(angle)
         across, down = scale * aspect, scale / aspect
-        if self.mirror:
+        if self.hflip:
             across = across * torch.where(numbers[:, 6] < 0, -1.0, 1.0)
         theta = torch.stack(
             [

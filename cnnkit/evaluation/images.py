@@ -16,7 +16,7 @@ from cnnkit.data.options import Choice
 from cnnkit.data.results import Exposure
 from cnnkit.data.splits import PARTS, SplitName
 from cnnkit.errors import CheckpointError, DataError
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.runtime.classifier import Network
 from cnnkit.training.membership import LIST, Membership, membership_of, positions_of
@@ -40,7 +40,7 @@ def load_for(
     card: ModelCard,
     reference: str = "",
     chosen: Choice = Choice(),  # noqa: B008 - it is frozen
-) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData, SplitName]]:
+) -> Generator[LoadProgress | Notice, None, tuple[ImageData, SplitName]]:
     """Load the images that a network is to be measured on, in the form of its card, and say which split to use.
 
     Without a split it is the test split of the training data, or its validation split where it has no test split; of
@@ -61,12 +61,12 @@ def load_for(
     exposure = seen.exposure(known, used) if seen else Exposure(pretraining=card.known_pretraining)
     warnings = known.warnings + tuple(_warnings(card, known, used, exposure, chosen=split is not None))
     for warning in warnings:
-        yield LoadNote(warning, warning=True)
+        yield Notice(warning, warning=True)
     loaded = yield from take(known, PARTS if used == "all" else (used,))
     return replace(loaded, exposure=exposure, warnings=warnings), used
 
 
-def catalogue_for(card: ModelCard, chosen: Choice) -> Generator[LoadProgress | LoadNote, None, Catalogue]:
+def catalogue_for(card: ModelCard, chosen: Choice) -> Generator[LoadProgress | Notice, None, Catalogue]:
     """Find the images of a data set, or those that a network was trained on, divided and labelled as its card says.
 
     Raises:

@@ -10,7 +10,7 @@ from cnnkit.data.options import Choice
 from cnnkit.errors import UsageError
 from cnnkit.models.networks import TorchNetwork, weights_hash
 from cnnkit.models.trial import require_classifier
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.sources import Shape, Source
 from cnnkit.training.inputs import input_for
@@ -25,7 +25,7 @@ def untrained_network(
     input_shape: Shape | None = None,
     seed: int = 0,
     device: str = "auto",
-) -> Generator[LoadProgress | LoadNote, None, TorchNetwork]:
+) -> Generator[LoadProgress | Notice, None, TorchNetwork]:
     """Build a network as the first step of a training finds it: for these images, with random weights.
 
     The options are those of `cnnkit.evaluate`; a training with this seed begins with the same weights.

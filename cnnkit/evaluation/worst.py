@@ -20,7 +20,7 @@ from cnnkit.evaluation.labels import find_candidates
 from cnnkit.evaluation.neighbours import Neighbours, nearest
 from cnnkit.evaluation.results import ConfusedPair, LabelCandidate, Mistake, Mistakes, TrainingImage
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress, Steps, WorkProgress
+from cnnkit.progress import LoadProgress, Notice, Steps, WorkProgress
 from cnnkit.runtime.classifier import Classifier, Network
 from cnnkit.training.runs import versions
 
@@ -148,7 +148,7 @@ def _probabilities(network: Network, name: str, split: Split, batch_size: int) -
 
 def _training_images(
     card: ModelCard, loaded: ImageData, choice: Choice
-) -> Generator[LoadProgress | LoadNote, None, tuple[ImageData | None, str]]:
+) -> Generator[LoadProgress | Notice, None, tuple[ImageData | None, str]]:
     """Load what the network was trained on, or say why that cannot be done."""
     if card.recipe is None or card.fingerprint is None:
         return None, f"{card.model} does not say what it was trained on"

@@ -23,7 +23,7 @@ from cnnkit.exporting.parity import certify, draw_batches
 from cnnkit.exporting.results import Divergence, ExportResult
 from cnnkit.files import write_atomic
 from cnnkit.models.networks import weights_hash
-from cnnkit.models.normalisation import Deployed, Normalise
+from cnnkit.models.normalisation import ExportWrapper, Normalise
 from cnnkit.models.trial import require_classifier
 from cnnkit.runtime import guard
 from cnnkit.runtime.classifier import OnnxNetwork
@@ -67,7 +67,7 @@ def prove(ref: str, network: nn.Module, card: ModelCard, *, raw_input: bool, dat
     normalise = Normalise(form.mean, form.std).eval()
     pixels, source = comparison_images(card, data_dir)
     batches = draw_batches(pixels)
-    deployed = Deployed(network, nn.Identity() if raw_input else normalise).eval()
+    deployed = ExportWrapper(network, nn.Identity() if raw_input else normalise).eval()
     if raw_input:
         batches = [normalise(batch).contiguous() for batch in batches]
     model = _convert(deployed, batches[1], ref)
@@ -77,7 +77,7 @@ def prove(ref: str, network: nn.Module, card: ModelCard, *, raw_input: bool, dat
     if not certificate.passed:
         file, divergence = OnnxNetwork(session, replace(card, raw_input=raw_input)), None
         with contextlib.suppress(OnnxError):
-            divergence = diagnose(file, model, Deployed(network, normalise).eval(), form, pixels, gpu="")
+            divergence = diagnose(file, model, ExportWrapper(network, normalise).eval(), form, pixels, gpu="")
         raise ParityError(_failure(ref, certificate, divergence), result=certificate)
     to_input = (lambda pixels: normalise(pixels).contiguous()) if raw_input else nn.Identity()
     return Proven(model, certificate, reference, to_input)

@@ -27,7 +27,7 @@ from cnnkit.exporting.reference import (
 )
 from cnnkit.exporting.results import BatchParity, Divergence, Precision, Verification
 from cnnkit.models.networks import TorchNetwork
-from cnnkit.models.normalisation import Deployed, Normalise
+from cnnkit.models.normalisation import ExportWrapper, Normalise
 from cnnkit.progress import WorkProgress
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.scores import ONE_AMONG_ALL
@@ -168,7 +168,7 @@ def _part(
     count = network.batch or _EXAMINED
     worst = np.resize(np.argsort(-compared.ratio, kind="stable")[:count], count)
     form = reference.card.preprocessing
-    deployed = Deployed(reference.module.cpu(), Normalise(form.mean, form.std)).eval()
+    deployed = ExportWrapper(reference.module.cpu(), Normalise(form.mean, form.std)).eval()
     return diagnose(network, model, deployed, form, images.take(torch.from_numpy(worst)).numpy(), gpu=file.gpu)
 
 

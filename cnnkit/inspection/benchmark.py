@@ -10,7 +10,7 @@ from cnnkit.arguments import Shape, TrustCode
 from cnnkit.errors import UsageError
 from cnnkit.operation import operation
 from cnnkit.options import COUNTS, Option, as_count
-from cnnkit.runtime import contenders
+from cnnkit.runtime import candidates
 from cnnkit.runtime.benchmark import benchmark_steps, choose_batches
 from cnnkit.runtime.results import Benchmark, BenchmarkStep
 from cnnkit.runtime.timing import check_seconds
@@ -54,7 +54,7 @@ def benchmark(
         ),
     ] = None,
     torch: Annotated[bool, Option("Measure PyTorch as well, eager and compiled.")] = False,
-    seconds: Annotated[float, Option("Seconds to spend on each contender at each batch size.")] = 1.0,
+    seconds: Annotated[float, Option("Seconds to spend on each candidate at each batch size.")] = 1.0,
     shape: Shape = None,
     trust_code: TrustCode = False,
 ) -> Generator[BenchmarkStep, None, Benchmark]:
@@ -92,22 +92,22 @@ def benchmark(
     sources = dict(zip(names, given, strict=True))
     if not sources or not devices:
         raise UsageError("say what to measure, and on which device.")
-    counts = list(dict.fromkeys(threads or [contenders.cores()]))
-    contenders.check_threads(counts)
+    counts = list(dict.fromkeys(threads or [candidates.cores()]))
+    candidates.check_threads(counts)
     check_seconds(seconds)
     targets, notes = [], []
     for name, source in sources.items():
         model, checked, made = _onnx_of(source, shape, trust_code=trust_code)
-        targets.append(contenders.examine(name, model, devices, checked))
+        targets.append(candidates.examine(name, model, devices, checked))
         notes += [*made, *targets[-1].assumptions]
     sizes = choose_batches(batches, targets)
-    racing = [one for target in targets for one in contenders.onnx_contenders(target, counts)]
+    racing = [one for target in targets for one in candidates.onnx_candidates(target, counts)]
     versions: dict[str, str] = {}
     restored: AbstractContextManager[None] = nullcontext()
     if torch:
-        from cnnkit.inspection import torch_contenders as pytorch
+        from cnnkit.inspection import torch_candidates as pytorch
 
-        racing += [one for target in targets for one in pytorch.torch_contenders(target, counts, trust_code=trust_code)]
+        racing += [one for target in targets for one in pytorch.torch_candidates(target, counts, trust_code=trust_code)]
         versions, restored = pytorch.versions(), pytorch.threads_kept()
     with restored:
         result = yield from benchmark_steps(

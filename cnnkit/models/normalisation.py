@@ -26,7 +26,7 @@ class Normalise(nn.Module):
         return image.permute(0, 3, 1, 2).to(torch.float32, copy=True).mul_(self.scale).add_(self.offset)
 
 
-class Deployed(nn.Module):
+class ExportWrapper(nn.Module):
     """The network as it is served: from the file's input to logits and probabilities."""
 
     def __init__(self, network: nn.Module, normalise: nn.Module) -> None:

@@ -66,12 +66,12 @@ def tables(result: Benchmark) -> None:
 
 
 def engine(row: Measurement) -> str:
-    """Name a contender without its model and threads, as in `onnxruntime CPU`."""
+    """Name a candidate without its model and threads, as in `onnxruntime CPU`."""
     return f"{row.engine} {row.device}"
 
 
-def contender(row: Measurement, *, model: bool, threads: bool) -> str:
-    """Name a contender among others, with its model and number of threads where these vary."""
+def candidate(row: Measurement, *, model: bool, threads: bool) -> str:
+    """Name a candidate among others, with its model and number of threads where these vary."""
     count = f", {counted(row.threads, 'thread')}" if threads and row.threads is not None else ""
     return f"{row.model}, {engine(row)}{count}" if model else f"{engine(row)}{count}"
 
@@ -102,7 +102,7 @@ def write_csv(result: Benchmark, path: Path) -> None:
 def _fitting(own: Sequence[Measurement], rows: Sequence[Measurement], out: Console) -> list[Table]:
     many = len({row.threads for row in rows if row.threads is not None}) > 1
     on_gpu = any(row.compute_ms is not None for row in own)
-    keys: list[_Column] = [("engine", lambda row: contender(row, model=False, threads=many))] if _kinds(own) > 1 else []
+    keys: list[_Column] = [("engine", lambda row: candidate(row, model=False, threads=many))] if _kinds(own) > 1 else []
     times: list[_Column] = [
         ("p50", lambda row: milliseconds(row.latency_p50_ms)),
         ("p95", lambda row: milliseconds(row.latency_p95_ms)),

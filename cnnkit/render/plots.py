@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnnkit.evaluation.results import Evaluation
 from cnnkit.files import write_atomic
 from cnnkit.render import charts, fonts
-from cnnkit.render.benchmarks import contender
+from cnnkit.render.benchmarks import candidate
 from cnnkit.runtime.results import Benchmark, Measurement
 from cnnkit.training.results import EpochRecord
 from cnnkit.words import share
@@ -129,7 +129,7 @@ def _right(result: Evaluation) -> str:
 
 
 def benchmark(result: Benchmark, path: Path) -> None:
-    """Draw throughput and latency of all contenders over the batch size to a PNG.
+    """Draw throughput and latency of all candidates over the batch size to a PNG.
 
     Raises:
         OutputError: the file cannot be written.
@@ -142,7 +142,7 @@ def benchmark(result: Benchmark, path: Path) -> None:
     batches = sorted({row.batch for row in result.measurements})
     lines: dict[str, list[Measurement]] = {}
     for row in result.measurements:
-        lines.setdefault(contender(row, model=models, threads=threads), []).append(row)
+        lines.setdefault(candidate(row, model=models, threads=threads), []).append(row)
     figure = Figure(figsize=(10, 4.2 + 0.2 * len(lines)), layout="constrained")
     throughput, latency = figure.subplots(1, 2)
     for index, (name, rows) in enumerate(lines.items()):

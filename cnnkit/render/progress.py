@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote, LoadProgress, Step, Steps
+from cnnkit.progress import LoadProgress, Notice, Step, Steps
 from cnnkit.render import console
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def follow(steps: Steps[T], what: str) -> T:
 
         def show(step: Step) -> None:
             nonlocal task
-            if isinstance(step, LoadNote):
+            if isinstance(step, Notice):
                 if step.warning:
                     console.warning(step.text, progress.console)
                 else:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cnnkit.data.results import ClassCount, SkippedFiles
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.render import console, envelope
 from cnnkit.render.progress import Bar
@@ -193,7 +193,7 @@ class _Display:
                 self.progress.update(
                     self.task, description=f"reading {event.what}", completed=event.done, total=event.total
                 )
-            case LoadNote(text, warning):
+            case Notice(text, warning):
                 if warning and not self.console.quiet:
                     console.warning(text, self.console)
                 else:

@@ -13,7 +13,7 @@ from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.evaluation.images import load_for
 from cnnkit.exporting.export import export
 from cnnkit.files import write_atomic
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.reporting.results import Origin
 from cnnkit.robustness.results import Robustness
@@ -31,7 +31,7 @@ def origin_of(
     card: ModelCard,
     size_mb: float,
     chosen: Choice,
-) -> Generator[LoadProgress | LoadNote, None, tuple[Origin, str]]:
+) -> Generator[LoadProgress | Notice, None, tuple[Origin, str]]:
     """Find out where a network comes from, and why its images cannot be read, empty where they can; yields progress.
 
     Args:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from cnnkit.errors import CnnkitError
 from cnnkit.operation import relayed
-from cnnkit.progress import LoadNote, Step, Steps, WorkProgress
+from cnnkit.progress import Notice, Step, Steps, WorkProgress
 from cnnkit.reporting.results import SECTIONS, LeftOut, SectionName
 from cnnkit.runtime.results import BenchmarkStep
 
@@ -54,7 +54,7 @@ def told(what: str, steps: Generator[Told, None, T]) -> Steps[T]:
     """Run the steps of another command as those of a section; its notes go through."""
 
     def of_section(step: Told) -> Step:
-        if isinstance(step, LoadNote):
+        if isinstance(step, Notice):
             return step
         return WorkProgress(f"{what}: {step.what}", step.done, step.total)
 

@@ -140,7 +140,7 @@ def attack(
         if only is not None:
             raise UsageError(f"{why}.")
         options, notes = replace(options, only=possible), (why,)
-    from cnnkit.progress import LoadNote
+    from cnnkit.progress import Notice
     from cnnkit.robustness.curves import masked_gradients
     from cnnkit.robustness.fooling import CONFIDENCE
     from cnnkit.robustness.parts import Found, attack_in_parts
@@ -160,7 +160,7 @@ def attack(
     count = 0 if subject is None else len(subject.images)
     masked = masked_gradients(found.attacks, count)
     for note in masked:
-        yield LoadNote(note, warning=True)
+        yield Notice(note, warning=True)
     fooling = FoolingSearch(CONFIDENCE, "gradient" if by_gradient else "evolution", tuple(found.fooling))
     return Robustness(
         model=classifier.name,

@@ -1,4 +1,4 @@
-"""How fast networks run: every contender at a batch size is opened, run once, and then timed against the others."""
+"""How fast networks run: every candidate at a batch size is opened, run once, and then timed against the others."""
 
 import time
 from collections.abc import Generator, Sequence
@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.operation import relayed
-from cnnkit.runtime.contenders import Calls, Contender, Target
+from cnnkit.runtime.candidates import Calls, Candidate, Target
 from cnnkit.runtime.hardware import processor_name
 from cnnkit.runtime.memory import MemoryGrowth
 from cnnkit.runtime.results import Benchmark, BenchmarkFailure, BenchmarkStep, Measurement
@@ -22,7 +22,7 @@ _WHOLE = "whole"
 
 @dataclass(frozen=True)
 class _Opened:
-    contender: Contender
+    candidate: Candidate
     calls: Calls
     first_run_ms: float
     peak_memory_mb: float | None
@@ -48,20 +48,20 @@ def choose_batches(wanted: Sequence[int] | None, targets: Sequence[Target]) -> t
 
 def benchmark_steps(
     targets: Sequence[Target],
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     *,
     batches: Sequence[int],
     seconds: float,
     versions: dict[str, str],
     notes: Sequence[str] = (),
 ) -> Generator[BenchmarkStep, None, Benchmark]:
-    """Measure contenders at each batch size; yield what is measured now.
+    """Measure candidates at each batch size; yield what is measured now.
 
     Args:
-        targets: the files behind the contenders.
-        contenders: the first is what the others of a batch size are compared with.
+        targets: the files behind the candidates.
+        candidates: the first is what the others of a batch size are compared with.
         batches: sizes, ascending.
-        seconds: to spend on each contender at each size, after its warm-up.
+        seconds: to spend on each candidate at each size, after its warm-up.
         versions: of further engines.
         notes: to be repeated in the result.
 
@@ -73,12 +73,12 @@ def benchmark_steps(
     left_out = list(notes)
     for done, batch in enumerate(batches):
         opened = []
-        for contender in contenders:
-            yield BenchmarkStep(f"batch {batch}, first run of {contender.engine}", done, len(batches))
+        for candidate in candidates:
+            yield BenchmarkStep(f"batch {batch}, first run of {candidate.engine}", done, len(batches))
             try:
-                opened.append(_open(contender, batch))
+                opened.append(_open(candidate, batch))
             except CnnkitError as error:
-                if contender.optional:
+                if candidate.optional:
                     left_out.append(str(error).rstrip("."))
                 else:
                     errors.append(error)
@@ -96,15 +96,15 @@ def benchmark_steps(
     )
 
 
-def _open(contender: Contender, batch: int) -> _Opened:
-    """Make a contender ready and run it once.
+def _open(candidate: Candidate, batch: int) -> _Opened:
+    """Make a candidate ready and run it once.
 
     Raises:
         CnnkitError: it cannot run, or not with so many images.
     """
     try:
-        with MemoryGrowth(contender.gpu) as memory:
-            calls = contender.open(batch)
+        with MemoryGrowth(candidate.gpu) as memory:
+            calls = candidate.open(batch)
             started = time.perf_counter()
             (calls.first or calls.whole)()
             seconds = time.perf_counter() - started
@@ -113,17 +113,17 @@ def _open(contender: Contender, batch: int) -> _Opened:
     except Exception as error:  # onnxruntime and PyTorch raise types of their own
         reason = " ".join(str(error).split())[:300]
         full = isinstance(error, MemoryError) or any(sign in reason.lower() for sign in ("out of memory", "allocate"))
-        kind = OutOfMemoryError if full else OnnxError if contender.engine == "onnxruntime" else CnnkitError
-        where = f"{contender.model}, {contender.engine} {contender.device}"
+        kind = OutOfMemoryError if full else OnnxError if candidate.engine == "onnxruntime" else CnnkitError
+        where = f"{candidate.model}, {candidate.engine} {candidate.device}"
         hint = "" if batch == 1 or full else " Its layers may be made for one image at a time: try --batch 1."
         raise kind(f"{where} cannot run a batch of {batch}: {reason}.{hint}") from error
-    return _Opened(contender, calls, seconds * 1e3, memory.peak_mb)
+    return _Opened(candidate, calls, seconds * 1e3, memory.peak_mb)
 
 
 def _measure(
     opened: Sequence[_Opened], batch: int, seconds: float, done: int, total: int
 ) -> Generator[BenchmarkStep, None, list[Measurement]]:
-    """Let the contenders of a batch size take turns; on a GPU, their parts too."""
+    """Let the candidates of a batch size take turns; on a GPU, their parts too."""
     functions = {}
     for index, one in enumerate(opened):
         for part, call in {_WHOLE: one.calls.whole, **one.calls.parts}.items():
@@ -150,10 +150,10 @@ def _measurement(one: _Opened, batch: int, timings: dict[str, Timing], baseline:
     parts = {part: float(timings[part].rounds.mean()) * 1e3 for part in one.calls.parts}
     ratio, ratio_low, ratio_high = (None, None, None) if baseline is None else speed_up(baseline, whole)
     return Measurement(
-        model=one.contender.model,
-        engine=one.contender.engine,
-        device=one.contender.device,
-        threads=one.contender.threads,
+        model=one.candidate.model,
+        engine=one.candidate.engine,
+        device=one.candidate.device,
+        threads=one.candidate.threads,
         batch=batch,
         calls=len(whole.calls),
         latency_p50_ms=p50,

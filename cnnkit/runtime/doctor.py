@@ -75,7 +75,7 @@ def session_check(device: str, driver: Driver | None) -> Check:
 
 def _probe(device: str) -> tuple[bool, str]:
     """Return whether a session ran, and what it said."""
-    command = [sys.executable, "-m", "cnnkit.runtime.probe", device]
+    command = [sys.executable, "-m", "cnnkit.runtime.smoke_test", device]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:

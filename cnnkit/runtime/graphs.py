@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """The key under which PyTorch's exporter notes the modules that a node comes from, outermost first."""
 NETWORK, NORMALISATION = "network.", "normalise."
-"""What names in exported files begin with, after the two parts of `cnnkit.models.normalisation.Deployed`."""
+"""What names in exported files begin with, after the two parts of `cnnkit.models.normalisation.ExportWrapper`."""
 
 
 def layer_name(name: str) -> str:

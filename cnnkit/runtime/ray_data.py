@@ -37,7 +37,7 @@ _ERRORS = {
     )
 }  # fmt: skip
 _BATCHES_OF_A_BLOCK = 4
-"""Batches that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
+"""BatchLoader that a worker gets at once: enough to outweigh handing them over, few enough to see progress."""
 _ATTEMPTS = 2
 """How often an image is tried alone; where it ends its worker each time, it is an error of its own."""
 _OPENINGS = 3

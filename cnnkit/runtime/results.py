@@ -55,7 +55,7 @@ class BenchmarkedModel:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One contender at one batch size; all times are of a whole batch.
+    """One candidate at one batch size; all times are of a whole batch.
 
     Attributes:
         model: the reference that it was named by.
@@ -72,7 +72,7 @@ class Measurement:
         peak_memory_mb: what opening the network and its first run added at most: resident memory of this process on
             the CPU, used memory of the GPU on a GPU; None where it cannot be known.
         copy_in_ms, compute_ms, copy_out_ms: means of the parts on a GPU, each measured by itself.
-        speed_up: how many times as fast as the first contender of this batch size; None for that one.
+        speed_up: how many times as fast as the first candidate of this batch size; None for that one.
         speed_up_low, speed_up_high: its 95% confidence interval.
     """
 
@@ -100,7 +100,7 @@ class Measurement:
 
     @property
     def verdict(self) -> Literal["faster", "slower", "no difference"] | None:
-        """How it compares with the first contender of its batch size; inside the noise is no difference."""
+        """How it compares with the first candidate of its batch size; inside the noise is no difference."""
         if self.speed_up_low is None or self.speed_up_high is None:
             return None
         return "faster" if self.speed_up_low > 1 else "slower" if self.speed_up_high < 1 else "no difference"
@@ -108,7 +108,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class BenchmarkFailure:
-    """A contender that could not be measured at a batch size: the code of its error, and the message."""
+    """A candidate that could not be measured at a batch size: the code of its error, and the message."""
 
     code: str
     message: str
@@ -116,12 +116,12 @@ class BenchmarkFailure:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All contenders at all batch sizes, those of a batch size timed in turn.
+    """All candidates at all batch sizes, those of a batch size timed in turn.
 
     Attributes:
         models: in the order in which they were named.
-        measurements: batch by batch, each in the order of the contenders.
-        failures: of contenders that should have run.
+        measurements: batch by batch, each in the order of the candidates.
+        failures: of candidates that should have run.
         notes: what was left out, or done instead, as sentences without their full stop.
         processor: its name.
         versions: of the engines.

@@ -25,7 +25,7 @@ from cnnkit.runtime.providers import ProviderOptions, hardware_key, merged, pars
 from cnnkit.words import counted
 
 if TYPE_CHECKING:
-    from cnnkit.runtime.fixed import FixedBuffers
+    from cnnkit.runtime.cuda_graphs import FixedBuffers
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Session(ort.InferenceSession):  # type: ignore[misc]
     def run_with_iobinding(self, iobinding: Any, run_options: Any = None) -> None:
         """Run on the caller's buffers; without a graph, which would go on using those of its first run."""
         if self.buffers is not None and run_options is None:
-            from cnnkit.runtime.fixed import DISABLED, graph_run_options
+            from cnnkit.runtime.cuda_graphs import DISABLED, graph_run_options
 
             run_options = graph_run_options(DISABLED)
         super().run_with_iobinding(iobinding, run_options)
@@ -162,7 +162,7 @@ def _place(model: Path | bytes, name: str, device: str, options: ProviderOptions
             nodes = sum(kinds.total() for kinds in assigned.values())
             made.placement = Placement(PROVIDER_NAMES[gpu], reason, left, nodes, options, tuned)
             if options.graph:
-                from cnnkit.runtime.fixed import FixedBuffers
+                from cnnkit.runtime.cuda_graphs import FixedBuffers
 
                 made.buffers = FixedBuffers(made, "cuda", index)
             return made

@@ -26,12 +26,12 @@ _Z95 = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Timing:
-    """What one contender took.
+    """What one candidate took.
 
     Attributes:
         first_seconds: the first call of all, with whatever is allocated or chosen in it.
         calls: seconds of each call after the warm-up [calls].
-        rounds: mean seconds of a call in each round [rounds]; round i of all contenders was measured side by side.
+        rounds: mean seconds of a call in each round [rounds]; round i of all candidates was measured side by side.
     """
 
     first_seconds: float
@@ -56,41 +56,41 @@ def check_seconds(seconds: float) -> None:
 
 
 def race(
-    contenders: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 20, seed: int = 0
+    candidates: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 20, seed: int = 0
 ) -> dict[str, Timing]:
-    """Time contenders in turn, in an order drawn anew each round.
+    """Time candidates in turn, in an order drawn anew each round.
 
     Args:
-        contenders: what to call, by name; each call must be finished when it returns.
+        candidates: what to call, by name; each call must be finished when it returns.
         seconds: to spend on each, after its warm-up.
         rounds: into how many turns they are cut; fewer, but at least 5, where a turn would be shorter than a call.
         seed: of the orders.
     """
-    return result_of(race_steps(contenders, seconds=seconds, rounds=rounds, seed=seed))
+    return result_of(race_steps(candidates, seconds=seconds, rounds=rounds, seed=seed))
 
 
 def race_steps(
-    contenders: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 20, seed: int = 0
+    candidates: Mapping[str, Callable[[], object]], *, seconds: float = 1.0, rounds: int = 20, seed: int = 0
 ) -> Generator[float, None, dict[str, Timing]]:
     """Do what `race` does, and yield after each round which fraction of them is done."""
     first: dict[str, float] = {}
     usual: dict[str, float] = {}
-    for name, call in contenders.items():
+    for name, call in candidates.items():
         first[name], usual[name] = _warm_up(call)
     turn = max(_SETTLE_SECONDS, *usual.values())
     rounds = max(_MIN_ROUNDS, min(rounds, round(seconds / turn)))
-    size = {name: max(1, round(seconds / rounds / usual[name])) for name in contenders}
-    calls: dict[str, list[float]] = {name: [] for name in contenders}
-    means: dict[str, list[float]] = {name: [] for name in contenders}
+    size = {name: max(1, round(seconds / rounds / usual[name])) for name in candidates}
+    calls: dict[str, list[float]] = {name: [] for name in candidates}
+    means: dict[str, list[float]] = {name: [] for name in candidates}
     order = random.Random(seed)  # noqa: S311
     for done in range(rounds):
-        for name in order.sample(list(contenders), len(contenders)):
-            _settle(contenders[name], usual[name])
-            block = [_time(contenders[name]) for _ in range(size[name])]
+        for name in order.sample(list(candidates), len(candidates)):
+            _settle(candidates[name], usual[name])
+            block = [_time(candidates[name]) for _ in range(size[name])]
             calls[name] += block
             means[name].append(sum(block) / len(block))
         yield (done + 1) / rounds
-    return {name: Timing(first[name], np.array(calls[name]), np.array(means[name])) for name in contenders}
+    return {name: Timing(first[name], np.array(calls[name]), np.array(means[name])) for name in candidates}
 
 
 def speed_up(slow: Timing, fast: Timing) -> tuple[float, float, float]:

@@ -158,9 +158,9 @@ def _refusal(
 
 
 def _race(
-    contenders: dict[str, _Contender], images: NDArray[np.generic], seconds: float, rounds: int, *, seed: int
+    candidates: dict[str, _Contender], images: NDArray[np.generic], seconds: float, rounds: int, *, seed: int
 ) -> dict[str, Timing]:
-    calls = {name: partial(logits_of, contender.session, images) for name, contender in contenders.items()}
+    calls = {name: partial(logits_of, candidate.session, images) for name, candidate in candidates.items()}
     return race(calls, seconds=seconds, rounds=rounds, seed=seed)
 
 

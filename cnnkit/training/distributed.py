@@ -53,7 +53,7 @@ class Group:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return network
 
-    def means(self, totals: Totals) -> tuple[float, float, int]:
+    def all_reduce(self, totals: Totals) -> tuple[float, float, int]:
         """Return mean loss, accuracy and number of images over all processes."""
         sums = torch.stack(
             [totals.loss.double(), totals.right.double(), torch.tensor(totals.images).to(totals.loss).double()]
@@ -71,7 +71,7 @@ class Group:
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return bool(votes.item())
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the first process's value in all of them."""
         if self.world == 1:
             return value
@@ -79,7 +79,7 @@ class Group:
         dist.broadcast_object_list(box, device=self.device)
         return box[0]
 
-    def collect(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return the values of all processes."""
         values = [value] * self.world
         if self.world > 1:
@@ -88,16 +88,16 @@ class Group:
 
     def gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of all processes, `name` of process r as `name@r`."""
-        boxes = self.collect(tensors)
+        boxes = self.all_gather(tensors)
         return {f"{name}@{rank}": tensor for rank, box in enumerate(boxes) for name, tensor in box.items()}
 
-    def share_buffers(self, network: nn.Module) -> None:
+    def broadcast_buffers(self, network: nn.Module) -> None:
         """Give every process the first one's batch statistics, so that all measure what it saves."""
         if self.world > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, 0)
 
-    def share_weights(self, network: nn.Module) -> None:
+    def broadcast_weights(self, network: nn.Module) -> None:
         """Give every process the first one's weights and batch statistics."""
         if self.world > 1:
             for tensor in network.state_dict().values():

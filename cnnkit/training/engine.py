@@ -8,16 +8,16 @@ from typing import Literal
 
 from cnnkit.data.loaded import Split, drawn_for
 from cnnkit.errors import OutputError, TrainingDivergedError
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.training import randomness
 from cnnkit.training.adversarial import Adversary
 from cnnkit.training.advice import notes_before
-from cnnkit.training.batches import Batches
+from cnnkit.training.checkpoints import CheckpointSaver, Position, restore, what_is_left
 from cnnkit.training.describing import class_counts, preparation
 from cnnkit.training.distributed import Group
 from cnnkit.training.finetuning import set_training_mode
-from cnnkit.training.keeper import Keeper, Position, restore, what_is_left
 from cnnkit.training.layout import channels_last
+from cnnkit.training.loader import BatchLoader
 from cnnkit.training.measuring import first_images, measure, metrics_of
 from cnnkit.training.optimisers import learning_rates
 from cnnkit.training.results import (
@@ -69,14 +69,14 @@ class Engine:
         )
         form, place = self.data.preprocessing, {"rank": group.rank, "world": group.world}
         drawn = drawn_for(self.data, seed=self.recipe.seed) if self.recipe.drawn_digits else None
-        self.batches = Batches(self.data.train, form, classes, self.recipe, group.device, **place, drawn=drawn)
+        self.batches = BatchLoader(self.data.train, form, classes, self.recipe, group.device, **place, drawn=drawn)
         self.adversary = None
         if self.recipe.adversarial_training:
             self.adversary = Adversary(self.train_step.network, self.recipe, form, group.device, **place)
         self.resumed = prepared.state is not None
         self.is_new, self.over, self.vote_every = prepared.is_new, False, 0
         self.at = restore(prepared.state, self.train_step, group) if prepared.state is not None else Position()
-        self.keeper = Keeper(prepared, group, self.train_step, self.at)
+        self.saver = CheckpointSaver(prepared, group, self.train_step, self.at)
         done = self.at.epoch * self.batches.steps + self.at.step
         self.train_step.steps = self.train_step.steps or done  # a state of an earlier version does not have it
         self.rates = islice(learning_rates(self.recipe, self.batches.steps), done, None)
@@ -104,7 +104,7 @@ class Engine:
         except OutputError as error:
             raise OutputError(f"{error} {what_is_left(self.run)}") from error
         finally:
-            self.keeper.close()
+            self.saver.close()
 
     def _begin(self) -> Generator[TrainingEvent]:
         """Say what begins, and measure the network as it is before the first step."""
@@ -144,12 +144,12 @@ class Engine:
     def _leave(self, *, numbers: bool = True) -> None:
         keep = numbers and self.at.step > 0
         if keep or self.is_new:
-            self.keeper.leave(keep=keep)
+            self.saver.leave(keep=keep)
 
     def _save_state(self) -> None:
         # In the end the network holds its best weights, and the state after the last epoch is there.
         if not self.over:
-            self.keeper.save_state()
+            self.saver.save_state()
 
     def _ended_by(self) -> EndedBy | None:
         recipe, at = self.recipe, self.at
@@ -183,7 +183,7 @@ class Engine:
             if self._voted(self.stop()):
                 raise _StopWanted
             if self.checkpoint_every and at.step % self.checkpoint_every == 0:
-                self.keeper.save_state()
+                self.saver.save_state()
                 self.since = time.perf_counter()
             if self.since - shown >= _PROGRESS_SECONDS or at.step == self.batches.steps:
                 loss, accuracy = totals.means()
@@ -196,13 +196,13 @@ class Engine:
                 break
         yield self._end_epoch()
 
-    def _notices(self) -> Generator[LoadNote]:
+    def _notices(self) -> Generator[Notice]:
         """Yield what the step has to say, once in a run; its parts share a list."""
         while self.train_step.notices:
             notice = self.train_step.notices.pop()
             if notice not in self.at.notices:
                 self.at.notices.append(notice)
-            yield LoadNote(notice, warning=True)
+            yield Notice(notice, warning=True)
 
     def _count_time(self) -> None:
         before, self.since = self.since, time.perf_counter()
@@ -213,15 +213,15 @@ class Engine:
         if self.group.world == 1:
             return wish
         if self.vote_every == 0:
-            self.vote_every = self.group.share(1 if self.at.epoch_seconds > _SLOW_SECONDS else _VOTE_STEPS)
+            self.vote_every = self.group.broadcast(1 if self.at.epoch_seconds > _SLOW_SECONDS else _VOTE_STEPS)
         due = self.at.step % self.vote_every == 0 or self.at.step == self.batches.steps
         return due and self.group.any(wish)
 
     def _end_epoch(self) -> EpochRecord:
         started, at = time.perf_counter(), self.at
-        train_loss, train_accuracy, images = self.group.means(self.train_step.totals)
+        train_loss, train_accuracy, images = self.group.all_reduce(self.train_step.totals)
         self._require_finite(train_loss, "training")
-        self.group.share_buffers(self.train_step.kept)
+        self.group.broadcast_buffers(self.train_step.kept)
         validation_loss, validation_accuracy = self._measure(self.validation)
         self._require_finite(validation_loss, "validation")
         best = at.best
@@ -242,11 +242,11 @@ class Engine:
         )
         if record.is_best:
             # Saved before it counts as best: a state must not speak of a best epoch without a file.
-            self.keeper.save_best(metrics_of(record))
+            self.saver.save_best(metrics_of(record))
         at.records.append(record)
         at.epoch, at.step = at.epoch + 1, 0
-        self.keeper.write_metrics()
-        self.keeper.save_state()
+        self.saver.write_metrics()
+        self.saver.save_state()
         return record
 
     def _measure(self, split: Split, stop: Callable[[], bool] | None = None) -> tuple[float, float]:
@@ -261,17 +261,17 @@ class Engine:
         kept, test_accuracy, images = self.at.kept, None, (len(self.validation), len(self.test))
         if isinstance(kept, StartRecord):  # the first weights of a run of no epochs, from whose state it can go on
             images = kept.images, 0
-            self.keeper.save_best(metrics_of(kept))
-            self.keeper.write_metrics()
-            self.keeper.save_state()
+            self.saver.save_best(metrics_of(kept))
+            self.saver.write_metrics()
+            self.saver.save_state()
         elif len(self.test):
-            self.keeper.load_best()
+            self.saver.load_best()
             _, test_accuracy = self._measure(self.test)
             if not kept.dry_run:
-                self.keeper.save_best({**metrics_of(kept), "test_accuracy": test_accuracy})
+                self.saver.save_best({**metrics_of(kept), "test_accuracy": test_accuracy})
         return TrainingFinished(
             run=self.run,
-            checkpoint=self.keeper.checkpoint,
+            checkpoint=self.saver.checkpoint,
             best_epoch=kept.epoch,
             validation_accuracy=kept.validation_accuracy,
             test_accuracy=test_accuracy,
@@ -288,7 +288,7 @@ class Engine:
         if math.isfinite(loss):
             return
         best = self.at.best
-        kept = f"The best checkpoint, of epoch {best.epoch}, is kept in {self.keeper.checkpoint}. " if best else ""
+        kept = f"The best checkpoint, of epoch {best.epoch}, is kept in {self.saver.checkpoint}. " if best else ""
         raise TrainingDivergedError(
             f"the {which} loss became {loss} in epoch {self.at.epoch + 1}. {kept}Lower the learning rate, as in "
             f"--learning-rate {self.recipe.learning_rate / 10:g}."

@@ -10,9 +10,9 @@ from cnnkit.errors import CnnkitError, OutOfMemoryError
 from cnnkit.models.memory import is_out_of_memory, keep_freed_memory
 from cnnkit.recipe import Recipe
 from cnnkit.training import randomness
+from cnnkit.training.checkpoints import remove_if_empty, what_is_left
 from cnnkit.training.distributed import Group, is_about_others, joined
 from cnnkit.training.engine import Engine
-from cnnkit.training.keeper import remove_if_empty, what_is_left
 from cnnkit.training.results import TrainingEvent
 from cnnkit.training.runs import unmark_launch
 from cnnkit.training.setup import Prepared, prepare

@@ -65,5 +65,5 @@ def measure(
             with autocast(recipe.precision, group.device):
                 outputs = network(normalise(images.to(group.device))).float()
             totals.add(outputs, there, task.held_out_loss(outputs, there))
-    loss, accuracy, _ = group.means(totals)
+    loss, accuracy, _ = group.all_reduce(totals)
     return loss, accuracy

@@ -13,7 +13,7 @@ from cnnkit.data.opening import open_catalogue
 from cnnkit.data.results import Exposure, Pretraining
 from cnnkit.data.splits import Part
 from cnnkit.errors import CnnkitError, OverlapError
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training.finetuning import StartingWeights
 from cnnkit.training.membership import Membership, membership_of
@@ -22,7 +22,7 @@ from cnnkit.words import counted, listed
 
 def examine(
     source: StartingWeights, recipe: Recipe, data: ImageData, *, data_dir: Path | None
-) -> Generator[LoadProgress | LoadNote, None, tuple[Pretraining, Membership | None]]:
+) -> Generator[LoadProgress | Notice, None, tuple[Pretraining, Membership | None]]:
     """Find the held-out images that starting weights have seen; yields progress and notes.
 
     Returns:
@@ -33,7 +33,7 @@ def examine(
     """
     card = source.card
     if data.name == card.dataset and card.split_settings == {name: getattr(recipe, name) for name in SPLIT_SETTINGS}:
-        yield LoadNote(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
+        yield Notice(f"the split is that of {source.name}: by {recipe.split_by}, split seed {recipe.split_seed}")
     seen = yield from _seen(source, card, recipe, data_dir)
     exposure = seen.exposure(data.catalogue, "all") if seen is not None else Exposure()
     if seen is None or not exposure.known or exposure.changed:
@@ -41,7 +41,7 @@ def examine(
         if card.dataset:
             about = f"the images of {card.dataset} that {source.name} was trained on cannot be compared with these"
         note = f"pretraining data unknown: {about}, and it may have seen those that are held out here"
-        yield LoadNote(note, warning=True)
+        yield Notice(note, warning=True)
         return Pretraining(source.name, card.weights_sha256), None
     # What chose the best epoch of those weights is no fair test of these.
     known = data.catalogue
@@ -54,19 +54,19 @@ def examine(
         raise OverlapError(_refusal(source, card, recipe, data, trained, chosen), result=result)
     if overlap:
         parts = " and ".join(counted(number, f"{part} image") for part, number in overlap.items())
-        yield LoadNote(f"{source.name} has seen {parts}, so that results look better than they are", warning=True)
+        yield Notice(f"{source.name} has seen {parts}, so that results look better than they are", warning=True)
     if seen.pretraining == "unknown":
         note = f"pretraining data unknown: {source.name} began with weights whose images are not known"
-        yield LoadNote(note, warning=True)
+        yield Notice(note, warning=True)
     elif not seen.exact:
         note = f"the images of {source.name}, of a version before 0.2, are known by the names and sizes of files only"
-        yield LoadNote(note)
+        yield Notice(note)
     return Pretraining(source.name, card.weights_sha256, seen.pretraining != "unknown" and seen.exact, overlap), seen
 
 
 def _seen(
     source: StartingWeights, card: ModelCard, recipe: Recipe, data_dir: Path | None
-) -> Generator[LoadProgress | LoadNote, None, Membership | None]:
+) -> Generator[LoadProgress | Notice, None, Membership | None]:
     """Return the images that weights have seen: by their list, by this run's data, or by their own, if at hand."""
     seen = membership_of(card, source.name)
     if seen is not None or card.recipe is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cnnkit.data.results import ClassCount, SkippedFiles
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class TrainingFinished:
 
 TrainingEvent = (
     LoadProgress
-    | LoadNote
+    | Notice
     | TrainingStarted
     | StartRecord
     | StepProgress

@@ -15,7 +15,7 @@ from cnnkit.errors import DataError, UsageError
 from cnnkit.files import JsonObject, require_writable
 from cnnkit.images import Preprocessing
 from cnnkit.optimizers import schedule
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training.distributed import Group
 from cnnkit.training.earlier import earlier_contents
@@ -50,7 +50,7 @@ def find(recipe: Recipe, group: Group, *, runs_dir: Path, resume: Path | None) -
             own = recipe_of(resume)
             state = read_state(resume)
             check_same_run(recipe, Recipe.recorded(state[1]["recipe"]) if state else own)
-    return group.share(resume), group.share(state)
+    return group.broadcast(resume), group.broadcast(state)
 
 
 def take_up(run: Path, recipe: Recipe, marks: Sequence[str]) -> None:
@@ -143,15 +143,15 @@ def check_same_data(data: ImageData, facts: JsonObject) -> None:
         )
 
 
-def notes(facts: JsonObject, group: Group) -> Iterator[LoadNote]:
+def notes(facts: JsonObject, group: Group) -> Iterator[Notice]:
     """Say what the user should know of a state: that it is not the newest, or was made by another build."""
     if not group.is_first:
         return
     if "damaged" in facts:
-        yield LoadNote(f"{facts['damaged']} Going on from the state before that one")
+        yield Notice(f"{facts['damaged']} Going on from the state before that one")
     changed = list(_changed_since(facts))
     if changed:
-        yield LoadNote(
+        yield Notice(
             f"the run was begun by an earlier version of cnnkit, and goes on by the rules of this one: "
             f"{' and '.join(changed)}",
             warning=True,
@@ -161,7 +161,7 @@ def notes(facts: JsonObject, group: Group) -> Iterator[LoadNote]:
     # States of versions before 0.2 do not say all of them.
     differing = [f"{name} {before[name]} → {value}" for name, value in now.items() if before.get(name, value) != value]
     if differing:
-        yield LoadNote(
+        yield Notice(
             f"the run was begun elsewhere ({', '.join(differing)}), so its weights will not be those of an "
             "uninterrupted run to the last bit"
         )

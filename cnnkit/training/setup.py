@@ -16,16 +16,16 @@ from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.layered import asks
 from cnnkit.models.heads import Head, head_of
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.runfile import is_whole
 from cnnkit.sources import Shape, create_model
 from cnnkit.training import finetuning, origins, resuming
-from cnnkit.training.batches import batch_sizes
 from cnnkit.training.board import require_tensorboard
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
 from cnnkit.training.inputs import InputChoice, input_for
+from cnnkit.training.loader import batch_sizes
 from cnnkit.training.membership import LIST, write_list
 from cnnkit.training.optimisers import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
@@ -64,7 +64,7 @@ class Prepared:
 
 def prepare(
     recipe: Recipe, group: Group, *, data_dir: Path | None, runs_dir: Path, resume: Path | None, trust_code: bool
-) -> Generator[LoadProgress | LoadNote, None, Prepared]:
+) -> Generator[LoadProgress | Notice, None, Prepared]:
     """Load the data, build the network, and make or find the run folder; seeds PyTorch's global random state.
 
     Raises:
@@ -89,7 +89,7 @@ def prepare(
         _require_effect(recipe, data)
     yield from _warnings(data)
     if isinstance(form, InputChoice) and form.note:
-        yield LoadNote(form.note)
+        yield Notice(form.note)
     pretraining, seen = None, None
     if state:
         pretraining = resuming.pretraining_from_facts(state[1])
@@ -111,7 +111,7 @@ def prepare(
 
 def _network(
     recipe: Recipe, task: Task, data: ImageData, weights: finetuning.StartingWeights | None, group: Group
-) -> Generator[LoadNote, None, tuple[nn.Module, Head | None]]:
+) -> Generator[Notice, None, tuple[nn.Module, Head | None]]:
     """Build the network with its first weights, and try it; return it with its head, where only that is trained."""
     name, shape, classes = recipe.model, data.preprocessing.input_shape, len(data.classes)
     torch.manual_seed(recipe.seed)
@@ -123,7 +123,7 @@ def _network(
     if weights is not None:
         finetuning.start_from(network, weights, head if new_head else None)
         layer = f", with a new head ({head.name or 'its own weights'}) for other classes" if head and new_head else ""
-        yield LoadNote(f"starting from {weights.name}{layer}")
+        yield Notice(f"starting from {weights.name}{layer}")
     trained = head if recipe.freeze else None
     if trained is not None:
         finetuning.freeze_all_but_head(network, trained)
@@ -132,7 +132,7 @@ def _network(
         least //= group.world
     task.require_trainable(network, name, shape, batch=min(2, max(1, least)))
     if limit:
-        yield LoadNote(f"{name} ends in {limit}, so its logits cannot have every value", warning=True)
+        yield Notice(f"{name} ends in {limit}, so its logits cannot have every value", warning=True)
     return network, trained
 
 
@@ -152,7 +152,7 @@ def _require_effect(recipe: Recipe, data: ImageData) -> None:
             raise UsageError(f"{option} has no effect: {data.name} has {' and '.join(given)} images of its own.")
 
 
-def _warnings(data: ImageData) -> Iterator[LoadNote]:
+def _warnings(data: ImageData) -> Iterator[Notice]:
     """Yield what a user should know of the images.
 
     Raises:
@@ -171,25 +171,25 @@ def _warnings(data: ImageData) -> Iterator[LoadNote]:
             "folder val/ with some of each class."
         )
     for warning in data.warnings:
-        yield LoadNote(warning, warning=True)
+        yield Notice(warning, warning=True)
     for part in HELD_OUT:
         missing = known.missing(part)
         if missing and part not in known.record.given and len(known.parts[part]):
             few = f"there are too few different images of {listed(missing, 10)} for the {part} split to have any"
-            yield LoadNote(few, warning=True)
+            yield Notice(few, warning=True)
     if not len(data.test):
-        yield LoadNote(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
+        yield Notice(f"there is no test set in {data.name}; what is measured are validation figures", warning=True)
 
 
 def _run_folder(
     run: Path | None, runs_dir: Path, recipe: Recipe, data: ImageData, group: Group, files: dict[str, bytes]
 ) -> Path:
     """Make a run folder, or take up the one that is there, in the first process; return it in all."""
-    marks = group.collect(launch_mark())
+    marks = group.all_gather(launch_mark())
     made = Path()
     if group.is_first:
         repeatable = resuming.repeatable(recipe)
         made = run or new_run_folder(runs_dir, recipe.model, data.name, repeatable, marks, files=files)
         if run is not None:
             resuming.take_up(run, recipe, marks)
-    return group.share(made)
+    return group.broadcast(made)

@@ -28,7 +28,7 @@ from serving.traffic import closed_loop, open_loop
 
 CONNECTIONS = 32
 BARS = {"litserve": 4.0, "bare": 1.5}
-"""Requests a second of cnnkit divided by those of the contender: at least this."""
+"""Requests a second of cnnkit divided by those of the candidate: at least this."""
 TAIL_BAR = 1.5
 """p99 of cnnkit at half of its peak rate, divided by the bare function's at the same rate: at most this."""
 LITSERVE_SETTINGS = (
@@ -40,7 +40,7 @@ TRIES = 2
 
 
 @dataclass
-class Contender:
+class Candidate:
     """A server, and how it is asked."""
 
     name: str
@@ -88,15 +88,15 @@ class Contender:
         return {**found, "rate": found["requests"] / found["seconds"]}
 
 
-def contenders(png: bytes, label: str, litserve: Sequence[str]) -> list[Contender]:
+def candidates(png: bytes, label: str, litserve: Sequence[str]) -> list[Candidate]:
     """Return the three, with these settings of LitServe."""
     coded = json.dumps({"image": base64.b64encode(png).decode()}).encode()
     ours = cnnkit_command(f"lenet={LENET}", "--workers", "1")
     peer = contender_command("litserve_peer", LENET, *litserve)
     return [
-        Contender("cnnkit", ours, READY, "/predict/lenet", png, "image/png", label),
-        Contender("litserve", peer, "/health", "/predict", coded, "application/json", label),
-        Contender("bare", contender_command("bare", LENET), "/", "/predict/lenet", png, "image/png", label),
+        Candidate("cnnkit", ours, READY, "/predict/lenet", png, "image/png", label),
+        Candidate("litserve", peer, "/health", "/predict", coded, "application/json", label),
+        Candidate("bare", contender_command("bare", LENET), "/", "/predict/lenet", png, "image/png", label),
     ]
 
 
@@ -110,11 +110,11 @@ def tune_litserve(png: bytes, label: str, folder: Path, seconds: float) -> tuple
     """Return LitServe's best settings, and what it did by each."""
     rates: dict[Sequence[str], float] = {}
     for settings in LITSERVE_SETTINGS * TRIES:
-        contender = contenders(png, label, settings)[1]
-        contender.start(folder)
-        contender.wrk(folder, 1)
-        rate = contender.wrk(folder, seconds)["rate"]
-        contender.stop()
+        candidate = candidates(png, label, settings)[1]
+        candidate.start(folder)
+        candidate.wrk(folder, 1)
+        rate = candidate.wrk(folder, seconds)["rate"]
+        candidate.stop()
         rates[settings] = max(rate, rates.get(settings, 0.0))
         print(f"LitServe {' '.join(settings) or 'as it comes'}: {rate:,.0f}/s", file=sys.stderr)
     best = max(rates, key=lambda settings: rates[settings])
@@ -128,12 +128,12 @@ def contest(folder: Path, rounds: int, seconds: float) -> Part:
     best, tried = tune_litserve(png, "7", folder, seconds)
     rates: dict[str, list[float]] = {}
     for turn in range(rounds):
-        for contender in contenders(png, "7", best):
-            contender.start(folder)
-            contender.wrk(folder, 1)
-            rates.setdefault(contender.name, []).append(contender.wrk(folder, seconds)["rate"])
-            contender.stop()
-            print(f"round {turn + 1}: {contender.name} {rates[contender.name][-1]:,.0f}/s", file=sys.stderr)
+        for candidate in candidates(png, "7", best):
+            candidate.start(folder)
+            candidate.wrk(folder, 1)
+            rates.setdefault(candidate.name, []).append(candidate.wrk(folder, seconds)["rate"])
+            candidate.stop()
+            print(f"round {turn + 1}: {candidate.name} {rates[candidate.name][-1]:,.0f}/s", file=sys.stderr)
     figures = [Figure(f"requests/s, {name}", f"{median(found):,.0f}") for name, found in rates.items()]
     for name, bar in BARS.items():
         ratios = [ours / theirs for ours, theirs in zip(rates["cnnkit"], rates[name], strict=True)]
@@ -150,18 +150,18 @@ def half_load(folder: Path, rounds: int, seconds: float) -> Part:
     peak = 0.0
     for _ in range(rounds):
         with ExitStack() as running:
-            for contender in contenders(png, "7", ())[::2]:
-                contender.start(folder)
-                running.callback(contender.stop)
-                args = contender.server.port, contender.request(), contender.wrong
+            for candidate in candidates(png, "7", ())[::2]:
+                candidate.start(folder)
+                running.callback(candidate.stop)
+                args = candidate.server.port, candidate.request(), candidate.wrong
                 closed_loop(*args, CONNECTIONS, 1)
-                if contender.name == "cnnkit":
-                    peak = contender.wrk(folder, seconds)["rate"]
+                if candidate.name == "cnnkit":
+                    peak = candidate.wrk(folder, seconds)["rate"]
                 tally = open_loop(*args, peak / 2, seconds, CONNECTIONS, 4 * CONNECTIONS)
                 if not tally.adds_up or tally.problems:
-                    sys.exit(f"{contender.name}: {tally.lost} lost, {dict(tally.problems)}")
+                    sys.exit(f"{candidate.name}: {tally.lost} lost, {dict(tally.problems)}")
                 p50, p99 = tally.percentile_ms(50), tally.percentile_ms(99)
-                rows.append({"name": contender.name, "peak": peak, "p50_ms": p50, "p99_ms": p99, **tally.cost()})
+                rows.append({"name": candidate.name, "peak": peak, "p50_ms": p50, "p99_ms": p99, **tally.cost()})
     ours, bare = ([row for row in rows if row["name"] == name] for name in ("cnnkit", "bare"))
     figures = []
     for name, found in (("cnnkit", ours), ("bare, at the same rate", bare)):

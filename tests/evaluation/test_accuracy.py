@@ -18,7 +18,7 @@ from cnnkit.data.shapes import draw_shapes
 from cnnkit.errors import CheckpointError, DataError
 from cnnkit.evaluation.results import Evaluation
 from cnnkit.images import Preprocessing
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from tests.expecting import expect_error
 
 LABELS = ("a", "b", "c", "d")
@@ -411,7 +411,7 @@ def test_without_a_test_set_the_validation_split_counts_with_a_warning(photos: P
 
 def test_warnings_come_while_it_loads_too(photos_run: Path) -> None:
     steps = cnnkit.evaluate.steps(photos_run, split="train")
-    said = [step for step in steps if isinstance(step, LoadNote)]
+    said = [step for step in steps if isinstance(step, Notice)]
     assert [note.warning for note in said] == [True]
     assert said[0].text.startswith("the network was trained on all of these 12 images")
 

@@ -276,13 +276,13 @@ def test_eight_bits_are_named(planted: Planted, tmp_path: Path) -> None:
 
 def test_every_layer_of_a_good_file_has_its_value(checkpoints: Path) -> None:
     from cnnkit.exporting.divergence import locate
-    from cnnkit.models.normalisation import Deployed, Normalise
+    from cnnkit.models.normalisation import ExportWrapper, Normalise
     from cnnkit.sources import find
 
     network, card = find(str(checkpoints / "cifar-resnet.safetensors")).weights()
     form = card.preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    calls = trace(Deployed(network, Normalise(form.mean, form.std)).eval(), torch.from_numpy(pixels))
+    calls = trace(ExportWrapper(network, Normalise(form.mean, form.std)).eval(), torch.from_numpy(pixels))
     graph = Graph(onnx.load(checkpoints / "cifar-resnet.onnx"))
     values, stopped = graph.values({"image": pixels})
     assert stopped is None

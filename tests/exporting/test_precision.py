@@ -228,9 +228,9 @@ def test_validation_images_decide_and_test_images_do_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def int8_is_faster(contenders: Mapping[str, object]) -> dict[str, Timing]:
+    def int8_is_faster(candidates: Mapping[str, object]) -> dict[str, Timing]:
         takes = {"fp32": 1e-3, "int8": 0.5e-3}
-        return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in contenders}
+        return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in candidates}
 
     monkeypatch.setattr(reduced, "race", int8_is_faster)
     photos = draw(tmp_path / "lights", validation=validation, test=test)
@@ -328,9 +328,9 @@ def test_what_is_not_faster_is_refused(photos: Path, tmp_path: Path, monkeypatch
     run = train("lenet", photos, tmp_path / "runs", epochs=1)
 
     def let_int8_take(seconds: float) -> None:
-        def timed(contenders: Mapping[str, object]) -> dict[str, Timing]:
+        def timed(candidates: Mapping[str, object]) -> dict[str, Timing]:
             takes = {"fp32": 1e-3, "int8": seconds}
-            return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in contenders}
+            return {name: Timing(1.0, *2 * [takes[name] * np.linspace(0.99, 1.01, 20)]) for name in candidates}
 
         monkeypatch.setattr(reduced, "race", timed)
 

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 import cnnkit
 from cnnkit.errors import CheckpointError, DeviceError, OnnxError, UnknownNameError, UsageError
-from cnnkit.inspection import torch_contenders
-from cnnkit.runtime.contenders import examine
+from cnnkit.inspection import torch_candidates
+from cnnkit.runtime.candidates import examine
 from tests.expecting import expect_error
 
 pytestmark = pytest.mark.usefixtures("few_shapes", "nets")
@@ -71,8 +71,8 @@ def test_pytorch_is_measured_beside_it_and_its_threads_are_given_back() -> None:
     assert compiled.first_run_ms > 20 * compiled.latency_p50_ms
 
 
-def test_each_number_of_threads_is_a_contender(tiny_onnx: Path) -> None:
-    found = torch_contenders.torch_contenders(examine("a.onnx", tiny_onnx, ["cpu"]), [1, 2])
+def test_each_number_of_threads_is_a_candidate(tiny_onnx: Path) -> None:
+    found = torch_candidates.torch_candidates(examine("a.onnx", tiny_onnx, ["cpu"]), [1, 2])
     assert [(one.engine, one.device, one.threads, one.optional) for one in found] == [
         ("PyTorch eager", "CPU", 1, False),
         ("PyTorch eager", "CPU", 2, False),
@@ -86,7 +86,7 @@ def test_pytorch_does_what_the_file_does(ref: str, tmp_path: Path) -> None:
     """The same input, and outputs of the same names and shapes; eager and compiled agree where weights do."""
     path = cnnkit.export(ref, tmp_path / "a.onnx").path
     target = examine("a.onnx", path, ["cpu"])
-    eager = next(iter(torch_contenders.torch_contenders(target, [1], trust_code=True)))
+    eager = next(iter(torch_candidates.torch_candidates(target, [1], trust_code=True)))
     logits, probabilities = eager.open(3).whole()
     assert logits.shape == probabilities.shape == (3, len(target.card.labels))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
@@ -96,7 +96,7 @@ def test_a_file_with_raw_input_is_not_normalised_twice(tiny_run: Path, tmp_path:
     path = cnnkit.export(tiny_run, tmp_path / "raw.onnx", raw_input=True).path
     target = examine("raw.onnx", path, ["cpu"])
     assert target.described.input_type == "float32 [N, 3, 28, 28]"
-    logits, _ = torch_contenders.torch_contenders(target, [1])[0].open(2).whole()
+    logits, _ = torch_candidates.torch_candidates(target, [1])[0].open(2).whole()
     assert logits.shape == (2, 3)
 
 

@@ -105,7 +105,7 @@ def _measurement(
 
 
 def _benchmark(kind: str, *, model: str = "lenet") -> Benchmark:
-    """Return a benchmark of one contender, or of several that differ by `kind`."""
+    """Return a benchmark of one candidate, or of several that differ by `kind`."""
     names = ("lenet", "runs/lenet-int8.onnx") if kind == "models" else (model,)
     rows = []
     for batch in (1, 32, 256):

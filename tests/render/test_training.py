@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.data.results import ClassCount
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.render import notices, training
 from cnnkit.training.results import (
@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_says_where_and_what_is_not_as_usual(capsys: Captured
     }  # fmt: skip
     started = replace(STARTED, processes=2, trainable=1_290, resumed_at=(2, 125), earlier=(FIRST, SECOND))
     third = replace(SECOND, epoch=3, is_best=True)
-    events = run(LoadNote("starting from resnet, with a new head for other classes"), started, third, FINISHED)
+    events = run(Notice("starting from resnet, with a new head for other classes"), started, third, FINISHED)
     training.show(events, RECIPE.override(unusual), as_json=False)
     err = capsys.readouterr().err
     assert [row[0] for row in rows_of(err)[-4:]] == ["1", "2", "going on after step 125 of epoch 3", "3"]
@@ -124,7 +124,7 @@ def test_a_dry_run_is_marked_wherever_a_figure_is_shown(capsys: Captured) -> Non
 
 def test_a_warning_while_images_are_loaded_is_shown_once(capsys: Captured) -> None:
     notices.clear()
-    note = LoadNote("some labels must be wrong", warning=True)
+    note = Notice("some labels must be wrong", warning=True)
     training.show(run(note, note, *EVENTS), RECIPE, as_json=True)
     out, err = capsys.readouterr()
     assert err.count("warning: some labels must be wrong.\n") == 1
@@ -177,7 +177,7 @@ def test_json_of_a_run_that_went_on_has_the_earlier_epochs_too(capsys: Captured)
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("last", [FINISHED, STOPPED])
 def test_all_but_one_of_several_processes_are_quiet(last: TrainingEvent, as_json: bool, capsys: Captured) -> None:
-    training.show(run(LoadNote("a note"), *EVENTS[:-1], last), RECIPE, as_json=as_json, quiet=True)
+    training.show(run(Notice("a note"), *EVENTS[:-1], last), RECIPE, as_json=as_json, quiet=True)
     assert capsys.readouterr() == ("", "")
 
 

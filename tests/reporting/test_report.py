@@ -12,7 +12,7 @@ import cnnkit
 from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, DeviceError, OutputError, UnknownNameError, UsageError
 from cnnkit.inspection.results import ModelSummary
-from cnnkit.progress import LoadNote, WorkProgress
+from cnnkit.progress import Notice, WorkProgress
 from cnnkit.reporting.report import EPSILONS, _affordable
 from cnnkit.reporting.results import SECTIONS, Report
 from cnnkit.words import percent, share
@@ -214,7 +214,7 @@ def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
 
 def test_progress_names_the_part(photos_run: Path) -> None:
     steps = list(cnnkit.report.steps(photos_run, without=["corruptions", "attacks", "benchmark"], device="cpu"))
-    assert all(isinstance(step, WorkProgress | LoadNote) for step in steps)
+    assert all(isinstance(step, WorkProgress | Notice) for step in steps)
     parts = dict.fromkeys(step.what.partition(":")[0] for step in steps if isinstance(step, WorkProgress))
     assert list(parts) == ["images", "curves", "evaluation", "mistakes", "layers", "parity"]
 

@@ -16,7 +16,7 @@ from cnnkit.images import Preprocessing
 from cnnkit.models.networks import TorchNetwork
 from cnnkit.operation import result_of
 from cnnkit.pictures import decode
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.robustness.results import CORRUPTIONS, PARTS, Robustness
 from cnnkit.robustness.searching import reachable
@@ -210,7 +210,7 @@ def test_images_without_a_gradient_are_said_in_notes_and_warnings(photos: Path) 
     (note,) = found.notes
     assert note == found.warnings[-1]
     assert f"under fgsm and pgd, up to {found.images // 2} of {found.images} images count as right only because" in note
-    assert [step.text for step in steps if isinstance(step, LoadNote) and step.warning][-1:] == [note]
+    assert [step.text for step in steps if isinstance(step, Notice) and step.warning][-1:] == [note]
     # And of what was finished where the rest was stopped.
     seen = list[Any]()
     less = cnnkit.attack.steps(classifier, **options, stop=lambda: any("pgd" in str(s) for s in seen))

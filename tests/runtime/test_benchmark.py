@@ -7,16 +7,16 @@ import pytest
 from cnnkit.errors import CnnkitError, OnnxError, OutOfMemoryError, UsageError
 from cnnkit.operation import result_of
 from cnnkit.runtime.benchmark import BATCHES, MAX_BATCH, benchmark_steps, choose_batches
-from cnnkit.runtime.contenders import Calls, Contender, examine, onnx_contenders
+from cnnkit.runtime.candidates import Calls, Candidate, examine, onnx_candidates
 from cnnkit.runtime.results import BenchmarkStep
 from cnnkit.runtime.timing import check_seconds
 from tests.expecting import expect_error
 
 
-def contender(name, call, **options):
-    """A contender that does `call(batch)`."""
+def candidate(name, call, **options):
+    """A candidate that does `call(batch)`."""
     settings = {"model": "net.onnx", "engine": name, "device": "CPU", "threads": 1, "gpu": None, **options}
-    return Contender(**settings, open=lambda batch: Calls(lambda: call(batch)))
+    return Candidate(**settings, open=lambda batch: Calls(lambda: call(batch)))
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def target(make_onnx):
 
 @pytest.fixture
 def measure(target):
-    def run(contenders, batches=(1,), seconds=0.05):
+    def run(candidates, batches=(1,), seconds=0.05):
         return result_of(
-            benchmark_steps([target], contenders, batches=batches, seconds=seconds, versions={"sleep": "1"})
+            benchmark_steps([target], candidates, batches=batches, seconds=seconds, versions={"sleep": "1"})
         )
 
     return run
 
 
 def test_a_real_session_is_measured(target, measure):
-    found = measure(onnx_contenders(target, [1]), batches=(1, 16))
+    found = measure(onnx_candidates(target, [1]), batches=(1, 16))
     assert [row.batch for row in found.measurements] == [1, 16]
     for row in found.measurements:
         assert 0 < row.latency_p50_ms <= row.latency_p95_ms <= row.latency_p99_ms
@@ -57,7 +57,7 @@ def test_a_real_session_is_measured(target, measure):
 
 def test_each_is_compared_with_the_first_of_its_batch(measure, sleeping):
     found = measure(
-        [contender("a", sleeping(6)), contender("b", sleeping(2)), contender("c", sleeping(20))], batches=(1, 2)
+        [candidate("a", sleeping(6)), candidate("b", sleeping(2)), candidate("c", sleeping(20))], batches=(1, 2)
     )
     assert [(row.batch, row.engine, row.verdict) for row in found.measurements] == [
         (1, "a", None), (1, "b", "faster"), (1, "c", "slower"),
@@ -72,7 +72,7 @@ def test_each_is_compared_with_the_first_of_its_batch(measure, sleeping):
     [(1.01, 1.4, "faster"), (0.6, 0.99, "slower"), (0.99, 1.4, "no difference"), (None, None, None)],
 )
 def test_what_differs_by_less_than_the_noise_is_no_difference(low, high, verdict, measure, sleeping):
-    row = measure([contender("a", sleeping(1))]).measurements[0]
+    row = measure([candidate("a", sleeping(1))]).measurements[0]
     assert dataclasses.replace(row, speed_up=1.0, speed_up_low=low, speed_up_high=high).verdict == verdict
 
 
@@ -83,7 +83,7 @@ def test_the_first_run_is_told_apart(measure, clock):
         clock.sleep(0.001 if batch in seen else 0.1)
         seen.add(batch)
 
-    found = measure([contender("a", compiling)], batches=(1, 2))
+    found = measure([candidate("a", compiling)], batches=(1, 2))
     assert [row.first_run_ms for row in found.measurements] == pytest.approx([100, 100], rel=0.01)
     assert [row.latency_p99_ms for row in found.measurements] == pytest.approx([1, 1], rel=0.02)
 
@@ -91,7 +91,7 @@ def test_the_first_run_is_told_apart(measure, clock):
 def test_parts_are_measured_each(measure, clock):
     parts = {"copy_in": lambda: clock.sleep(0.001), "compute": lambda: clock.sleep(0.004), "copy_out": lambda: None}
     calls = Calls(lambda: clock.sleep(0.005), parts)
-    row = measure([Contender("net.onnx", "onnxruntime", "CUDA", None, None, lambda batch: calls)]).measurements[0]
+    row = measure([Candidate("net.onnx", "onnxruntime", "CUDA", None, None, lambda batch: calls)]).measurements[0]
     found = [row.copy_out_ms, row.copy_in_ms, row.compute_ms, row.latency_mean_ms]
     assert found == pytest.approx([0.01, 1.01, 4.01, 5.01], abs=0.005)
 
@@ -102,7 +102,7 @@ def failing(batch):
 
 
 def test_a_failure_takes_nothing_else_with_it(measure, sleeping):
-    found = measure([contender("onnxruntime", failing), contender("b", sleeping(1))], batches=(1, 2))
+    found = measure([candidate("onnxruntime", failing), candidate("b", sleeping(1))], batches=(1, 2))
     assert [(row.batch, row.engine) for row in found.measurements] == [(1, "onnxruntime"), (1, "b"), (2, "b")]
     assert found.measurements[2].speed_up is None
     (failure,) = found.failures
@@ -111,7 +111,7 @@ def test_a_failure_takes_nothing_else_with_it(measure, sleeping):
 
 
 def test_what_is_optional_is_left_out_with_a_note(measure, sleeping):
-    found = measure([contender("a", sleeping(1)), contender("b", failing, optional=True)], batches=(2,))
+    found = measure([candidate("a", sleeping(1)), candidate("b", failing, optional=True)], batches=(2,))
     assert (len(found.measurements), found.failures) == (1, ())
     assert found.notes[0].startswith("net.onnx, b CPU cannot run a batch of 2")
 
@@ -130,11 +130,11 @@ def test_where_nothing_can_be_measured_it_is_an_error(engine, error, expected, m
         raise error
 
     with expect_error(expected, "batch of 1"):
-        measure([contender(engine, fail)])
+        measure([candidate(engine, fail)])
 
 
 def test_progress_goes_from_batch_to_batch(target, sleeping):
-    steps = list(benchmark_steps([target], [contender("a", sleeping(1))], batches=(1, 2), seconds=0.05, versions={}))
+    steps = list(benchmark_steps([target], [candidate("a", sleeping(1))], batches=(1, 2), seconds=0.05, versions={}))
     assert all(isinstance(step, BenchmarkStep) for step in steps)
     assert steps[0] == BenchmarkStep("batch 1, first run of a", 0, 2)
     assert [step.done for step in steps] == sorted(step.done for step in steps)

@@ -51,10 +51,10 @@ def test_the_first_call_is_none_of_those_that_count(clock):
 
 
 def test_the_one_before_is_given_time_to_let_go():
-    """What a contender runs in turn is measured only after it has run for a while itself."""
+    """What a candidate runs in turn is measured only after it has run for a while itself."""
     turns, switched = [], []
 
-    def contender(name):
+    def candidate(name):
         def call():
             if not turns or turns[-1] != name:
                 switched.append(time.perf_counter())
@@ -64,7 +64,7 @@ def test_the_one_before_is_given_time_to_let_go():
         return call
 
     started = time.perf_counter()
-    found = race({"a": contender("a"), "b": contender("b")}, seconds=0.05, rounds=5)
+    found = race({"a": candidate("a"), "b": candidate("b")}, seconds=0.05, rounds=5)
     measured = sum(timing.calls.sum() for timing in found.values())
     assert time.perf_counter() - started > measured + 2 * 5 * timing._SETTLE_SECONDS
 

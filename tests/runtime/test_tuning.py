@@ -29,12 +29,12 @@ def timed(monkeypatch):
     def use(*tables):
         left = list(tables)
 
-        def race(contenders, *, seconds, rounds, seed):
+        def race(candidates, *, seconds, rounds, seed):
             table = left.pop(0)
-            for call in contenders.values():
+            for call in candidates.values():
                 call()
             noise = np.linspace(0.99, 1.01, rounds)
-            made = {name: table.get(name, 1.0) * noise for name in contenders}
+            made = {name: table.get(name, 1.0) * noise for name in candidates}
             return {name: Timing(0.1, rounds, rounds) for name, rounds in made.items()}
 
         monkeypatch.setattr(tuning, "race", race)

@@ -113,7 +113,7 @@ def test_rotation_keeps_within_its_angle() -> None:
 
 
 def test_mirroring_turns_about_half_of_the_images(images: torch.Tensor) -> None:
-    vary = Warp(mirror=True)
+    vary = Warp(hflip=True)
     many = images[:1].repeat(200, 1, 1, 1)
     varied = vary.apply(many, vary.draw(200, generator(0, 1, "augmentation")))
     mirrored = sum(torch.allclose(image, images[0].flip(2), atol=1e-4) for image in varied)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training import loop
 from cnnkit.training.averaging import WeightAverage, decay_at, on_warm_up
@@ -172,7 +172,7 @@ def test_a_resumed_average_is_that_of_an_unbroken_run(call: int, tmp_path: Path)
 @pytest.mark.usefixtures("few_shapes", "nets")
 def test_a_short_run_says_how_far_the_decay_gets(tmp_path: Path) -> None:
     events = train(tmp_path, Recipe(**RUN))
-    (note,) = (event.text for event in events if isinstance(event, LoadNote) and "decay" in event.text)
+    (note,) = (event.text for event in events if isinstance(event, Notice) and "decay" in event.text)
     steps = 3 * next(event.steps_per_epoch for event in events if hasattr(event, "steps_per_epoch"))
     assert f"{steps} steps" in note
 
@@ -197,7 +197,7 @@ def test_a_run_of_an_earlier_version_goes_on_by_the_new_rules_and_says_so(
     tensors, facts = state
     write_state(run, tensors, {name: fact for name, fact in facts.items() if name not in {"steps", "notices"}})
     events = train(tmp_path, recipe_of(run), resume=run)
-    warnings = [event.text for event in events if isinstance(event, LoadNote) and event.warning]
+    warnings = [event.text for event in events if isinstance(event, Notice) and event.warning]
     told = [text for text in warnings if "earlier version" in text]
     assert len(told) == bool(said)
     assert all(part in told[0] for part in said)

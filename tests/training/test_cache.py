@@ -28,7 +28,7 @@ from cnnkit.errors import DataError, ImageError, UsageError
 from cnnkit.images import Preprocessing, prepare
 from cnnkit.operation import result_of
 from cnnkit.pictures import Pixels
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.render import progress
 from tests.expecting import expect_error
@@ -36,7 +36,7 @@ from tests.expecting import expect_error
 FORM = Preprocessing(3, 10, 12, (0.0,) * 3, (1.0,) * 3)
 OTHER = Preprocessing(1, 8, 8, (0.0,), (1.0,))
 DONE = LoadProgress("images", 20, 20)
-Steps = Generator[LoadProgress | LoadNote, None, Pixels]
+Steps = Generator[LoadProgress | Notice, None, Pixels]
 
 
 def steps(folder: Path, form: Preprocessing = FORM) -> Steps:
@@ -44,13 +44,13 @@ def steps(folder: Path, form: Preprocessing = FORM) -> Steps:
     return (yield from cache.load(found.root, found.stats, form)).images
 
 
-def finish(running: Steps) -> tuple[list[LoadProgress | LoadNote], Pixels]:
+def finish(running: Steps) -> tuple[list[LoadProgress | Notice], Pixels]:
     """Return what a load says last of each kind, and its images; reading on from where it stands."""
-    said: dict[object, LoadProgress | LoadNote] = {}
+    said: dict[object, LoadProgress | Notice] = {}
     try:
         while True:
             step = next(running)
-            said[step if isinstance(step, LoadNote) else LoadProgress] = step
+            said[step if isinstance(step, Notice) else LoadProgress] = step
     except StopIteration as stop:
         return list(said.values()), stop.value
 
@@ -61,7 +61,7 @@ def stored(folder: Path, form: Preprocessing = FORM) -> Stored:
     return result_of(cache.load(found.root, found.stats, form))
 
 
-def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | LoadNote], Pixels]:
+def load(folder: Path, form: Preprocessing = FORM) -> tuple[list[LoadProgress | Notice], Pixels]:
     return finish(steps(folder, form))
 
 
@@ -197,7 +197,7 @@ def test_a_change_is_noticed_and_what_it_made_useless_removed(
     useless = arrays(user_cache)
     change(dots)
     (note, progress), images = load(dots)
-    assert note == LoadNote(f"the images of {dots} changed since they were cached, so they are decoded again")
+    assert note == Notice(f"the images of {dots} changed since they were cached, so they are decoded again")
     assert progress == LoadProgress("images", len(images), len(images))
     np.testing.assert_array_equal(images, expected(dots))
     assert images.tobytes() != before.tobytes()
@@ -210,7 +210,7 @@ def test_a_change_is_told_whichever_form_is_asked_for_and_no_older_array_stays(d
     result_of(steps(dots))
     edit_later(dots)
     said, images = load(dots, OTHER)
-    assert said == [LoadNote(f"the images of {dots} changed since they were cached, so they are decoded again"), DONE]
+    assert said == [Notice(f"the images of {dots} changed since they were cached, so they are decoded again"), DONE]
     np.testing.assert_array_equal(images, expected(dots, OTHER))
     assert len(arrays(user_cache)) == 1
 
@@ -232,7 +232,7 @@ def test_a_damaged_array_is_made_again(damage: Callable[[Path], object], photos:
     (name,) = arrays(user_cache)
     damage(user_cache / "images" / name)
     said, images = load(photos)
-    assert said == [LoadNote(f"the cached images of {photos} are damaged, so they are decoded again"), DONE]
+    assert said == [Notice(f"the cached images of {photos} are damaged, so they are decoded again"), DONE]
     np.testing.assert_array_equal(images, expected(photos))
     assert load(photos)[0] == []
 
@@ -265,14 +265,14 @@ def test_a_damaged_index_is_made_again_without_decoding(
     path.write_bytes(damage(whole))
     assert path.read_bytes() != whole
     said, again = load(dots)
-    assert said == [LoadNote(f"the index of the cached images of {dots} is damaged, so it is made again")]
+    assert said == [Notice(f"the index of the cached images of {dots} is damaged, so it is made again")]
     np.testing.assert_array_equal(again, images)
     assert path.read_bytes() == whole
     assert load(dots)[0] == []
 
 
-def in_memory(folder: Path, user_cache: Path, reason: str) -> LoadNote:
-    return LoadNote(
+def in_memory(folder: Path, user_cache: Path, reason: str) -> Notice:
+    return Notice(
         f"the images of {folder} cannot be cached in {user_cache / 'images'} ({reason}), so they are kept in memory "
         "for this run"
     )
@@ -563,7 +563,7 @@ def test_an_array_without_whole_facts_is_decoded_again(
     whole = facts.read_bytes()
     damage(facts)
     said, _ = load(own_photos)
-    assert said == [LoadNote(f"the cached images of {own_photos} are damaged, so they are decoded again"), DONE]
+    assert said == [Notice(f"the cached images of {own_photos} are damaged, so they are decoded again"), DONE]
     assert facts.read_bytes() == whole
     assert load(own_photos)[0] == []
     assert stored(own_photos).facts.damaged == problems

@@ -14,8 +14,8 @@ from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training.adversarial import Adversary
-from cnnkit.training.batches import Batches
 from cnnkit.training.classification import Classification, class_weights, summed_loss
+from cnnkit.training.loader import BatchLoader
 from cnnkit.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -115,7 +115,7 @@ def test_with_any_two_options_each_image_gets_its_own_class(pair: tuple[str, str
     task = Classification.of(recipe, classes, split.targets, CPU)
     step = TrainingStep(network, task, recipe, CPU)
     adversary = Adversary(network, recipe, FORM, CPU) if recipe.adversarial_training else None
-    batches = Batches(split, FORM, classes, recipe, CPU)
+    batches = BatchLoader(split, FORM, classes, recipe, CPU)
     for epoch in range(1, 41):
         for images, targets, together in batches.epoch(epoch):
             seen = adversary(images, targets, together=together, epoch=epoch, step=0) if adversary else images

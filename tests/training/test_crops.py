@@ -73,7 +73,7 @@ def test_an_image_varies_with_seed_epoch_and_index_and_not_with_its_batch(images
 
 
 def test_nothing_asked_for_changes_nothing(images: torch.Tensor) -> None:
-    still = Crops(0, mirror=False)
+    still = Crops(0, hflip=False)
     assert torch.equal(still.apply(images, still.draw(COUNT, generator(0, 1, "augmentation"))), images)
 
 

@@ -13,7 +13,7 @@ from cnnkit.data.loaded import ImageData
 from cnnkit.data.results import DamagedFiles
 from cnnkit.errors import DamagedFilesError, DataError
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training.loop import train_events
 from cnnkit.training.results import TrainingEvent, TrainingFinished
@@ -127,7 +127,7 @@ def test_a_run_lists_the_files_that_it_left_out(spoiled: Path, tmp_path: Path) -
     finished = events[-1]
     assert isinstance(finished, TrainingFinished)
     assert [row[0] for row in rows(finished.run / "damaged.csv")] == ["file", *DAMAGED]
-    assert any(isinstance(event, LoadNote) and event.warning and "they are left out" in event.text for event in events)
+    assert any(isinstance(event, Notice) and event.warning and "they are left out" in event.text for event in events)
     assert len(rows(finished.run / "split.csv")) == 1 + 16
     # The run and its card know that they are left out.
     assert recipe_of(finished.run).skip_damaged

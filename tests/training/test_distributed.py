@@ -92,15 +92,15 @@ def totals(loss: float, right: int, images: int) -> Totals:
 def test_one_process_needs_nobody() -> None:
     assert ALONE.is_first
     assert is_first()
-    assert ALONE.means(totals(6.0, 3, 4)) == (1.5, 0.75, 4)
+    assert ALONE.all_reduce(totals(6.0, 3, 4)) == (1.5, 0.75, 4)
     assert (ALONE.any(True), ALONE.any(False)) == (True, False)
-    assert ALONE.share("anything") == "anything"
+    assert ALONE.broadcast("anything") == "anything"
     random = torch.arange(3)
     assert ALONE.gather({"torch": random}) == {"torch@0": random}
     network = nn.BatchNorm1d(2)
     before = {name: t.clone() for name, t in network.state_dict().items()}
-    ALONE.share_buffers(network)
-    ALONE.share_weights(network)
+    ALONE.broadcast_buffers(network)
+    ALONE.broadcast_weights(network)
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     assert ALONE.synchronised(network) is network
     with ALONE.first_goes_first():
@@ -150,16 +150,16 @@ def talk() -> dict[str, Any]:
         network = nn.BatchNorm1d(2)
         nn.init.constant_(network.weight, group.rank + 5.0)
         network.running_mean.fill_(group.rank + 7.0)
-        group.share_buffers(network)
+        group.broadcast_buffers(network)
         found = {
             "who": (group.rank, group.world, group.is_first, is_first()),
-            "means": group.means(totals(6.0, 3, 4) if group.is_first else totals(0.0, 0, 1)),
+            "means": group.all_reduce(totals(6.0, 3, 4) if group.is_first else totals(0.0, 0, 1)),
             "any": [group.any(wish) for wish in (False, not group.is_first, True)],
-            "share": group.share({"from": group.rank}),
+            "share": group.broadcast({"from": group.rank}),
             "gather": {n: t.tolist() for n, t in group.gather({"torch": torch.tensor([group.rank])}).items()},
             "buffers": (network.weight.tolist(), network.running_mean.tolist()),
         }
-        group.share_weights(network)
+        group.broadcast_weights(network)
         return {**found, "weights": network.weight.tolist()}
 
 

@@ -14,7 +14,7 @@ from cnnkit.errors import DataError
 from cnnkit.evaluation.images import catalogue_for
 from cnnkit.models.networks import read_checkpoint
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.training.loop import train_events
 from cnnkit.training.results import TrainingFinished
 from cnnkit.training.runs import read_metrics, recipe_of
@@ -121,7 +121,7 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
     assert [record.epoch for record in records] == [1, 2, 3, 4]
     assert records[:2] == read_metrics(RUN)
     assert records[3].validation_loss == pytest.approx(0.5636, abs=1e-3)
-    assert [event.text for event in events if isinstance(event, LoadNote) and event.warning] == []
+    assert [event.text for event in events if isinstance(event, Notice) and event.warning] == []
     # From here on, it is a run of this version, with the split that it began with.
     card = read_checkpoint(run / "best.safetensors", "best")[1]
     assert card.split is not None
@@ -174,7 +174,7 @@ def test_weights_of_that_version_are_started_from_with_their_split(tmp_path: Pat
     recipe = cnnkit.default_recipe("softmax-regression", data=str(PHOTOS), weights=str(RUN), epochs=1)
     assert (recipe.split_by, recipe.split_seed, recipe.test_fraction) == ("path", 3, 0.25)
     events = list(train_events(recipe, runs_dir=tmp_path, device="cpu"))
-    assert [event.text for event in events if isinstance(event, LoadNote) and event.warning] == []
+    assert [event.text for event in events if isinstance(event, Notice) and event.warning] == []
     finished = events[-1]
     assert isinstance(finished, TrainingFinished)
     card = read_checkpoint(finished.checkpoint, "best")[1]

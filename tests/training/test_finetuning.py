@@ -21,7 +21,7 @@ from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.images import Preprocessing
 from cnnkit.models import networks
 from cnnkit.models.heads import head_of
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.sources import create_model, find
 from cnnkit.training import finetuning, loop
@@ -76,7 +76,7 @@ def regular(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_of_the_same_classes_are_taken_over_whole(tiny_run: Path, tmp_path: Path) -> None:
     recipe = Recipe(model="shapes-cnn", data="shapes", weights=str(tiny_run), **STILL)
     *first, finished = events_of(recipe, tmp_path)
-    assert [e.text for e in first if isinstance(e, LoadNote)] == [
+    assert [e.text for e in first if isinstance(e, Notice)] == [
         f"the split is that of {tiny_run}: by content, split seed 0",
         f"starting from {tiny_run}",
     ]
@@ -90,8 +90,8 @@ def test_weights_of_the_same_classes_are_taken_over_whole(tiny_run: Path, tmp_pa
 def test_for_other_classes_the_head_is_new_and_the_rest_is_not(tiny_run: Path, photos: Path, tmp_path: Path) -> None:
     recipe = Recipe(model="shapes-cnn", data=str(photos), weights=str(tiny_run), **STILL)
     *first, finished = events_of(recipe, tmp_path)
-    notes = [event for event in first if isinstance(event, LoadNote)]
-    assert notes[-1] == LoadNote(f"starting from {tiny_run}, with a new head (fc2) for other classes")
+    notes = [event for event in first if isinstance(event, Notice)]
+    assert notes[-1] == Notice(f"starting from {tiny_run}, with a new head (fc2) for other classes")
     # Its list has hashes of pixels, and a folder's are of files.
     (unknown,) = notes[:-1]
     assert unknown.warning
@@ -195,7 +195,7 @@ def test_only_the_same_classes_in_the_same_order_keep_the_head(labels: str, new:
     events = events_of(
         Recipe(data=str(folder("second", "abc")), weights=weights, **fields), tmp_path / "runs", trust_code=True
     )
-    notes = [event.text for event in events if isinstance(event, LoadNote) and event.text.startswith("starting from")]
+    notes = [event.text for event in events if isinstance(event, Notice) and event.text.startswith("starting from")]
     assert ["new head (fc)" in note for note in notes] == [new]
 
 

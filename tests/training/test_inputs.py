@@ -11,7 +11,7 @@ from PIL import Image
 from cnnkit.data.traits import ImageTraits, traits_of
 from cnnkit.errors import UsageError
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training import loop
 from cnnkit.training.inputs import InputChoice, input_for
@@ -119,7 +119,7 @@ def started(data: Path, runs: Path, **fields: Any) -> tuple[TrainingStarted, lis
     recipe = Recipe(data=str(data), epochs=0, **fields)
     events = list(loop.train_events(recipe, runs_dir=runs, device="cpu"))
     begin = next(event for event in events if isinstance(event, TrainingStarted))
-    return begin, [event.text for event in events if isinstance(event, LoadNote)]
+    return begin, [event.text for event in events if isinstance(event, Notice)]
 
 
 def test_a_folder_of_grey_images_makes_a_network_for_grey_ones(folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -157,5 +157,5 @@ def test_the_input_of_another_run_is_kept_and_what_these_images_would_get_is_sai
         events = list(loop.train_events(given, runs_dir=tmp_path / "runs", device="cpu"))
         begin = next(event for event in events if isinstance(event, TrainingStarted))
         assert begin.input_shape == (1, 28, 28)
-        notes = [event.text for event in events if isinstance(event, LoadNote) and "--input" in event.text]
+        notes = [event.text for event in events if isinstance(event, Notice) and "--input" in event.text]
         assert notes == ([note] if note else [])

@@ -29,7 +29,7 @@ from cnnkit.errors import (
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.models import networks, normalisation
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import find
@@ -221,7 +221,7 @@ def test_without_test_split_no_test_accuracy_is_reported(tmp_path: Path, monkeyp
     spec = sets.BUILT_IN["shapes"]
     monkeypatch.setitem(sets.BUILT_IN, "shapes", replace(spec, test=0))
     events = list(start(tmp_path, epochs=1))
-    said = LoadNote("there is no test set in shapes; what is measured are validation figures", warning=True)
+    said = Notice("there is no test set in shapes; what is measured are validation figures", warning=True)
     assert said in events
     finished = events[-1]
     assert isinstance(finished, TrainingFinished)

@@ -16,7 +16,7 @@ from cnnkit.data.results import Pretraining
 from cnnkit.data.splits import digest_of_pairs
 from cnnkit.errors import OverlapError
 from cnnkit.models.networks import read_checkpoint
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.training.loop import train_events
 from cnnkit.training.results import TrainingEvent, TrainingFinished
@@ -51,7 +51,7 @@ def listed(run: Path, *parts: str) -> set[str]:
 
 
 def warnings_of(events: list[TrainingEvent]) -> list[str]:
-    return [event.text for event in events if isinstance(event, LoadNote) and event.warning]
+    return [event.text for event in events if isinstance(event, Notice) and event.warning]
 
 
 def draw(folder: Path, seed: int, each: int = 8) -> Path:
@@ -143,7 +143,7 @@ def test_the_split_of_the_weights_goes_on(first: Path, photos: Path, tmp_path: P
     events = events_of(tmp_path, data=str(photos), weights=str(first))
     run = run_of(events)
     assert warnings_of(events) == []
-    assert LoadNote(f"the split is that of {first}: by content, split seed 0") in events
+    assert Notice(f"the split is that of {first}: by content, split seed 0") in events
     assert card_of(run).split == card_of(first).split
     assert card_of(run).pretraining == Pretraining(str(first), card_of(first).weights_sha256, True, {})
 

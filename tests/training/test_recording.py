@@ -10,7 +10,7 @@ from torch import nn
 
 from cnnkit.models.memory import is_out_of_memory
 from cnnkit.operation import result_of
-from cnnkit.progress import LoadNote
+from cnnkit.progress import Notice
 from cnnkit.recipe import Recipe
 from cnnkit.render import training as render
 from cnnkit.training.distributed import Group
@@ -139,8 +139,8 @@ def test_a_notice_of_the_step_reaches_terminal_result_and_state(
     with closing(one.events()) as events:
         *events_seen, stopped = events
     assert isinstance(stopped, TrainingStopped)
-    notes = [event for event in events_seen if isinstance(event, LoadNote)]
-    assert notes == [LoadNote("the step is slow", warning=True)]
+    notes = [event for event in events_seen if isinstance(event, Notice)]
+    assert notes == [Notice("the step is slow", warning=True)]
     state = read_state(stopped.run)
     assert state is not None
     assert state[1]["notices"] == ["the step is slow"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from cnnkit.data import loaded as data
 from cnnkit.data import sets
 from cnnkit.errors import CheckpointError, CnnkitError, DataError, OutputError, UsageError
-from cnnkit.progress import LoadNote, LoadProgress
+from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.sources import find
 from cnnkit.sources.checkpoint import load_checkpoint
@@ -282,7 +282,7 @@ def test_a_finished_run_is_measured_again_and_stays_as_it_is(
     before = content(finished.run)
     again = list(begin(recipe_of(finished.run), tmp_path, resume=finished.run))
     note, *events = [event for event in again if not isinstance(event, LoadProgress)]
-    assert isinstance(note, LoadNote)
+    assert isinstance(note, Notice)
     assert "nothing is left to train" in note.text
     assert [type(event) for event in events] == [TrainingStarted, TrainingFinished]
     assert again[-1] == finished
@@ -589,7 +589,7 @@ def test_images_that_are_streamed_out_of_a_file_train_the_same_network(
 
 
 def notes_of(run: Path) -> list[str]:
-    return [event.text for event in begin(recipe_of(run), run.parent, resume=run) if isinstance(event, LoadNote)]
+    return [event.text for event in begin(recipe_of(run), run.parent, resume=run) if isinstance(event, Notice)]
 
 
 def test_on_the_same_machine_there_is_nothing_to_note(own: Path) -> None:

@@ -14,11 +14,11 @@ class Crops:
 
     Attributes:
         shift: the farthest shift in each direction, in pixels.
-        mirror: whether left and right change places in half of the images.
+        hflip: whether left and right change places in half of the images.
     """
 
     shift: int = 2
-    mirror: bool = True
+    hflip: bool = True
 
     def draw(self, images: int, generator: Generator) -> Tensor:
         """Return the random numbers of an epoch: float32 [images, 3] in [-1, 1)."""
@@ -37,7 +37,7 @@ class Crops:
         count, _, height, width = images.shape
         rows = self._looked_at(height, numbers[:, 1])
         columns = self._looked_at(width, numbers[:, 2])
-        if self.mirror:
+        if self.hflip:
             columns = torch.where(numbers[:, :1] < 0, columns.flip(1), columns)
         each = torch.arange(count, device=images.device)
         pixels = images.permute(0, 2, 3, 1)

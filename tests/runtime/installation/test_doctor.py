@@ -105,10 +105,10 @@ def test_a_damaged_zoo_is_the_problem(zoo_at, tmp_path):
     damaged.write_bytes(b"no network")
     zoo_at(tmp_path / "zoo")
     from cnnkit.errors import ZooError
-    from cnnkit.runtime import probe
+    from cnnkit.runtime import smoke_test
 
     with expect_error(ZooError, "damaged"):
-        probe.run("cpu")
+        smoke_test.run("cpu")
 
 
 def test_two_packages_of_onnxruntime_are_a_problem(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""One session, really made and run: `python -m cnnkit.runtime.probe DEVICE`, in a process of its own.
+"""One session, really made and run: `python -m cnnkit.runtime.smoke_test DEVICE`, in a process of its own.
 
 A provider whose libraries do not fit may crash, hang or print; the one who asks stays whole.
 """

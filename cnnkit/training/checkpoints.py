@@ -71,7 +71,7 @@ class Position:
         return cls(**{**values, "records": records, "start": start and StartRecord(**start)})
 
 
-class Keeper:
+class CheckpointSaver:
     """Writes into the run folder; in the first of several processes only."""
 
     def __init__(self, prepared: Prepared, group: Group, step: TrainingStep, position: Position) -> None:
@@ -113,7 +113,7 @@ class Keeper:
         if self.group.is_first:
             weights, _ = read_checkpoint(self.checkpoint, str(self.checkpoint))
             load_weights(self.train_step.kept, weights)
-        self.group.share_weights(self.train_step.kept)
+        self.group.broadcast_weights(self.train_step.kept)
 
     def write_metrics(self) -> None:
         """Write the epochs that are done."""

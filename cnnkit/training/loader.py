@@ -34,7 +34,7 @@ def batch_sizes(images: int, recipe: Recipe, world: int) -> tuple[int, ...]:
     return sizes[: recipe.limit_batches] if recipe.limit_batches else sizes
 
 
-class Batches:
+class BatchLoader:
     """The batches of every epoch; which images they hold, and how varied, depends on the seed and the epoch only.
 
     Args:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cnnkit.runtime.fixed import MAX_SHAPES, FixedBuffers
+from cnnkit.runtime.cuda_graphs import MAX_SHAPES, FixedBuffers
 from cnnkit.runtime.providers import ProviderOptions
 from cnnkit.runtime.session import open_session
 

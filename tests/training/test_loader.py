@@ -17,7 +17,7 @@ from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
 from cnnkit.training import batches as batches_module
-from cnnkit.training.batches import Batches
+from cnnkit.training.loader import BatchLoader
 from cnnkit.training.randomness import capture
 
 CPU = torch.device("cpu")
@@ -33,20 +33,20 @@ def make_split(count: int) -> Split:
     return Split(torch.from_numpy(pixels), torch.arange(count) % CLASSES)
 
 
-def make(split: Split, *, rank: int = 0, world: int = 1, **fields: object) -> Batches:
-    return Batches(split, FORM, CLASSES, Recipe(**{"batch_size": 8, **fields}), CPU, rank=rank, world=world)
+def make(split: Split, *, rank: int = 0, world: int = 1, **fields: object) -> BatchLoader:
+    return BatchLoader(split, FORM, CLASSES, Recipe(**{"batch_size": 8, **fields}), CPU, rank=rank, world=world)
 
 
-def make_drawn(count: int, share: float, seed: int = 0) -> Batches:
-    """Batches in which drawings, whose first pixels are 10 and a class, stand in for a share of the images."""
+def make_drawn(count: int, share: float, seed: int = 0) -> BatchLoader:
+    """BatchLoader in which drawings, whose first pixels are 10 and a class, stand in for a share of the images."""
     drawn = torch.zeros(CLASSES, 3, *FORM.shape, dtype=torch.uint8)
     drawn[..., 0, 0, 0], drawn[..., 0, 0, 1] = torch.arange(CLASSES)[:, None], 255
     drawn[..., 0, 0, 2] = torch.arange(3)
     recipe = Recipe(batch_size=8, drawn_digits=share, seed=seed)
-    return Batches(make_split(count), FORM, CLASSES, recipe, CPU, drawn=drawn)
+    return BatchLoader(make_split(count), FORM, CLASSES, recipe, CPU, drawn=drawn)
 
 
-def drawn_in(batches: Batches, epoch: int = 1) -> list[tuple[int, int] | None]:
+def drawn_in(batches: BatchLoader, epoch: int = 1) -> list[tuple[int, int] | None]:
     """For each image of an epoch the class and number of the drawing that it is; None where it is none."""
     found: list[tuple[int, int] | None] = []
     for images, _, _ in batches.epoch(epoch):
@@ -61,7 +61,7 @@ def whose(images: Tensor) -> list[int]:
     return (first * 255).round().long().matmul(torch.tensor([1, 256])).tolist()
 
 
-def epoch_of(batches: Batches, epoch: int = 1) -> list[int]:
+def epoch_of(batches: BatchLoader, epoch: int = 1) -> list[int]:
     return [index for images, _, _ in batches.epoch(epoch) for index in whose(images)]
 
 

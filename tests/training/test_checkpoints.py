@@ -15,9 +15,9 @@ from cnnkit.recipe import Recipe
 from cnnkit.sources import create_model
 from cnnkit.sources.checkpoint import load_checkpoint
 from cnnkit.training import randomness
+from cnnkit.training.checkpoints import CheckpointSaver, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import Group
-from cnnkit.training.keeper import Keeper, Position, remove_if_empty, restore, what_is_left
 from cnnkit.training.results import EpochRecord
 from cnnkit.training.setup import Prepared, prepare
 from cnnkit.training.state import read_state
@@ -43,9 +43,9 @@ def prepared(few_shapes: object, tmp_path: Path) -> Prepared:
 
 
 @pytest.fixture
-def keeper(prepared: Prepared) -> Keeper:
+def saver(prepared: Prepared) -> CheckpointSaver:
     step = TrainingStep(prepared.network, TASK, RECIPE, CPU)
-    return Keeper(prepared, GROUP, step, Position())
+    return CheckpointSaver(prepared, GROUP, step, Position())
 
 
 def record(epoch: int, *, best: bool) -> EpochRecord:
@@ -70,12 +70,12 @@ def test_the_best_epoch_is_the_last_that_was_best() -> None:
     assert Position(records=records).best == records[1]
 
 
-def test_the_state_is_put_back_with_the_numbers_that_come_next(keeper: Keeper, prepared: Prepared) -> None:
-    keeper.position.epoch, keeper.position.step = 4, 2
-    keeper.train_step.totals.images = 32
+def test_the_state_is_put_back_with_the_numbers_that_come_next(saver: CheckpointSaver, prepared: Prepared) -> None:
+    saver.position.epoch, saver.position.step = 4, 2
+    saver.train_step.totals.images = 32
     randomness.seed_network(1, 1, 0, CPU)
     torch.rand(5)
-    keeper.save_state()
+    saver.save_state()
     expected = torch.rand(3)
     state = read_state(prepared.run)
     assert state is not None
@@ -86,8 +86,8 @@ def test_the_state_is_put_back_with_the_numbers_that_come_next(keeper: Keeper, p
     torch.testing.assert_close(step.network.state_dict(), prepared.network.state_dict(), rtol=0, atol=0)
 
 
-def test_a_process_that_was_not_there_before_keeps_its_own_numbers(keeper: Keeper, prepared: Prepared) -> None:
-    keeper.save_state()
+def test_a_process_that_was_not_there_before_keeps_its_own_numbers(saver: CheckpointSaver, prepared: Prepared) -> None:
+    saver.save_state()
     state = read_state(prepared.run)
     assert state is not None
     torch.manual_seed(9)
@@ -96,50 +96,50 @@ def test_a_process_that_was_not_there_before_keeps_its_own_numbers(keeper: Keepe
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_best_weights_come_back_as_they_were(keeper: Keeper) -> None:
-    weights = next(keeper.train_step.network.parameters())
+def test_the_best_weights_come_back_as_they_were(saver: CheckpointSaver) -> None:
+    weights = next(saver.train_step.network.parameters())
     best = weights.detach().clone()
-    keeper.save_best({"epoch": 1.0})
+    saver.save_best({"epoch": 1.0})
     with torch.no_grad():
         weights.add_(1)
-    keeper.load_best()
+    saver.load_best()
     assert torch.equal(weights, best)
 
 
-def test_best_weights_that_are_gone_are_a_checkpoint_error(keeper: Keeper) -> None:
+def test_best_weights_that_are_gone_are_a_checkpoint_error(saver: CheckpointSaver) -> None:
     with expect_error(CheckpointError, "best.safetensors"):
-        keeper.load_best()
+        saver.load_best()
 
 
 def test_only_the_first_process_writes(prepared: Prepared) -> None:
     other = Group(1, 2, CPU)
-    keeper = Keeper(prepared, other, TrainingStep(prepared.network, TASK, RECIPE, CPU), Position())
-    keeper.save_best({})
-    keeper.write_metrics()
-    keeper.leave(keep=False)
+    saver = CheckpointSaver(prepared, other, TrainingStep(prepared.network, TASK, RECIPE, CPU), Position())
+    saver.save_best({})
+    saver.write_metrics()
+    saver.leave(keep=False)
     assert sorted(path.name for path in prepared.run.iterdir()) == ["run.toml", "split.csv"]
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_before_the_first_epoch_the_weights_at_hand_are_kept_or_nothing_is(keep: bool, keeper: Keeper) -> None:
-    keeper.leave(keep=keep)
-    assert keeper.run.exists() == keep
+def test_before_the_first_epoch_the_weights_at_hand_are_kept_or_nothing_is(keep: bool, saver: CheckpointSaver) -> None:
+    saver.leave(keep=keep)
+    assert saver.run.exists() == keep
     if keep:
-        assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {}
+        assert load_checkpoint(saver.checkpoint, "best")[1].metrics == {}
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_best_epoch_is_never_given_up(keep: bool, keeper: Keeper) -> None:
-    keeper.save_best({"epoch": 3.0})
-    keeper.leave(keep=keep)
-    assert load_checkpoint(keeper.checkpoint, "best")[1].metrics == {"epoch": 3.0}
+def test_a_best_epoch_is_never_given_up(keep: bool, saver: CheckpointSaver) -> None:
+    saver.save_best({"epoch": 3.0})
+    saver.leave(keep=keep)
+    assert load_checkpoint(saver.checkpoint, "best")[1].metrics == {"epoch": 3.0}
 
 
-def test_a_user_hears_what_there_is_to_go_on_with(keeper: Keeper, prepared: Prepared) -> None:
+def test_a_user_hears_what_there_is_to_go_on_with(saver: CheckpointSaver, prepared: Prepared) -> None:
     assert what_is_left(prepared.run) == "Nothing was saved before."
-    keeper.save_best({})
+    saver.save_best({})
     assert what_is_left(prepared.run) == "Nothing was saved before."
-    keeper.save_state()
+    saver.save_state()
     assert what_is_left(prepared.run).endswith(f"go on with: cnnkit train --resume {prepared.run}")
 
 

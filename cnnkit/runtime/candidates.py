@@ -48,7 +48,7 @@ class Calls:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One network on one engine and device.
 
     Attributes:
@@ -170,14 +170,14 @@ def examine(name: str, model: Path | bytes, devices: Sequence[str], checked: "Ch
     )
 
 
-def onnx_contenders(target: Target, threads: Sequence[int]) -> list[Contender]:
+def onnx_candidates(target: Target, threads: Sequence[int]) -> list[Candidate]:
     """Return the file on each of its devices, on the CPU once for each number of threads."""
     found = []
     for device, real in target.devices.items():
         if real == "CPU":
-            found += [_contender(target, device, real, count) for count in threads]
+            found += [_candidate(target, device, real, count) for count in threads]
         else:
-            found.append(_contender(target, device, real, None))
+            found.append(_candidate(target, device, real, None))
     return found
 
 
@@ -193,7 +193,7 @@ def check_threads(threads: Sequence[int]) -> None:
             raise UsageError(f"--threads {count}: this machine can run from 1 to {most} at once.")
 
 
-def _contender(target: Target, device: str, real: str, threads: int | None) -> Contender:
+def _candidate(target: Target, device: str, real: str, threads: int | None) -> Candidate:
     def start(batch: int) -> Calls:
         session = open_session(target.model, target.name, device=device, threads=threads)
         inputs = target.inputs(batch)
@@ -203,7 +203,7 @@ def _contender(target: Target, device: str, real: str, threads: int | None) -> C
             return Calls(lambda: session.run(None, feed))
         return bound(session, inputs, "cuda", _index(device))
 
-    return Contender(target.name, "onnxruntime", real, threads, None if real == "CPU" else _index(device), start)
+    return Candidate(target.name, "onnxruntime", real, threads, None if real == "CPU" else _index(device), start)
 
 
 def bound(session: ort.InferenceSession, inputs: Inputs, place: str, index: int) -> Calls:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from cnnkit.errors import CheckpointError, CnnkitError, OnnxError
 from cnnkit.models.memory import is_out_of_memory
 from cnnkit.models.networks import choose_device
-from cnnkit.models.normalisation import Deployed, Normalise
-from cnnkit.runtime.contenders import Calls, Contender, Inputs, Target
+from cnnkit.models.normalisation import ExportWrapper, Normalise
+from cnnkit.runtime.candidates import Calls, Candidate, Inputs, Target
 from cnnkit.sources import find
 
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
@@ -24,7 +24,7 @@ _MANY = 1000
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def torch_contenders(target: Target, threads: Sequence[int], *, trust_code: bool = False) -> list[Contender]:
+def torch_candidates(target: Target, threads: Sequence[int], *, trust_code: bool = False) -> list[Candidate]:
     """Return the PyTorch network of an ONNX file, eager and compiled, on each of the file's devices.
 
     It is built with random weights, which take as long as any others, and does what the file does: from its input to
@@ -47,7 +47,7 @@ def torch_contenders(target: Target, threads: Sequence[int], *, trust_code: bool
         device = choose_device(place)
         for engine in (EAGER, COMPILED):
             for count in threads if place == "cpu" else (None,):
-                found.append(_contender(target, engine, device, count))
+                found.append(_candidate(target, engine, device, count))
     return list({(one.engine, one.device, one.gpu, one.threads): one for one in found}.values())
 
 
@@ -66,7 +66,7 @@ def threads_kept() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _contender(target: Target, engine: str, device: torch.device, threads: int | None) -> Contender:
+def _candidate(target: Target, engine: str, device: torch.device, threads: int | None) -> Candidate:
     def start(batch: int) -> Calls:
         forward = _forward(target)
         forward.to(device)
@@ -77,7 +77,7 @@ def _contender(target: Target, engine: str, device: torch.device, threads: int |
         return Calls(calls.whole, calls.parts, first=lambda: _compile(calls.whole, target.name))
 
     gpu = None if device.type == "cpu" else device.index
-    return Contender(target.name, engine, device.type.upper(), threads, gpu, start, optional=engine == COMPILED)
+    return Candidate(target.name, engine, device.type.upper(), threads, gpu, start, optional=engine == COMPILED)
 
 
 def _forward(target: Target) -> nn.Module:
@@ -88,7 +88,7 @@ def _forward(target: Target) -> nn.Module:
         form = card.preprocessing
         network = find(card.model).create(len(card.labels), form.input_shape)
     normalise = nn.Identity() if card.raw_input else Normalise(form.mean, form.std)
-    return Deployed(network, normalise).eval()
+    return ExportWrapper(network, normalise).eval()
 
 
 def _calls(forward: Forward, inputs: Inputs, device: torch.device, threads: int | None) -> Calls:

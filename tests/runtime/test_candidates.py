@@ -1,4 +1,4 @@
-"""ONNX files as contenders: what they take is found out, and what cannot be measured is said before."""
+"""ONNX files as candidates: what they take is found out, and what cannot be measured is said before."""
 
 import dataclasses
 import os
@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from cnnkit.errors import OnnxError, OutOfMemoryError, UsageError
-from cnnkit.runtime import contenders, guard
-from cnnkit.runtime.contenders import bound, check_threads, cores, examine, onnx_contenders
-from cnnkit.runtime.fixed import FixedBuffers
+from cnnkit.runtime import candidates, guard
+from cnnkit.runtime.candidates import bound, check_threads, cores, examine, onnx_candidates
+from cnnkit.runtime.cuda_graphs import FixedBuffers
 from cnnkit.runtime.session import open_session
 from tests.expecting import expect_error
 
@@ -42,8 +42,8 @@ def test_what_a_file_takes_is_found_out(shape, dtype, type_, make_onnx):
         f"{inputs.dtype} [{', '.join(map(str, ('N', *inputs.shape[1:])))}]".replace("N", str(target.batch or "N"))
         == type_
     )
-    for contender in onnx_contenders(target, [1]):
-        scores = contender.open(4).whole()[0]
+    for candidate in onnx_candidates(target, [1]):
+        scores = candidate.open(4).whole()[0]
         assert scores.shape == (4, 4)
 
 
@@ -103,7 +103,7 @@ def test_devices_that_are_the_same_are_one(make_onnx):
 
 
 def test_each_number_of_threads_is_a_contender_on_the_cpu(make_onnx):
-    found = onnx_contenders(cpu(make_onnx()), [1, 2])
+    found = onnx_candidates(cpu(make_onnx()), [1, 2])
     assert [(one.engine, one.device, one.threads, one.gpu) for one in found] == [
         ("onnxruntime", "CPU", 1, None),
         ("onnxruntime", "CPU", 2, None),
@@ -136,7 +136,7 @@ def test_a_session_that_replays_a_graph_is_measured_as_it_runs(make_onnx, monkey
     target = dataclasses.replace(cpu(make_onnx()), devices={"cuda": "CUDA"})
     session = open_session(target.model, target.name, device="cpu")
     session.buffers = FixedBuffers(session, "cpu", 0)
-    monkeypatch.setattr(contenders, "open_session", lambda *arguments, **options: session)
-    calls = onnx_contenders(target, [1])[0].open(3)
+    monkeypatch.setattr(candidates, "open_session", lambda *arguments, **options: session)
+    calls = onnx_candidates(target, [1])[0].open(3)
     assert calls.whole()[0].shape == (3, 4)
     assert (session.buffers.shapes, calls.parts) == (1, {})

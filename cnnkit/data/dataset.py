@@ -1,7 +1,6 @@
 """What every data set is: classes, images with names of their own, and the splits that it gives. No PyTorch."""
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import platformdirs
 from numpy.typing import ArrayLike
 
 from cnnkit.data import splits
 from cnnkit.data.options import DataOptions
+from cnnkit.data.places import Origin, data_folder
 from cnnkit.data.results import SkippedFiles
 from cnnkit.data.splits import PARTS, Part, Positions
 from cnnkit.data.walking import Stat, stat
 from cnnkit.images import Fit, Polarity
 from cnnkit.pictures import Pixels
-
-DATA_VARIABLE = "CNNKIT_DATA"
-"""The environment variable that names the data folder when `--data-dir` does not."""
 
 _HELD_OUT: tuple[Part, ...] = ("validation", "test")
 
@@ -200,7 +196,7 @@ class Location:
 
     folder: Path | None
     present: bool
-    origin: Literal["--data-dir", "$CNNKIT_DATA", "cache", "none"]
+    origin: Origin | Literal["none"]
 
 
 @dataclass(frozen=True)
@@ -258,12 +254,3 @@ class Dataset(ABC):
     def missing(self, folder: Path) -> list[str]:
         """Return which of its files are not in a data folder."""
         return [f for f in self.files if not ((folder / f).is_dir() if f.endswith("/") else (folder / f).is_file())]
-
-
-def data_folder(data_dir: Path | None = None) -> tuple[Path, Literal["--data-dir", "$CNNKIT_DATA", "cache"]]:
-    """Return the data folder and who names it: `data_dir`, else `$CNNKIT_DATA`, else it is the user's cache folder."""
-    if data_dir is not None:
-        return data_dir, "--data-dir"
-    if variable := os.environ.get(DATA_VARIABLE):
-        return Path(variable).expanduser(), "$CNNKIT_DATA"
-    return platformdirs.user_cache_path("cnnkit") / "data", "cache"

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.data.dataset import DATA_VARIABLE, Dataset, Images
+from cnnkit.data.dataset import Dataset, Images
+from cnnkit.data.places import DATA_VARIABLE
 from cnnkit.errors import DataError
 from cnnkit.preprocessing import Polarity
 

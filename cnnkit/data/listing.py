@@ -24,6 +24,7 @@ def list_datasets(data_dir: DataDir = None) -> list[DatasetInfo]:
         ways = {
             "none": "drawn by cnnkit" if each.name in sets.BUILT_IN else "in an installed package",
             "cache": "in the cache folder" if where.present else "downloads when used",
+            "cnnkit.toml": "as cnnkit.toml says" if where.present else "not where cnnkit.toml says",
             "--data-dir": "under --data-dir" if where.present else "not under --data-dir",
             "$CNNKIT_DATA": "under $CNNKIT_DATA" if where.present else "not under $CNNKIT_DATA",
         }

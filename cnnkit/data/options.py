@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cnnkit.data.places import remembered
 from cnnkit.data.splits import SplitName, split_named
 from cnnkit.files import expanded
 from cnnkit.images import Interpolation
@@ -56,10 +57,11 @@ class Choice:
         data_dir: str | Path | None = None,
         *,
         skip_damaged: bool = False,
+        run: Path | None = None,
     ) -> "Choice":
-        """Return what options say.
+        """Return what options say; a run remembers its data folder.
 
         Raises:
             UsageError: there is no such split.
         """
-        return cls(data, split_named(split), expanded(data_dir), skip_damaged)
+        return cls(data, split_named(split), expanded(data_dir) or remembered(run), skip_damaged)

@@ -3,9 +3,10 @@
 from contextlib import suppress
 from pathlib import Path
 
-from cnnkit.data.dataset import Dataset, Images, data_folder
+from cnnkit.data.dataset import Dataset, Images
 from cnnkit.data.folders import image_folder
 from cnnkit.data.from_torchvision import TORCHVISION
+from cnnkit.data.places import data_folder
 from cnnkit.data.shapes import SHAPES
 from cnnkit.errors import CnnkitError, DataError, UnknownNameError
 from cnnkit.plugins import load, registered

@@ -62,7 +62,7 @@ def evaluate(
     >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
     300
     """
-    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged)
+    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home)
     if not untrained:
         require_effect({"seed": seed}, "without --untrained")
         classifier = load(ref, device=device, trust_code=trust_code, **foreign)

@@ -10,7 +10,7 @@ from cnnkit.files import expanded, require_writable
 from cnnkit.operation import operation
 from cnnkit.options import Option
 from cnnkit.runtime.foreign.options import Described
-from cnnkit.sources import Ref, load
+from cnnkit.sources import Ref, find, load
 
 if TYPE_CHECKING:
     from cnnkit.evaluation.results import Mistakes
@@ -53,7 +53,8 @@ def find_mistakes(
     >>> found.images
     300
     """
-    chosen, folder = Choice.of(data, split, data_dir, skip_damaged=skip_damaged), expanded(output)
+    folder = expanded(output)
+    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home)
     if folder is not None:
         require_writable(folder)
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)

@@ -78,7 +78,8 @@ def export(
     1.0
     """
     _check_precision(precision, accuracy_budget)
-    source, chosen = find(ref, **foreign), Choice.of(data, None, data_dir, skip_damaged=skip_damaged)
+    source = find(ref, **foreign)
+    chosen = Choice.of(data, None, data_dir, skip_damaged=skip_damaged, run=source.home)
     text = source.text
     if not source.has_layers:
         raise UsageError(f"{text} is an ONNX file already.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Unpack
 
 from cnnkit.arguments import Data, DataDir, Device, SkipDamaged, TrustCode
 from cnnkit.data.options import Choice
+from cnnkit.data.places import remembered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.accuracy import evaluate
 from cnnkit.evaluation.mistakes import find_mistakes
@@ -114,7 +115,8 @@ def report(
     )
     from cnnkit.training.runs import read_metrics, versions
 
-    started, source, folder = time.monotonic(), find(ref, **foreign), expanded(data_dir)
+    started, source = time.monotonic(), find(ref, **foreign)
+    folder = expanded(data_dir) or remembered(source.home)
     text = source.name
     common: dict[str, Any] = {"data": data, "data_dir": folder, "skip_damaged": skip_damaged}
     loading: dict[str, Any] = {"device": device, "trust_code": trust_code}

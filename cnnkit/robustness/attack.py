@@ -16,7 +16,7 @@ from cnnkit.robustness.options import EPSILONS, AttackOptions
 from cnnkit.robustness.results import GRADIENT_ATTACKS, PARTS, FoolingSearch, Norm, Part, Robustness
 from cnnkit.runtime.classifier import OnnxNetwork
 from cnnkit.runtime.foreign.options import Described
-from cnnkit.sources import Ref, load
+from cnnkit.sources import Ref, find, load
 
 if TYPE_CHECKING:
     from cnnkit.progress import Step, Steps
@@ -127,7 +127,7 @@ def attack(
         seed=seed,
         batch_size=batch_size,
         output=expanded(output),
-        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged),
+        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home),
     )
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
     by_gradient, notes = not isinstance(classifier.network, OnnxNetwork), tuple[str, ...]()

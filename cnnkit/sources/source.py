@@ -98,6 +98,11 @@ class Source:
         """What a file that is made of it is called."""
         return short_name(self.text)
 
+    @property
+    def home(self) -> Path | None:
+        """The folder that its file is in: a run's, for what a run made."""
+        return self.run or (self.path.parent if self.path is not None else None)
+
     @classmethod
     def find(cls, ref: object) -> Self | None:
         """Return the source that a reference means; None where it is of another kind. Nothing is loaded.

@@ -12,6 +12,7 @@ from cnnkit.data import loaded as data_module
 from cnnkit.data.catalogue import HELD_OUT
 from cnnkit.data.damaged import damaged_list
 from cnnkit.data.loaded import ImageData
+from cnnkit.data.places import HERE, remembering
 from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
 from cnnkit.layered import asks
@@ -104,6 +105,8 @@ def prepare(
     files = {LIST: write_list(data.catalogue, seen)}
     if data.catalogue.facts.damaged:
         files["damaged.csv"] = damaged_list(data.catalogue.facts.damaged)
+    if data_dir is not None:
+        files[HERE] = remembering(data_dir)
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
     given = resuming.given_by(recipe, state)
     return Prepared(recipe, network, task, trained, data, folder, run is None, state, given, pretraining)

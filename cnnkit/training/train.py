@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cnnkit.arguments import DataDir, TorchDevice, TrustCode
+from cnnkit.data.places import remembered
 from cnnkit.errors import OutputError, UsageError
 from cnnkit.files import expanded
 from cnnkit.operation import selecting
@@ -63,7 +64,8 @@ def train(
     >>> records[0].epoch, records[0].is_best
     (1, True)
     """
-    chosen, folder = _recipe(recipe, expanded(resume), trust_code=trust_code), expanded(data_dir)
+    again = expanded(resume)
+    chosen, folder = _recipe(recipe, again, trust_code=trust_code), expanded(data_dir) or remembered(again)
     from cnnkit.render import plots
     from cnnkit.training import distributed, loop
 
@@ -80,7 +82,7 @@ def train(
         data_dir=folder,
         runs_dir=Path(runs_dir),
         device=device,
-        resume=expanded(resume),
+        resume=again,
         checkpoint_every=checkpoint_every,
         stop=stop or (lambda: False),
         trust_code=trust_code,

@@ -94,7 +94,7 @@ def test_the_paper_around_a_drawing_keeps_its_colour(name: str, light: bool, ima
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Warp)])
 def test_each_kind_of_variation_does_something_on_its_own(name: str, images: torch.Tensor) -> None:
-    vary = Warp(**{name: True if name == "mirror" else 20.0 if name == "rotation" else 0.3})
+    vary = Warp(**{name: True if name == "hflip" else 20.0 if name == "rotation" else 0.3})
     varied = vary.apply(images, vary.draw(12, generator(0, 1, "augmentation")))
     assert (varied - images).abs().max() > 0.05
 
@@ -123,7 +123,7 @@ def test_mirroring_turns_about_half_of_the_images(images: torch.Tensor) -> None:
 
 
 SIZES = [(64, 32), (32, 64), (48, 48)]
-COLUMN = {"rotation": 0, "scale": 1, "aspect": 2, "shear": 3, "right": 4, "down": 5, "mirror": 6}
+COLUMN = {"rotation": 0, "scale": 1, "aspect": 2, "shear": 3, "right": 4, "down": 5, "hflip": 6}
 
 
 def moved(vary: Warp, size: tuple[int, int], points: np.ndarray, **drawn: float) -> np.ndarray:
@@ -190,7 +190,7 @@ def test_square_images_are_varied_as_by_one_matrix_in_shares_of_the_side(name: s
         torch.exp(numbers[:, 1] * math.log1p(vary.scale)),
         torch.exp(numbers[:, 2] * math.log1p(vary.aspect) / 2),
     )
-    across = scale * aspect * (torch.where(numbers[:, 6] < 0, -1.0, 1.0) if vary.mirror else 1)
+    across = scale * aspect * (torch.where(numbers[:, 6] < 0, -1.0, 1.0) if vary.hflip else 1)
     down, cos, sin = scale / aspect, angle.cos(), angle.sin()
     rows = [
         [cos * across, (shear * cos - sin) * down, numbers[:, 4] * vary.shift],

@@ -16,9 +16,8 @@ Split = Annotated[
     ),
 ]
 DataDir = Annotated[
-    str | Path | None, Option(
-        "Folder with MNIST/, FashionMNIST/ … Default: the run's, $CNNKIT_DATA, that of cnnkit.toml, or the cache folder."
-    )
+    str | Path | None,
+    Option("Folder with MNIST/, FashionMNIST/ … Default: the run's, $CNNKIT_DATA, cnnkit.toml's, or the cache folder."),
 ]
 SkipDamaged = Annotated[bool, Option("Leave out files that cannot be decoded.")]
 BatchSize = Annotated[int, Option("Images that go through the network together.", ge=1)]

@@ -17,10 +17,10 @@ from cnnkit.cli.fields import OptionsOf
 from cnnkit.cli.signals import StopRequest
 from cnnkit.errors import ImageError, UsageError
 from cnnkit.options import Option
-from cnnkit.runtime.classifier import Classifier
 from cnnkit.sources import load, load_on_ray
 
 if TYPE_CHECKING:
+    from cnnkit.runtime.classifier import Classifier
     from cnnkit.runtime.prediction import Prediction
 
 
@@ -45,7 +45,7 @@ def command(
         Option("Engine: local, or ray, which is Ray Data on the cluster of RAY_ADDRESS, or on processes here."),
     ] = "local",
     workers: Annotated[int | None, Option("Ray workers to run on.", ge=1, default="one for each CPU")] = None,
-    opened: Annotated[partial[Classifier], OptionsOf(load)],
+    opened: Annotated["partial[Classifier]", OptionsOf(load)],
     json: Json = False,
 ) -> None:
     """Classify images; the default model reads digits as people draw them."""

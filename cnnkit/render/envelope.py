@@ -48,7 +48,7 @@ def text(
     return json.dumps(envelope, allow_nan=False) + "\n"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Turn results into what JSON has; numbers that JSON lacks become null.
 
     Fields that are left out of a result's `repr`, such as the pixels of an image, are left out here too.

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from cnnkit.files import JsonObject
 from cnnkit.serving.batching.instance import ModelInstance
 from cnnkit.serving.http.access import require_local_program
 from cnnkit.serving.http.body import json_object
@@ -18,7 +19,7 @@ from cnnkit.serving.services import Services
 
 
 @cache
-def description() -> dict[str, Any]:
+def description() -> JsonObject:
     """Return the OpenAPI document."""
     document: dict[str, Any] = from_json((files("cnnkit.serving") / "openapi.json").read_bytes())
     document["info"]["version"] = version("cnnkit")

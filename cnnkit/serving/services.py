@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cnnkit.serving.batching.batcher import Batcher
 from cnnkit.serving.http.body import decompressed, encoding_of
@@ -54,7 +54,7 @@ class Services:
         for name, batcher in self.repository.batchers.items():
             self.metrics.queue(name, batcher.in_flight)
 
-    async def call(self, function: Callable[..., T], *arguments: Any, beside: bool = True) -> T:
+    async def call(self, function: Callable[..., T], *arguments: object, beside: bool = True) -> T:
         """Call a function, beside the event loop or on it."""
         if not beside:
             return function(*arguments)

@@ -100,7 +100,7 @@ def side_in(model: "ModelProto") -> tuple[int, int] | None:
     return None
 
 
-def sides_of(found: Any) -> tuple[int, int] | None:
+def sides_of(found: object) -> tuple[int, int] | None:
     """Return the height and width that one number or two are, or None."""
     sides = [found, found] if isinstance(found, int) else found
     if not isinstance(sides, list | tuple) or len(sides) != 2:
@@ -110,7 +110,7 @@ def sides_of(found: Any) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def ordered(found: Any, count: int | None = None, *, first: int = 0) -> tuple[str, ...] | None:
+def ordered(found: object, count: int | None = None, *, first: int = 0) -> tuple[str, ...] | None:
     """Return class names in the order of their indices, from a list, or from a map in either direction.
 
     Args:
@@ -166,7 +166,7 @@ def _parsed(text: str) -> Any:
     return found if found is not None else [line for line in text.splitlines() if line.strip()] or None
 
 
-def literal(text: str) -> Any:
+def literal(text: str) -> object:
     """Return what a literal of Python holds, or None."""
     if len(text) > _LONGEST:
         return None

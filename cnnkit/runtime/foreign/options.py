@@ -130,7 +130,7 @@ class ForeignOptions:
         return bool(self.given)
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, object]:
         """The options that say something, by field."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 

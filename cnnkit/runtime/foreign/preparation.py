@@ -90,7 +90,7 @@ class Preparation:
         return form
 
 
-def of_processor(found: Mapping[str, Any], source: str) -> Preparation:
+def of_processor(found: Mapping[str, object], source: str) -> Preparation:
     """Read a `preprocessor_config.json`.
 
     Raises:
@@ -146,7 +146,7 @@ def of_metadata(metadata: Mapping[str, str], sides: tuple[int, int]) -> Preparat
     return _cropped(prepared, sides, min(sides))
 
 
-def of_timm(found: Mapping[str, Any], source: str) -> Preparation:
+def of_timm(found: Mapping[str, object], source: str) -> Preparation:
     """Read the `pretrained_cfg` of timm's `config.json`.
 
     Raises:

@@ -56,7 +56,7 @@ def main() -> None:
         began = int(time.process_time())
         threading.Thread(target=_end_with_parent, daemon=True).start()
 
-        def say(**found: Any) -> None:
+        def say(**found: object) -> None:
             answer.write(json.dumps(found) + "\n")
             answer.flush()
 

@@ -5,8 +5,8 @@ Those of `batch_stats` are of batches.
 """
 
 from time import time
-from typing import Any
 
+from cnnkit.files import JsonObject
 from cnnkit.serving.batching.job import Timings
 
 _STAGES = ("compute_input", "compute_infer", "compute_output")
@@ -38,7 +38,7 @@ class Statistics:
         _count(self._requests["queue"], timings.queue)
         _add(self._requests, timings.before + timings.decode, timings.inference, 0.0)
 
-    def document(self, name: str, version: str) -> dict[str, Any]:
+    def document(self, name: str, version: str) -> JsonObject:
         """Return one entry of `model_stats`."""
         return {
             "name": name,

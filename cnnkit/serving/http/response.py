@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from pydantic_core import to_json
 
@@ -42,7 +41,7 @@ class Response:
         return b"".join((*lines, b"\r\n", self.body if body else b""))
 
 
-def json_response(content: Any) -> Response:
+def json_response(content: object) -> Response:
     """Return a response with a JSON document."""
     return Response(to_json(content))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from cnnkit.files import JsonObject
 from cnnkit.serving.v2.tensors import TensorSpec
 
 _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
@@ -16,7 +17,7 @@ _EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration")
 PLATFORM = "onnxruntime_onnx"
 
 
-def server_metadata(*, statistics: bool) -> dict[str, Any]:
+def server_metadata(*, statistics: bool) -> JsonObject:
     """Return the answer to `GET /v2`; with statistics where these are of the whole server."""
     extensions = [*_EXTENSIONS, *(["statistics"] if statistics else [])]
     return {"name": "cnnkit", "version": version("cnnkit"), "extensions": extensions}
@@ -24,7 +25,7 @@ def server_metadata(*, statistics: bool) -> dict[str, Any]:
 
 def model_metadata(
     name: str, versions: Sequence[str], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the answer to `GET /v2/models/NAME`."""
     return {
         "name": name,
@@ -41,7 +42,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 def model_config(
     name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], max_batch: int, max_delay_ms: float = 0
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the answer to `GET /v2/models/NAME/config`: what perf_analyzer reads of it, and Triton's clients."""
     batched = all(spec.shape[:1] == (-1,) for spec in inputs)
     document = {

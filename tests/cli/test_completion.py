@@ -1,9 +1,10 @@
 """Shell completion through the protocol that the installed scripts speak, and without PyTorch."""
 
+import inspect
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -94,6 +95,11 @@ FREE = {
 """Options for a text that is no name, or a name that only the file or the network knows."""
 
 
+def takes_text(command: Any, name: str) -> bool:
+    kind = get_args(inspect.signature(command.callback).parameters[name].annotation)[0]
+    return str in (kind, *get_args(kind))
+
+
 @pytest.mark.parametrize("name", summaries())
 def test_every_option_that_takes_a_name_offers_names(name: str) -> None:
     """A new option, and a new choice, that nobody thought of."""
@@ -103,8 +109,7 @@ def test_every_option_that_takes_a_name_offers_names(name: str) -> None:
         param.opts[0]
         for param in command.params
         if param.param_type_name == "option"
-        and param.type.name in ("str", "text")
-        and not param.is_flag
+        and takes_text(command, param.name)
         and not param.shell_complete(context, "")
     ]
     assert set(silent) <= FREE

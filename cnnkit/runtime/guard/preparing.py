@@ -125,7 +125,8 @@ def prepare(
     given = graphs.real_inputs(model.graph)
     if len(given) == 1 and taken and isinstance((*graphs.dimensions(given[0]), 0)[0], str):
         batched = given[0].name
-    if run:  # no other sizes may come than those that are tried
+    # No other sizes may come than those that are tried; those that nothing says stay open, and are asked for.
+    if run and signature is not None:
         fix_sizes(model, taken, batched)
     found = [shapes.infer(model, grown).shapes for grown in _growing(model, taken, batch)]
     runs = bytes(model.SerializeToString(deterministic=True))

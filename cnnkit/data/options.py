@@ -1,6 +1,6 @@
 """What is asked of a data set: which images, how they are divided, and how they get a network's form. No PyTorch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,11 +57,14 @@ class Choice:
         data_dir: str | Path | None = None,
         *,
         skip_damaged: bool = False,
-        run: Path | None = None,
     ) -> "Choice":
-        """Return what options say; a run remembers its data folder.
+        """Return what options say.
 
         Raises:
             UsageError: there is no such split.
         """
-        return cls(data, split_named(split), expanded(data_dir) or remembered(run), skip_damaged)
+        return cls(data, split_named(split), expanded(data_dir), skip_damaged)
+
+    def near(self, run: Path | None) -> "Choice":
+        """Return the choice with the data folder that a run remembers, where none was named."""
+        return replace(self, data_dir=self.data_dir or remembered(run))

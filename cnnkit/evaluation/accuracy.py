@@ -62,10 +62,11 @@ def evaluate(
     >>> cnnkit.evaluate("shapes-cnn", data="shapes").images
     300
     """
-    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home)
+    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged)
     if not untrained:
         require_effect({"seed": seed}, "without --untrained")
         classifier = load(ref, device=device, trust_code=trust_code, **foreign)
+        chosen = chosen.near(find(ref).home)
     else:
         shape = foreign.pop("input_shape", None)
         require_effect({**foreign, "trust_code": trust_code}, "with --untrained")

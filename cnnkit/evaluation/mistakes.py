@@ -54,10 +54,11 @@ def find_mistakes(
     300
     """
     folder = expanded(output)
-    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home)
+    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged)
     if folder is not None:
         require_writable(folder)
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
+    chosen = chosen.near(find(ref).home)
     from cnnkit.evaluation.images import load_for
     from cnnkit.evaluation.worst import mistakes_of
 

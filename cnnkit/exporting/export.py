@@ -79,7 +79,7 @@ def export(
     """
     _check_precision(precision, accuracy_budget)
     source = find(ref, **foreign)
-    chosen = Choice.of(data, None, data_dir, skip_damaged=skip_damaged, run=source.home)
+    chosen = Choice.of(data, None, data_dir, skip_damaged=skip_damaged).near(source.home)
     text = source.text
     if not source.has_layers:
         raise UsageError(f"{text} is an ONNX file already.")

@@ -61,8 +61,9 @@ def verify(
     >>> cnnkit.verify("shapes-cnn", data="shapes").passed
     True
     """
-    source, started = find(ref), time.monotonic()
-    chosen = Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=source.home)
+    chosen, started = Choice.of(data, split, data_dir, skip_damaged=skip_damaged), time.monotonic()
+    source = find(ref)
+    chosen = chosen.near(source.home)
     file = source.require_exported()
     if against is None:
         from cnnkit.exporting.carding import require_card

@@ -127,9 +127,10 @@ def attack(
         seed=seed,
         batch_size=batch_size,
         output=expanded(output),
-        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged, run=find(ref).home),
+        choice=Choice.of(data, split, data_dir, skip_damaged=skip_damaged),
     )
     classifier = load(ref, device=device, trust_code=trust_code, torch=True, **foreign)
+    options = replace(options, choice=options.choice.near(find(ref).home))
     by_gradient, notes = not isinstance(classifier.network, OnnxNetwork), tuple[str, ...]()
     possible = tuple(part for part in options.only if by_gradient or part not in GRADIENT_ATTACKS)
     if possible != options.only:

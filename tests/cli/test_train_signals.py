@@ -139,9 +139,9 @@ def test_sigterm_to_a_whole_session_reaches_readers_of_images_too_and_all_is_sav
     """As a service manager and the launcher of several processes send it, with images that do not fit into memory."""
     arguments = ("train", acting, "--data", photos, "--epochs", 4, "--batch-size", 1, "--device", "cpu", "--json")
     early = """
-from cnnkit.training import batches
+from cnnkit.training import loader
 from cnnkit.data import cache
-cache.fits_in_memory, batches._CHUNK_VALUES = (lambda _: False), 1
+cache.fits_in_memory, loader._CHUNK_VALUES = (lambda _: False), 1
 """
     act = """
 import os, subprocess, time

@@ -16,7 +16,7 @@ from cnnkit.data.arrays import map_array
 from cnnkit.data.loaded import Split
 from cnnkit.images import Preprocessing
 from cnnkit.recipe import Recipe
-from cnnkit.training import batches as batches_module
+from cnnkit.training import loader as batches_module
 from cnnkit.training.loader import BatchLoader
 from cnnkit.training.randomness import capture
 

@@ -38,7 +38,7 @@ class TorchvisionDataset(Dataset):
         listing: what lists the files of a split by their names in the root, with their class indices, for a class
             that takes no `loader`.
         film: what the name of a frame begins with, for frames of films; all frames of a film stay in one split.
-        first: number of the first class in its files.
+        first: the lowest class number in its files.
         transposed: its files have rows and columns exchanged.
         needs: a package that torchvision reads its files with, and does not depend on.
     """

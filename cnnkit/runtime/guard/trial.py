@@ -122,6 +122,8 @@ def _ask(header: bytes, content: bytes) -> tuple[int, dict[str, Any], str]:
         finally:
             timer.cancel()
             process.kill()
+            with suppress(OSError):  # what was not read is flushed here, and again where the block ends
+                process.stdin.close()
             del _running[process]
 
 

@@ -161,7 +161,7 @@ class Source:
             UsageError: it cannot be built so.
         """
         self.require_trainable()
-        raise NotImplementedError
+        raise UsageError(f"{self.text} cannot be built: {type(self).__qualname__} has no method build of its own.")
 
     def create(self, num_classes: int | None = None, input_shape: Shape | None = None) -> "nn.Module":
         """Return what `build` does, with lazy layers made for `input_shape`."""

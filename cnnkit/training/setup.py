@@ -15,6 +15,7 @@ from cnnkit.data.loaded import ImageData
 from cnnkit.data.places import HERE, remembering
 from cnnkit.data.results import Pretraining
 from cnnkit.errors import DataError, UsageError
+from cnnkit.files import write_atomic
 from cnnkit.layered import asks
 from cnnkit.models.heads import Head, head_of
 from cnnkit.progress import LoadProgress, Notice
@@ -108,6 +109,8 @@ def prepare(
     if data_dir is not None:
         files[HERE] = remembering(data_dir)
     folder = _run_folder(run, runs_dir, recipe, data, group, files)
+    if run is not None and data_dir is not None and group.is_first:
+        write_atomic(run / HERE, files[HERE])
     given = resuming.given_by(recipe, state)
     return Prepared(recipe, network, task, trained, data, folder, run is None, state, given, pretraining)
 

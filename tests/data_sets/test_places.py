@@ -65,6 +65,14 @@ def test_a_data_folder_that_is_gone_is_looked_for_elsewhere(
     assert cnnkit.evaluate(run, device="cpu").images == 20
 
 
+def test_a_run_that_goes_on_with_another_data_folder_remembers_that_one(run: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "data").rename(tmp_path / "moved")
+    resumed = cli("train", "--resume", run, "--epochs", 2, "--device", "cpu", "--data-dir", tmp_path / "moved")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert remembered(run) == tmp_path / "moved"
+    assert cnnkit.evaluate(run, device="cpu").images == 20
+
+
 @pytest.mark.parametrize("content", ["", "[", "data-dir = 3", 'data-dir = "nowhere"', "\udcff"])
 def test_a_damaged_memory_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / HERE).write_bytes(content.encode(errors="surrogateescape"))

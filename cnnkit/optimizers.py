@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, TypeVar
 
-from cnnkit.errors import UsageError
+from cnnkit import plugins
+from cnnkit.errors import UnknownNameError
 
 T = TypeVar("T")
 
@@ -136,14 +137,18 @@ def schedules() -> dict[str, Schedule]:
 
 
 def optimizer(name: str) -> Optimizer:
-    """Return the optimizer of a recipe."""
+    """Return the optimizer of a recipe, or raise UnknownNameError."""
     # Looking for entry points takes time, and most recipes need none.
-    return OPTIMIZERS.get(name) or optimizers()[name]
+    if (found := OPTIMIZERS.get(name) or optimizers().get(name)) is None:
+        raise UnknownNameError("optimizer", name, optimizers())
+    return found
 
 
 def schedule(name: str) -> Schedule:
-    """Return the learning-rate schedule of a recipe."""
-    return SCHEDULES.get(name) or schedules()[name]
+    """Return the learning-rate schedule of a recipe, or raise UnknownNameError."""
+    if (found := SCHEDULES.get(name) or schedules().get(name)) is None:
+        raise UnknownNameError("schedule", name, schedules())
+    return found
 
 
 def import_named(factory: str) -> Callable[..., object]:
@@ -156,21 +161,6 @@ def import_named(factory: str) -> Callable[..., object]:
 
 
 def _installed(group: str, kind: type[T], own: Mapping[str, T]) -> dict[str, T]:
-    import importlib.metadata
-
-    found: dict[str, T] = {}
-    for point in importlib.metadata.entry_points(group=group):
-        try:
-            made = point.load()
-        except Exception as error:  # whatever importing somebody's package raises
-            raise UsageError(
-                f"an installed package registers {point.value!r} under {group}, which cannot be imported: {error}. "
-                "Repair or uninstall it."
-            ) from error
-        if not isinstance(made, kind):
-            raise UsageError(
-                f"the installed package behind {point.value!r} registers {type(made).__name__} under {group}; expected "
-                f"a cnnkit.optimizers.{kind.__name__}."
-            )
-        found |= {point.name: made} if point.name not in own else {}
-    return found
+    expected = f"a cnnkit.optimizers.{kind.__name__}"
+    names = (name for name in plugins.registered(group) if name not in own)
+    return {name: plugins.load(group, name, lambda found: isinstance(found, kind), expected) for name in names}

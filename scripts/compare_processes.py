@@ -26,7 +26,7 @@ from cnnkit.training import randomness
 from cnnkit.training.classification import Classification
 from cnnkit.training.distributed import joined
 from cnnkit.training.loader import BatchLoader
-from cnnkit.training.optimisers import initialise, learning_rates
+from cnnkit.training.optimisation import initialise, learning_rates
 from cnnkit.training.step import TrainingStep
 
 BAR = 1e-4

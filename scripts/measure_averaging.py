@@ -24,7 +24,7 @@ from cnnkit.operation import result_of
 from cnnkit.sources import create_model, find
 from cnnkit.training.classification import Classification
 from cnnkit.training.loader import BatchLoader
-from cnnkit.training.optimisers import initialise
+from cnnkit.training.optimisation import initialise
 from cnnkit.training.step import TrainingStep
 
 DECAY, STEPS = 0.9999, (20, 100, 300, 1000)

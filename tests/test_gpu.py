@@ -120,7 +120,7 @@ def test_a_recorded_step_does_what_a_step_on_the_cpu_does(fields):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 def test_a_recorded_optimizer_reads_its_rate_on_the_gpu(optimizer):
-    from cnnkit.training.optimisers import make_optimizer
+    from cnnkit.training.optimisation import make_optimizer
 
     (group,) = make_optimizer(Recipe(optimizer=optimizer), nn.Linear(2, 2).to(GPU), captured=True).param_groups
     assert group["lr"].device.type == GPU

@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from cnnkit import plugins
 from cnnkit.cli.completion import offer
-from cnnkit.errors import UsageError
-from cnnkit.optimizers import optimizer, optimizers, schedules
+from cnnkit.errors import UnknownNameError, UsageError
+from cnnkit.optimizers import optimizer, optimizers, schedule, schedules
 from cnnkit.options import parameters
 from cnnkit.recipe import Recipe
+from cnnkit.render.report_words import recipe_sentences
 from cnnkit.training.classification import Classification
-from cnnkit.training.optimisers import learning_rates, make_optimizer
+from cnnkit.training.optimisation import learning_rates, make_optimizer
 from cnnkit.training.state import restore_step, step_tensors
 from cnnkit.training.step import TrainingStep
 from tests.expecting import expect_error
@@ -42,11 +44,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         "[cnnkit.optimizers]\nacme-nadam = acme_optim:NADAM\n[cnnkit.schedules]\nlinear = acme_optim:LINEAR\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    optimizers.cache_clear()
-    schedules.cache_clear()
+    for cached in (plugins.registered, optimizers, schedules):
+        cached.cache_clear()
     yield info
-    optimizers.cache_clear()
-    schedules.cache_clear()
+    for cached in (plugins.registered, optimizers, schedules):
+        cached.cache_clear()
 
 
 def step_of(recipe: Recipe) -> TrainingStep:
@@ -90,6 +92,19 @@ def test_without_the_package_what_it_trained_can_be_used_but_not_trained_on() ->
     assert recorded.optimizer == "acme-nadam"
     with expect_error(UsageError, "optimizer", "acme-nadam", "sgd"):
         recorded.override({"epochs": 2})
+
+
+def test_a_report_does_not_take_an_unknown_schedule_for_another() -> None:
+    recipe = Recipe.recorded({"optimizer": "acme-nadam", "schedule": "acme-waves", "learning_rate": 0.25})
+    said = " ".join(recipe_sentences(recipe.model_dump()))
+    assert "acme-nadam with a learning rate up to 0.25, by acme-waves" in said
+
+
+def test_what_is_not_installed_cannot_be_looked_up() -> None:
+    with expect_error(UnknownNameError, "acme-nadam"):
+        optimizer("acme-nadam")
+    with expect_error(UnknownNameError, "acme-waves"):
+        schedule("acme-waves")
 
 
 def test_a_package_that_cannot_be_imported_is_named(installed: Path) -> None:

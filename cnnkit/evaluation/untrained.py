@@ -14,7 +14,7 @@ from cnnkit.progress import LoadProgress, Notice
 from cnnkit.recipe import Recipe
 from cnnkit.sources import Shape, Source
 from cnnkit.training.inputs import input_for
-from cnnkit.training.optimisers import initialise
+from cnnkit.training.optimisation import initialise
 from cnnkit.training.runs import versions
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cnnkit.evaluation.results import Evaluation
 from cnnkit.files import JsonObject
-from cnnkit.optimizers import SCHEDULES, optimizers, schedules
+from cnnkit.optimizers import optimizers, schedules
 from cnnkit.reporting.results import Report
 from cnnkit.robustness.results import Robustness
 from cnnkit.words import counted, duration, listed, part_of, percent, sentence, share
@@ -191,8 +191,10 @@ def recipe_sentences(recipe: JsonObject) -> Iterable[str]:
         head = "; only its head was trained" if recipe.get("freeze") else ""
         yield f"It started from the weights of {recipe['weights']}{head}."
     if "optimizer" in recipe and "learning_rate" in recipe:
-        course = schedules().get(recipe.get("schedule", "constant"))
-        rate = (course or SCHEDULES["constant"]).title.format(number("learning_rate"), **recipe)
+        name, highest = recipe.get("schedule", "constant"), number("learning_rate")
+        course = schedules().get(name)
+        # A schedule of a package that is not installed here cannot be described.
+        rate = course.title.format(highest, **recipe) if course else f"a learning rate up to {highest}, by {name}"
         extras = {
             "momentum": "momentum {}",
             "weight_decay": "weight decay {}",

@@ -19,7 +19,7 @@ from cnnkit.training.finetuning import set_training_mode
 from cnnkit.training.layout import channels_last
 from cnnkit.training.loader import BatchLoader
 from cnnkit.training.measuring import first_images, measure, metrics_of
-from cnnkit.training.optimisers import learning_rates
+from cnnkit.training.optimisation import learning_rates
 from cnnkit.training.results import (
     EpochRecord,
     StartRecord,

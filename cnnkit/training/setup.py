@@ -29,7 +29,7 @@ from cnnkit.training.distributed import Group
 from cnnkit.training.inputs import InputChoice, input_for
 from cnnkit.training.loader import batch_sizes
 from cnnkit.training.membership import LIST, write_list
-from cnnkit.training.optimisers import initialise
+from cnnkit.training.optimisation import initialise
 from cnnkit.training.runs import launch_mark, new_run_folder
 from cnnkit.training.step import require_precision
 from cnnkit.training.task import Task

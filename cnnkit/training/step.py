@@ -13,7 +13,7 @@ from cnnkit.models.memory import is_out_of_memory
 from cnnkit.optimizers import optimizer
 from cnnkit.recipe import Recipe
 from cnnkit.training.averaging import WeightAverage
-from cnnkit.training.optimisers import make_optimizer
+from cnnkit.training.optimisation import make_optimizer
 from cnnkit.training.recording import try_to_record
 from cnnkit.training.task import Task
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cnnkit.recipe import Recipe
-from cnnkit.training.optimisers import initialise, learning_rates, make_optimizer
+from cnnkit.training.optimisation import initialise, learning_rates, make_optimizer
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def benchmark(
     Raises:
         DeviceError: a device is unavailable.
         OnnxError: a file that onnxruntime cannot run.
-        UsageError: numbers that make no sense.
+        UsageError: numbers out of range.
 
     >>> import cnnkit
     >>> found = cnnkit.benchmark("lenet", devices=["cpu"], batches=[1, 8], threads=[1], seconds=0.1)

@@ -104,7 +104,7 @@ def attack(
         foreign: how to use a network without a card, as for `load`.
 
     Raises:
-        UsageError: options that make no sense or do not go with this network, or gradients asked of what has none.
+        UsageError: options out of range or not for this network, or gradients of a network that has none.
         UnknownNameError: no such model, or no such class.
         DataError: no data set named by anything, an empty split, or other classes than the network's.
         CheckpointError: no weights, or the network gives scores that are not finite.

@@ -33,7 +33,7 @@ def serve(
         foreign: how to use files without a card, as for `load`.
 
     Raises:
-        UsageError: two models of one name, or settings that make no sense.
+        UsageError: two models of one name, or settings that contradict each other.
         UnknownNameError, CheckpointError, OnnxError, ZooError: a model that is unavailable, or not exported.
         DeviceError: the device is unavailable.
         ServerError: the address cannot be used, or the workers die.
